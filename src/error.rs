@@ -1,0 +1,119 @@
+//! One error type for the whole crate: what went wrong, where, what was expected and what came.
+
+use std::fmt;
+
+/// Result of every fallible operation in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The kinds of failure a caller may want to tell apart.
+///
+/// Each kind becomes one Python exception (see `src/python/error.rs`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A parameter or a value in the data is outside its range or unknown.
+    Parameter,
+    /// An array has the wrong rank, length or dimension.
+    Shape,
+    /// Training one member of the ensemble failed.
+    Training {
+        /// The member's number, if one member is to blame.
+        member: Option<u64>,
+    },
+    /// A ledger could not be opened, read or written.
+    Ledger,
+    /// A ledger file is damaged, or is not a ledger.
+    LedgerCorrupt,
+    /// A ledger was written by another schema version.
+    LedgerVersion,
+    /// A checkpoint directory is foreign, damaged or not writable.
+    Checkpoint,
+    /// The compute device does not exist or cannot do the work.
+    Device,
+    /// The user interrupted the work; finished members are kept.
+    Cancelled,
+}
+
+/// An error: its [`ErrorKind`] and one sentence for the person who has to act on it.
+///
+/// # Example
+/// ```
+/// use certssb::{Error, ErrorKind};
+/// let error = Error::parameter("alpha", "a float in the range (0, 1)", 1.5);
+/// assert_eq!(*error.kind(), ErrorKind::Parameter);
+/// assert_eq!(error.to_string(), "The 'alpha' parameter must be a float in the range (0, 1). Got 1.5 instead.");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl Error {
+    /// An error of the given kind with a message of its own.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// A parameter outside its range: names it, says what was expected and what came.
+    pub fn parameter(name: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self::new(
+            ErrorKind::Parameter,
+            format!("The '{name}' parameter must be {expected}. Got {got} instead."),
+        )
+    }
+
+    /// A name that is none of the known ones; lists those.
+    pub fn unknown(name: &str, known: &[&str], got: &str) -> Self {
+        let list: Vec<String> = known.iter().map(|k| format!("'{k}'")).collect();
+        Self::parameter(name, format_args!("one of {}", list.join(", ")), format_args!("'{got}'"))
+    }
+
+    /// An array of the wrong shape: names it, says what was expected and what came.
+    pub fn shape(name: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Shape, format!("'{name}' must have {expected}. Got {got} instead."))
+    }
+
+    /// Training of a member failed.
+    pub fn training(member: Option<u64>, message: impl fmt::Display) -> Self {
+        let message = match member {
+            Some(m) => format!("Training of member {m} failed: {message}"),
+            None => format!("Training failed: {message}"),
+        };
+        Self::new(ErrorKind::Training { member }, message)
+    }
+
+    /// A checkpoint directory that cannot be used.
+    pub fn checkpoint(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Checkpoint, message)
+    }
+
+    /// A device that is not there.
+    pub fn device(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Device, message)
+    }
+
+    /// The user interrupted.
+    pub fn cancelled(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Cancelled, message)
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether the caller passed a bad value (as opposed to a failure while working).
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self.kind, ErrorKind::Parameter | ErrorKind::Shape)
+    }
+
+    /// The member that failed, for a training error that has one.
+    pub fn member(&self) -> Option<u64> {
+        match self.kind {
+            ErrorKind::Training { member } => member,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Certified robustness of classifiers against backdoors in their training data.
+
+mod error;
+mod quantity;
+mod seed;
+
+pub use error::{Error, ErrorKind, Result};
+pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
+pub use seed::{MemberStreams, Role, Seed};

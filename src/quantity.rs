@@ -1,0 +1,106 @@
+//! Ranges as types: each quantity has a name, a range in words and one `check`.
+//!
+//! A raw number becomes a quantity through [`Quantity::check`] once, at the door; inside the
+//! crate the type says that it was checked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A number with a range. `check` is the only way in.
+pub trait Quantity: Sized {
+    /// The range in words, as it stands in error messages.
+    const RANGE: &'static str;
+    /// Wraps without checking; `check` is the door.
+    #[doc(hidden)]
+    fn wrap(value: f64) -> Self;
+    /// Whether the value lies in the range.
+    fn contains(value: f64) -> bool;
+    /// The number itself.
+    fn get(self) -> f64;
+
+    /// Checks a raw number for the parameter called `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) naming the parameter, the range and the value.
+    fn check(name: &str, value: f64) -> Result<Self> {
+        if Self::contains(value) {
+            Ok(Self::wrap(value))
+        } else {
+            Err(Error::parameter(name, Self::RANGE, value))
+        }
+    }
+}
+
+macro_rules! quantity {
+    ($(#[$doc:meta])* $name:ident, $range:literal, $contains:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(try_from = "f64", into = "f64")]
+        pub struct $name(f64);
+
+        impl Quantity for $name {
+            const RANGE: &'static str = $range;
+            fn wrap(value: f64) -> Self { Self(value) }
+            fn contains(value: f64) -> bool { let f: fn(f64) -> bool = $contains; f(value) }
+            fn get(self) -> f64 { self.0 }
+        }
+
+        impl TryFrom<f64> for $name {
+            type Error = Error;
+            fn try_from(value: f64) -> Result<Self> { Self::check(stringify!($name), value) }
+        }
+
+        impl From<$name> for f64 {
+            fn from(value: $name) -> f64 { value.0 }
+        }
+    };
+}
+
+quantity!(
+    /// A probability, ends included.
+    Probability, "a float in the range [0, 1]", |v| (0.0..=1.0).contains(&v)
+);
+quantity!(
+    /// The chance that a statement is wrong, one-sided.
+    Alpha, "a float in the range (0, 1)", |v| v > 0.0 && v < 1.0
+);
+quantity!(
+    /// Standard deviation (or half width) of feature noise, in the units of the features.
+    NoiseScale, "a finite float greater than 0", |v| v > 0.0 && v.is_finite()
+);
+quantity!(
+    /// An L2 norm in the units of the features; may be infinite ("any change").
+    Radius, "a float greater than or equal to 0", |v| v >= 0.0
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_every_range() {
+        assert!(Probability::check("p", 0.0).is_ok() && Probability::check("p", 1.0).is_ok());
+        assert!(Probability::check("p", -1e-300).is_err() && Probability::check("p", f64::NAN).is_err());
+        assert!(Alpha::check("alpha", 0.0).is_err() && Alpha::check("alpha", 1.0).is_err());
+        assert!(Alpha::check("alpha", f64::MIN_POSITIVE).is_ok());
+        assert!(NoiseScale::check("sigma", f64::INFINITY).is_err());
+        assert!(NoiseScale::check("sigma", 0.0).is_err() && NoiseScale::check("sigma", -1.0).is_err());
+        assert!(Radius::check("t", f64::INFINITY).is_ok() && Radius::check("t", f64::NAN).is_err());
+    }
+
+    #[test]
+    fn the_message_names_parameter_range_and_value() {
+        let error = NoiseScale::check("sigma", -0.5).map_err(|e| e.to_string());
+        assert_eq!(
+            error,
+            Err("The 'sigma' parameter must be a finite float greater than 0. Got -0.5 instead.".into())
+        );
+    }
+
+    #[test]
+    fn a_quantity_read_from_a_file_is_checked_too() {
+        assert!(serde_json::from_str::<Alpha>("0.001").is_ok());
+        assert!(serde_json::from_str::<Alpha>("2").is_err());
+    }
+}
