@@ -1,9 +1,11 @@
 //! Certified robustness of classifiers against backdoors in their training data.
 
 mod error;
+mod law;
 mod quantity;
 mod seed;
 
 pub use error::{Error, ErrorKind, Result};
+pub use law::{DataFacts, Gaussian, LabelNoise, Law, NoiseLaw, Product, Subsample};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
