@@ -1,0 +1,11 @@
+//! From votes to certificates: bounds on vote shares, budgets, and what holds within them.
+
+pub mod bounds;
+mod budget;
+mod certificate;
+mod confidence;
+mod frontier;
+
+pub use budget::Change;
+pub use certificate::{Certificates, Evidence, Record};
+pub use confidence::{members_needed, Bound, Confidence, Interval, RunnerUp, Selection};
