@@ -5,6 +5,8 @@ mod error;
 mod law;
 pub mod metrics;
 mod normal;
+#[cfg(feature = "python")]
+mod python;
 mod quantity;
 mod seed;
 mod votes;

@@ -7,5 +7,6 @@ mod confidence;
 mod frontier;
 
 pub use budget::Change;
+pub(crate) use certificate::check_enough;
 pub use certificate::{Certificates, Evidence, Record};
 pub use confidence::{members_needed, Bound, Confidence, Interval, RunnerUp, Selection};

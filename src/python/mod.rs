@@ -1,0 +1,17 @@
+//! The Python module `certssb._core`: registrations only. Converts and delegates; nothing is computed here.
+
+mod bounds;
+mod certificates;
+mod error;
+mod law;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+#[pyo3(name = "_core")]
+fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    law::register(module)?;
+    certificates::register(module)?;
+    bounds::register(module)
+}
