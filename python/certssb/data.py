@@ -76,18 +76,18 @@ def as_features(X: Any, name: str = "X") -> Features:
     >>> images.shape, float(images.max())
     ((5, 3, 32, 32), 1.0)
     """
-    array = _numeric(X, name)
-    _check_not_empty(array, name)
+    given = _numeric(X, name)
+    _check_not_empty(given, name)
+    axes = _axes_of(given, name, torch_like=_is_tensor(X))
+    array = given.transpose(axes)
     if array.ndim == 3:
         array = array[:, np.newaxis]
-    elif array.ndim == 4 and _channels_last(array.shape, name, torch_like=_is_tensor(X)):
-        array = array.transpose(0, 3, 1, 2)
-    is_byte_image = array.ndim == 4 and array.dtype == np.uint8
     with np.errstate(over="ignore"):
         features = np.ascontiguousarray(array, dtype=np.float32)
-    if is_byte_image:
+    if array.ndim == 4 and array.dtype == np.uint8:
         features = features / np.float32(255)
-    _check_finite(features, array, name)
+    if given.dtype.kind == "f":
+        _check_finite(features, given, axes, name)
     return features
 
 
@@ -190,9 +190,10 @@ def _numeric(X: Any, name: str) -> npt.NDArray[Any]:
     """`X` as an array of real numbers, with scikit-learn's rules and wording."""
     from sklearn.utils import check_array
 
+    plain = _plain(X, name)
     try:
         array = check_array(
-            _plain(X, name),
+            plain,
             dtype="numeric",
             ensure_all_finite=False,
             ensure_2d=False,
@@ -233,6 +234,13 @@ def _check_not_empty(array: npt.NDArray[Any], name: str) -> None:
         )
 
 
+def _axes_of(array: npt.NDArray[Any], name: str, torch_like: bool) -> tuple[int, ...]:
+    """Order of the dimensions that puts channels second."""
+    if array.ndim == 4 and _channels_last(array.shape, name, torch_like):
+        return (0, 3, 1, 2)
+    return tuple(range(array.ndim))
+
+
 def _channels_last(shape: tuple[int, ...], name: str, torch_like: bool) -> bool:
     """Whether images of this shape are (n, height, width, channels)."""
     _, second, third, fourth = shape
@@ -253,39 +261,39 @@ def _channels_last(shape: tuple[int, ...], name: str, torch_like: bool) -> bool:
     )
 
 
-def _check_finite(features: Features, original: npt.NDArray[Any], name: str) -> None:
-    """Look for NaN and infinite values, a few rows at a time: `features` may be larger than memory."""
-    if original.dtype.kind != "f":
-        return
-    per_sample = features[0].size
-    step = max(1, 2**22 // per_sample)
+def _check_finite(features: Features, given: npt.NDArray[Any], axes: tuple[int, ...], name: str) -> None:
+    """Look for NaN and infinite values, some rows at a time: the data may be larger than memory."""
+    step = max(1, 2**22 // features[0].size)
     count, first = 0, None
     for start in range(0, len(features), step):
         rows = features[start : start + step]
-        # A sum is finite unless a value is not, or (rarely) it overflows: the slow look decides.
+        # A finite sum means finite values; NaN and infinity are sticky.
         with np.errstate(all="ignore"):
             if np.isfinite(rows.sum(dtype=np.float64)):
                 continue
         bad = ~np.isfinite(rows)
         count += int(bad.sum())
-        if first is None and bad.any():
-            index = np.unravel_index(int(bad.argmax()), bad.shape)
-            first = (start + int(index[0]), *(int(i) for i in index[1:]))
+        if first is None:
+            first = np.array(np.unravel_index(int(bad.argmax()), bad.shape))
+            first[0] += start
     if first is not None:
-        value = original[first]
-        what = (
-            "NaN"
-            if np.isnan(value)
-            else "infinity"
-            if np.isinf(value)
-            else f"{value}, too large for float32,"
-        )
-        at = f"index {first}" if features.shape == original.shape else f"sample {first[0]}"
-        plural = "values are" if count > 1 else "value is"
-        raise ParameterError(
-            f"The '{name}' parameter must be finite numbers. Got {what} at {at} instead; "
-            f"{count} {plural} not finite (NaN, infinity, or too large)."
-        )
+        raise _not_finite(first, count, given, axes, name)
+
+
+def _not_finite(
+    first: npt.NDArray[Any], count: int, given: npt.NDArray[Any], axes: tuple[int, ...], name: str
+) -> ParameterError:
+    """Name the first such value by its place in the array as it was given."""
+    if given.ndim == 3:
+        first = np.delete(first, 1)
+    place = tuple(int(first[axes.index(axis)]) for axis in range(given.ndim))
+    value = given[place]
+    what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for float32,"
+    values = "values are" if count > 1 else "value is"
+    return ParameterError(
+        f"The '{name}' parameter must be finite numbers. Got {what} at index {place} instead; "
+        f"{count} {values} not finite (NaN, infinity, or too large)."
+    )
 
 
 def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
