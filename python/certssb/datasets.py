@@ -11,6 +11,7 @@ import gzip
 import io
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -261,7 +262,9 @@ def load_spambase(
             "path", "the file spambase.data or its folder", f"'{path}', {_what(Path(path))},"
         )
     try:
-        rows = np.loadtxt(file, delimiter=",", ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty file is refused below
+            rows = np.loadtxt(file, delimiter=",", ndmin=2)
     except ValueError as error:
         raise _damaged(file, f"not a table of numbers ({error})", "path") from None
     if rows.size == 0 or rows.shape[1] != 58 or not np.isin(rows[:, 57], (0, 1)).all():

@@ -9,16 +9,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from certssb._checks import parameter_error
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["ProgressBar", "Report", "progress_bar"]
 
 Report: TypeAlias = Callable[[int, int], None]
 """Called as ``report(done, total)``."""
-
-Bar = TypeVar("Bar", bound="ProgressBar")
 
 
 class ProgressBar:
@@ -74,7 +75,7 @@ class ProgressBar:
             self._bar.close()
             self._bar = None
 
-    def __enter__(self: Bar) -> Bar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
