@@ -1,0 +1,1 @@
+"""Certified robustness of classifiers against backdoors in their training data."""
