@@ -8,7 +8,8 @@ use super::confidence::{members_needed, Bound, Confidence, Interval, Selection};
 use super::frontier::Distinct;
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
-use crate::quantity::Quantity;
+use crate::metrics::certified_accuracy;
+use crate::quantity::{Quantity, Radius};
 use crate::votes::Ballots;
 
 /// Where the intervals come from.
@@ -176,6 +177,49 @@ impl Certificates {
             column.assign(&ndarray::ArrayView1::from(&norms));
         }
         Ok(frontier)
+    }
+
+    /// Certified accuracy at total L2 norms: a right prediction counts if its radius is greater.
+    ///
+    /// # Errors
+    /// `Parameter` for a law without a radius, or a radius that is negative or NaN.
+    pub fn accuracy_at_radii(&self, correct: &[bool], radii: &[f64]) -> Result<Vec<f64>> {
+        let Some(own) = self.radius() else {
+            let law = self.record.law.describe();
+            return Err(Error::parameter(
+                "radii",
+                "None, with n_poisoned and trigger_norm given, for this law",
+                law,
+            ));
+        };
+        radii
+            .iter()
+            .map(|radius| {
+                let radius = Radius::check("radii", *radius)?.get();
+                let certified: Vec<bool> = own.iter().map(|own| *own > radius).collect();
+                Ok(certified_accuracy(correct, &certified).unwrap_or(0.0))
+            })
+            .collect()
+    }
+
+    /// Certified accuracy within budgets per sample, one per trigger norm.
+    ///
+    /// # Errors
+    /// `Parameter` when the law says nothing about such changes.
+    pub fn accuracy_within(
+        &self,
+        correct: &[bool],
+        n_poisoned: usize,
+        norms: &[f64],
+        labels: bool,
+    ) -> Result<Vec<f64>> {
+        norms
+            .iter()
+            .map(|norm| {
+                let certified = self.holds(&Change { n_poisoned, trigger_norm: *norm, labels })?;
+                Ok(certified_accuracy(correct, &certified).unwrap_or(0.0))
+            })
+            .collect()
     }
 
     /// The largest number of changed entries each prediction survives, for a law that counts entries.

@@ -215,6 +215,30 @@ impl PyCertificates {
         Ok(PyArray2::from_owned_array(py, frontier))
     }
 
+    fn accuracy_at_radii<'py>(
+        &self,
+        py: Python<'py>,
+        correct: PyReadonlyArray1<'py, bool>,
+        radii: PyReadonlyArray1<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (correct, radii) = (correct.as_array().to_vec(), radii.as_array().to_vec());
+        Ok(PyArray1::from_vec(py, self.inner.accuracy_at_radii(&correct, &radii)?))
+    }
+
+    fn accuracy_within<'py>(
+        &self,
+        py: Python<'py>,
+        correct: PyReadonlyArray1<'py, bool>,
+        n_poisoned: i64,
+        norms: PyReadonlyArray1<'py, f64>,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (correct, norms) = (correct.as_array().to_vec(), norms.as_array().to_vec());
+        let n_poisoned = count("n_poisoned", n_poisoned)?;
+        let shares = py.detach(|| self.inner.accuracy_within(&correct, n_poisoned, &norms, labels))?;
+        Ok(PyArray1::from_vec(py, shares))
+    }
+
     /// Everything that the guarantee depends on, as JSON.
     fn record(&self) -> PyResult<String> {
         Ok(serde_json::to_string(self.inner.record())
