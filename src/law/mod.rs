@@ -57,6 +57,11 @@ pub trait NoiseLaw {
         label
     }
 
+    /// Whether [`NoiseLaw::noise_test_input`] does anything; if not, members share their test inputs.
+    fn noises_test_inputs(&self) -> bool {
+        false
+    }
+
     /// Adds `member`'s noise to the test input numbered `sample`, in place; most laws leave it alone.
     fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
 }
@@ -98,6 +103,9 @@ impl NoiseLaw for Law {
     }
     fn noise_label(&self, seed: Seed, member: u64, sample: usize, label: u32, n_classes: usize) -> u32 {
         self.inner().noise_label(seed, member, sample, label, n_classes)
+    }
+    fn noises_test_inputs(&self) -> bool {
+        self.inner().noises_test_inputs()
     }
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         self.inner().noise_test_input(seed, member, sample, features);

@@ -63,6 +63,9 @@ impl NoiseLaw for Product {
     fn noise_label(&self, seed: Seed, member: u64, sample: usize, label: u32, n_classes: usize) -> u32 {
         self.parts.iter().fold(label, |label, law| law.noise_label(seed, member, sample, label, n_classes))
     }
+    fn noises_test_inputs(&self) -> bool {
+        self.parts.iter().any(NoiseLaw::noises_test_inputs)
+    }
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         for law in &self.parts {
             law.noise_test_input(seed, member, sample, features);

@@ -69,6 +69,10 @@ impl NoiseLaw for Subsample {
         self.inner().map_or(label, |law| law.noise_label(seed, member, sample, label, n_classes))
     }
 
+    fn noises_test_inputs(&self) -> bool {
+        self.inner().is_some_and(NoiseLaw::noises_test_inputs)
+    }
+
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         if let Some(law) = self.inner() {
             law.noise_test_input(seed, member, sample, features);
