@@ -27,6 +27,7 @@ _check_torch()
 from certssb import bounds, datasets, triggers  # noqa: E402
 from certssb._core import __version__  # noqa: E402
 from certssb.certificates import CertificateTable, certify_scores, certify_votes  # noqa: E402
+from certssb.classifier import CertifiedClassifier  # noqa: E402
 from certssb.displays import (  # noqa: E402
     CertifiedAccuracyDisplay,
     FrontierDisplay,
@@ -50,6 +51,7 @@ __all__ = [
     "CancelledError",
     "CertificateTable",
     "CertifiedAccuracyDisplay",
+    "CertifiedClassifier",
     "CertssbError",
     "CheckpointError",
     "DeviceError",

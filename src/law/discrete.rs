@@ -79,6 +79,10 @@ impl NoiseLaw for Discrete {
         Err(Error::parameter("keep", "greater than 1/K for labels of K classes", self.keep))
     }
 
+    fn restricts_features(&self) -> bool {
+        true
+    }
+
     fn check_features(&self, features: &[f32]) -> Result<()> {
         match features.iter().find(|v| !(v.fract() == 0.0 && **v >= 0.0 && (**v as usize) < self.alphabet)) {
             None => Ok(()),
@@ -109,6 +113,10 @@ impl NoiseLaw for Discrete {
         if self.test_input {
             self.noise(seed.stream(Role::TestNoise, member, sample as u64), features);
         }
+    }
+
+    fn noises_test_inputs(&self) -> bool {
+        self.test_input
     }
 
     /// Codes are whole numbers, so an L2 norm of `norm` changes at most norm^2 entries of a sample.

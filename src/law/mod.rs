@@ -52,6 +52,11 @@ pub trait NoiseLaw {
         Ok(())
     }
 
+    /// Whether [`NoiseLaw::check_features`] ever refuses anything.
+    fn restricts_features(&self) -> bool {
+        false
+    }
+
     /// Checks one sample's features, training or test, against what the law can noise.
     ///
     /// # Errors
@@ -71,6 +76,11 @@ pub trait NoiseLaw {
     /// The noised label of (`member`, `sample`).
     fn noise_label(&self, _seed: Seed, _member: u64, _sample: usize, label: u32, _n_classes: usize) -> u32 {
         label
+    }
+
+    /// Whether [`NoiseLaw::noise_test_input`] does anything; if not, members share their test inputs.
+    fn noises_test_inputs(&self) -> bool {
+        false
     }
 
     /// Adds `member`'s noise to the test input numbered `sample`, in place; most laws leave it alone.
@@ -220,6 +230,9 @@ impl NoiseLaw for Law {
     fn check(&self, facts: &DataFacts) -> Result<()> {
         self.inner().check(facts)
     }
+    fn restricts_features(&self) -> bool {
+        self.inner().restricts_features()
+    }
     fn check_features(&self, features: &[f32]) -> Result<()> {
         self.inner().check_features(features)
     }
@@ -231,6 +244,9 @@ impl NoiseLaw for Law {
     }
     fn noise_label(&self, seed: Seed, member: u64, sample: usize, label: u32, n_classes: usize) -> u32 {
         self.inner().noise_label(seed, member, sample, label, n_classes)
+    }
+    fn noises_test_inputs(&self) -> bool {
+        self.inner().noises_test_inputs()
     }
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         self.inner().noise_test_input(seed, member, sample, features);

@@ -56,6 +56,9 @@ impl NoiseLaw for Product {
     fn check(&self, facts: &DataFacts) -> Result<()> {
         self.parts.iter().try_for_each(|law| law.check(facts))
     }
+    fn restricts_features(&self) -> bool {
+        self.parts.iter().any(NoiseLaw::restricts_features)
+    }
     fn check_features(&self, features: &[f32]) -> Result<()> {
         self.parts.iter().try_for_each(|law| law.check_features(features))
     }
@@ -66,6 +69,9 @@ impl NoiseLaw for Product {
     }
     fn noise_label(&self, seed: Seed, member: u64, sample: usize, label: u32, n_classes: usize) -> u32 {
         self.parts.iter().fold(label, |label, law| law.noise_label(seed, member, sample, label, n_classes))
+    }
+    fn noises_test_inputs(&self) -> bool {
+        self.parts.iter().any(NoiseLaw::noises_test_inputs)
     }
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         for law in &self.parts {

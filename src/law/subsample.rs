@@ -109,6 +109,10 @@ impl NoiseLaw for Subsample {
         self.inner().map_or(Ok(()), |law| law.check(facts))
     }
 
+    fn restricts_features(&self) -> bool {
+        self.inner().is_some_and(NoiseLaw::restricts_features)
+    }
+
     fn check_features(&self, features: &[f32]) -> Result<()> {
         self.inner().map_or(Ok(()), |law| law.check_features(features))
     }
@@ -128,6 +132,10 @@ impl NoiseLaw for Subsample {
 
     fn noise_label(&self, seed: Seed, member: u64, sample: usize, label: u32, n_classes: usize) -> u32 {
         self.inner().map_or(label, |law| law.noise_label(seed, member, sample, label, n_classes))
+    }
+
+    fn noises_test_inputs(&self) -> bool {
+        self.inner().is_some_and(NoiseLaw::noises_test_inputs)
     }
 
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod certificates;
+mod ensemble;
 mod error;
 mod law;
 
@@ -13,5 +14,6 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     law::register(module)?;
     certificates::register(module)?;
+    ensemble::register(module)?;
     bounds::register(module)
 }

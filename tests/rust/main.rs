@@ -1,5 +1,13 @@
 //! Integration tests of the public Rust surface, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "torch")]
+mod checkpoint;
+#[cfg(feature = "torch")]
+mod members;
+#[cfg(feature = "torch")]
+mod models;
 mod oracle;
 mod soundness;
+#[cfg(feature = "torch")]
+mod support;

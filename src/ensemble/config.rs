@@ -1,0 +1,166 @@
+//! How members are trained: raw settings, and checked ones.
+
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use super::{device, Record};
+use crate::error::{Error, Result};
+
+/// Arithmetic of training and voting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// IEEE single precision throughout; TF32 is off.
+    #[default]
+    F32,
+}
+
+/// Settings of a training run, as the user gave them.
+///
+/// | name | default | purpose | range |
+/// |---|---|---|---|
+/// | model | cnn | built-in architecture | linear, mlp, cnn, resnet |
+/// | epochs | 20 | passes over a member's noised set | >= 1 |
+/// | batch_size | 128 | samples of one step | >= 1 |
+/// | learning_rate | 1e-3 | Adam's step size | > 0 |
+/// | seed | 0 | root of all random streams | |
+/// | device | auto | CUDA if there is one, else the CPU | auto, cpu, cuda, cuda:N |
+/// | n_jobs | all cores | members trained at the same time on the CPU, one thread each | >= 1 |
+/// | stack | 1 on the CPU, 32 on CUDA | members trained as one batched computation | >= 1 |
+/// | precision | f32 | arithmetic | f32 |
+///
+/// `device`, `n_jobs` and `stack` are how the work is done and no part of the record. The number of jobs
+/// never changes a result; device and stack change it by rounding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// Name of a built-in architecture.
+    pub model: String,
+    /// Passes over a member's noised set.
+    pub epochs: usize,
+    /// Samples of one step.
+    pub batch_size: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Root seed.
+    pub seed: u64,
+    /// "auto", "cpu", "cuda" or "cuda:N".
+    pub device: String,
+    /// Members trained at the same time on the CPU; all cores if absent.
+    pub n_jobs: Option<usize>,
+    /// Members trained as one batched computation; chosen by device if absent.
+    pub stack: Option<usize>,
+    /// Arithmetic.
+    pub precision: Precision,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            model: "cnn".to_owned(),
+            epochs: 20,
+            batch_size: 128,
+            learning_rate: 1e-3,
+            seed: 0,
+            device: "auto".to_owned(),
+            n_jobs: None,
+            stack: None,
+            precision: Precision::F32,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The settings in a record; how the work is done is left at its defaults.
+    pub(super) fn of(record: &Record) -> Self {
+        Self {
+            model: record.model.clone(),
+            epochs: record.epochs,
+            batch_size: record.batch_size,
+            learning_rate: record.learning_rate,
+            seed: record.seed.root(),
+            precision: record.precision,
+            ..Self::default()
+        }
+    }
+
+    /// Checks every setting that can be checked without data.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) or, for the device,
+    /// [`ErrorKind::Device`](crate::ErrorKind::Device).
+    pub(super) fn check(&self) -> Result<Settings> {
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            let expected = "a finite float greater than 0";
+            return Err(Error::parameter("learning_rate", expected, self.learning_rate));
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        let device = device::parse(&self.device)?;
+        let stack = self.stack.unwrap_or(if device == Device::Cpu { 1 } else { 32 });
+        Ok(Settings {
+            epochs: at_least_one("epochs", self.epochs)?,
+            batch_size: at_least_one("batch_size", self.batch_size)?,
+            learning_rate: self.learning_rate,
+            precision: self.precision,
+            device,
+            n_jobs: at_least_one("n_jobs", self.n_jobs.unwrap_or_else(cores))?,
+            stack: at_least_one("stack", stack)?,
+        })
+    }
+}
+
+fn at_least_one(name: &str, value: usize) -> Result<usize> {
+    if value == 0 {
+        return Err(Error::parameter(name, "an integer of at least 1", value));
+    }
+    Ok(value)
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) epochs: usize,
+    pub(super) batch_size: usize,
+    pub(super) learning_rate: f64,
+    pub(super) precision: Precision,
+    pub(super) device: Device,
+    pub(super) n_jobs: usize,
+    pub(super) stack: usize,
+}
+
+impl Settings {
+    /// Threads that train or vote at the same time: one drives a GPU, the CPU has `n_jobs`.
+    pub(super) fn workers(&self) -> usize {
+        if self.device == Device::Cpu {
+            self.n_jobs
+        } else {
+            1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(config: TrainConfig) -> String {
+        config.check().err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_setting_out_of_range_is_named() {
+        let base = TrainConfig { device: "cpu".into(), ..TrainConfig::default() };
+        assert_eq!(message(base.clone()), "");
+        let cases = [
+            (TrainConfig { epochs: 0, ..base.clone() }, "'epochs'"),
+            (TrainConfig { batch_size: 0, ..base.clone() }, "'batch_size'"),
+            (TrainConfig { n_jobs: Some(0), ..base.clone() }, "'n_jobs'"),
+            (TrainConfig { stack: Some(0), ..base.clone() }, "'stack'"),
+            (TrainConfig { learning_rate: 0.0, ..base.clone() }, "'learning_rate'"),
+            (TrainConfig { learning_rate: f64::NAN, ..base.clone() }, "'learning_rate'"),
+            (TrainConfig { device: "gpu".into(), ..base }, "'device'"),
+        ];
+        for (config, name) in cases {
+            assert!(message(config.clone()).contains(name), "{config:?}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Training sets and inputs: where samples come from, and what must hold of them.
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::law::{Law, NoiseLaw};
+use crate::model::FeatureShape;
+
+/// Samples without labels, read one at a time.
+pub trait Inputs: Sync {
+    /// Number of samples.
+    fn n_samples(&self) -> usize;
+
+    /// Shape of every sample.
+    fn shape(&self) -> FeatureShape;
+
+    /// Writes the features of sample `index` into `out`, which has `shape().n_features()` places.
+    ///
+    /// # Errors
+    /// Whatever reading a sample may meet; the error names the index.
+    fn features(&self, index: usize, out: &mut [f32]) -> Result<()>;
+}
+
+/// A labelled training set as it was received, possibly poisoned.
+pub trait TrainingSet: Inputs {
+    /// Number of classes K.
+    fn n_classes(&self) -> usize;
+
+    /// The label of sample `index`, in 0..K.
+    ///
+    /// # Errors
+    /// Whatever reading a sample may meet; the error names the index.
+    fn label(&self, index: usize) -> Result<u32>;
+
+    /// SHA-256 over sizes, features and labels, in hexadecimal: tells whether two runs saw the same data.
+    ///
+    /// # Errors
+    /// As [`Inputs::features`] and [`TrainingSet::label`].
+    fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(b"certssb data 1");
+        for size in [self.n_samples(), self.n_classes()] {
+            hash.update((size as u64).to_le_bytes());
+        }
+        hash.update(self.shape().to_string());
+        let mut features = vec![0.0_f32; self.shape().n_features()];
+        let mut bytes = vec![0_u8; 4 * features.len()];
+        for index in 0..self.n_samples() {
+            self.features(index, &mut features)?;
+            for (place, value) in bytes.chunks_exact_mut(4).zip(&features) {
+                place.copy_from_slice(&value.to_le_bytes());
+            }
+            hash.update(&bytes);
+            hash.update(self.label(index)?.to_le_bytes());
+        }
+        Ok(hex(&hash.finalize()))
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads one sample and refuses values that are not finite.
+pub(super) fn read(inputs: &dyn Inputs, index: usize, out: &mut [f32]) -> Result<()> {
+    inputs.features(index, out)?;
+    check_finite(index, out)
+}
+
+fn check_finite(index: usize, features: &[f32]) -> Result<()> {
+    // Adding zeros: finite values give 0, others NaN; the sum vectorises.
+    if features.iter().map(|value| value * 0.0).sum::<f32>() == 0.0 {
+        return Ok(());
+    }
+    let bad = features.iter().find(|value| !value.is_finite()).copied().unwrap_or(f32::NAN);
+    Err(Error::parameter("X", "an array of finite values", format_args!("{bad} in sample {index}")))
+}
+
+/// Asks the law about every sample, before anything is trained.
+pub(super) fn check_features(data: &dyn TrainingSet, law: &Law) -> Result<()> {
+    if !law.restricts_features() {
+        return Ok(());
+    }
+    let mut row = vec![0.0; data.shape().n_features()];
+    (0..data.n_samples()).try_for_each(|index| {
+        data.features(index, &mut row)?;
+        law.check_features(&row)
+    })
+}
+
+/// Refuses sizes no ensemble can be trained on.
+pub(super) fn check_sizes(data: &dyn TrainingSet) -> Result<()> {
+    if data.n_samples() == 0 {
+        return Err(Error::shape("X", "at least one sample", "none"));
+    }
+    if data.shape().n_features() == 0 {
+        return Err(Error::shape("X", "at least one feature", format_args!("shape {}", data.shape())));
+    }
+    let k = data.n_classes();
+    if (2..=usize::from(u16::MAX)).contains(&k) {
+        return Ok(());
+    }
+    Err(Error::parameter("y", "labels of 2 to 65535 classes", format_args!("{k} classes")))
+}
+
+/// Inputs in one array of shape (n_samples, features of a sample), borrowed or owned.
+#[derive(Clone, Debug)]
+pub struct ArrayInputs<'a> {
+    features: Cow<'a, [f32]>,
+    shape: FeatureShape,
+}
+
+impl<'a> ArrayInputs<'a> {
+    /// Inputs of the given sample shape.
+    ///
+    /// # Errors
+    /// A shape error if the length is no multiple of a sample's, a parameter error for values that are not
+    /// finite (names the sample).
+    pub fn new(features: impl Into<Cow<'a, [f32]>>, shape: FeatureShape) -> Result<Self> {
+        let features = features.into();
+        let size = shape.n_features();
+        if size == 0 || features.len() % size != 0 {
+            let got = format_args!("{} values for samples of shape {shape}", features.len());
+            return Err(Error::shape("X", "a whole number of samples with at least one feature", got));
+        }
+        features.chunks_exact(size).enumerate().try_for_each(|(index, row)| check_finite(index, row))?;
+        Ok(Self { features, shape })
+    }
+}
+
+impl Inputs for ArrayInputs<'_> {
+    fn n_samples(&self) -> usize {
+        self.features.len() / self.shape.n_features()
+    }
+
+    fn shape(&self) -> FeatureShape {
+        self.shape
+    }
+
+    fn features(&self, index: usize, out: &mut [f32]) -> Result<()> {
+        let size = self.shape.n_features();
+        match self.features.get(index * size..(index + 1) * size) {
+            Some(row) if out.len() == size => {
+                out.copy_from_slice(row);
+                Ok(())
+            }
+            _ => Err(Error::shape("X", format_args!("a sample {index} of shape {}", self.shape), "none")),
+        }
+    }
+}
+
+/// A training set in two arrays, borrowed or owned.
+#[derive(Clone, Debug)]
+pub struct ArrayTrainingSet<'a> {
+    inputs: ArrayInputs<'a>,
+    labels: Cow<'a, [u32]>,
+    n_classes: usize,
+}
+
+impl<'a> ArrayTrainingSet<'a> {
+    /// Inputs with their labels, each in 0..`n_classes`.
+    ///
+    /// # Errors
+    /// A shape error if there are not as many labels as samples, a parameter error for a label out of range
+    /// (names the sample).
+    pub fn new(inputs: ArrayInputs<'a>, labels: impl Into<Cow<'a, [u32]>>, n_classes: usize) -> Result<Self> {
+        let labels = labels.into();
+        if labels.len() != inputs.n_samples() {
+            let expected = format_args!("as many labels as 'X' has samples, {}", inputs.n_samples());
+            return Err(Error::shape("y", expected, labels.len()));
+        }
+        labels.iter().enumerate().try_for_each(|(index, &label)| check_label(index, label, n_classes))?;
+        Ok(Self { inputs, labels, n_classes })
+    }
+}
+
+/// Refuses a label that is no class.
+pub(super) fn check_label(index: usize, label: u32, n_classes: usize) -> Result<()> {
+    if (label as usize) < n_classes {
+        return Ok(());
+    }
+    let expected = format_args!("an array of class numbers from 0 to {}", n_classes.saturating_sub(1));
+    Err(Error::parameter("y", expected, format_args!("{label} for sample {index}")))
+}
+
+impl Inputs for ArrayTrainingSet<'_> {
+    fn n_samples(&self) -> usize {
+        self.inputs.n_samples()
+    }
+
+    fn shape(&self) -> FeatureShape {
+        self.inputs.shape()
+    }
+
+    fn features(&self, index: usize, out: &mut [f32]) -> Result<()> {
+        self.inputs.features(index, out)
+    }
+}
+
+impl TrainingSet for ArrayTrainingSet<'_> {
+    fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    fn label(&self, index: usize) -> Result<u32> {
+        let missing = || Error::shape("y", format_args!("a label {index}"), "none");
+        self.labels.get(index).copied().ok_or_else(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(features: Vec<f32>, labels: Vec<u32>) -> Result<ArrayTrainingSet<'static>> {
+        ArrayTrainingSet::new(ArrayInputs::new(features, FeatureShape::Flat(2))?, labels, 3)
+    }
+
+    fn message<T>(result: Result<T>) -> String {
+        result.err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn bad_data_are_refused_with_the_sample_named() {
+        let nan = message(set(vec![0.0, 1.0, 2.0, f32::NAN], vec![0, 1]));
+        assert_eq!(nan, "The 'X' parameter must be an array of finite values. Got NaN in sample 1 instead.");
+        let infinite = message(set(vec![f32::INFINITY, 1.0, f32::NEG_INFINITY, 0.0], vec![0, 1]));
+        assert!(infinite.contains("inf in sample 0"), "{infinite}");
+        assert!(message(set(vec![0.0; 4], vec![0, 3])).contains("3 for sample 1"));
+        assert!(message(set(vec![0.0; 4], vec![0])).contains("as many labels as 'X' has samples, 2"));
+        assert!(message(set(vec![0.0; 3], vec![0])).contains("whole number of samples"));
+    }
+
+    #[test]
+    fn large_but_finite_values_are_data() {
+        assert!(set(vec![f32::MAX, f32::MAX, -f32::MAX, f32::MIN_POSITIVE], vec![0, 1]).is_ok());
+    }
+
+    #[test]
+    fn the_digest_sees_features_labels_and_sizes() -> Result<()> {
+        let digest = |f: Vec<f32>, l: Vec<u32>| set(f, l)?.digest();
+        let base = digest(vec![0.0, 1.0, 2.0, 3.0], vec![0, 1])?;
+        assert_eq!(base, digest(vec![0.0, 1.0, 2.0, 3.0], vec![0, 1])?);
+        assert_ne!(base, digest(vec![-0.0, 1.0, 2.0, 3.0], vec![0, 1])?);
+        assert_ne!(base, digest(vec![0.0, 1.0, 2.0, 3.0], vec![0, 2])?);
+        assert_ne!(base, digest(vec![2.0, 3.0, 0.0, 1.0], vec![1, 0])?);
+        let wide = ArrayInputs::new(vec![0.0, 1.0, 2.0, 3.0], FeatureShape::Flat(4))?;
+        assert_ne!(base, ArrayTrainingSet::new(wide, vec![0], 3)?.digest()?);
+        assert_eq!(base.len(), 64);
+        Ok(())
+    }
+}

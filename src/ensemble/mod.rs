@@ -1,0 +1,308 @@
+//! The ensemble: one law, one architecture, many members trained on noised training sets.
+//!
+//! Path of the data: [`TrainingSet`] -> a member's noised set (the only door) -> trained member -> votes.
+
+mod adam;
+mod config;
+mod control;
+mod data;
+mod device;
+mod memory;
+mod noisy_set;
+mod threads;
+mod train;
+mod train_member;
+mod vote;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::law::{DataFacts, Law, NoiseLaw};
+use crate::model::checkpoint::{read_record, Checkpoint};
+use crate::model::{self, Architecture, FeatureShape};
+use crate::seed::Seed;
+
+pub use config::{Precision, TrainConfig};
+pub use control::{Control, Progress};
+pub(crate) use data::hex;
+pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet};
+pub use device::devices;
+
+use config::Settings;
+
+/// Version of the training procedure and of the checkpoint's format. Members of different versions do
+/// not mix.
+const SCHEMA: u32 = 1;
+
+/// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Version of the training procedure and of the format.
+    pub schema: u32,
+    /// Root seed of all random streams.
+    pub seed: Seed,
+    /// The noise law members were trained under.
+    pub law: Law,
+    /// Name of the architecture.
+    pub model: String,
+    /// Shape of one sample.
+    pub shape: FeatureShape,
+    /// Number of classes.
+    pub n_classes: usize,
+    /// Number of training samples.
+    pub n_train: usize,
+    /// Passes over a member's noised set.
+    pub epochs: usize,
+    /// Samples of one step.
+    pub batch_size: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Arithmetic of training and voting.
+    pub precision: Precision,
+    /// SHA-256 of the received training set.
+    pub data_digest: String,
+}
+
+impl Record {
+    /// The sizes a law has to know.
+    pub fn facts(&self) -> DataFacts {
+        DataFacts {
+            n_train: self.n_train,
+            n_features: Some(self.shape.n_features()),
+            n_classes: self.n_classes,
+        }
+    }
+}
+
+/// One trained member: all its parameters, in the order of its architecture's layout.
+#[derive(Clone, PartialEq)]
+pub struct Member {
+    /// Its number, which addresses its random streams.
+    pub number: u64,
+    /// Its parameters and running statistics.
+    pub values: Arc<[f32]>,
+    /// Mean training loss of the last epoch.
+    pub loss: f32,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, values, loss } = self;
+        write!(f, "Member {{ number: {number}, loss: {loss}, {} values }}", values.len())
+    }
+}
+
+/// An ensemble under one law, trained or in training.
+///
+/// Members are numbered from 0; member m depends on the record and on m alone, so that an ensemble can be
+/// continued to more members, interrupted and resumed without changing any of them.
+#[derive(Debug)]
+pub struct Ensemble {
+    record: Record,
+    settings: Settings,
+    architecture: Arc<dyn Architecture>,
+    members: BTreeMap<u64, Member>,
+}
+
+impl Ensemble {
+    /// An ensemble without members; checks everything that can be checked before training.
+    ///
+    /// # Errors
+    /// Parameter, shape and device errors, each naming what was expected and what came.
+    pub fn new(data: &dyn TrainingSet, law: Law, config: &TrainConfig) -> Result<Self> {
+        let architecture = model::by_name(&config.model, data.shape(), data.n_classes())?;
+        Self::with_architecture(data, law, config, architecture)
+    }
+
+    /// The same with an architecture of the caller's; its name goes into the record.
+    ///
+    /// # Errors
+    /// As [`Ensemble::new`].
+    pub fn with_architecture(
+        data: &dyn TrainingSet,
+        law: Law,
+        config: &TrainConfig,
+        architecture: Arc<dyn Architecture>,
+    ) -> Result<Self> {
+        let settings = config.check()?;
+        data::check_sizes(data)?;
+        let record = Record {
+            schema: SCHEMA,
+            seed: Seed::new(config.seed),
+            law,
+            model: architecture.name().to_owned(),
+            shape: data.shape(),
+            n_classes: data.n_classes(),
+            n_train: data.n_samples(),
+            epochs: settings.epochs,
+            batch_size: settings.batch_size,
+            learning_rate: settings.learning_rate,
+            precision: settings.precision,
+            data_digest: data.digest()?,
+        };
+        record.law.check(&record.facts())?;
+        data::check_features(data, &record.law)?;
+        check_member_size(&record, architecture.as_ref())?;
+        Ok(Self { record, settings, architecture, members: BTreeMap::new() })
+    }
+
+    /// Trains `n_members` members: [`Ensemble::new`], then [`Ensemble::train`].
+    ///
+    /// # Errors
+    /// As the two.
+    pub fn fit(
+        data: &dyn TrainingSet,
+        law: Law,
+        config: &TrainConfig,
+        n_members: u64,
+        checkpoint: Option<&Path>,
+        control: &Control<'_>,
+    ) -> Result<Self> {
+        let mut ensemble = Self::new(data, law, config)?;
+        ensemble.train(data, n_members, checkpoint, control)?;
+        Ok(ensemble)
+    }
+
+    /// An ensemble of a record, without members, without data; only built-in architectures.
+    ///
+    /// # Errors
+    /// Parameter errors for a record that no ensemble can have.
+    pub fn of_record(record: Record) -> Result<Self> {
+        let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
+        let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
+        Ok(Self { record, settings, architecture, members: BTreeMap::new() })
+    }
+
+    /// The ensemble in a checkpoint directory, with all members that are whole; only built-in architectures.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory is none or is damaged.
+    pub fn open(checkpoint: &Path, device: &str, n_jobs: Option<usize>) -> Result<Self> {
+        let record = read_record(checkpoint)?;
+        let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
+        let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
+        let files = Checkpoint::open(checkpoint, &record, architecture.layout())?;
+        let mut members = BTreeMap::new();
+        for number in files.numbers()? {
+            members.extend(files.load(number)?.map(|member| (number, member)));
+        }
+        Ok(Self { record, settings: config.check()?, architecture, members })
+    }
+
+    /// Trains the missing ones of the members 0..`n_members`.
+    ///
+    /// Members in the checkpoint directory are verified and not trained again; new ones are written there
+    /// as they finish. Whatever the error, members that were finished are kept, in `self` and on disk.
+    ///
+    /// # Errors
+    /// A parameter error if the data are not those of the record, a checkpoint error if the directory
+    /// cannot be used, a training error naming the member, or
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    pub fn train(
+        &mut self,
+        data: &dyn TrainingSet,
+        n_members: u64,
+        checkpoint: Option<&Path>,
+        control: &Control<'_>,
+    ) -> Result<()> {
+        self.check_same_data(data)?;
+        if n_members == 0 {
+            return Err(Error::parameter("n_members", "an integer of at least 1", 0));
+        }
+        let checkpoint =
+            checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
+        train::train(self, data, n_members, checkpoint.transpose()?.as_ref(), control)
+    }
+
+    /// What the members are.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The members' architecture.
+    pub fn architecture(&self) -> &dyn Architecture {
+        self.architecture.as_ref()
+    }
+
+    /// Number of trained members.
+    pub fn n_members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The trained members, by number.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// Adds a member that was trained elsewhere for the same record, such as one that was pickled.
+    ///
+    /// # Errors
+    /// A shape error if it has another number of values than the architecture.
+    pub fn insert(&mut self, member: Member) -> Result<()> {
+        let expected = self.architecture.layout().n_values();
+        if member.values.len() != expected {
+            let got = format_args!("{} values", member.values.len());
+            return Err(Error::shape("member", format_args!("{expected} values"), got));
+        }
+        self.members.insert(member.number, member);
+        Ok(())
+    }
+
+    /// Keeps the members 0..`n_members` only.
+    pub fn truncate(&mut self, n_members: u64) {
+        self.members =
+            std::mem::take(&mut self.members).into_iter().filter(|(m, _)| *m < n_members).collect();
+    }
+
+    /// One parameter of one member with its shape; `None` if there is no such member or parameter.
+    pub fn parameter(&self, member: u64, name: &str) -> Option<(&[usize], &[f32])> {
+        let values = &self.members.get(&member)?.values;
+        let (spec, range) = self.architecture.layout().ranges().find(|(spec, _)| spec.name == name)?;
+        Some((&spec.shape, values.get(range)?))
+    }
+
+    /// Changes how the work is done, not what comes out: threads, device, stack.
+    ///
+    /// # Errors
+    /// Parameter and device errors.
+    pub fn reconfigure(&mut self, device: &str, n_jobs: Option<usize>, stack: Option<usize>) -> Result<()> {
+        let config =
+            TrainConfig { device: device.to_owned(), n_jobs, stack, ..TrainConfig::of(&self.record) };
+        self.settings = config.check()?;
+        Ok(())
+    }
+
+    fn check_same_data(&self, data: &dyn TrainingSet) -> Result<()> {
+        let same = data.shape() == self.record.shape
+            && data.n_samples() == self.record.n_train
+            && data.n_classes() == self.record.n_classes
+            && data.digest()? == self.record.data_digest;
+        if same {
+            return Ok(());
+        }
+        Err(Error::parameter("X", "the training set the ensemble was begun with", "another training set"))
+    }
+}
+
+/// A member's noised set must be large enough for its architecture.
+fn check_member_size(record: &Record, architecture: &dyn Architecture) -> Result<()> {
+    let n = record.law.subset(record.seed, 0, record.n_train).map_or(record.n_train, |subset| subset.len());
+    if n >= architecture.min_samples() {
+        return Ok(());
+    }
+    Err(Error::parameter(
+        "size",
+        format_args!(
+            "an integer of at least {} for the model '{}'",
+            architecture.min_samples(),
+            architecture.name()
+        ),
+        n,
+    ))
+}

@@ -1,0 +1,202 @@
+//! Training of one stack of members on their noised sets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+use tch::{Reduction, Tensor};
+
+use super::adam::Adam;
+use super::config::Settings;
+use super::noisy_set::{NoisySet, Source};
+use super::threads::training_error;
+use super::Member;
+use crate::error::{Error, Result};
+use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
+use crate::seed::{Role, Seed};
+
+/// Everything the members of a run have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) architecture: &'a dyn Architecture,
+    pub(super) settings: &'a Settings,
+}
+
+/// Trains the members with the given numbers as one stack.
+///
+/// One noise draw per member and sample serves all epochs; the samples are shuffled anew every epoch from
+/// the stream (shuffle, member, epoch). Nothing but the noised set is ever looked at.
+///
+/// # Errors
+/// Of [`NoisySet::draw`]; a training error naming the member for anything torch reports and for a loss
+/// that is not finite; cancellation.
+pub(super) fn train_stack(job: Job<'_>, members: &[u64], stop: &AtomicBool) -> Result<Vec<Member>> {
+    let set = NoisySet::draw(job.source, members, job.settings.device, stop)?;
+    let first = members.first().copied().unwrap_or(0);
+    let torch = |error| training_error(first, &error);
+    let mut training = Training::new(job, members, &set).map_err(torch)?;
+    let mut losses = Vec::new();
+    for epoch in 0..job.settings.epochs {
+        training.epoch(epoch as u64, stop).map_err(torch)?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::cancelled("Training was cancelled."));
+        }
+        losses = training.losses().map_err(torch)?;
+        check_losses(members, &losses, epoch)?;
+    }
+    let values = training.weights.to_members().map_err(torch)?;
+    check_values(members, &values)?;
+    let finished = members.iter().zip(values).zip(losses);
+    Ok(finished.map(|((&number, values), loss)| Member { number, values: Arc::from(values), loss }).collect())
+}
+
+fn check_losses(members: &[u64], losses: &[f32], epoch: usize) -> Result<()> {
+    match members.iter().zip(losses).find(|(_, loss)| !loss.is_finite()) {
+        None => Ok(()),
+        Some((&member, loss)) => {
+            Err(diverged(member, format_args!("its loss became {loss} in epoch {}", epoch + 1)))
+        }
+    }
+}
+
+/// A last step may overflow although the loss before it was finite.
+fn check_values(members: &[u64], values: &[Vec<f32>]) -> Result<()> {
+    let finite = |values: &Vec<f32>| values.iter().all(|value| value.is_finite());
+    match members.iter().zip(values).find(|(_, values)| !finite(values)) {
+        None => Ok(()),
+        Some((&member, _)) => {
+            Err(diverged(member, "its parameters became infinite or NaN in the last epoch"))
+        }
+    }
+}
+
+fn diverged(member: u64, what: impl std::fmt::Display) -> Error {
+    let advice = "a smaller learning_rate or inputs of ordinary size may help";
+    Error::training(Some(member), format_args!("{what}; {advice}"))
+}
+
+struct Training<'a> {
+    architecture: &'a dyn Architecture,
+    set: &'a NoisySet,
+    members: &'a [u64],
+    seed: Seed,
+    batch_size: usize,
+    weights: FlatWeights,
+    adam: Adam,
+    /// Sum of the losses of the current epoch's samples, per member.
+    loss: Tensor,
+}
+
+impl<'a> Training<'a> {
+    fn new(job: Job<'a>, members: &'a [u64], set: &'a NoisySet) -> TorchResult<Self> {
+        let (layout, seed) = (job.architecture.layout(), job.source.seed);
+        let initial: Vec<Vec<f32>> = members.iter().map(|&m| layout.initial(seed, m)).collect();
+        let initial: Vec<&[f32]> = initial.iter().map(Vec::as_slice).collect();
+        let weights = FlatWeights::new(layout, &initial, job.settings.device)?;
+        let adam = Adam::new(weights.flat(), job.settings.learning_rate)?;
+        let _ = weights.flat().f_set_requires_grad(true)?;
+        let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, job.settings.device))?;
+        let (architecture, batch_size) = (job.architecture, job.settings.batch_size);
+        Ok(Self { architecture, set, members, seed, batch_size, weights, adam, loss })
+    }
+
+    /// One pass over the noised set; returns early when told to stop.
+    fn epoch(&mut self, epoch: u64, stop: &AtomicBool) -> TorchResult<()> {
+        let order = self.order(epoch)?;
+        let _ = self.loss.f_zero_()?;
+        for (start, length) in batches(self.set.n, self.batch_size) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let index = order.f_narrow(1, start as i64, length as i64)?.f_reshape([-1])?;
+            self.step(&index, length)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of the noised sets in this epoch's order, (S, n).
+    fn order(&self, epoch: u64) -> TorchResult<Tensor> {
+        let n = self.set.n as i64;
+        let mut rows = Vec::with_capacity(self.members.len() * self.set.n);
+        for (place, &member) in self.members.iter().enumerate() {
+            let mut own: Vec<i64> = (place as i64 * n..(place as i64 + 1) * n).collect();
+            own.shuffle(&mut self.seed.stream(Role::Shuffle, member, epoch));
+            rows.extend(own);
+        }
+        Tensor::f_from_slice(&rows)?.f_view([-1, n])?.f_to_device(self.set.features.device())
+    }
+
+    fn step(&mut self, index: &Tensor, length: usize) -> TorchResult<()> {
+        let inputs = self.set.features.f_index_select(0, index)?;
+        let labels = self.set.labels.f_index_select(0, index)?;
+        let losses = losses(self.architecture, &self.weights.views()?, &inputs, &labels)?;
+        let sum = losses.f_sum(None)?;
+        let gradient = Tensor::f_run_backward(&[sum], &[self.weights.flat()], false, false)?;
+        if let [gradient] = &gradient[..] {
+            self.adam.step(self.weights.flat(), gradient)?;
+        }
+        let _ = self.loss.f_add_(&losses.f_detach()?.f_mul_scalar(length as f64)?)?;
+        Ok(())
+    }
+
+    /// Mean loss of the last epoch, per member.
+    fn losses(&self) -> TorchResult<Vec<f32>> {
+        weights_to_vec(&self.loss.f_div_scalar(self.set.n as f64)?)
+    }
+}
+
+/// Mean cross-entropy of a batch, per member (S); inputs (S B, ...) and labels (S B).
+fn losses(
+    architecture: &dyn Architecture,
+    weights: &Weights,
+    inputs: &Tensor,
+    labels: &Tensor,
+) -> TorchResult<Tensor> {
+    let stack = weights.stack();
+    if stack == 1 {
+        let logits = architecture.forward(weights, inputs, Mode::Train)?;
+        let loss = logits.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, -100, 0.0)?;
+        return loss.f_view([1]);
+    }
+    let mut shape = inputs.size();
+    shape.splice(..1, [stack, -1]);
+    let logits = architecture.forward(weights, &inputs.f_view(&shape[..])?, Mode::Train)?;
+    let flat = logits.f_flatten(0, 1)?;
+    let loss = flat.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::None, -100, 0.0)?;
+    loss.f_view([stack, -1])?.f_mean_dim(1, false, None)
+}
+
+/// Starts and lengths of an epoch's batches. A last batch of a single sample joins the one before it:
+/// batch norm has no statistics of one sample.
+fn batches(n: usize, size: usize) -> Vec<(usize, usize)> {
+    let mut batches: Vec<_> = (0..n).step_by(size).map(|start| (start, size.min(n - start))).collect();
+    if size > 1 && n % size == 1 && batches.len() > 1 {
+        batches.pop();
+        if let Some(last) = batches.last_mut() {
+            last.1 += 1;
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_tile_the_set_and_none_has_one_sample() {
+        for n in 1..40 {
+            for size in 1..12 {
+                let batches = batches(n, size);
+                let mut end = 0;
+                for &(start, length) in &batches {
+                    assert_eq!(start, end);
+                    assert!(length <= size + 1 && (length > 1 || n == 1 || size == 1), "{n} {size}");
+                    end += length;
+                }
+                assert_eq!(end, n);
+            }
+        }
+    }
+}

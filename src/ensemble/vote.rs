@@ -1,0 +1,313 @@
+//! What members say about test inputs: in evaluation mode and without gradients by construction.
+//!
+//! The one forward pass of this module, [`Panel::logits`], has both built in. Inputs go through it in
+//! batches of one fixed size, the last one filled up, so that the vote on an input does not depend on
+//! which others it came with.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ndarray::{Array2, Array3};
+use tch::Tensor;
+
+use super::data::{read, Inputs};
+use super::memory::keep_freed_memory;
+use super::threads::{guarded, training_error, with_workers};
+use super::{Control, Ensemble, Member};
+use crate::error::{Error, Result};
+use crate::law::NoiseLaw;
+use crate::model::{weights_to_vec, FlatWeights, Mode, TorchResult};
+
+/// Inputs of one forward pass.
+const BATCH: usize = 64;
+
+/// Values of the inputs that are in memory at the same time (64 MiB).
+const BLOCK: usize = 1 << 24;
+
+impl Ensemble {
+    /// The class each member votes for, shape (n_members, n_samples); ties go to the lowest class.
+    ///
+    /// Inputs are streamed; beyond the result, memory is bounded. Members are in the order of their numbers.
+    ///
+    /// # Errors
+    /// Shape and parameter errors for inputs the members cannot take, a training error naming the member
+    /// whose logits are not finite, cancellation.
+    pub fn votes(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array2<u16>> {
+        let votes = evaluate(self, inputs, 1, argmax, control)?;
+        Array2::from_shape_vec((self.n_members(), inputs.n_samples()), votes).map_err(bad_shape)
+    }
+
+    /// Each member's softmax scores, shape (n_members, n_samples, n_classes).
+    ///
+    /// # Errors
+    /// As [`Ensemble::votes`].
+    pub fn scores(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array3<f32>> {
+        let k = self.record().n_classes;
+        let scores = evaluate(self, inputs, k, softmax, control)?;
+        Array3::from_shape_vec((self.n_members(), inputs.n_samples(), k), scores).map_err(bad_shape)
+    }
+}
+
+fn bad_shape(error: ndarray::ShapeError) -> Error {
+    Error::shape("votes", "one entry per member and sample", error)
+}
+
+/// The lowest class with the largest logit.
+fn argmax(logits: &[f32], out: &mut [u16]) {
+    let mut best = 0;
+    for (class, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = class;
+        }
+    }
+    out[0] = best as u16;
+}
+
+/// exp(l_c) / sum exp(l), in double precision.
+fn softmax(logits: &[f32], out: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers = || logits.iter().map(|logit| f64::from(logit - largest).exp());
+    let sum: f64 = powers().sum();
+    for (score, power) in out.iter_mut().zip(powers()) {
+        *score = (power / sum) as f32;
+    }
+}
+
+type Convert<T> = fn(&[f32], &mut [T]);
+
+/// Runs all inputs through all members; the result has the layout (n_members, n_samples, `width`).
+fn evaluate<T: Copy + Default + Send>(
+    ensemble: &Ensemble,
+    inputs: &dyn Inputs,
+    width: usize,
+    convert: Convert<T>,
+    control: &Control<'_>,
+) -> Result<Vec<T>> {
+    check_inputs(ensemble, inputs)?;
+    keep_freed_memory();
+    let (n, size) = (inputs.n_samples(), inputs.shape().n_features());
+    let mut result = vec![T::default(); ensemble.n_members() * n * width];
+    let rows = (BLOCK / size / BATCH).max(1) * BATCH;
+    for start in (0..n).step_by(rows) {
+        let length = rows.min(n - start);
+        let mut values = vec![0.0_f32; length.div_ceil(BATCH) * BATCH * size];
+        for (offset, row) in values.chunks_exact_mut(size).take(length).enumerate() {
+            read(inputs, start + offset, row)?;
+        }
+        let block = Block { values: &values, start, length };
+        run(ensemble, block, width, convert, control, |place, part| {
+            let at = (place * n + start) * width;
+            result[at..at + part.len()].copy_from_slice(&part);
+        })?;
+    }
+    Ok(result)
+}
+
+fn check_inputs(ensemble: &Ensemble, inputs: &dyn Inputs) -> Result<()> {
+    if ensemble.n_members() == 0 {
+        return Err(Error::parameter("n_members", "an ensemble with trained members", "none"));
+    }
+    let (expected, got) = (ensemble.record().shape, inputs.shape());
+    if expected == got {
+        return Ok(());
+    }
+    Err(Error::shape(
+        "X",
+        format_args!("samples of shape {expected}, as in training"),
+        format_args!("shape {got}"),
+    ))
+}
+
+/// Consecutive test inputs, filled up with zeros to whole batches.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    values: &'a [f32],
+    start: usize,
+    length: usize,
+}
+
+/// One block through all members on all workers; `keep` gets each member's place and part.
+fn run<T: Copy + Default + Send>(
+    ensemble: &Ensemble,
+    block: Block<'_>,
+    width: usize,
+    convert: Convert<T>,
+    control: &Control<'_>,
+    keep: impl FnMut(usize, Vec<T>),
+) -> Result<()> {
+    let members: Vec<&Member> = ensemble.members.values().collect();
+    let settings = &ensemble.settings;
+    let size = settings.stack.min(ensemble.architecture.max_stack()).max(1);
+    let stacks: Vec<&[&Member]> = members.chunks(size).collect();
+    let workers = settings.workers().min(stacks.len());
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (sender, results) = mpsc::channel();
+    let senders = Mutex::new(vec![sender; workers]);
+    let work = || {
+        let Some(sender) = senders.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
+        let mut shared = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(stack) = stacks.get(number) else { return };
+            let first = stack.first().map_or(0, |member| member.number);
+            let panel = Panel { ensemble, members: stack, block };
+            let result = guarded(first, || panel.evaluate(&mut shared, width, convert, &stop));
+            let result = result.map(|parts| (number * size, parts));
+            if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    };
+    with_workers(workers, work, || collect(&results, &stop, control, keep))
+}
+
+type Parts<T> = (usize, Vec<Vec<T>>);
+
+fn collect<T>(
+    results: &Receiver<Result<Parts<T>>>,
+    stop: &AtomicBool,
+    control: &Control<'_>,
+    mut keep: impl FnMut(usize, Vec<T>),
+) -> Result<()> {
+    let mut outcome = Ok(());
+    loop {
+        if outcome.is_ok() && control.stops() {
+            outcome = Err(Error::cancelled("Voting was cancelled."));
+        }
+        if outcome.is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        match results.recv_timeout(Duration::from_millis(50)) {
+            Ok(Ok((first, parts))) => {
+                parts.into_iter().enumerate().for_each(|(offset, part)| keep(first + offset, part));
+            }
+            Ok(Err(error)) => outcome = outcome.and(Err(error)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return outcome,
+        }
+    }
+}
+
+/// A stack of members in front of a block of inputs.
+struct Panel<'a> {
+    ensemble: &'a Ensemble,
+    members: &'a [&'a Member],
+    block: Block<'a>,
+}
+
+impl Panel<'_> {
+    /// What each member says about the whole block; `shared` keeps the batches for the worker's next stack.
+    fn evaluate<T: Copy + Default>(
+        &self,
+        shared: &mut Vec<Tensor>,
+        width: usize,
+        convert: Convert<T>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Vec<T>>> {
+        let k = self.ensemble.record.n_classes;
+        let numbers: Vec<u64> = self.members.iter().map(|member| member.number).collect();
+        let torch = |error| training_error(numbers.first().copied().unwrap_or(0), &error);
+        let values: Vec<&[f32]> = self.members.iter().map(|member| &member.values[..]).collect();
+        let layout = self.ensemble.architecture.layout();
+        let weights = FlatWeights::new(layout, &values, self.ensemble.settings.device).map_err(torch)?;
+        let mut parts = vec![vec![T::default(); self.block.length * width]; self.members.len()];
+        for batch in 0..self.block.length.div_ceil(BATCH) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::cancelled("Voting was cancelled."));
+            }
+            let inputs = self.inputs(batch, shared).map_err(torch)?;
+            let logits = self.logits(&weights, &inputs).map_err(torch)?;
+            for ((part, logits), &member) in
+                parts.iter_mut().zip(logits.chunks_exact(BATCH * k)).zip(&numbers)
+            {
+                let out = &mut part[batch * BATCH * width..];
+                let rows = (self.block.length - batch * BATCH).min(BATCH);
+                check_finite(member, &logits[..rows * k])?;
+                for (logits, out) in logits.chunks_exact(k).zip(out.chunks_exact_mut(width)).take(rows) {
+                    convert(logits, out);
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// One batch for the stack, (S, B, ...); members share it unless the law noises test inputs.
+    fn inputs(&self, batch: usize, shared: &mut Vec<Tensor>) -> TorchResult<Tensor> {
+        let stack = self.members.len() as i64;
+        let size = self.ensemble.record.shape.n_features() * BATCH;
+        let plain = &self.block.values[batch * size..(batch + 1) * size];
+        if !self.ensemble.record.law.noises_test_inputs() {
+            if shared.len() == batch {
+                shared.push(self.tensor(plain, 1)?);
+            }
+            let one = shared.get(batch).map(Tensor::shallow_clone);
+            let one = one.map_or_else(|| self.tensor(plain, 1), Ok)?;
+            if stack == 1 {
+                return Ok(one);
+            }
+            let shape: Vec<i64> = std::iter::once(stack).chain(one.size()).collect();
+            return one.f_unsqueeze(0)?.f_expand(&shape[..], false);
+        }
+        let mut noised = Vec::with_capacity(size * self.members.len());
+        for member in self.members {
+            let from = noised.len();
+            noised.extend_from_slice(plain);
+            self.noise(member.number, batch, &mut noised[from..]);
+        }
+        self.tensor(&noised, stack)
+    }
+
+    fn noise(&self, member: u64, batch: usize, values: &mut [f32]) {
+        let record = &self.ensemble.record;
+        let rows = values.chunks_exact_mut(record.shape.n_features());
+        for (offset, row) in rows.enumerate() {
+            let sample = self.block.start + batch * BATCH + offset;
+            record.law.noise_test_input(record.seed, member, sample, row);
+        }
+    }
+
+    fn tensor(&self, values: &[f32], stack: i64) -> TorchResult<Tensor> {
+        let lead = if stack == 1 { vec![BATCH as i64] } else { vec![stack, BATCH as i64] };
+        let shape: Vec<i64> = lead.into_iter().chain(self.ensemble.record.shape.dims()).collect();
+        Tensor::f_from_slice(values)?.f_view(&shape[..])?.f_to_device(self.ensemble.settings.device)
+    }
+
+    /// The forward pass: evaluation mode, no gradients.
+    fn logits(&self, weights: &FlatWeights, inputs: &Tensor) -> TorchResult<Vec<f32>> {
+        let _no_grad = tch::no_grad_guard();
+        let logits = self.ensemble.architecture.forward(&weights.views()?, inputs, Mode::Eval)?;
+        weights_to_vec(&logits)
+    }
+}
+
+fn check_finite(member: u64, logits: &[f32]) -> Result<()> {
+    match logits.iter().find(|logit| !logit.is_finite()) {
+        None => Ok(()),
+        Some(bad) => Err(Error::training(Some(member), format_args!("its logits contain {bad}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_to_the_lowest_class() {
+        let mut vote = [9_u16];
+        for (logits, class) in [([1.0, 1.0, 0.0], 0), ([0.0, 2.0, 2.0], 1), ([-1.0, -3.0, -0.5], 2)] {
+            argmax(&logits, &mut vote);
+            assert_eq!(vote, [class]);
+        }
+    }
+
+    #[test]
+    fn softmax_of_large_logits() {
+        let mut scores = [0.0_f32; 3];
+        softmax(&[1000.0, 1000.0, -1000.0], &mut scores);
+        assert_eq!(scores, [0.5, 0.5, 0.0]);
+        softmax(&[0.0, 2.0_f32.ln(), 0.0], &mut scores);
+        assert!((scores[1] - 0.5).abs() < 1e-7);
+    }
+}

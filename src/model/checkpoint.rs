@@ -1,0 +1,309 @@
+//! Checkpoint directories: a manifest that says what the members are, and one file per member.
+//!
+//! `manifest.json` holds the [`Record`]; `member-000017.safetensors` holds member 17's parameters under
+//! their names, with the manifest's digest and a digest of the values in its metadata. Every file is
+//! written beside its place, synced and renamed, so that any number of processes may share a directory:
+//! they would write the same bytes. The number of members is no part of the identity.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind as IoKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::layout::Layout;
+use crate::ensemble::{hex, Member, Record};
+use crate::error::{Error, Result};
+
+const MANIFEST: &str = "manifest.json";
+const TEMPORARY: &str = ".writing-";
+
+/// What stands in `manifest.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    /// The identity; two directories with equal records hold the same members.
+    record: Record,
+    /// Which version of this crate began the directory; for the reader only.
+    created_by: String,
+}
+
+/// What stands in the metadata of a member's file, as one JSON text so that equal members give equal bytes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    member: u64,
+    manifest: String,
+    values: String,
+    loss: f32,
+}
+
+/// The key of [`Header`] in the metadata.
+const HEADER: &str = "certssb";
+
+/// An open checkpoint directory.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    folder: PathBuf,
+    digest: String,
+    layout: Layout,
+}
+
+impl Checkpoint {
+    /// Opens a directory for members of `record`; makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Checkpoint`](crate::ErrorKind::Checkpoint) if the path is no directory or not
+    /// writable, if the directory holds other things, or members of other settings or data (the
+    /// differences are named).
+    pub(crate) fn open(folder: &Path, record: &Record, layout: &Layout) -> Result<Self> {
+        match fs::metadata(folder) {
+            Ok(meta) if !meta.is_dir() => return Err(refuse(folder, "it is not a directory")),
+            Ok(_) => {}
+            Err(error) if error.kind() == IoKind::NotFound => {
+                fs::create_dir_all(folder).map_err(|error| refuse(folder, error))?;
+            }
+            Err(error) => return Err(refuse(folder, error)),
+        }
+        let path = folder.join(MANIFEST);
+        if !path.exists() {
+            check_empty(folder)?;
+            begin(folder, record)?;
+        }
+        let there = read_manifest(folder)?;
+        check_same(folder, &there, record)?;
+        let checkpoint =
+            Self { folder: folder.to_owned(), digest: record_digest(record)?, layout: layout.clone() };
+        checkpoint.check_writable()?;
+        Ok(checkpoint)
+    }
+
+    /// Whether a file of this member exists; says nothing about what is in it.
+    pub(crate) fn has(&self, member: u64) -> bool {
+        self.path(member).exists()
+    }
+
+    /// The member, if its file is there and whole. A truncated or damaged file counts as absent: the
+    /// member is trained again and the file replaced.
+    ///
+    /// # Errors
+    /// A checkpoint error if the file cannot be read, or belongs to another manifest or member.
+    pub(crate) fn load(&self, member: u64) -> Result<Option<Member>> {
+        let path = self.path(member);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
+            Err(error) => return Err(refuse(&path, error)),
+        };
+        let Some((header, values)) = parse(&bytes, &self.layout) else { return Ok(None) };
+        if header.values != digest_values(&values) {
+            return Ok(None);
+        }
+        if header.manifest != self.digest || header.member != member {
+            return Err(refuse(&path, "it belongs to another checkpoint or member"));
+        }
+        Ok(Some(Member { number: member, values: Arc::from(values), loss: header.loss }))
+    }
+
+    /// Writes a member's file.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be written.
+    pub(crate) fn save(&self, member: &Member) -> Result<()> {
+        let path = self.path(member.number);
+        let header = Header {
+            member: member.number,
+            manifest: self.digest.clone(),
+            values: digest_values(&member.values),
+            loss: member.loss,
+        };
+        let header = serde_json::to_string(&header).map_err(|error| refuse(&path, error))?;
+        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
+        let data: Vec<u8> = member.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut tensors = Vec::new();
+        for (spec, range) in self.layout.ranges() {
+            let part = data.get(4 * range.start..4 * range.end).unwrap_or_default();
+            let view = TensorView::new(Dtype::F32, spec.shape.clone(), part);
+            tensors.push((spec.name.as_str(), view.map_err(|error| refuse(&path, error))?));
+        }
+        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| refuse(&path, error))?;
+        replace(&path, &bytes)
+    }
+
+    /// Numbers of the members whose files are there.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be listed.
+    pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(|error| refuse(&self.folder, error))? {
+            let name = entry.map_err(|error| refuse(&self.folder, error))?.file_name();
+            let name = name.to_string_lossy();
+            let number = name.strip_prefix("member-").and_then(|rest| rest.strip_suffix(".safetensors"));
+            numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn path(&self, member: u64) -> PathBuf {
+        self.folder.join(format!("member-{member:06}.safetensors"))
+    }
+
+    /// Fails now rather than after the first member's training.
+    fn check_writable(&self) -> Result<()> {
+        let path = temporary(&self.folder);
+        File::create(&path).map_err(|error| refuse(&self.folder, error))?;
+        fs::remove_file(&path).map_err(|error| refuse(&self.folder, error))
+    }
+}
+
+/// The record of a checkpoint directory.
+///
+/// # Errors
+/// A checkpoint error if the directory has no manifest or one that cannot be read.
+pub(crate) fn read_record(folder: &Path) -> Result<Record> {
+    read_manifest(folder)
+        .and_then(|value| serde_json::from_value::<Manifest>(value).map_err(|e| damaged(folder, e)))
+        .map(|manifest| manifest.record)
+}
+
+fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::checkpoint(format!("The checkpoint '{}' cannot be used: {why}.", path.display()))
+}
+
+fn damaged(folder: &Path, why: impl std::fmt::Display) -> Error {
+    refuse(folder, format_args!("its {MANIFEST} is damaged ({why})"))
+}
+
+fn check_empty(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
+        let name = entry.map_err(|error| refuse(folder, error))?.file_name();
+        // Another process may be writing its manifest right now; MANIFEST itself is then checked as usual.
+        if !name.to_string_lossy().starts_with(TEMPORARY) && name != MANIFEST {
+            let why =
+                format!("it has no {MANIFEST} but holds other files, such as '{}'", name.to_string_lossy());
+            return Err(refuse(folder, why));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the manifest unless another process was faster; its manifest is then compared as any other.
+fn begin(folder: &Path, record: &Record) -> Result<()> {
+    let created_by = format!("certssb {}", env!("CARGO_PKG_VERSION"));
+    let manifest = Manifest { record: record.clone(), created_by };
+    let text = serde_json::to_string_pretty(&manifest).map_err(|error| refuse(folder, error))?;
+    let path = folder.join(MANIFEST);
+    let written = write_synced(folder, text.as_bytes())?;
+    // A link fails where a rename would replace.
+    match fs::hard_link(&written, &path) {
+        Ok(()) => {}
+        Err(_) if path.exists() => {}
+        // A file system without links.
+        Err(_) => return fs::rename(&written, &path).map_err(|error| refuse(folder, error)),
+    }
+    fs::remove_file(&written).map_err(|error| refuse(folder, error))
+}
+
+fn read_manifest(folder: &Path) -> Result<Value> {
+    let text = fs::read_to_string(folder.join(MANIFEST)).map_err(|error| match error.kind() {
+        IoKind::NotFound => refuse(folder, format_args!("it has no {MANIFEST}")),
+        _ => damaged(folder, error),
+    })?;
+    serde_json::from_str(&text).map_err(|error| damaged(folder, error))
+}
+
+/// Compares as JSON, so that a difference is named by its path and records of other versions are read too.
+fn check_same(folder: &Path, there: &Value, record: &Record) -> Result<()> {
+    let there = there.get("record").ok_or_else(|| damaged(folder, "it has no record"))?;
+    let here = serde_json::to_value(record).map_err(|error| refuse(folder, error))?;
+    let mut differences = Vec::new();
+    compare("", there, &here, &mut differences);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(refuse(folder, format_args!("it was made with other settings or data ({})", differences.join("; "))))
+}
+
+fn compare(name: &str, there: &Value, here: &Value, differences: &mut Vec<String>) {
+    let (Value::Object(a), Value::Object(b)) = (there, here) else {
+        if there != here {
+            differences.push(format!("{name}: {} there, {} here", show(there), show(here)));
+        }
+        return;
+    };
+    let mut keys: Vec<&String> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
+    keys.sort();
+    for key in keys {
+        let full = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        let side = |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or(Value::Null);
+        compare(&full, &side(a), &side(b), differences);
+    }
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) if text.len() == 64 => format!("{}...", &text[..12]),
+        Value::String(text) => format!("'{text}'"),
+        other => other.to_string(),
+    }
+}
+
+fn record_digest(record: &Record) -> Result<String> {
+    let value = serde_json::to_value(record).map_err(|error| Error::checkpoint(error.to_string()))?;
+    Ok(hex(&Sha256::digest(value.to_string())))
+}
+
+fn digest_values(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    hex(&Sha256::digest(bytes))
+}
+
+/// Header and values of a member's file; `None` if it is not whole or has other parameters.
+fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Vec<f32>)> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    let header = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
+    let file = SafeTensors::deserialize(bytes).ok()?;
+    let mut values = Vec::with_capacity(layout.n_values());
+    for (spec, _) in layout.ranges() {
+        let view = file.tensor(&spec.name).ok()?;
+        if view.dtype() != Dtype::F32 || view.shape() != spec.shape {
+            return None;
+        }
+        let four = |bytes: &[u8]| bytes.try_into().map_or(f32::NAN, f32::from_le_bytes);
+        values.extend(view.data().chunks_exact(4).map(four));
+    }
+    Some((header, values))
+}
+
+/// A name no other process or thread uses, in the same directory so that renaming is atomic.
+fn temporary(folder: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()))
+}
+
+fn write_synced(folder: &Path, bytes: &[u8]) -> Result<PathBuf> {
+    let path = temporary(folder);
+    let write = || {
+        let mut file = File::create(&path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| refuse(folder, error))?;
+    Ok(path)
+}
+
+/// Puts `bytes` at `path` in one step: whoever reads sees the old file, the new one, or none.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = write_synced(folder, bytes)?;
+    fs::rename(&written, path).map_err(|error| refuse(path, error))
+}

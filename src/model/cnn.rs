@@ -1,0 +1,89 @@
+//! The literature's small convolutional network, conv16 - conv32 - fc512, for images of any size.
+
+use tch::{Device, Kind, Tensor};
+
+use super::layers::{self, Conv};
+use super::layout::Layout;
+use super::weights::Weights;
+use super::{Architecture, FeatureShape, Mode, TorchResult};
+use crate::error::{Error, Result};
+
+const CHANNELS: [usize; 2] = [16, 32];
+const HIDDEN: usize = 512;
+
+/// Two blocks of convolution, ReLU and 2x2 max pooling, then fc 512, ReLU, fc K (the MNIST network of
+/// RAB and Cert-SSBD).
+///
+/// Kernels are 5x5 without padding where both blocks leave something (height and width at least 16);
+/// smaller images, down to 4x4, get 3x3 kernels with padding 1.
+#[derive(Debug)]
+pub(super) struct Cnn {
+    layout: Layout,
+    padding: i64,
+}
+
+impl Cnn {
+    /// # Errors
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) for flat features and for images below 4x4.
+    pub(super) fn new(shape: FeatureShape, n_classes: usize) -> Result<Self> {
+        let (channels, height, width) = shape.image("cnn")?;
+        let smallest = height.min(width);
+        if smallest < 4 || channels == 0 {
+            return Err(Error::shape(
+                "X",
+                "images of at least 4 x 4 pixels for the model 'cnn' (smaller ones suit 'mlp' or 'linear')",
+                format_args!("images of shape {shape}"),
+            ));
+        }
+        let (kernel, padding) = if smallest >= 16 { (5, 0) } else { (3, 1) };
+        let after = |n: usize| {
+            let block = |n: usize| (n + 2 * padding - kernel).div_ceil(2);
+            block(block(n))
+        };
+        let mut layout = Layout::default();
+        layout.conv("conv1", channels, CHANNELS[0], kernel, true);
+        layout.conv("conv2", CHANNELS[0], CHANNELS[1], kernel, true);
+        layout.dense("fc1", CHANNELS[1] * after(height) * after(width), HIDDEN);
+        layout.dense("fc2", HIDDEN, n_classes);
+        Ok(Self { layout, padding: padding as i64 })
+    }
+
+    fn blocks(&self, weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
+        let geometry = Conv { stride: 1, padding: self.padding, bias: true };
+        let x = layers::pool_relu(&layers::conv(weights, x, geometry)?)?;
+        layers::pool_relu(&layers::conv(weights, &x, geometry)?)
+    }
+}
+
+/// Whether images should take oneDNN's blocked layout from the first convolution to the last pooling.
+///
+/// It saves the reordering before and after every convolution and has a fast pooling: a training step is
+/// three times as fast as with the default layout and twice as fast as with channels last, and gives the
+/// same bits.
+fn blocked_layout(weights: &Weights, x: &Tensor) -> bool {
+    weights.stack() == 1
+        && x.device() == Device::Cpu
+        && x.f_kind().is_ok_and(|kind| kind == Kind::Float)
+        && tch::utils::has_mkldnn()
+}
+
+impl Architecture for Cnn {
+    fn name(&self) -> &str {
+        "cnn"
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn forward(&self, weights: &Weights, inputs: &Tensor, _mode: Mode) -> TorchResult<Tensor> {
+        weights.rewind();
+        let x = if blocked_layout(weights, inputs) {
+            self.blocks(weights, &inputs.f_to_mkldnn(None)?)?.f_to_dense(None, false)?
+        } else {
+            self.blocks(weights, &layers::planes(weights, inputs)?)?
+        };
+        let x = layers::dense(weights, &layers::vectors(weights, &x)?)?.f_relu()?;
+        layers::dense(weights, &x)
+    }
+}

@@ -1,0 +1,61 @@
+//! Multinomial logistic regression (`linear`) and the multilayer perceptron (`mlp`).
+
+use tch::Tensor;
+
+use super::layers;
+use super::layout::Layout;
+use super::weights::Weights;
+use super::{Architecture, FeatureShape, Mode, TorchResult};
+
+/// Widths of the hidden layers of `mlp`.
+const HIDDEN: [usize; 2] = [256, 128];
+
+/// Dense layers with ReLU between them, on the flattened input.
+#[derive(Debug)]
+pub(super) struct Perceptron {
+    name: &'static str,
+    layout: Layout,
+    n_layers: usize,
+}
+
+impl Perceptron {
+    /// No hidden layer: multinomial logistic regression.
+    pub(super) fn linear(shape: FeatureShape, n_classes: usize) -> Self {
+        Self::new("linear", shape, &[], n_classes)
+    }
+
+    /// Hidden layers of 256 and 128.
+    pub(super) fn mlp(shape: FeatureShape, n_classes: usize) -> Self {
+        Self::new("mlp", shape, &HIDDEN, n_classes)
+    }
+
+    fn new(name: &'static str, shape: FeatureShape, hidden: &[usize], n_classes: usize) -> Self {
+        let mut layout = Layout::default();
+        let mut inputs = shape.n_features();
+        for (number, &outputs) in hidden.iter().chain([&n_classes]).enumerate() {
+            layout.dense(&format!("fc{}", number + 1), inputs, outputs);
+            inputs = outputs;
+        }
+        Self { name, layout, n_layers: hidden.len() + 1 }
+    }
+}
+
+impl Architecture for Perceptron {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn forward(&self, weights: &Weights, inputs: &Tensor, _mode: Mode) -> TorchResult<Tensor> {
+        weights.rewind();
+        let first = if weights.stack() == 1 { 1 } else { 2 };
+        let mut x = layers::dense(weights, &inputs.f_flatten(first, -1)?)?;
+        for _ in 1..self.n_layers {
+            x = layers::dense(weights, &x.f_relu()?)?;
+        }
+        Ok(x)
+    }
+}

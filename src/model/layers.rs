@@ -1,0 +1,93 @@
+//! Layers over a stack of members: plain operations for one member, batched and grouped ones for more.
+//!
+//! Vectors are (B, d) for one member and (S, B, d) for a stack. Images travel as planes: (B, C, H, W) for
+//! one member and (B, S C, H, W) for a stack, so that a grouped convolution keeps members apart.
+
+use tch::{Kind, Tensor};
+
+use super::weights::Weights;
+use super::{Mode, TorchResult};
+
+/// Geometry of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conv {
+    pub(super) stride: i64,
+    pub(super) padding: i64,
+    pub(super) bias: bool,
+}
+
+/// y = x W^T + b for each member.
+pub(super) fn dense(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
+    let (weight, bias) = (weights.next_trained()?, weights.next_trained()?);
+    if weights.stack() == 1 {
+        return x.f_linear(weight, Some(bias));
+    }
+    bias.f_unsqueeze(1)?.f_baddbmm(x, &weight.f_transpose(1, 2)?, 1.0, 1.0)
+}
+
+/// Images of a batch as planes; see the module's first lines.
+pub(super) fn planes(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
+    if weights.stack() == 1 {
+        return Ok(x.shallow_clone());
+    }
+    x.f_transpose(0, 1)?.f_flatten(1, 2)
+}
+
+/// Planes as vectors: (B, C H W), or (S, B, C H W).
+pub(super) fn vectors(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
+    if weights.stack() == 1 {
+        return x.f_flatten(1, -1);
+    }
+    let batch = x.size().first().copied().unwrap_or(0);
+    x.f_reshape([batch, weights.stack(), -1])?.f_transpose(0, 1)
+}
+
+/// Square convolution of planes; TF32 is never used.
+pub(super) fn conv(weights: &Weights, x: &Tensor, geometry: Conv) -> TorchResult<Tensor> {
+    let merge = |t: &Tensor| {
+        if weights.stack() == 1 {
+            Ok(t.shallow_clone())
+        } else {
+            t.f_flatten(0, 1)
+        }
+    };
+    let weight = merge(weights.next_trained()?)?;
+    let bias = if geometry.bias { Some(merge(weights.next_trained()?)?) } else { None };
+    let (stride, padding) = ([geometry.stride; 2], [geometry.padding; 2]);
+    let groups = weights.stack();
+    x.f_internal_convolution(
+        &weight,
+        bias,
+        stride,
+        padding,
+        [1, 1],
+        false,
+        [0, 0],
+        groups,
+        false,
+        true,
+        true,
+        false,
+    )
+}
+
+/// relu(maxpool 2x2): equal to maxpool(relu) and a quarter of the work. Odd rows and columns at the end
+/// are dropped.
+pub(super) fn pool_relu(x: &Tensor) -> TorchResult<Tensor> {
+    x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?.f_relu()
+}
+
+/// Batch norm of planes: statistics of the batch in training (running ones follow with momentum 0.1),
+/// running statistics in evaluation.
+pub(super) fn batch_norm(weights: &Weights, x: &Tensor, mode: Mode) -> TorchResult<Tensor> {
+    let flat = |t: &Tensor| t.f_view([-1]);
+    let (weight, bias) = (weights.next_trained()?.f_reshape([-1])?, weights.next_trained()?.f_reshape([-1])?);
+    let (mean, variance) = (flat(weights.next_running()?)?, flat(weights.next_running()?)?);
+    let training = mode == Mode::Train;
+    x.f_batch_norm(Some(&weight), Some(&bias), Some(&mean), Some(&variance), training, 0.1, 1e-5, true)
+}
+
+/// Mean over height and width.
+pub(super) fn mean_pool(x: &Tensor) -> TorchResult<Tensor> {
+    x.f_mean_dim(&[2_i64, 3][..], true, None::<Kind>)
+}

@@ -1,0 +1,172 @@
+//! Checkpoint directories: resuming, refusing, surviving damage.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use certssb::{Control, Ensemble, Error, ErrorKind, TrainConfig};
+
+use crate::support::{config, gaussian, inputs, subsample, training_set, Folder};
+
+fn fit(config: &TrainConfig, n_members: u64, checkpoint: Option<&Path>) -> Result<Ensemble, Error> {
+    Ensemble::fit(&training_set(30, 8), gaussian(0.5), config, n_members, checkpoint, &Control::new())
+}
+
+fn values(ensemble: &Ensemble) -> Vec<Vec<f32>> {
+    ensemble.members().map(|member| member.values.to_vec()).collect()
+}
+
+fn refused(result: Result<Ensemble, Error>) -> String {
+    let error = result.expect_err("must be refused");
+    assert_eq!(*error.kind(), ErrorKind::Checkpoint, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn an_interrupted_run_resumes_to_the_same_bits() {
+    for model in ["cnn", "resnet"] {
+        let folder = Folder::new();
+        let path = folder.join("run");
+        let data = training_set(30, 8);
+        let whole = fit(&config(model), 4, None).unwrap();
+        let control = Control::new();
+        let flag = control.cancel_flag();
+        let control = control.on_progress(|_| flag.store(true, Ordering::Relaxed));
+        let one = TrainConfig { n_jobs: Some(1), ..config(model) };
+        let cut = Ensemble::fit(&data, gaussian(0.5), &one, 4, Some(&path), &control);
+        assert_eq!(*cut.err().unwrap().kind(), ErrorKind::Cancelled);
+        let (resumed, trained) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let control = Control::new().on_progress(|progress| {
+            let counter = if progress.resumed { &resumed } else { &trained };
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let resumed_run =
+            Ensemble::fit(&data, gaussian(0.5), &config(model), 4, Some(&path), &control).unwrap();
+        let counts = (resumed.load(Ordering::Relaxed), trained.load(Ordering::Relaxed));
+        assert!(counts.0 >= 1 && counts.1 >= 1 && counts.0 + counts.1 == 4, "{counts:?}");
+        assert_eq!(values(&resumed_run), values(&whole), "{model}");
+        let test = inputs(20, 8);
+        let opened = Ensemble::open(&path, "cpu", None).unwrap();
+        assert_eq!(opened.record(), whole.record());
+        assert_eq!(
+            opened.scores(&test, &Control::new()).unwrap(),
+            whole.scores(&test, &Control::new()).unwrap()
+        );
+    }
+}
+
+#[test]
+fn the_number_of_members_is_no_part_of_the_identity() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    fit(&config("linear"), 3, Some(&path)).unwrap();
+    assert_eq!(fit(&config("linear"), 2, Some(&path)).unwrap().n_members(), 2);
+    assert_eq!(fit(&config("linear"), 5, Some(&path)).unwrap().n_members(), 5);
+    assert_eq!(Ensemble::open(&path, "cpu", None).unwrap().n_members(), 5);
+}
+
+#[test]
+fn other_settings_law_or_data_are_refused_with_the_difference_named() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    fit(&config("linear"), 1, Some(&path)).unwrap();
+    let other = TrainConfig { epochs: 9, seed: 12, ..config("linear") };
+    let message = refused(fit(&other, 1, Some(&path)));
+    assert!(message.contains("epochs: 2 there, 9 here; seed: 11 there, 12 here"), "{message}");
+    let message = refused(fit(&config("mlp"), 1, Some(&path)));
+    assert!(message.contains("model: 'linear' there, 'mlp' here"), "{message}");
+    let law = |law| {
+        let data = training_set(30, 8);
+        refused(Ensemble::fit(&data, law, &config("linear"), 1, Some(&path), &Control::new()))
+    };
+    let message = law(gaussian(0.25));
+    assert!(message.contains("law.sigma: 0.5 there, 0.25 here"), "{message}");
+    let message = law(subsample(0.5, 9));
+    assert!(message.contains("law.law: 'gaussian' there, 'subsample' here"), "{message}");
+    let data = training_set(31, 8);
+    let message =
+        refused(Ensemble::fit(&data, gaussian(0.5), &config("linear"), 1, Some(&path), &Control::new()));
+    assert!(message.contains("data_digest") && message.contains("n_train: 30 there, 31 here"), "{message}");
+}
+
+#[test]
+fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
+    let folder = Folder::new();
+    let file = folder.join("file");
+    fs::write(&file, "mine").unwrap();
+    assert!(refused(fit(&config("linear"), 1, Some(&file))).contains("not a directory"));
+    assert!(refused(fit(&config("linear"), 1, Some(&file.join("below")))).contains("cannot be used"));
+    let full = folder.join("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("thesis.tex"), "mine").unwrap();
+    assert!(refused(fit(&config("linear"), 1, Some(&full))).contains("thesis.tex"));
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
+    let damaged = folder.join("damaged");
+    fit(&config("linear"), 1, Some(&damaged)).unwrap();
+    for text in ["", "{", "[]", "{\"record\": 3}", "{\"created_by\": \"x\"}"] {
+        fs::write(damaged.join("manifest.json"), text).unwrap();
+        let message = refused(fit(&config("linear"), 1, Some(&damaged)));
+        assert!(message.contains("cannot be used"), "{text}: {message}");
+        assert_eq!(fs::read_to_string(damaged.join("manifest.json")).unwrap(), text);
+    }
+    assert!(refused(Ensemble::open(&full, "cpu", None)).contains("manifest.json"));
+}
+
+#[test]
+fn damaged_member_files_are_never_used() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let whole = fit(&config("linear"), 1, Some(&path)).unwrap();
+    let file = path.join("member-000000.safetensors");
+    let good = fs::read(&file).unwrap();
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let renamed = String::from_utf8_lossy(&good).contains("fc1.weight");
+    assert!(renamed, "parameters are stored under their names");
+    for bad in [&good[..good.len() / 2], &good[..good.len() - 1], &good[..3], &[][..], &flipped[..]] {
+        fs::write(&file, bad).unwrap();
+        assert_eq!(Ensemble::open(&path, "cpu", None).unwrap().n_members(), 0, "{} bytes", bad.len());
+        let again = fit(&config("linear"), 1, Some(&path)).unwrap();
+        assert_eq!(values(&again), values(&whole));
+        assert_eq!(fs::read(&file).unwrap(), good, "the file is replaced by a good one");
+    }
+}
+
+#[test]
+fn a_member_of_another_run_is_refused() {
+    let folder = Folder::new();
+    let (mine, other) = (folder.join("mine"), folder.join("other"));
+    fit(&config("linear"), 2, Some(&mine)).unwrap();
+    fit(&TrainConfig { seed: 5, ..config("linear") }, 1, Some(&other)).unwrap();
+    let name = "member-000000.safetensors";
+    fs::copy(other.join(name), mine.join(name)).unwrap();
+    assert!(refused(fit(&config("linear"), 2, Some(&mine))).contains("another checkpoint"));
+    fs::copy(mine.join("member-000001.safetensors"), mine.join(name)).unwrap();
+    assert!(refused(fit(&config("linear"), 2, Some(&mine))).contains("member"));
+}
+
+#[test]
+fn members_trained_without_a_checkpoint_are_saved_when_one_is_given() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let data = training_set(30, 8);
+    let mut ensemble = fit(&config("linear"), 2, None).unwrap();
+    ensemble.train(&data, 3, Some(&path), &Control::new()).unwrap();
+    assert_eq!(values(&Ensemble::open(&path, "cpu", None).unwrap()), values(&ensemble));
+}
+
+#[test]
+fn runs_that_share_a_directory_do_not_harm_each_other() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let ensembles: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| fit(&config("mlp"), 6, Some(&path)))).collect();
+        runs.into_iter().map(|run| run.join().unwrap().unwrap()).collect()
+    });
+    let expected = values(&fit(&config("mlp"), 6, None).unwrap());
+    assert!(ensembles.iter().all(|ensemble| values(ensemble) == expected));
+    let mut names: Vec<_> =
+        fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names.len(), 7, "nothing temporary is left: {names:?}");
+}

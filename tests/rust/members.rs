@@ -1,0 +1,256 @@
+//! Members: what they depend on, and what they must not depend on.
+
+use std::cell::RefCell;
+use std::sync::atomic::Ordering;
+
+use certssb::{
+    ArrayInputs, ArrayTrainingSet, Control, Ensemble, ErrorKind, Inputs, Law, NoiseLaw, Result, Seed,
+    TrainConfig, TrainingSet,
+};
+
+use crate::support::{bars, config, gaussian, image, inputs, subsample, training_set};
+
+fn fit(data: &dyn TrainingSet, law: Law, config: &TrainConfig, n_members: u64) -> Ensemble {
+    Ensemble::fit(data, law, config, n_members, None, &Control::new()).unwrap()
+}
+
+fn values(ensemble: &Ensemble) -> Vec<Vec<f32>> {
+    ensemble.members().map(|member| member.values.to_vec()).collect()
+}
+
+#[test]
+fn members_learn_the_bars() {
+    for model in ["linear", "mlp", "cnn", "resnet"] {
+        let (n, epochs) = if model == "resnet" { (32, 5) } else { (120, 5) };
+        let ensemble = fit(&training_set(n, 8), gaussian(0.3), &TrainConfig { epochs, ..config(model) }, 2);
+        let votes = ensemble.votes(&inputs(40, 8), &Control::new()).unwrap();
+        let right = votes.indexed_iter().filter(|((_, i), vote)| **vote == (i % 2) as u16).count();
+        assert!(right >= 76, "{model}: {right} of 80 votes are right");
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let (data, test) = (training_set(40, 8), inputs(9, 8));
+    for model in ["cnn", "linear"] {
+        let runs: Vec<_> = [1, 2, 3]
+            .into_iter()
+            .map(|n_jobs| {
+                let config = TrainConfig { n_jobs: Some(n_jobs), ..config(model) };
+                let ensemble = fit(&data, gaussian(0.5), &config, 5);
+                (values(&ensemble), ensemble.scores(&test, &Control::new()).unwrap())
+            })
+            .collect();
+        assert!(runs[0] == runs[1] && runs[0] == runs[2], "{model}");
+    }
+}
+
+#[test]
+fn the_seed_and_the_member_decide_and_torchs_generator_does_not() {
+    let data = training_set(30, 8);
+    tch::manual_seed(1);
+    let first = values(&fit(&data, gaussian(0.5), &config("mlp"), 3));
+    tch::manual_seed(2);
+    assert_eq!(first, values(&fit(&data, gaussian(0.5), &config("mlp"), 3)));
+    assert_ne!(first[0], first[1]);
+    let other = TrainConfig { seed: 12, ..config("mlp") };
+    assert_ne!(first, values(&fit(&data, gaussian(0.5), &other, 3)));
+}
+
+#[test]
+fn continuing_gives_the_members_of_a_longer_run() {
+    let data = training_set(30, 8);
+    let mut ensemble = fit(&data, gaussian(0.5), &config("linear"), 2);
+    ensemble.train(&data, 5, None, &Control::new()).unwrap();
+    assert_eq!(values(&ensemble), values(&fit(&data, gaussian(0.5), &config("linear"), 5)));
+    let error = ensemble.train(&training_set(32, 8), 6, None, &Control::new()).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("begun with"), "{error}");
+}
+
+/// A training set that counts which samples are read once training has begun.
+struct Watched<'a> {
+    data: ArrayTrainingSet<'a>,
+    read: std::sync::Mutex<Vec<usize>>,
+}
+
+impl Inputs for Watched<'_> {
+    fn n_samples(&self) -> usize {
+        self.data.n_samples()
+    }
+    fn shape(&self) -> certssb::FeatureShape {
+        self.data.shape()
+    }
+    fn features(&self, index: usize, out: &mut [f32]) -> Result<()> {
+        self.read.lock().unwrap().push(index);
+        self.data.features(index, out)
+    }
+}
+
+impl TrainingSet for Watched<'_> {
+    fn n_classes(&self) -> usize {
+        self.data.n_classes()
+    }
+    fn label(&self, index: usize) -> Result<u32> {
+        self.data.label(index)
+    }
+    fn digest(&self) -> Result<String> {
+        Ok("fixed".to_owned())
+    }
+}
+
+#[test]
+fn every_sample_is_read_once_per_member_whatever_the_epochs() {
+    let data = Watched { data: training_set(30, 8), read: Default::default() };
+    let config = TrainConfig { epochs: 7, n_jobs: Some(1), ..config("linear") };
+    fit(&data, gaussian(0.5), &config, 2);
+    let expected: Vec<usize> = (0..30).chain(0..30).collect();
+    assert_eq!(*data.read.lock().unwrap(), expected, "one noise draw per member and sample");
+}
+
+#[test]
+fn only_the_drawn_samples_matter() {
+    let law = subsample(0.2, 12);
+    let drawn = law.subset(Seed::new(11), 0, 60).unwrap();
+    let (features, labels) = bars(60, 8);
+    let spoilt = |spoil: &dyn Fn(usize) -> bool| {
+        let (mut features, mut labels) = (features.clone(), labels.clone());
+        for i in (0..60).filter(|&i| spoil(i)) {
+            features[64 * i..64 * (i + 1)].reverse();
+            labels[i] = 1 - labels[i];
+        }
+        let inputs = ArrayInputs::new(features, image(8)).unwrap();
+        let data = ArrayTrainingSet::new(inputs, labels, 2).unwrap();
+        values(&fit(&data, law.clone(), &config("cnn"), 1))
+    };
+    let original = spoilt(&|_| false);
+    assert_eq!(original, spoilt(&|i| !drawn.contains(&i)), "there is no other door to the data");
+    assert_ne!(original, spoilt(&|i| i == drawn[3]), "what is drawn does matter");
+}
+
+#[test]
+fn a_stack_trains_the_members_it_would_train_one_by_one() {
+    let (data, test) = (training_set(40, 8), inputs(20, 8));
+    for (model, tolerance) in [("linear", 1e-4), ("mlp", 1e-3), ("cnn", 1e-3), ("resnet", 2e-2)] {
+        let config = TrainConfig { epochs: 1, ..config(model) };
+        let single = fit(&data, subsample(0.5, 20), &config, 3);
+        let stacked = TrainConfig { stack: Some(3), n_jobs: Some(1), ..config };
+        let stacked = fit(&data, subsample(0.5, 20), &stacked, 3);
+        let (a, b) =
+            (single.scores(&test, &Control::new()).unwrap(), stacked.scores(&test, &Control::new()).unwrap());
+        let largest = (&a - &b).iter().fold(0.0_f32, |m, d| m.max(d.abs()));
+        assert!(largest < tolerance, "{model}: {largest}");
+        assert!((&a.row_of(0) - &a.row_of(1)).iter().any(|d| d.abs() > 1e-3), "{model}: members differ");
+    }
+}
+
+trait RowOf {
+    fn row_of(&self, member: usize) -> ndarray::Array2<f32>;
+}
+
+impl RowOf for ndarray::Array3<f32> {
+    fn row_of(&self, member: usize) -> ndarray::Array2<f32> {
+        self.index_axis(ndarray::Axis(0), member).to_owned()
+    }
+}
+
+#[test]
+fn the_vote_on_an_input_does_not_depend_on_its_company() {
+    for model in ["linear", "cnn", "resnet"] {
+        let ensemble = fit(&training_set(24, 8), gaussian(1.0), &config(model), 2);
+        let (features, _) = bars(150, 8);
+        let all = ensemble.scores(&inputs(150, 8), &Control::new()).unwrap();
+        for start in [0_usize, 1, 63, 100] {
+            let some = ArrayInputs::new(&features[64 * start..64 * (start + 47)], image(8)).unwrap();
+            let some = ensemble.scores(&some, &Control::new()).unwrap();
+            assert_eq!(some, all.slice(ndarray::s![.., start..start + 47, ..]), "{model} from {start}");
+        }
+    }
+}
+
+#[test]
+fn votes_are_the_largest_scores() {
+    let ensemble = fit(&training_set(24, 8), gaussian(1.0), &config("cnn"), 3);
+    let (votes, scores) = (
+        ensemble.votes(&inputs(70, 8), &Control::new()).unwrap(),
+        ensemble.scores(&inputs(70, 8), &Control::new()).unwrap(),
+    );
+    assert_eq!((votes.dim(), scores.dim()), ((3, 70), (3, 70, 2)));
+    for ((m, i), vote) in votes.indexed_iter() {
+        assert_eq!(*vote == 1, scores[[m, i, 1]] > scores[[m, i, 0]]);
+        assert!((scores[[m, i, 0]] + scores[[m, i, 1]] - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn progress_counts_up_on_the_calling_thread_and_cancelling_keeps_finished_members() {
+    let data = training_set(40, 8);
+    let seen = RefCell::new(Vec::new());
+    let control = Control::new();
+    let flag = control.cancel_flag();
+    let control = control.on_progress(|progress| {
+        seen.borrow_mut().push((progress.done, progress.total));
+        assert!(progress.loss.is_finite() && !progress.resumed);
+        flag.store(progress.done >= 2, Ordering::Relaxed);
+    });
+    let config = TrainConfig { epochs: 30, ..config("cnn") };
+    let mut ensemble = Ensemble::new(&data, gaussian(0.5), &config).unwrap();
+    let error = ensemble.train(&data, 500, None, &control).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Cancelled);
+    let kept = ensemble.n_members();
+    assert!((2..20).contains(&kept), "{kept}");
+    assert!(error.to_string().contains(&format!("{kept} of 500")), "{error}");
+    let expected: Vec<_> = (1..=kept as u64).map(|done| (done, 500)).collect();
+    assert_eq!(*seen.borrow(), expected);
+    let whole = fit(&data, gaussian(0.5), &config, kept as u64);
+    assert_eq!(values(&ensemble)[0], values(&whole)[0]);
+}
+
+#[test]
+fn a_poll_that_says_stop_stops() {
+    let data = training_set(400, 8);
+    let config = TrainConfig { epochs: 100_000, ..config("linear") };
+    let begun = std::time::Instant::now();
+    let result = Ensemble::fit(
+        &data,
+        gaussian(0.5),
+        &config,
+        2,
+        None,
+        &Control::new().on_poll(|| begun.elapsed().as_millis() > 200),
+    );
+    assert_eq!(*result.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(begun.elapsed().as_secs_f64() < 2.0);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_its_member() {
+    let inputs = ArrayInputs::new(vec![1e30_f32; 64 * 4], image(8)).unwrap();
+    let data = ArrayTrainingSet::new(inputs, vec![0, 1, 0, 1], 2).unwrap();
+    for (epochs, what) in [(2, "parameters"), (5, "loss")] {
+        let config = TrainConfig { epochs, ..config("mlp") };
+        let error = Ensemble::fit(&data, gaussian(1.0), &config, 1, None, &Control::new()).unwrap_err();
+        assert_eq!(error.member(), Some(0));
+        assert!(error.to_string().contains(what), "{epochs}: {error}");
+    }
+}
+
+#[test]
+fn unusable_settings_are_refused_before_training() {
+    let data = training_set(10, 8);
+    let new = |law, config: TrainConfig| Ensemble::new(&data, law, &config).err().unwrap().to_string();
+    let unknown = new(gaussian(1.0), config("vgg"));
+    assert!(unknown.contains("'linear', 'mlp', 'cnn', 'resnet'") && unknown.contains("'vgg'"), "{unknown}");
+    assert!(new(subsample(1.0, 11), config("linear")).contains("'size'"));
+    assert!(new(subsample(1.0, 1), config("resnet")).contains("'size'"));
+    assert!(new(gaussian(1.0), TrainConfig { epochs: 0, ..config("linear") }).contains("'epochs'"));
+    let none = Ensemble::fit(&data, gaussian(1.0), &config("linear"), 0, None, &Control::new()).unwrap_err();
+    assert!(none.to_string().contains("'n_members'"), "{none}");
+}
+
+#[test]
+fn inputs_of_another_shape_are_refused() {
+    let ensemble = fit(&training_set(24, 8), gaussian(1.0), &config("linear"), 1);
+    let error = ensemble.votes(&inputs(3, 9), &Control::new()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Shape);
+    assert!(error.to_string().contains("(1, 8, 8)") && error.to_string().contains("(1, 9, 9)"), "{error}");
+}
