@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, datasets, triggers  # noqa: E402
+from certssb import bounds, data, datasets, metrics, triggers  # noqa: E402
 from certssb._core import __version__  # noqa: E402
 from certssb.certificates import CertificateTable, certify_scores, certify_votes  # noqa: E402
 from certssb.classifier import CertifiedClassifier  # noqa: E402
@@ -73,6 +73,8 @@ __all__ = [
     "bounds",
     "certify_scores",
     "certify_votes",
+    "data",
     "datasets",
+    "metrics",
     "triggers",
 ]

@@ -301,6 +301,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
 
+    def record(self) -> str:
+        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest."""
+        return self._fitted().record()
+
     def _fitted(self) -> _core.Ensemble:
         check_is_fitted(self, "n_members_")
         ensemble: _core.Ensemble = self._ensemble

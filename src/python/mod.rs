@@ -5,6 +5,7 @@ mod certificates;
 mod ensemble;
 mod error;
 mod law;
+mod metrics;
 
 use pyo3::prelude::*;
 
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     law::register(module)?;
+    metrics::register(module)?;
     certificates::register(module)?;
     ensemble::register(module)?;
     bounds::register(module)
