@@ -1,0 +1,406 @@
+//! Probability that the nearest noised training point has a given class, for one test point.
+//!
+//! With independent noised distances `R_i` (hazard rates `h_i`, survival functions `S_i`),
+//!
+//! ```text
+//! p_c = integral of (sum over i in class c of h_i(r)) S(r) dr,     S(r) = product over all j of S_j(r).
+//! ```
+//!
+//! Every factor is positive: a class's small probability keeps its relative accuracy. The trapezoidal rule is
+//! refined until two grids agree; their difference is the quadrature's share of the error bound.
+//!
+//! **Skipped points.** `P(R_j <= r)` and `h_j(r)` fall as the noiseless distance grows (the noncentral chi-square
+//! family has monotone likelihood ratio). In a block of nodes that ends at the distance `b`, points whose excess is at
+//! least `w` are left out when `m F(b; w) <= e^-39`, `m` being their number, `F` replaced by Chernoff's bound, and that
+//! bound also being e^-39 below the one at the second class's nearest point. Leaving them out of the
+//! product makes `S` too large by a factor of at most `1/(1 - m F(b; w))`; leaving the `m_c` of class c out of the sum
+//! loses at most `S(a) m_c F(b; w)`, `a` being the block's beginning. Both go into the error bound, as do the two ends of the
+//! range: below the first node class c holds at most `sum over i in c of F_i <= n_c F(r; nearest of c)`, beyond the last node `b`
+//! at most `S(b)`.
+
+use super::distance::ROUNDOFF;
+use super::noncentral::NoncentralChi;
+use super::table::{add_point, bin_edge, bin_of, block_of, distance_at, Moments, Nodes, Table};
+
+/// Relative error of a tabulated hazard rate or log survival, and of sums of them, where distances are short.
+const EVALUATION: f64 = 1e-13;
+/// The same for each unit of distance: a distance of y units is only known to half a unit in its last place.
+const EVALUATION_BY_DISTANCE: f64 = 6.0 * ROUNDOFF;
+/// Probabilities below e^-690 (1e-300) are not resolved.
+const LN_FLOOR: f64 = -690.0;
+/// What may be left out, relative to the second largest class: e^-39 is 1e-17.
+const LN_NEGLIGIBLE: f64 = -39.0;
+/// Grids are refined until two agree to this, relative to the second largest class.
+const AGREEMENT: f64 = 1e-12;
+const MAX_LEVEL: u32 = 6;
+/// Bins told apart beyond the nearest point; those further away only count as "at least that far".
+const MAX_BINS: usize = 240;
+
+/// A probability for each class with a bound on the absolute error of each.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Estimate {
+    pub(crate) probability: Vec<f64>,
+    pub(crate) error: Vec<f64>,
+    /// `sum of s_j^2` over the points that entered, for the effect of rounded distances.
+    pub(crate) squared_total: f64,
+}
+
+/// The training points as one test point sees them: excesses, bin by bin.
+struct Neighbours<'a> {
+    table: &'a Table,
+    n_classes: usize,
+    labels: &'a [u32],
+    excesses: &'a [f64],
+    first: i64,
+    sorted: Vec<u32>,
+    starts: Vec<usize>,
+    /// `beyond[bin * n_classes + c]`: points of class c in this bin or further away.
+    beyond: Vec<u32>,
+    nearest: Vec<f64>,
+    second_nearest: f64,
+    bins: Vec<Bin>,
+}
+
+/// The Chebyshev moments of one bin: of all points, and class by class.
+struct Bin {
+    count: f64,
+    all: Moments,
+    classes: Vec<(usize, f64, Moments)>,
+}
+
+/// Sums over the nodes, one for each class.
+#[derive(Clone)]
+struct Sums {
+    value: Vec<f64>,
+    error: Vec<f64>,
+}
+
+impl Sums {
+    fn zero(n_classes: usize) -> Self {
+        Self { value: vec![0.0; n_classes], error: vec![0.0; n_classes] }
+    }
+
+    fn second_largest(&self) -> f64 {
+        let (mut first, mut second) = (0.0_f64, 0.0_f64);
+        for &value in &self.value {
+            second = second.max(value.min(first));
+            first = first.max(value);
+        }
+        second
+    }
+
+    /// Mean of two grids: the trapezoidal rule with half the spacing.
+    fn refine(&self, halfway: &Sums) -> Self {
+        let mean = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| 0.5 * (a + b)).collect();
+        Self { value: mean(&self.value, &halfway.value), error: mean(&self.error, &halfway.error) }
+    }
+
+    fn differences(&self, other: &Sums) -> Vec<f64> {
+        self.value.iter().zip(&other.value).map(|(a, b)| (a - b).abs()).collect()
+    }
+}
+
+/// Class probabilities of the nearest noised training point.
+///
+/// `excesses[i]` belongs to training point i with class `labels[i] < n_classes`; there is at least one point.
+pub(crate) fn class_probabilities(
+    table: &Table,
+    excesses: &[f64],
+    labels: &[u32],
+    n_classes: usize,
+) -> Estimate {
+    let mut neighbours = Neighbours::new(table, excesses, labels, n_classes);
+    match neighbours.only_class() {
+        Some(class) => {
+            let mut probability = vec![0.0; n_classes];
+            probability[class] = 1.0;
+            Estimate { probability, error: vec![0.0; n_classes], squared_total: 0.0 }
+        }
+        None => neighbours.integrate(),
+    }
+}
+
+impl<'a> Neighbours<'a> {
+    fn new(table: &'a Table, excesses: &'a [f64], labels: &'a [u32], n_classes: usize) -> Self {
+        let mut nearest = vec![f64::INFINITY; n_classes];
+        for (&excess, &label) in excesses.iter().zip(labels) {
+            let least = &mut nearest[label as usize];
+            *least = least.min(excess);
+        }
+        let mut ascending = nearest.clone();
+        ascending.sort_by(f64::total_cmp);
+        let mut neighbours = Self {
+            table,
+            n_classes,
+            labels,
+            excesses,
+            first: bin_of(ascending[0]),
+            sorted: Vec::new(),
+            starts: Vec::new(),
+            beyond: Vec::new(),
+            nearest,
+            second_nearest: ascending[1],
+            bins: Vec::new(),
+        };
+        neighbours.sort_into_bins();
+        neighbours
+    }
+
+    fn law(&self) -> &NoncentralChi {
+        self.table.law()
+    }
+
+    fn only_class(&self) -> Option<usize> {
+        match self.second_nearest.is_finite() {
+            true => None,
+            false => self.nearest.iter().position(|v| v.is_finite()),
+        }
+    }
+
+    /// A counting sort; the last "bin" holds everything beyond [`MAX_BINS`].
+    fn sort_into_bins(&mut self) {
+        let place = |v: f64| (bin_of(v) - self.first).min(MAX_BINS as i64) as usize;
+        let mut counts = vec![0_u32; (MAX_BINS + 1) * self.n_classes];
+        let mut starts = vec![0; MAX_BINS + 2];
+        for (&excess, &label) in self.excesses.iter().zip(self.labels) {
+            counts[place(excess) * self.n_classes + label as usize] += 1;
+            starts[place(excess) + 1] += 1;
+        }
+        for bin in 0..=MAX_BINS {
+            starts[bin + 1] += starts[bin];
+        }
+        for at in (0..MAX_BINS * self.n_classes).rev() {
+            counts[at] += counts[at + self.n_classes];
+        }
+        let mut next = starts.clone();
+        self.sorted = vec![0; self.excesses.len()];
+        for (i, &excess) in self.excesses.iter().enumerate() {
+            let slot = &mut next[place(excess)];
+            self.sorted[*slot] = i as u32;
+            *slot += 1;
+        }
+        self.starts = starts;
+        self.beyond = counts;
+    }
+
+    fn in_or_beyond(&self, bin: usize) -> &[u32] {
+        &self.beyond[bin * self.n_classes..(bin + 1) * self.n_classes]
+    }
+
+    /// Number of bins that are not skipped in a block ending at the distance `end`.
+    fn bins_to_visit(&self, end: f64) -> usize {
+        let second = self.law().ln_cdf_bound(end, self.second_nearest);
+        let negligible = |&bin: &usize| {
+            let skipped = (self.excesses.len() - self.starts[bin]) as f64;
+            let edge = bin_edge(self.first + bin as i64);
+            skipped == 0.0
+                || skipped.ln() + self.law().ln_cdf_bound(end, edge) <= LN_NEGLIGIBLE + second.min(0.0)
+        };
+        (1..MAX_BINS).find(negligible).unwrap_or(MAX_BINS)
+    }
+
+    /// Computes the moments of the first `count` bins, where that has not been done.
+    fn make_bins(&mut self, count: usize) {
+        while self.bins.len() < count {
+            let place = self.bins.len();
+            let bin = self.first + place as i64;
+            let mut classes: Vec<(usize, f64, Moments)> = Vec::new();
+            let mut slots = vec![usize::MAX; self.n_classes];
+            for &i in &self.sorted[self.starts[place]..self.starts[place + 1]] {
+                let class = self.labels[i as usize] as usize;
+                if slots[class] == usize::MAX {
+                    slots[class] = classes.len();
+                    classes.push((class, 0.0, Moments::default()));
+                }
+                let (_, count, moments) = &mut classes[slots[class]];
+                *count += 1.0;
+                add_point(moments, bin, self.excesses[i as usize]);
+            }
+            self.bins.push(Bin::new(classes));
+        }
+    }
+
+    /// Adds one block of nodes to the sums; returns the logarithm of `S` at its last node.
+    fn add_block(&mut self, level: u32, block: i64, sums: &mut Sums) -> f64 {
+        let end = distance_at(block as f64 + 1.0);
+        let visited = self.bins_to_visit(end);
+        self.make_bins(visited);
+        let nodes = Nodes::new(level, block);
+        let rates = self.rates(level, block, visited, nodes.distances.len());
+        let mut part = Sums::zero(self.n_classes);
+        rates.integrate(&nodes.weights, self.evaluation_error(visited), &mut part);
+        if level == 0 {
+            self.add_skipped(visited, end, rates.ln_survival[0], &mut part);
+        }
+        for (sum, part) in [(&mut sums.value, part.value), (&mut sums.error, part.error)] {
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+        rates.ln_survival.last().copied().unwrap_or(0.0)
+    }
+
+    fn evaluation_error(&self, visited: usize) -> f64 {
+        let farthest = self.law().root() + bin_edge(self.first + visited as i64);
+        EVALUATION + EVALUATION_BY_DISTANCE * farthest
+    }
+
+    fn rates(&self, level: u32, block: i64, visited: usize, n_nodes: usize) -> Rates {
+        let mut rates = Rates::zero(n_nodes, self.n_classes);
+        for (place, bin) in self.bins[..visited].iter().enumerate() {
+            if bin.count > 0.0 {
+                rates.add(bin, &self.table.tile(level, block, self.first + place as i64));
+            }
+        }
+        rates
+    }
+
+    /// The error bound for the points that were skipped in a block (see the module's page).
+    fn add_skipped(&self, visited: usize, end: f64, ln_survival: f64, part: &mut Sums) {
+        let skipped = self.in_or_beyond(visited);
+        let total: f64 = skipped.iter().map(|&m| f64::from(m)).sum();
+        let bound = self.law().ln_cdf_bound(end, bin_edge(self.first + visited as i64)).exp();
+        for ((error, value), &m) in part.error.iter_mut().zip(&part.value).zip(skipped) {
+            *error += ln_survival.exp() * f64::from(m) * bound + value * (2.0 * total * bound).min(1.0);
+        }
+    }
+
+    fn integrate(&mut self) -> Estimate {
+        let mut sums = Sums::zero(self.n_classes);
+        let (blocks, ends) = self.coarsest(&mut sums);
+        let mut differences = vec![f64::INFINITY; self.n_classes];
+        for level in 1..=MAX_LEVEL {
+            let mut halfway = Sums::zero(self.n_classes);
+            for block in blocks.clone() {
+                self.add_block(level, block, &mut halfway);
+            }
+            let skipped_and_coarse = sums.error.clone();
+            let finer = sums.refine(&halfway);
+            differences = finer.differences(&sums);
+            sums = Sums { value: finer.value, error: skipped_and_coarse };
+            let scale = sums.second_largest();
+            if differences.iter().zip(&sums.value).all(|(e, p)| *e <= AGREEMENT * p.max(scale)) {
+                break;
+            }
+        }
+        self.estimate(sums, &differences, &ends)
+    }
+
+    /// Level 0: walks up from the smallest distance that matters until nothing is left, then down where a class needs it.
+    fn coarsest(&mut self, sums: &mut Sums) -> (std::ops::RangeInclusive<i64>, Vec<f64>) {
+        let start = self.first_block();
+        let mut last = start;
+        let mut ln_left = self.add_block(0, last, sums);
+        while ln_left > (sums.second_largest().ln() + LN_NEGLIGIBLE).max(LN_FLOOR) {
+            last += 1;
+            ln_left = self.add_block(0, last, sums);
+        }
+        let mut first = start;
+        while !self.negligible_below(first, sums) {
+            first -= 1;
+            self.add_block(0, first, sums);
+        }
+        let below = self.below(first);
+        (first..=last, below.iter().map(|below| below + ln_left.exp()).collect())
+    }
+
+    /// The first block that may hold the nearest distance with a probability that matters.
+    fn first_block(&self) -> i64 {
+        let least = self.nearest.iter().copied().fold(f64::INFINITY, f64::min);
+        let mut block = block_of(self.law().root() + least);
+        let ln_count = (self.excesses.len() as f64).ln();
+        while block > LOWEST_BLOCK
+            && ln_count + self.law().ln_cdf_bound(distance_at(block as f64), least) > LN_NEGLIGIBLE
+        {
+            block -= 1;
+        }
+        block
+    }
+
+    /// For each class, a bound on the probability that its nearest point is nearer than the beginning of a block.
+    fn below(&self, block: i64) -> Vec<f64> {
+        let r = distance_at(block as f64);
+        let bound = |(&nearest, &count): (&f64, &u32)| match nearest.is_finite() {
+            true => f64::from(count) * self.law().ln_cdf_bound(r, nearest).exp(),
+            false => 0.0,
+        };
+        self.nearest.iter().zip(self.in_or_beyond(0)).map(bound).collect()
+    }
+
+    fn negligible_below(&self, block: i64, sums: &Sums) -> bool {
+        let scale = sums.second_largest();
+        let small = |(below, p): (&f64, &f64)| *below <= LN_NEGLIGIBLE.exp() * p.max(scale) + LN_FLOOR.exp();
+        block <= LOWEST_BLOCK || self.below(block).iter().zip(&sums.value).all(small)
+    }
+
+    fn estimate(&self, sums: Sums, differences: &[f64], ends: &[f64]) -> Estimate {
+        let imbalance = (sums.value.iter().sum::<f64>() - 1.0).abs();
+        let error = |c: usize| sums.error[c] + differences[c] + 2.0 * ends[c] + imbalance * sums.value[c];
+        let visited = self.sorted[..self.starts[self.bins.len()]].iter();
+        Estimate {
+            error: (0..self.n_classes).map(error).collect(),
+            squared_total: visited.map(|&i| self.law().squared(self.excesses[i as usize])).sum(),
+            probability: sums.value,
+        }
+    }
+}
+
+/// Distances below e^-300 are never reached by a noised point.
+const LOWEST_BLOCK: i64 = -300;
+
+impl Bin {
+    fn new(classes: Vec<(usize, f64, Moments)>) -> Self {
+        let mut all = Moments::default();
+        for (_, _, moments) in &classes {
+            all.iter_mut().zip(moments).for_each(|(all, m)| *all += m);
+        }
+        Self { count: classes.iter().map(|(_, count, _)| count).sum(), all, classes }
+    }
+}
+
+/// Log survival of the nearest distance and hazard of every class, at the nodes of one block.
+struct Rates {
+    n_classes: usize,
+    ln_survival: Vec<f64>,
+    ln_survival_error: Vec<f64>,
+    hazard: Vec<f64>,
+    hazard_error: Vec<f64>,
+}
+
+impl Rates {
+    fn zero(n_nodes: usize, n_classes: usize) -> Self {
+        Self {
+            n_classes,
+            ln_survival: vec![0.0; n_nodes],
+            ln_survival_error: vec![0.0; n_nodes],
+            hazard: vec![0.0; n_nodes * n_classes],
+            hazard_error: vec![0.0; n_nodes * n_classes],
+        }
+    }
+
+    fn add(&mut self, bin: &Bin, tile: &super::table::Tile) {
+        for (node, sum) in tile.ln_survival.sums(&bin.all).enumerate() {
+            self.ln_survival[node] += sum;
+            self.ln_survival_error[node] += bin.count * tile.ln_survival.errors()[node];
+        }
+        for (class, count, moments) in &bin.classes {
+            for (node, sum) in tile.hazard.sums(moments).enumerate() {
+                let at = node * self.n_classes + class;
+                self.hazard[at] += sum;
+                self.hazard_error[at] += count * tile.hazard.errors()[node];
+            }
+        }
+    }
+
+    /// Trapezoidal sums of hazard times survival, with the error of evaluating them.
+    fn integrate(&self, weights: &[f64], evaluation: f64, sums: &mut Sums) {
+        for (node, weight) in weights.iter().enumerate() {
+            let survival = weight * self.ln_survival[node].exp();
+            let relative = evaluation * (2.0 + self.ln_survival[node].abs()) + self.ln_survival_error[node];
+            for class in 0..self.n_classes {
+                let at = node * self.n_classes + class;
+                let value = survival * self.hazard[at].max(0.0);
+                sums.value[class] += value;
+                sums.error[class] += value * relative + survival * self.hazard_error[at];
+            }
+        }
+    }
+}
