@@ -184,10 +184,10 @@ impl FittedKnn {
     ) -> Result<Vec<(Estimate, f64)>> {
         watch.check()?;
         let mut estimates = Vec::with_capacity(points.nrows());
-        for excesses in self.excesses(points) {
+        for distances in self.distances(points) {
             watch.check()?;
-            self.check_range(&excesses)?;
-            let estimate = class_probabilities(&self.table, &excesses, &self.labels, self.n_classes);
+            self.check_range(&distances)?;
+            let estimate = class_probabilities(&self.table, &distances, &self.labels, self.n_classes);
             let shift = self.relative_rounding() * estimate.squared_total.sqrt();
             estimates.push((estimate, shift));
             (watch.progress)(done.fetch_add(1, Ordering::Relaxed) + 1);
@@ -195,29 +195,29 @@ impl FittedKnn {
         Ok(estimates)
     }
 
-    /// Excesses of all training points for a group of test points: one pass over the training set.
-    fn excesses(&self, points: ArrayView2<f32>) -> Vec<Vec<f64>> {
+    /// Noiseless distances, in units of sigma, of all training points for a group of test points: one pass over the training set.
+    fn distances(&self, points: ArrayView2<f32>) -> Vec<Vec<f64>> {
         let variance = self.sigma.get() * self.sigma.get();
         let points: Vec<Vec<f64>> =
             points.outer_iter().map(|point| point.iter().map(|&x| f64::from(x)).collect()).collect();
-        let mut excesses = vec![Vec::with_capacity(self.train.nrows()); points.len()];
+        let mut distances = vec![Vec::with_capacity(self.train.nrows()); points.len()];
         let mut wide = vec![0.0; self.train.ncols()];
         for row in self.train.outer_iter() {
             wide.iter_mut().zip(row).for_each(|(wide, &x)| *wide = f64::from(x));
-            for (point, excesses) in points.iter().zip(&mut excesses) {
-                excesses.push(self.table.law().excess(squared_distance(point, &wide) / variance));
+            for (point, distances) in points.iter().zip(&mut distances) {
+                distances.push((squared_distance(point, &wide) / variance).sqrt());
             }
         }
-        excesses
+        distances
     }
 
-    /// Bound on the relative rounding error of a noiseless distance, including that of its excess.
+    /// Bound on the relative rounding error of a noiseless distance, with its square root and its place in a bin.
     fn relative_rounding(&self) -> f64 {
         relative_error(self.train.ncols()) + 4.0 * ROUNDOFF
     }
 
-    fn check_range(&self, excesses: &[f64]) -> Result<()> {
-        match excesses.iter().all(|v| *v < FARTHEST) {
+    fn check_range(&self, distances: &[f64]) -> Result<()> {
+        match distances.iter().all(|v| *v < FARTHEST) {
             true => Ok(()),
             false => Err(Error::parameter(
                 "sigma",
@@ -258,7 +258,7 @@ fn certificate(estimate: &Estimate, shift: f64) -> KnnCertificate {
     let p_upper = others().map(|c| upper[c]).fold(0.0, f64::max);
     KnnCertificate {
         class: class as u32,
-        p_lower: (1.0 - one_minus_p_lower).next_down().max(0.0),
+        p_lower: (1.0 - one_minus_p_lower) * (1.0 - f64::EPSILON),
         one_minus_p_lower,
         p_upper: p_upper.min(one_minus_p_lower),
     }
@@ -299,5 +299,204 @@ fn check_labels(labels: &[u32], n: usize, n_classes: usize) -> Result<()> {
             format!("integers in the range [0, {}]", n_classes - 1),
             format!("{} at sample {i}", labels[i]),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::seed::{Role, Seed};
+    use ndarray::{array, s};
+    use rand::RngExt;
+    use rand_distr::StandardNormal;
+
+    /// Three overlapping classes around (c, c/2, c/3, ...), and test points among them.
+    fn problem(n: usize, n_test: usize, dimension: usize) -> (Array2<f32>, Vec<u32>, Array2<f32>) {
+        let mut rng = Seed::new(5).stream(Role::FeatureMap, n as u64, dimension as u64);
+        let mut normal = || rng.sample::<f32, _>(StandardNormal);
+        let labels: Vec<u32> = (0..n as u32).map(|i| i % 3).collect();
+        let centre = |i: usize, j: usize| (i % 3) as f32 / (j + 1) as f32;
+        let train = Array2::from_shape_fn((n, dimension), |(i, j)| centre(i, j) + 0.5 * normal());
+        let test = Array2::from_shape_fn((n_test, dimension), |(i, j)| centre(i, j) + 0.5 * normal());
+        (train, labels, test)
+    }
+
+    fn fitted(sigma: f64, n: usize, n_test: usize, dimension: usize) -> (FittedKnn, Array2<f32>) {
+        let (train, labels, test) = problem(n, n_test, dimension);
+        (CertifiedKnn::new(sigma).unwrap().fit(train.view(), &labels, 3).unwrap(), test)
+    }
+
+    #[test]
+    fn simulated_nearest_neighbours_vote_as_computed() {
+        const DRAWS: usize = 4000;
+        for (dimension, sigma) in [(1, 0.7), (5, 1.0), (40, 0.3)] {
+            let (train, labels, test) = problem(12, 2, dimension);
+            let knn = CertifiedKnn::new(sigma).unwrap().fit(train.view(), &labels, 3).unwrap();
+            let exact = knn.probabilities(test.view()).unwrap();
+            for (x, exact) in test.outer_iter().zip(exact.outer_iter()) {
+                let mut rng = Seed::new(1).stream(Role::Noise, dimension as u64, 0);
+                let mut votes = [0.0; 3];
+                for _ in 0..DRAWS {
+                    let mut noised = |a: &f32, b: &f32| {
+                        (f64::from(a - b) + sigma * rng.sample::<f64, _>(StandardNormal)).powi(2)
+                    };
+                    let distance = |row: ndarray::ArrayView1<f32>| {
+                        row.iter().zip(x).map(|(a, b)| noised(a, b)).sum::<f64>()
+                    };
+                    let distances: Vec<f64> = train.outer_iter().map(distance).collect();
+                    let nearest = (0..12).min_by(|&i, &j| distances[i].total_cmp(&distances[j])).unwrap();
+                    votes[labels[nearest] as usize] += 1.0 / DRAWS as f64;
+                }
+                for (vote, &p) in votes.iter().zip(exact) {
+                    assert!(
+                        (vote - p).abs() < 4.0 * (p * (1.0 - p) / DRAWS as f64).sqrt() + 1e-9,
+                        "{votes:?} {exact}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_training_points_does_not_matter() {
+        let (train, labels, test) = problem(50, 4, 6);
+        let reversed = train.slice(s![..;-1, ..]);
+        let backwards: Vec<u32> = labels.iter().rev().copied().collect();
+        let knn = CertifiedKnn::new(0.8).unwrap();
+        let one = knn.fit(train.view(), &labels, 3).unwrap().certify(test.view()).unwrap();
+        let two = knn.fit(reversed, &backwards, 3).unwrap().certify(test.view()).unwrap();
+        for (a, b) in one.iter().zip(&two) {
+            assert_eq!(a.class, b.class);
+            assert!(
+                (a.one_minus_p_lower - b.one_minus_p_lower).abs() < 1e-13
+                    && (a.p_upper - b.p_upper).abs() < 1e-13
+            );
+        }
+    }
+
+    #[test]
+    fn threads_grouping_and_earlier_calls_do_not_matter() {
+        let (knn, test) = fitted(0.8, 40, 11, 6);
+        let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        let all = pool(3).install(|| knn.certify(test.view())).unwrap();
+        let (fresh, _) = fitted(0.8, 40, 11, 6);
+        assert_eq!(all, pool(1).install(|| fresh.certify(test.view())).unwrap());
+        let one_by_one: Vec<_> =
+            (0..11).map(|i| fresh.certify(test.slice(s![i..i + 1, ..])).unwrap()[0]).collect();
+        assert_eq!(all, one_by_one);
+    }
+
+    #[test]
+    fn bounds_enclose_the_probabilities_within_1e_10() {
+        let (knn, test) = fitted(0.5, 60, 8, 9);
+        let exact = knn.probabilities(test.view()).unwrap();
+        for (certificate, p) in knn.certify(test.view()).unwrap().iter().zip(exact.outer_iter()) {
+            let class = certificate.class as usize;
+            let second = (0..3).filter(|&c| c != class).map(|c| p[c]).fold(0.0, f64::max);
+            assert!((0..3).all(|c| p[c] <= p[class] + 1e-11));
+            assert!(certificate.p_lower < p[class] && p[class] - certificate.p_lower < 1e-10);
+            assert!(certificate.p_upper > second && certificate.p_upper - second < 1e-10);
+            assert!(certificate.p_lower + certificate.one_minus_p_lower <= 1.0);
+        }
+    }
+
+    /// Moving all distances by the rounding error of the sums would move the probability by less than the bounds allow.
+    #[test]
+    fn rounding_up_follows_the_normal_quantile() {
+        use statrs::distribution::{ContinuousCDF, Normal};
+        let normal = Normal::standard();
+        for z in [-9.0, -4.0, -1.0, 0.0, 0.5, 2.0] {
+            for shift in [1e-9, 1e-4, 0.1, 1.0] {
+                let bound = round_up(normal.cdf(z), shift);
+                assert!(bound >= normal.cdf(z + shift).min(1.0), "{z} {shift}");
+                assert!(
+                    bound <= normal.cdf(z) * (shift * (2.5 + 2.0 * z.abs() + shift)).exp() + 1e-15,
+                    "{z} {shift}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_probability_that_rounds_to_one_keeps_the_digits_of_its_complement() {
+        let train = array![[0.0_f32], [20.0]];
+        let knn = CertifiedKnn::new(1.0).unwrap().fit(train.view(), &[1, 0], 2).unwrap();
+        let certificate = knn.certify(array![[0.5_f32]].view()).unwrap()[0];
+        // P(|19.5 + e| < |0.5 + e'|), nearly P(N(19, 2) < 0) + P(N(20, 2) < 0); from mpmath.
+        let exact = 1.8847116670284287e-41;
+        assert_eq!(certificate.class, 1);
+        assert!(certificate.p_lower < 1.0 && certificate.p_lower > 1.0 - 1e-15);
+        assert!(certificate.one_minus_p_lower >= exact && certificate.one_minus_p_lower < exact * 1.000_001);
+        assert_eq!(certificate.p_upper, certificate.one_minus_p_lower);
+    }
+
+    #[test]
+    fn ties_go_to_the_smallest_class() {
+        let train = array![[1.0_f32, 0.0], [0.0, 1.0], [-1.0, 0.0]];
+        let knn = CertifiedKnn::new(1.0).unwrap().fit(train.view(), &[2, 1, 3], 4).unwrap();
+        let certificate = knn.certify(array![[0.0_f32, 0.0]].view()).unwrap()[0];
+        assert_eq!(certificate.class, 1);
+        assert!(certificate.p_lower <= certificate.p_upper);
+    }
+
+    #[test]
+    fn one_training_point_or_class_is_always_right() {
+        let train = array![[1.0_f32, 0.0]];
+        let knn = CertifiedKnn::new(1.0).unwrap().fit(train.view(), &[1], 2).unwrap();
+        let certificate = knn.certify(array![[9.0_f32, 0.0]].view()).unwrap()[0];
+        assert_eq!((certificate.class, certificate.p_lower >= 1.0 - 1e-15), (1, true));
+        assert!(certificate.one_minus_p_lower < 1e-290);
+    }
+
+    #[test]
+    fn progress_counts_every_test_point_and_cancelling_stops() {
+        let (knn, test) = fitted(0.8, 10, 20, 2);
+        let (largest, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let progress = |done: usize| {
+            largest.fetch_max(done, Ordering::Relaxed);
+            calls.fetch_add(1, Ordering::Relaxed);
+        };
+        let cancel = AtomicBool::new(false);
+        knn.certify_with(test.view(), &cancel, &progress).unwrap();
+        assert_eq!((largest.into_inner(), calls.into_inner()), (20, 20));
+        let at_first = |_: usize| cancel.store(true, Ordering::Relaxed);
+        let error = knn.certify_with(test.view(), &cancel, &at_first).map(|_| ());
+        assert!(error.is_ok() || matches!(error.unwrap_err().kind(), ErrorKind::Cancelled));
+        let error = knn.certify_with(test.view(), &cancel, &|_| {}).unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Cancelled);
+    }
+
+    fn message(error: Error) -> String {
+        error.to_string()
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        assert!(message(CertifiedKnn::new(0.0).unwrap_err()).contains("'sigma'"));
+        let knn = CertifiedKnn::new(1.0).unwrap();
+        let good = array![[0.0_f32, 1.0], [2.0, 3.0]];
+        let fit = |train: &Array2<f32>, labels: &[u32], k| {
+            knn.fit(train.view(), labels, k).map(|_| ()).unwrap_err()
+        };
+        let nan = array![[0.0_f32, 1.0], [f32::NAN, 3.0]];
+        assert_eq!(
+            message(fit(&nan, &[0, 1], 2)),
+            "The 'train' parameter must be free of NaN and infinite values. Got NaN at sample 1, feature 0 instead."
+        );
+        assert_eq!(*fit(&Array2::zeros((0, 3)), &[], 2).kind(), ErrorKind::Shape);
+        assert_eq!(*fit(&Array2::zeros((2, 0)), &[0, 1], 2).kind(), ErrorKind::Shape);
+        assert_eq!(*fit(&good, &[0], 2).kind(), ErrorKind::Shape);
+        assert!(message(fit(&good, &[0, 2], 2)).contains("Got 2 at sample 1"));
+        assert!(message(fit(&good, &[0, 0], 1)).contains("'n_classes'"));
+        let fitted = knn.fit(good.view(), &[0, 1], 2).unwrap();
+        let certify = |test: Array2<f32>| fitted.certify(test.view()).unwrap_err();
+        assert_eq!(*certify(array![[1.0]]).kind(), ErrorKind::Shape);
+        assert!(message(certify(array![[1.0, f32::INFINITY]])).contains("'test'"));
+        let tiny = CertifiedKnn::new(1e-300).unwrap().fit(good.view(), &[0, 1], 2).unwrap();
+        assert!(message(tiny.certify(good.view()).unwrap_err()).contains("'sigma'"));
+        assert!(fitted.certify(Array2::zeros((0, 2)).view()).unwrap().is_empty());
     }
 }

@@ -8,9 +8,8 @@
 //! f(r) = r (r/s)^nu exp(-(r^2 + s^2)/2) I_nu(r s),     nu = d/2 - 1.
 //! ```
 //!
-//! Noiseless distances are given as their *excess* `v = sqrt(d + s^2) - sqrt(d) >= 0`: on the scale of `v` and
-//! `r` the law has a standard deviation between 0.4 and 1 whatever `d` and `s` are, and no digits are lost where
-//! `s^2` is far below `d`.
+//! On the scale of `r` the law has a standard deviation between 0.6 and 1, whatever `d` and `s` are, and lies around
+//! `sqrt(d + s^2)`.
 
 use std::f64::consts::PI;
 
@@ -72,6 +71,13 @@ pub(crate) struct NoncentralChi {
     step: GaussLegendre,
 }
 
+/// A noiseless distance `s`: its square, and `sqrt(d + s^2) - sqrt(d)` without cancellation.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    squared: f64,
+    excess: f64,
+}
+
 /// A density as `factor * exp(exponent)`, so that ratios of densities never overflow or vanish.
 #[derive(Clone, Copy, Debug)]
 struct Scaled {
@@ -108,46 +114,41 @@ impl NoncentralChi {
         }
     }
 
-    /// `sqrt(d)`: the distance from which excesses are counted.
-    pub(crate) fn root(&self) -> f64 {
-        self.root
+    /// `sqrt(d + s^2)`: about where the noised distance lies.
+    pub(crate) fn middle(&self, s: f64) -> f64 {
+        self.root + self.point(s).excess
     }
 
-    /// The excess `v = sqrt(d + s^2) - sqrt(d)` of a squared noiseless distance `s^2`.
-    pub(crate) fn excess(&self, squared: f64) -> f64 {
-        squared / ((self.dimension + squared).sqrt() + self.root)
-    }
-
-    /// The squared noiseless distance `s^2` of an excess.
-    pub(crate) fn squared(&self, excess: f64) -> f64 {
-        excess * (excess + 2.0 * self.root)
+    fn point(&self, s: f64) -> Point {
+        let squared = s * s;
+        Point { squared, excess: squared / ((self.dimension + squared).sqrt() + self.root) }
     }
 
     /// `r^2 - (d + s^2)`, without cancellation between the two squares.
-    fn gap(&self, r: f64, excess: f64) -> f64 {
-        (r - self.root - excess) * (r + self.root + excess)
+    fn gap(&self, r: f64, point: Point) -> f64 {
+        (r - self.root - point.excess) * (r + self.root + point.excess)
     }
 
     /// An upper bound of `ln P(R <= r)`: Chernoff's, with the best exponent.
     ///
     /// `P(R^2 <= u) <= inf over z < 0 of exp(K(z) - z u)` with the cumulant function
     /// `K(z) = -(d/2) ln(1 - 2z) + s^2 z/(1 - 2z)`; the infimum is the exponent of the density with order d/2.
-    pub(crate) fn ln_cdf_bound(&self, r: f64, excess: f64) -> f64 {
-        if r >= self.root + excess {
+    pub(crate) fn ln_cdf_bound(&self, r: f64, s: f64) -> f64 {
+        let point = self.point(s);
+        if r >= self.root + point.excess {
             return 0.0;
         }
-        let (exponent, _) =
-            saddle_exponent(0.5 * self.dimension, self.gap(r, excess), r, self.squared(excess));
+        let (exponent, _) = saddle_exponent(0.5 * self.dimension, self.gap(r, point), r, point.squared);
         exponent.min(0.0)
     }
 
-    fn density(&self, r: f64, excess: f64) -> Scaled {
-        let squared = self.squared(excess);
+    fn density(&self, r: f64, point: Point) -> Scaled {
+        let squared = point.squared;
         let q = (self.order * self.order + r * r * squared).sqrt();
         if q < DEBYE_FROM {
             return self.density_by_series(r, squared);
         }
-        let (exponent, q) = saddle_exponent(self.order, self.gap(r, excess) + 2.0, r, squared);
+        let (exponent, q) = saddle_exponent(self.order, self.gap(r, point) + 2.0, r, squared);
         Scaled { exponent, factor: r / (2.0 * PI * q).sqrt() * self.debye_sum(q) }
     }
 
@@ -181,21 +182,21 @@ impl NoncentralChi {
     }
 
     /// Slope of the logarithm of the density, to a few per cent: it only sets the width of panels.
-    fn slope(&self, r: f64, excess: f64) -> f64 {
-        let squared = self.squared(excess);
+    fn slope(&self, r: f64, point: Point) -> f64 {
+        let squared = point.squared;
         let q = (self.order * self.order + r * r * squared).sqrt();
         (self.dimension - 1.0) / r - r + r * squared / (self.order + q).max(0.5)
     }
 
     /// `P(R > r) / exp(scale)`, integrated panel by panel to the right until nothing is left.
-    fn upper_tail(&self, r: f64, excess: f64, scale: f64) -> f64 {
+    fn upper_tail(&self, r: f64, point: Point, scale: f64) -> f64 {
         let (mut total, mut a) = (0.0, r);
         for _ in 0..MAX_PANELS {
-            let b = a + (10.0 / self.slope(a, excess).abs()).min(1.5);
-            let part = self.panel.integrate(a, b, |x| self.density(x, excess).relative_to(scale));
+            let b = a + (10.0 / self.slope(a, point).abs()).min(1.5);
+            let part = self.panel.integrate(a, b, |x| self.density(x, point).relative_to(scale));
             total += part;
             a = b;
-            if part <= 1e-18 * total && self.slope(a, excess) < 0.0 {
+            if part <= 1e-18 * total && self.slope(a, point) < 0.0 {
                 break;
             }
         }
@@ -203,15 +204,15 @@ impl NoncentralChi {
     }
 
     /// `P(R <= r) / exp(scale)`, integrated panel by panel to the left until nothing is left.
-    fn lower_tail(&self, r: f64, excess: f64, scale: f64) -> f64 {
+    fn lower_tail(&self, r: f64, point: Point, scale: f64) -> f64 {
         let (mut total, mut b) = (0.0, r);
         for _ in 0..MAX_PANELS {
-            let width = (10.0 / self.slope(b, excess).abs()).min(1.5);
+            let width = (10.0 / self.slope(b, point).abs()).min(1.5);
             let a = if b <= width { 0.0 } else { b - width };
-            let part = self.panel.integrate(a, b, |x| self.density(x, excess).relative_to(scale));
+            let part = self.panel.integrate(a, b, |x| self.density(x, point).relative_to(scale));
             total += part;
             b = a;
-            if b == 0.0 || (part <= 1e-18 * total && self.slope(b, excess) > 0.0) {
+            if b == 0.0 || (part <= 1e-18 * total && self.slope(b, point) > 0.0) {
                 break;
             }
         }
@@ -222,34 +223,35 @@ impl NoncentralChi {
     ///
     /// Left of the mean the distribution function is accumulated from the left, right of it the survival
     /// function from the right: sums of positive terms, so that both keep their relative accuracy far into the tails.
-    pub(crate) fn profile(&self, distances: &[f64], excess: f64) -> Vec<Survival> {
+    pub(crate) fn profile(&self, distances: &[f64], s: f64) -> Vec<Survival> {
+        let point = self.point(s);
         match distances.get(distances.len() / 2) {
             None => Vec::new(),
-            Some(&middle) if middle < self.root + excess => self.profile_from_left(distances, excess),
-            Some(_) => self.profile_from_right(distances, excess),
+            Some(&middle) if middle < self.root + point.excess => self.profile_from_left(distances, point),
+            Some(_) => self.profile_from_right(distances, point),
         }
     }
 
-    fn profile_from_left(&self, distances: &[f64], excess: f64) -> Vec<Survival> {
+    fn profile_from_left(&self, distances: &[f64], point: Point) -> Vec<Survival> {
         let mut before = distances[0];
-        let mut cdf = self.lower_tail(before, excess, 0.0);
+        let mut cdf = self.lower_tail(before, point, 0.0);
         let at = |&r: &f64| {
-            cdf += self.step.integrate(before, r, |x| self.density(x, excess).relative_to(0.0));
+            cdf += self.step.integrate(before, r, |x| self.density(x, point).relative_to(0.0));
             before = r;
-            let density = self.density(r, excess).relative_to(0.0);
+            let density = self.density(r, point).relative_to(0.0);
             Survival { ln_survival: (-cdf).ln_1p(), hazard: density / (1.0 - cdf) }
         };
         distances.iter().map(at).collect()
     }
 
-    fn profile_from_right(&self, distances: &[f64], excess: f64) -> Vec<Survival> {
+    fn profile_from_right(&self, distances: &[f64], point: Point) -> Vec<Survival> {
         let mut before = distances[distances.len() - 1];
-        let scale = self.density(before, excess).exponent;
-        let mut tail = self.upper_tail(before, excess, scale);
+        let scale = self.density(before, point).exponent;
+        let mut tail = self.upper_tail(before, point, scale);
         let at = |&r: &f64| {
-            tail += self.step.integrate(r, before, |x| self.density(x, excess).relative_to(scale));
+            tail += self.step.integrate(r, before, |x| self.density(x, point).relative_to(scale));
             before = r;
-            let density = self.density(r, excess).relative_to(scale);
+            let density = self.density(r, point).relative_to(scale);
             Survival { ln_survival: (tail.ln() + scale).min(0.0), hazard: density / tail }
         };
         let mut profile: Vec<Survival> = distances.iter().rev().map(at).collect();
@@ -263,25 +265,27 @@ impl NoncentralChi {
 /// With `b = nu + q`, `kappa = r^2/b`, `e = kappa - 1` and `x = e/kappa` the exponent
 /// `-(r^2 + s^2)/2 + q - nu asinh(nu/(r s)) + nu ln(r/s)` of Debye's leading term is
 /// `-b e x/2 + nu (-ln(1 - x) - x)`: two terms of second order in `e`, where the first form subtracts numbers of
-/// the size of `d` and loses as many digits. (From `s^2 = (b - 2 nu)/kappa`.)
+/// the size of `d` and loses as many digits. Far to the left, for small kappa, it is the other way round. (From `s^2 = (b - 2 nu)/kappa`; likewise `e = gap/(b + s^2)`.)
 fn saddle_exponent(order: f64, gap: f64, r: f64, squared: f64) -> (f64, f64) {
     let u = r * r;
     let q = (order * order + u * squared).sqrt();
     let b = order + q;
-    let e = u * gap / (b * (u - order + q));
     let kappa = u / b;
+    if kappa < 0.5 {
+        return (q + order * kappa.ln() - 0.5 * (u + squared), q);
+    }
+    let e = gap / (b + squared);
     let x = e / kappa;
-    (-0.5 * b * e * x + order * log_remainder(x, e, kappa), q)
+    (-0.5 * b * e * x + order * log_remainder(x, e), q)
 }
 
-/// `-ln(1 - x) - x`, where `1 - x = 1/kappa` and `kappa = 1 + e`.
-fn log_remainder(x: f64, e: f64, kappa: f64) -> f64 {
+/// `-ln(1 - x) - x`, where `1 - x = 1/(1 + e)`.
+fn log_remainder(x: f64, e: f64) -> f64 {
     if x.abs() < 0.05 {
         let sum = (2..=14).rev().fold(0.0, |sum, k| sum * x + 1.0 / f64::from(k));
         return sum * x * x;
     }
-    let logarithm = if kappa > 0.5 { e.ln_1p() } else { kappa.ln() };
-    logarithm - x
+    e.ln_1p() - x
 }
 
 /// `nu ln 2 + ln Gamma(nu + 1)`, by the recurrence of the Gamma function; only small orders use it.
@@ -314,8 +318,8 @@ fn debye_polynomials(terms: usize) -> Vec<Vec<f64>> {
 mod tests {
     use super::*;
 
-    fn ln_density(law: &NoncentralChi, r: f64, excess: f64) -> f64 {
-        let density = law.density(r, excess);
+    fn ln_density(law: &NoncentralChi, r: f64, point: Point) -> f64 {
+        let density = law.density(r, point);
         density.exponent + density.factor.ln()
     }
 
@@ -323,12 +327,12 @@ mod tests {
     fn densities_and_both_tails_agree_with_60_digit_values() {
         for &(dimension, squared, r, density, cdf, survival) in REFERENCE {
             let law = NoncentralChi::new(dimension);
-            let excess = law.excess(squared);
-            let left_of_mean = r < law.root + excess;
-            let scale = |far: bool| if far { law.density(r, excess).exponent } else { 0.0 };
-            let left = law.lower_tail(r, excess, scale(left_of_mean)).ln() + scale(left_of_mean);
-            let right = law.upper_tail(r, excess, scale(!left_of_mean)).ln() + scale(!left_of_mean);
-            for (value, exact) in [(ln_density(&law, r, excess), density), (left, cdf), (right, survival)] {
+            let point = law.point(squared.sqrt());
+            let left_of_mean = r < law.root + point.excess;
+            let scale = |far: bool| if far { law.density(r, point).exponent } else { 0.0 };
+            let left = law.lower_tail(r, point, scale(left_of_mean)).ln() + scale(left_of_mean);
+            let right = law.upper_tail(r, point, scale(!left_of_mean)).ln() + scale(!left_of_mean);
+            for (value, exact) in [(ln_density(&law, r, point), density), (left, cdf), (right, survival)] {
                 let tolerance = 1e-14 * (10.0 + exact.abs());
                 assert!((value - exact).abs() < tolerance, "{dimension} {squared} {r}: {value} {exact}");
             }
@@ -337,18 +341,18 @@ mod tests {
 
     #[test]
     fn a_profile_agrees_with_single_tails_on_both_sides_of_the_mean() {
-        for (dimension, squared) in [(1, 4.0), (3, 900.0), (57, 0.0), (784, 600.0)] {
+        for (dimension, squared) in [(1, 4.0_f64), (3, 900.0), (57, 0.0), (784, 600.0)] {
             let law = NoncentralChi::new(dimension);
-            let excess = law.excess(squared);
+            let point = law.point(squared.sqrt());
             for shift in [-6.0, -0.7, 0.0, 9.0] {
-                let first = (law.root + excess + shift).max(0.01);
+                let first = (law.root + point.excess + shift).max(0.01);
                 let distances: Vec<f64> = (0..24).map(|i| first + f64::from(i) / 24.0).collect();
-                for (&r, at) in distances.iter().zip(law.profile(&distances, excess)) {
-                    let scale = law.density(r, excess).exponent;
-                    let survival = law.upper_tail(r, excess, scale);
-                    let hazard = law.density(r, excess).relative_to(scale) / survival;
+                for (&r, at) in distances.iter().zip(law.profile(&distances, squared.sqrt())) {
+                    let scale = law.density(r, point).exponent;
+                    let survival = law.upper_tail(r, point, scale);
+                    let hazard = law.density(r, point).relative_to(scale) / survival;
                     let ln_survival = if shift < 0.0 {
-                        (-law.lower_tail(r, excess, 0.0)).ln_1p()
+                        (-law.lower_tail(r, point, 0.0)).ln_1p()
                     } else {
                         survival.ln() + scale
                     };
@@ -363,20 +367,9 @@ mod tests {
     fn chernoff_is_above_the_distribution_function_and_not_far() {
         for &(dimension, squared, r, _, cdf, _) in REFERENCE {
             let law = NoncentralChi::new(dimension);
-            let bound = law.ln_cdf_bound(r, law.excess(squared));
+            let bound = law.ln_cdf_bound(r, squared.sqrt());
             assert!(bound >= cdf, "{dimension} {squared} {r}: {bound} {cdf}");
             assert!(bound <= cdf + 5.0, "{dimension} {squared} {r}: {bound} {cdf}");
-        }
-    }
-
-    #[test]
-    fn excess_and_square_are_inverse() {
-        for dimension in [1, 784] {
-            let law = NoncentralChi::new(dimension);
-            for squared in [0.0, 1e-20, 0.3, 4e4, 1e14] {
-                let back = law.squared(law.excess(squared));
-                assert!((back - squared).abs() <= 4.0 * f64::EPSILON * squared);
-            }
         }
     }
 

@@ -1,11 +1,11 @@
 //! Survival function and hazard rate of the noised distance as Chebyshev series in the noiseless distance.
 //!
 //! A certificate needs sums over the training points, at every node of an integral, of functions that are smooth in
-//! a point's noiseless distance. Cut the excess axis into bins; in a bin, `g(v) = sum over k of c_k T_k(x(v))` up to
+//! a point's noiseless distance. Cut the axis of noiseless distances into bins; in a bin, `g(s) = sum over k of c_k T_k(x(s))` up to
 //! an error that the last coefficients show, hence
 //!
 //! ```text
-//! sum over the bin's points j of g(v_j) = sum over k of c_k M_k,     M_k = sum over j of T_k(x(v_j)).
+//! sum over the bin's points j of g(s_j) = sum over k of c_k M_k,     M_k = sum over j of T_k(x(s_j)).
 //! ```
 //!
 //! The moments `M_k` belong to the test point and are the same for every node; the coefficients `c_k` belong to the
@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::noncentral::{NoncentralChi, Survival};
 
-/// Width of a bin of excesses. Within it a density changes by a factor of at most some e^5 where it matters.
+/// Width of a bin of noiseless distances. Within it a density changes by a factor of at most some e^5 where it matters.
 pub(crate) const BIN: f64 = 0.5;
 /// Number of Chebyshev coefficients in a bin: errors near 1e-15 of the largest value in the bin.
 pub(crate) const TERMS: usize = 16;
@@ -30,23 +30,44 @@ const KEPT_TILES: usize = 16_384;
 /// Chebyshev moments of a set of points in one bin.
 pub(crate) type Moments = [f64; TERMS];
 
-/// Number of the bin that holds an excess.
-pub(crate) fn bin_of(excess: f64) -> i64 {
-    (excess / BIN).floor() as i64
+/// Number of the bin that holds a noiseless distance.
+pub(crate) fn bin_of(s: f64) -> i64 {
+    (s / BIN).floor() as i64
 }
 
-/// The smallest excess in a bin.
+/// The smallest noiseless distance in a bin.
 pub(crate) fn bin_edge(bin: i64) -> f64 {
     bin as f64 * BIN
 }
 
-/// Adds one point to the moments of its bin.
-pub(crate) fn add_point(moments: &mut Moments, bin: i64, excess: f64) {
-    let x = 2.0 * ((excess - bin_edge(bin)) / BIN) - 1.0;
-    let (mut before, mut value) = (x, 1.0);
-    for moment in moments {
-        *moment += value;
-        (before, value) = (value, 2.0 * x * value - before);
+/// Chebyshev polynomials at one point of a bin: `T_2k = 2 T_k^2 - 1`, `T_2k+1 = 2 T_k T_k+1 - x`.
+pub(crate) fn polynomials(bin: i64, s: f64) -> Moments {
+    let x = 2.0 * ((s - bin_edge(bin)) / BIN) - 1.0;
+    let mut t = [1.0; TERMS];
+    t[1] = x;
+    for k in 1..TERMS / 2 {
+        t[2 * k] = 2.0 * t[k] * t[k] - 1.0;
+        t[2 * k + 1] = 2.0 * t[k] * t[k + 1] - x;
+    }
+    t
+}
+
+/// A sum of moments that rounds as if it were one addition (Kahan's compensated summation): without it a hundred thousand
+/// equal points would cost four digits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MomentSum {
+    pub(crate) total: Moments,
+    lost: Moments,
+}
+
+impl MomentSum {
+    pub(crate) fn add(&mut self, moments: &Moments) {
+        for ((total, lost), moment) in self.total.iter_mut().zip(&mut self.lost).zip(moments) {
+            let part = moment - *lost;
+            let sum = *total + part;
+            *lost = (sum - *total) - part;
+            *total = sum;
+        }
     }
 }
 
@@ -88,7 +109,7 @@ pub(crate) fn block_of(distance: f64) -> i64 {
     (distance + (-(-distance).exp_m1()).ln()).floor() as i64
 }
 
-/// A function on (nodes of a block) x (one bin of excesses): Chebyshev coefficients and error bound, node by node.
+/// A function on (nodes of a block) x (one bin): Chebyshev coefficients and error bound, node by node.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
     coefficients: Vec<[f64; TERMS]>,
@@ -179,8 +200,9 @@ impl Table {
 
     fn make(&self, level: u32, block: i64, bin: i64) -> Tile {
         let distances = Nodes::new(level, block).distances;
-        let excess = |x: f64| bin_edge(bin) + 0.5 * BIN * (1.0 + x);
-        let columns: Vec<_> = self.points.iter().map(|&x| self.law.profile(&distances, excess(x))).collect();
+        let distance = |x: f64| bin_edge(bin) + 0.5 * BIN * (1.0 + x);
+        let columns: Vec<_> =
+            self.points.iter().map(|&x| self.law.profile(&distances, distance(x))).collect();
         let series = |value: fn(&Survival) -> f64| {
             let values: Vec<Vec<f64>> = columns.iter().map(|c| c.iter().map(value).collect()).collect();
             Series::interpolate(&values, &self.cosines)
