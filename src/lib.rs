@@ -4,6 +4,7 @@ mod certify;
 #[cfg(feature = "torch")]
 mod ensemble;
 mod error;
+mod exact;
 mod law;
 pub mod metrics;
 #[cfg(feature = "torch")]
@@ -23,6 +24,7 @@ pub use ensemble::{
     Record as EnsembleRecord, TrainConfig, TrainingSet,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
 #[cfg(feature = "torch")]

@@ -45,6 +45,7 @@ from certssb.exceptions import (  # noqa: E402
     ShapeError,
     TrainingError,
 )
+from certssb.knn import CertifiedKNN  # noqa: E402
 from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform  # noqa: E402
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "CertificateTable",
     "CertifiedAccuracyDisplay",
     "CertifiedClassifier",
+    "CertifiedKNN",
     "CertssbError",
     "CheckpointError",
     "DeviceError",

@@ -335,6 +335,7 @@ class CertificateTable:
             "prediction": self._core.prediction,
             "p_lower": self.p_lower,
             "p_upper": self.p_upper,
+            "p_rest": self._core.p_rest,
         }
         if self._classes is not None:
             # Strings held as objects are written as text: no pickle.
@@ -362,7 +363,7 @@ class CertificateTable:
         if str(parts.get("format")) != _FILE_FORMAT or digest != _digest(parts):
             raise parameter_error("path", "an undamaged file written by CertificateTable.save", f"'{path}'")
         core = _core.Certificates.from_parts(
-            str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"]
+            str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"], parts["p_rest"]
         )
         return cls(core, parts.get("classes"))
 

@@ -100,6 +100,7 @@ impl Certificates {
             let probabilities = 0.0..=1.0;
             if !probabilities.contains(&interval.p_lower)
                 || !probabilities.contains(&interval.p_upper)
+                || !probabilities.contains(&interval.rest)
                 || interval.prediction >= record.facts.n_classes
             {
                 return Err(Error::parameter(
@@ -133,7 +134,7 @@ impl Certificates {
         let Record { law, facts, .. } = &self.record;
         self.intervals
             .iter()
-            .map(|interval| match law.total_radius(interval.p_lower, interval.p_upper, facts) {
+            .map(|interval| match law.total_radius(interval, facts) {
                 Some(radius) if !interval.abstained() => Some(radius.max(0.0)),
                 other => other.map(|_| 0.0),
             })

@@ -105,9 +105,19 @@ pub struct Interval {
     pub p_lower: f64,
     /// Upper bound for every other class's probability.
     pub p_upper: f64,
+    /// Upper bound for the probability of all other classes together: 1 - `p_lower`, but accurate where
+    /// `p_lower` is so close to 1 that the difference is lost.
+    pub rest: f64,
 }
 
 impl Interval {
+    /// An interval in which nothing is known beyond the two bounds; `p_upper` may be any upper bound, 1 included.
+    pub fn new(prediction: usize, p_lower: f64, p_upper: f64) -> Self {
+        // Exact from 1/2 on (Sterbenz), rounded up below.
+        let rest = if p_lower >= 0.5 { 1.0 - p_lower } else { (1.0 - p_lower).next_up().min(1.0) };
+        Self { prediction, p_lower, p_upper: p_upper.min(rest), rest }
+    }
+
     /// Whether no class could be certified, not even against no change at all.
     pub fn abstained(&self) -> bool {
         self.p_lower <= self.p_upper
@@ -191,7 +201,7 @@ impl Confidence {
                 table.bounds(others.map(|(_, sum)| *sum).fold(0.0, f64::max)).1
             }
         };
-        close(prediction, p_lower, p_upper)
+        Interval::new(prediction, p_lower, p_upper)
     }
 
     /// The betting bound reads each member's answer in order, so nothing can be looked up by count.
@@ -210,7 +220,7 @@ impl Confidence {
                         others.map(|class| bounds::betting_upper(&sequence(class), alpha)).fold(0.0, f64::max)
                     }
                 };
-                close(*prediction, p_lower, p_upper)
+                Interval::new(*prediction, p_lower, p_upper)
             })
             .collect()
     }
@@ -228,14 +238,8 @@ impl Confidence {
                 (table.bounds(n as f64).0, table.bounds(0.0).1)
             }
         };
-        close(0, p_lower, if self.runner_up == RunnerUp::Bound { p_upper } else { 1.0 })
+        Interval::new(0, p_lower, if self.runner_up == RunnerUp::Bound { p_upper } else { 1.0 })
     }
-}
-
-/// p_B is never above 1 - p_A, rounded up.
-fn close(prediction: usize, p_lower: f64, p_upper: f64) -> Interval {
-    let complement = (1.0 - p_lower).next_up().min(1.0);
-    Interval { prediction, p_lower, p_upper: p_upper.min(complement) }
 }
 
 fn check_selection(name: &str, split: Option<usize>, n_members: usize) -> Result<Selection> {

@@ -7,6 +7,7 @@ mod confidence;
 mod frontier;
 
 pub use budget::Change;
+#[cfg(feature = "python")]
 pub(crate) use certificate::check_enough;
 pub use certificate::{Certificates, Evidence, Record};
 pub use confidence::{members_needed, Bound, Confidence, Interval, RunnerUp, Selection};

@@ -4,8 +4,9 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, LikelihoodRatio, NoiseLaw};
+use crate::certify::Interval;
 use crate::error::Result;
-use crate::normal::{normal_quantile_lower, normal_quantile_upper};
+use crate::normal::normal_quantile_upper;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::{Role, Seed};
 
@@ -47,8 +48,8 @@ impl NoiseLaw for Gaussian {
     }
 
     /// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) (Weber et al., S&P 2023).
-    fn total_radius(&self, p_lower: f64, p_upper: f64, _facts: &DataFacts) -> Option<f64> {
-        let rho = 0.5 * (normal_quantile_lower(p_lower) - normal_quantile_upper(p_upper));
+    fn total_radius(&self, interval: &Interval, _facts: &DataFacts) -> Option<f64> {
+        let rho = -0.5 * (normal_quantile_upper(interval.rest) + normal_quantile_upper(interval.p_upper));
         Some((self.sigma.get() * rho).next_down().next_down())
     }
 

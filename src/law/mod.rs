@@ -23,7 +23,7 @@ pub use product::Product;
 pub use subsample::Subsample;
 pub use uniform::Uniform;
 
-use crate::certify::Change;
+use crate::certify::{Change, Interval};
 use crate::error::{Error, Result};
 use crate::quantity::{Quantity, Radius};
 use crate::seed::Seed;
@@ -99,7 +99,7 @@ pub trait NoiseLaw {
 
     /// The radius of a total L2 budget over the features of the whole training set, labels unchanged, rounded
     /// down; `None` for a law that has none.
-    fn total_radius(&self, _p_lower: f64, _p_upper: f64, _facts: &DataFacts) -> Option<f64> {
+    fn total_radius(&self, _interval: &Interval, _facts: &DataFacts) -> Option<f64> {
         None
     }
 
@@ -257,8 +257,8 @@ impl NoiseLaw for Law {
     fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
         self.inner().label_ratio(hits, facts)
     }
-    fn total_radius(&self, p_lower: f64, p_upper: f64, facts: &DataFacts) -> Option<f64> {
-        self.inner().total_radius(p_lower, p_upper, facts)
+    fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
+        self.inner().total_radius(interval, facts)
     }
     fn covered(&self) -> String {
         self.inner().covered()

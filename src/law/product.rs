@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
+use crate::certify::Interval;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
@@ -84,8 +85,8 @@ impl NoiseLaw for Product {
     fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
         self.parts.iter().find_map(|law| law.label_ratio(hits, facts))
     }
-    fn total_radius(&self, p_lower: f64, p_upper: f64, facts: &DataFacts) -> Option<f64> {
-        self.parts.iter().find_map(|law| law.total_radius(p_lower, p_upper, facts))
+    fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
+        self.parts.iter().find_map(|law| law.total_radius(interval, facts))
     }
     fn covered(&self) -> String {
         "changes to at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm and, where \

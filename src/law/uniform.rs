@@ -4,6 +4,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, LikelihoodRatio, NoiseLaw};
+use crate::certify::Interval;
 use crate::error::{Error, Result};
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::{Role, Seed};
@@ -77,10 +78,12 @@ impl NoiseLaw for Uniform {
 
     /// The largest norm, spread in the worst way over all features of all samples, with
     /// 1 - (p_A - p_B)/2 < prod (1 - |delta|/2h) (Weber et al.).
-    fn total_radius(&self, p_lower: f64, p_upper: f64, facts: &DataFacts) -> Option<f64> {
+    fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         let coordinates = (facts.n_features? * facts.n_train) as f64;
-        let holds =
-            |norm: f64| LikelihoodRatio::overlap(self.overlap(norm, coordinates)).holds(p_lower, p_upper);
+        let holds = |norm: f64| {
+            LikelihoodRatio::overlap(self.overlap(norm, coordinates))
+                .holds(interval.p_lower, interval.p_upper)
+        };
         let (mut low, mut high) = (0.0, 2.0 * self.half_width.get());
         while high - low > 1e-12 * high {
             let middle = 0.5 * (low + high);

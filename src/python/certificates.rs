@@ -117,6 +117,12 @@ impl PyCertificates {
         self.column(py, |interval| interval.p_upper)
     }
 
+    /// Upper bound for the probability of all other classes together.
+    #[getter]
+    fn p_rest<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.column(py, |interval| interval.rest)
+    }
+
     #[getter]
     fn radius<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
         self.inner.radius().map(|radius| PyArray1::from_vec(py, radius))
@@ -252,21 +258,25 @@ impl PyCertificates {
         prediction: PyReadonlyArray1<'_, i64>,
         p_lower: PyReadonlyArray1<'_, f64>,
         p_upper: PyReadonlyArray1<'_, f64>,
+        p_rest: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of a table", e))?;
-        let (prediction, p_lower, p_upper) = (prediction.as_array(), p_lower.as_array(), p_upper.as_array());
-        if prediction.len() != p_lower.len() || prediction.len() != p_upper.len() {
+        let (prediction, p_rest) = (prediction.as_array(), p_rest.as_array());
+        let (p_lower, p_upper) = (p_lower.as_array(), p_upper.as_array());
+        if [p_lower.len(), p_upper.len(), p_rest.len()].iter().any(|n| *n != prediction.len()) {
             return Err(Error::shape("p_lower", "one value per prediction", p_lower.len()).into());
         }
         let intervals = prediction
             .iter()
             .zip(p_lower)
             .zip(p_upper)
-            .map(|((class, p_lower), p_upper)| Interval {
+            .zip(p_rest)
+            .map(|(((class, p_lower), p_upper), rest)| Interval {
                 prediction: usize::try_from(*class).unwrap_or(usize::MAX),
                 p_lower: *p_lower,
                 p_upper: *p_upper,
+                rest: *rest,
             })
             .collect();
         Ok(Self { inner: Certificates::from_parts(record, intervals)? })

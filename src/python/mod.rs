@@ -4,6 +4,7 @@ mod bounds;
 mod certificates;
 mod ensemble;
 mod error;
+mod knn;
 mod law;
 mod metrics;
 
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     law::register(module)?;
+    knn::register(module)?;
     metrics::register(module)?;
     certificates::register(module)?;
     ensemble::register(module)?;

@@ -39,7 +39,7 @@ fn bounds_agree() {
 
 /// The largest certified trigger norm, found with the library's own certificates.
 fn trigger_norm(law: Law, facts: DataFacts, p_lower: f64, n_poisoned: usize, labels: bool) -> f64 {
-    let interval = certssb::Interval { prediction: 0, p_lower, p_upper: (1.0 - p_lower).next_up() };
+    let interval = certssb::Interval::new(0, p_lower, 1.0);
     let certificates = certssb::Certificates::exact(law, facts, vec![interval]).unwrap();
     let norm = certificates.trigger_norm(n_poisoned, labels).unwrap()[0];
     // The answer is itself certified, and a little more is not.

@@ -85,7 +85,7 @@ fn inside_the_radius_the_exact_prediction_never_flips_and_just_outside_it_does()
             if p >= 1.0 - 1e-12 {
                 continue;
             }
-            let interval = Interval { prediction: 1, p_lower: p, p_upper: (1.0 - p).next_up() };
+            let interval = Interval::new(1, p, 1.0);
             let table = Certificates::exact(gaussian(sigma), facts(), vec![interval]).unwrap();
             let radius = table.radius().unwrap()[0];
             // Moving the set by d towards the boundary leaves margin - d of it.
