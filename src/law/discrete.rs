@@ -25,7 +25,7 @@ impl Discrete {
     /// # Errors
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) unless 1/alphabet < keep <= 1 and alphabet >= 2.
     pub fn new(keep: f64, alphabet: usize, labels: bool, test_input: bool) -> Result<Self> {
-        if alphabet < 2 || alphabet > 1 << 24 {
+        if !(2..=1 << 24).contains(&alphabet) {
             return Err(Error::parameter("alphabet", "an integer from 2 to 16777216", alphabet));
         }
         if !(keep > 1.0 / alphabet as f64 && keep <= 1.0) {
