@@ -32,6 +32,8 @@ pub use control::{Control, Progress};
 pub(crate) use data::hex;
 pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet};
 pub use device::devices;
+#[cfg(test)]
+pub(crate) use threads::with_workers;
 
 use config::Settings;
 

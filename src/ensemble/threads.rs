@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// torch keeps the number of threads per thread, and a global one for threads that start later. Each
 /// worker sets its own; the global one is put back as soon as all workers have started, so that the
 /// user's setting is disturbed for microseconds only.
-pub(super) fn with_workers<R>(n: usize, work: impl Fn() + Sync, main: impl FnOnce() -> R) -> R {
+pub(crate) fn with_workers<R>(n: usize, work: impl Fn() + Sync, main: impl FnOnce() -> R) -> R {
     static STARTING: Mutex<()> = Mutex::new(());
     let started = Barrier::new(n + 1);
     std::thread::scope(|scope| {

@@ -26,7 +26,7 @@ pub(super) struct Job<'a> {
 /// Trains the members with the given numbers as one stack.
 ///
 /// One noise draw per member and sample serves all epochs; the samples are shuffled anew every epoch from
-/// the stream (shuffle, member, epoch). Nothing but the noised set is ever looked at.
+/// the stream (shuffle, member, epoch) into batches. Nothing but the noised set is ever looked at.
 ///
 /// # Errors
 /// Of [`NoisySet::draw`]; a training error naming the member for anything torch reports and for a loss
@@ -103,14 +103,20 @@ impl<'a> Training<'a> {
 
     /// One pass over the noised set; returns early when told to stop.
     fn epoch(&mut self, epoch: u64, stop: &AtomicBool) -> TorchResult<()> {
-        let order = self.order(epoch)?;
         let _ = self.loss.f_zero_()?;
-        for (start, length) in batches(self.set.n, self.batch_size) {
+        let batches = batches(self.set.n, self.batch_size);
+        if batches.len() == 1 {
+            // The order within a batch does not matter: nothing to shuffle, nothing to copy.
+            return self.step(&self.set.features, &self.set.labels, self.set.n);
+        }
+        let order = self.order(epoch)?;
+        for (start, length) in batches {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
             let index = order.f_narrow(1, start as i64, length as i64)?.f_reshape([-1])?;
-            self.step(&index, length)?;
+            let inputs = self.set.features.f_index_select(0, &index)?;
+            self.step(&inputs, &self.set.labels.f_index_select(0, &index)?, length)?;
         }
         Ok(())
     }
@@ -127,10 +133,9 @@ impl<'a> Training<'a> {
         Tensor::f_from_slice(&rows)?.f_view([-1, n])?.f_to_device(self.set.features.device())
     }
 
-    fn step(&mut self, index: &Tensor, length: usize) -> TorchResult<()> {
-        let inputs = self.set.features.f_index_select(0, index)?;
-        let labels = self.set.labels.f_index_select(0, index)?;
-        let losses = losses(self.architecture, &self.weights.views()?, &inputs, &labels)?;
+    /// One step of Adam on a batch, inputs (S B, ...) and labels (S B).
+    fn step(&mut self, inputs: &Tensor, labels: &Tensor, length: usize) -> TorchResult<()> {
+        let losses = losses(self.architecture, &self.weights.views()?, inputs, labels)?;
         let sum = losses.f_sum(None)?;
         let gradient = Tensor::f_run_backward(&[sum], &[self.weights.flat()], false, false)?;
         if let [gradient] = &gradient[..] {

@@ -3,7 +3,7 @@
 //! Vectors are (B, d) for one member and (S, B, d) for a stack. Images travel as planes: (B, C, H, W) for
 //! one member and (B, S C, H, W) for a stack, so that a grouped convolution keeps members apart.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::weights::Weights;
 use super::{Mode, TorchResult};
@@ -26,20 +26,40 @@ pub(super) fn dense(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
 }
 
 /// Images of a batch as planes; see the module's first lines.
-pub(super) fn planes(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
-    if weights.stack() == 1 {
-        return Ok(x.shallow_clone());
+///
+/// One member's images on the CPU enter oneDNN's blocked layout, which saves the reordering before and
+/// after every convolution and has a fast pooling: a training step of `cnn` takes a third of the time it
+/// takes in the default layout and half of the time with channels last, and gives the same bits. Gradients
+/// in evaluation mode are not supported there and take the default layout.
+pub(super) fn planes(weights: &Weights, x: &Tensor, mode: Mode) -> TorchResult<Tensor> {
+    if weights.stack() > 1 {
+        return x.f_transpose(0, 1)?.f_flatten(1, 2);
     }
-    x.f_transpose(0, 1)?.f_flatten(1, 2)
+    let recorded = x.requires_grad() || weights.trained().iter().any(Tensor::requires_grad);
+    let supported = x.device() == Device::Cpu && x.f_kind()? == Kind::Float && tch::utils::has_mkldnn();
+    if supported && (mode == Mode::Train || !recorded) {
+        return x.f_to_mkldnn(None);
+    }
+    Ok(x.shallow_clone())
 }
 
 /// Planes as vectors: (B, C H W), or (S, B, C H W).
 pub(super) fn vectors(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
+    let x = dense_layout(x)?;
     if weights.stack() == 1 {
         return x.f_flatten(1, -1);
     }
     let batch = x.size().first().copied().unwrap_or(0);
     x.f_reshape([batch, weights.stack(), -1])?.f_transpose(0, 1)
+}
+
+/// Planes in the default layout.
+fn dense_layout(x: &Tensor) -> TorchResult<Tensor> {
+    if x.is_mkldnn() {
+        x.f_to_dense(None, false)
+    } else {
+        Ok(x.shallow_clone())
+    }
 }
 
 /// Square convolution of planes; TF32 is never used.
@@ -89,5 +109,5 @@ pub(super) fn batch_norm(weights: &Weights, x: &Tensor, mode: Mode) -> TorchResu
 
 /// Mean over height and width.
 pub(super) fn mean_pool(x: &Tensor) -> TorchResult<Tensor> {
-    x.f_mean_dim(&[2_i64, 3][..], true, None::<Kind>)
+    dense_layout(x)?.f_mean_dim(&[2_i64, 3][..], true, None::<Kind>)
 }

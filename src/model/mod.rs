@@ -139,3 +139,111 @@ pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<
         other => return Err(Error::unknown("model", &KNOWN, other)),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+    use tch::{Device, Kind};
+
+    const SHAPE: FeatureShape = FeatureShape::Image { channels: 2, height: 9, width: 8 };
+    const STACK: i64 = 3;
+
+    fn weights(architecture: &dyn Architecture, members: &[u64]) -> FlatWeights {
+        let values: Vec<_> =
+            members.iter().map(|&m| architecture.layout().initial(Seed::new(3), m)).collect();
+        let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+        FlatWeights::new(architecture.layout(), &values, Device::Cpu).unwrap()
+    }
+
+    fn inputs() -> Tensor {
+        let wave = Tensor::arange(STACK * 6 * 144, (Kind::Float, Device::Cpu)) * 0.37;
+        wave.sin().view([STACK, 6, 2, 9, 8])
+    }
+
+    /// Logits, gradient of the sum of their squares, and running statistics after the pass.
+    fn pass(weights: &FlatWeights, architecture: &dyn Architecture, x: &Tensor, mode: Mode) -> [Vec<f32>; 3] {
+        let _ = weights.flat().set_requires_grad(true);
+        let logits = architecture.forward(&weights.views().unwrap(), x, mode).unwrap();
+        let objective = logits.square().sum(Kind::Float);
+        let gradient = Tensor::run_backward(&[objective], &[weights.flat()], false, false);
+        let members = weights.to_members().unwrap();
+        let n_trained = architecture.layout().n_values_of(ParameterKind::Trained);
+        let running = members.iter().flat_map(|values| values[n_trained..].to_vec()).collect();
+        [weights_to_vec(&logits.detach()).unwrap(), weights_to_vec(&gradient[0]).unwrap(), running]
+    }
+
+    fn close(name: &str, a: &[f32], b: &[f32], tolerance: f32) {
+        assert_eq!(a.len(), b.len(), "{name}");
+        let scale = a.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
+        let largest = a.iter().zip(b).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(largest <= tolerance * scale, "{name}: {largest} of {scale}");
+    }
+
+    /// Runs a test in a worker, for its single torch thread: many tiny operations crawl on several.
+    fn on_one_thread(test: impl Fn() + Sync) {
+        crate::ensemble::with_workers(1, test, || ());
+    }
+
+    #[test]
+    fn a_stack_computes_what_its_members_compute_alone() {
+        on_one_thread(compare_stack);
+    }
+
+    fn compare_stack() {
+        for name in KNOWN {
+            let architecture = by_name(name, SHAPE, 4).unwrap();
+            for mode in [Mode::Train, Mode::Eval] {
+                let x = inputs();
+                let stacked =
+                    pass(&weights(architecture.as_ref(), &[0, 1, 2]), architecture.as_ref(), &x, mode);
+                let mut single: [Vec<f32>; 3] = Default::default();
+                for member in 0..STACK {
+                    let own = weights(architecture.as_ref(), &[member as u64]);
+                    let own = pass(&own, architecture.as_ref(), &x.select(0, member), mode);
+                    single.iter_mut().zip(own).for_each(|(all, own)| all.extend(own));
+                }
+                close(&format!("{name} {mode:?} logits"), &single[0], &stacked[0], 1e-5);
+                close(&format!("{name} {mode:?} gradient"), &single[1], &stacked[1], 1e-4);
+                close(&format!("{name} {mode:?} running"), &single[2], &stacked[2], 1e-5);
+                assert!(single[1].iter().any(|g| g.abs() > 1e-3), "{name}: there is a gradient");
+            }
+        }
+    }
+
+    #[test]
+    fn only_training_moves_running_statistics() {
+        let resnet = by_name("resnet", SHAPE, 4).unwrap();
+        let after = |mode| {
+            let own = weights(resnet.as_ref(), &[0]);
+            let before = own.to_members().unwrap();
+            let _ = resnet.forward(&own.views().unwrap(), &inputs().select(0, 0), mode).unwrap();
+            own.to_members().unwrap() == before
+        };
+        on_one_thread(|| assert!(after(Mode::Eval)));
+        on_one_thread(|| assert!(!after(Mode::Train)));
+    }
+
+    #[test]
+    fn the_cnn_is_the_literatures() {
+        let shape = FeatureShape::Image { channels: 1, height: 28, width: 28 };
+        let cnn = by_name("cnn", shape, 2).unwrap();
+        let own = weights(cnn.as_ref(), &[5]).views().unwrap();
+        let x = (Tensor::arange(4 * 784, (Kind::Float, Device::Cpu)) * 0.1).cos().view([4, 1, 28, 28]);
+        let [w1, b1, w2, b2, w3, b3, w4, b4] = own.trained() else { unreachable!("eight parameters") };
+        let block = |x: Tensor, w: &Tensor, b: &Tensor| {
+            x.conv2d(w, Some(b), [1, 1], [0, 0], [1, 1], 1).relu().max_pool2d(
+                [2, 2],
+                [2, 2],
+                [0, 0],
+                [1, 1],
+                false,
+            )
+        };
+        let h = block(block(x.shallow_clone(), w1, b1), w2, b2).flatten(1, -1);
+        let expected = h.linear(w3, Some(b3)).relu().linear(w4, Some(b4));
+        let logits = cnn.forward(&own, &x, Mode::Train).unwrap();
+        close("cnn", &weights_to_vec(&expected).unwrap(), &weights_to_vec(&logits).unwrap(), 1e-6);
+    }
+}

@@ -81,7 +81,7 @@ impl Architecture for ResNet {
 
     fn forward(&self, weights: &Weights, inputs: &Tensor, mode: Mode) -> TorchResult<Tensor> {
         weights.rewind();
-        let x = layers::planes(weights, inputs)?;
+        let x = layers::planes(weights, inputs, mode)?;
         let mut x = layers::conv(weights, &x, Conv { stride: 1, padding: 1, bias: false })?;
         for (_, inputs, outputs) in blocks() {
             x = block(weights, &x, inputs != outputs, mode)?;
