@@ -14,9 +14,8 @@ mod votes;
 pub use certify::{bounds, members_needed};
 pub use certify::{Bound, Certificates, Change, Confidence, Evidence, Interval, Record, RunnerUp, Selection};
 pub use error::{Error, ErrorKind, Result};
-pub use law::{
-    Component, DataFacts, Gaussian, LabelNoise, Law, LikelihoodRatio, NoiseLaw, Product, Subsample,
-};
+pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
+pub use law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};

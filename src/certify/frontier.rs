@@ -3,6 +3,7 @@
 //! Both searches rest on one monotone question, `holds`, and return a value at which it was answered yes.
 //! Samples with the same p_A and p_B share one search.
 
+use std::collections::hash_map::Entry;
 use std::collections::HashMap;
 
 use rayon::prelude::*;
@@ -10,13 +11,17 @@ use rayon::prelude::*;
 use super::budget::Change;
 use super::confidence::Interval;
 use crate::error::Result;
-use crate::law::{DataFacts, Law, LikelihoodRatio};
+use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
 
 /// Norms are found to this relative accuracy, from below.
 const NORM_TOLERANCE: f64 = 1e-10;
 
 /// A norm beyond this is treated as the search's end; infinity is asked for separately.
 const LARGEST_NORM: f64 = 1e15;
+
+/// Distinct pairs searched one after another, each search starting where the last one ended.
+const CHUNK: usize = 256;
+const COUNT_CHUNK: usize = 1024;
 
 /// A search for flips stops here; no p_A below 1 - 1e-300 gets near.
 const MOST_FLIPS: usize = 1_000_000;
@@ -29,17 +34,17 @@ pub(super) struct Distinct {
 
 impl Distinct {
     pub(super) fn of(intervals: &[Interval]) -> Self {
-        let mut known = HashMap::new();
-        let mut pairs = Vec::new();
-        let which = intervals
-            .iter()
-            .map(|interval| {
-                *known.entry((interval.p_lower.to_bits(), interval.p_upper.to_bits())).or_insert_with(|| {
-                    pairs.push((interval.p_lower, interval.p_upper));
-                    pairs.len() - 1
-                })
-            })
-            .collect();
+        let key = |interval: &Interval| (interval.p_lower.to_bits(), interval.p_upper.to_bits());
+        let mut keys: Vec<(u64, u64)> = intervals.iter().map(key).collect();
+        // Probabilities are not negative, so their bits are ordered as they are.
+        keys.sort_unstable();
+        keys.dedup();
+        // To and fro in p_B, so that neighbours are alike and a search can start where the last one ended.
+        let rows = keys.chunk_by_mut(|left, right| left.0 == right.0);
+        rows.skip(1).step_by(2).for_each(<[_]>::reverse);
+        let known: HashMap<(u64, u64), usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        let which = intervals.iter().map(|interval| known.get(&key(interval)).copied().unwrap_or(0)).collect();
+        let pairs = keys.iter().map(|(a, b)| (f64::from_bits(*a), f64::from_bits(*b))).collect();
         Self { pairs, which }
     }
 
@@ -49,7 +54,7 @@ impl Distinct {
 
     /// Whether each sample's prediction survives `change`.
     pub(super) fn holds(&self, law: &Law, facts: &DataFacts, change: &Change) -> Result<Vec<bool>> {
-        let ratio = law.likelihood(change, facts)?;
+        let mut ratio = ManyPairs::new(law.likelihood(change, facts)?);
         let verdicts: Vec<bool> = self.pairs.iter().map(|(a, b)| ratio.holds(*a, *b)).collect();
         Ok(self.spread(&verdicts))
     }
@@ -63,17 +68,26 @@ impl Distinct {
         labels: bool,
     ) -> Result<Vec<f64>> {
         let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
-        let (none, any) = (at(0.0)?, at(f64::INFINITY)?);
-        let norms: Result<Vec<f64>> = self
-            .pairs
-            .par_iter()
-            .map(|pair| match (none.holds(pair.0, pair.1), any.holds(pair.0, pair.1)) {
-                (false, _) => Ok(0.0),
-                (true, true) => Ok(f64::INFINITY),
-                (true, false) => largest_norm(|norm| Ok(at(norm)?.margin(pair.0, pair.1))),
-            })
-            .collect();
-        Ok(self.spread(&norms?))
+        let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
+        let edges = Edges::of(law, facts, n_poisoned, labels);
+        let search = |chunk: &[(f64, f64)]| -> Result<Vec<f64>> {
+            let (mut none, mut any) = (none.clone(), any.clone());
+            let mut guide = edges.as_ref().map(Guide::new);
+            let norm = |pair: &(f64, f64)| {
+                if !none.holds(pair.0, pair.1) {
+                    Ok(0.0)
+                } else if any.holds(pair.0, pair.1) {
+                    Ok(f64::INFINITY)
+                } else if let Some(norm) = guide.as_mut().and_then(|guide| guide.norm(*pair)) {
+                    Ok(norm)
+                } else {
+                    largest_norm(|norm| Ok(at(norm)?.margin(pair.0, pair.1)))
+                }
+            };
+            chunk.iter().map(norm).collect()
+        };
+        let norms: Result<Vec<Vec<f64>>> = self.pairs.par_chunks(CHUNK).map(search).collect();
+        Ok(self.spread(&norms?.concat()))
     }
 
     /// The largest number of poisoned samples that each sample's prediction survives at `trigger_norm`.
@@ -84,33 +98,42 @@ impl Distinct {
         trigger_norm: f64,
         labels: bool,
     ) -> Result<Vec<usize>> {
-        let mut ratios: HashMap<usize, LikelihoodRatio> = HashMap::new();
-        let mut holds = |n_poisoned: usize, pair: (f64, f64)| -> Result<bool> {
-            if !ratios.contains_key(&n_poisoned) {
-                let change = Change { n_poisoned, trigger_norm, labels };
-                ratios.insert(n_poisoned, law.likelihood(&change, facts)?);
-            }
-            Ok(ratios.get(&n_poisoned).is_some_and(|ratio| ratio.holds(pair.0, pair.1)))
-        };
+        let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
         // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
-        holds(facts.n_train.min(1), (1.0, 0.0))?;
-        let counts: Result<Vec<usize>> =
-            self.pairs.iter().map(|pair| largest_count(facts.n_train, |r| holds(r, *pair))).collect();
-        Ok(self.spread(&counts?))
+        at(facts.n_train.min(1))?;
+        self.largest_counts(facts.n_train, at)
     }
 
     /// The largest number of changed entries that each sample's prediction survives, for a law that counts them.
     pub(super) fn flips(&self, law: &Law, facts: &DataFacts) -> Result<Vec<usize>> {
-        let mut ratios: HashMap<usize, LikelihoodRatio> = HashMap::new();
-        let mut holds = |flips: usize, pair: (f64, f64)| -> Result<bool> {
-            if !ratios.contains_key(&flips) {
-                ratios.insert(flips, law.flip_likelihood(flips, facts)?);
-            }
-            Ok(ratios.get(&flips).is_some_and(|ratio| ratio.holds(pair.0, pair.1)))
+        self.largest_counts(MOST_FLIPS, |flips| law.flip_likelihood(flips, facts))
+    }
+
+    /// The largest count up to `most` that each sample survives; each count's ratio is built once a chunk.
+    fn largest_counts(
+        &self,
+        most: usize,
+        at: impl Fn(usize) -> Result<LikelihoodRatio> + Sync,
+    ) -> Result<Vec<usize>> {
+        let search = |chunk: &[(f64, f64)]| -> Result<Vec<usize>> {
+            let mut known: HashMap<usize, ManyPairs> = HashMap::new();
+            let mut holds = |count: usize, pair: &(f64, f64)| -> Result<bool> {
+                Ok(match known.entry(count) {
+                    Entry::Occupied(ratio) => ratio.into_mut().holds(pair.0, pair.1),
+                    Entry::Vacant(free) => free.insert(ManyPairs::new(at(count)?)).holds(pair.0, pair.1),
+                })
+            };
+            let mut start = 0;
+            chunk
+                .iter()
+                .map(|pair| {
+                    start = largest_count(start, most, |count| holds(count, pair))?;
+                    Ok(start)
+                })
+                .collect()
         };
-        let counts: Result<Vec<usize>> =
-            self.pairs.iter().map(|pair| largest_count(MOST_FLIPS, |flips| holds(flips, *pair))).collect();
-        Ok(self.spread(&counts?))
+        let counts: Result<Vec<Vec<usize>>> = self.pairs.par_chunks(COUNT_CHUNK).map(search).collect();
+        Ok(self.spread(&counts?.concat()))
     }
 }
 
@@ -155,30 +178,24 @@ fn largest_norm(margin: impl Fn(f64) -> Result<f64>) -> Result<f64> {
     Ok(low)
 }
 
-/// The largest count with a yes, by doubling and bisection.
-fn largest_count(most: usize, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
-    if !holds(0)? {
-        return Ok(0);
-    }
-    let (mut low, mut step) = (0, 1);
-    let mut high = loop {
-        let next = (low + step).min(most);
-        if next == low {
-            return Ok(low);
-        }
-        if !holds(next)? {
-            break next;
-        }
-        low = next;
-        step *= 2;
-    };
+/// The largest count with a yes, 0 if there is none: strides doubled away from `start`, then bisection.
+fn largest_count(start: usize, most: usize, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+    let (mut low, mut high, mut stride) = (0, most + 1, 1_usize);
+    let mut probe = start.clamp(1, most.max(1));
     while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if holds(middle)? {
-            low = middle;
+        if holds(probe)? {
+            low = probe;
         } else {
-            high = middle;
+            high = probe;
         }
+        probe = if high > most {
+            low.saturating_add(stride).min(most)
+        } else if low == 0 {
+            high.saturating_sub(stride).max(1)
+        } else {
+            low + (high - low) / 2
+        };
+        stride = stride.saturating_mul(2);
     }
     Ok(low)
 }
@@ -197,8 +214,11 @@ mod tests {
             assert!(step < edge && step > edge * (1.0 - 1e-9), "{edge}: {step}");
         }
         for edge in 0..40 {
-            assert_eq!(largest_count(30, |r| Ok(r <= edge)).unwrap(), edge.min(30));
+            for start in [0, 1, 17, 30, 99] {
+                assert_eq!(largest_count(start, 30, |r| Ok(r <= edge)).unwrap(), edge.min(30));
+            }
         }
-        assert_eq!(largest_count(30, |_| Ok(false)).unwrap(), 0);
+        assert_eq!(largest_count(7, 30, |_| Ok(false)).unwrap(), 0);
+        assert_eq!(largest_count(0, 0, |_| Ok(true)).unwrap(), 0);
     }
 }
