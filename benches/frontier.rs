@@ -72,8 +72,7 @@ fn report(name: &str, table: &Certificates, most: usize, labels: bool) {
 
 fn main() {
     let noise = || Law::Gaussian(Gaussian::new(1.0).unwrap());
-    let both =
-        Law::Product(Product::new(noise(), Law::LabelNoise(LabelNoise::new(0.2).unwrap())).unwrap());
+    let both = Law::Product(Product::new(noise(), Law::LabelNoise(LabelNoise::new(0.2).unwrap())).unwrap());
     report("two classes", &table(noise(), 100, 12_665, 2), 500, false);
     report("two classes, labels", &table(both, 50, 12_665, 2), 500, true);
     report("ten classes", &table(noise(), 400, 60_000, 10), 3000, false);

@@ -43,13 +43,15 @@ static MILLS: LazyLock<Vec<[f64; 5]>> = LazyLock::new(|| {
         .collect()
 });
 
-/// (1 - Phi(z)) / phi(z) for z >= 0, to about nine digits: for guesses, never for bounds.
+/// (1 - Phi(z)) / phi(z) for z >= 0, to nine digits (seven beyond 12): for guesses, never for bounds.
 #[inline]
 pub(crate) fn mills(z: f64) -> f64 {
     let place = z * MILLS_NODES_PER_UNIT + 0.5;
-    match MILLS.get(place as usize) {
+    // 32-bit, because its conversions are single instructions; it saturates.
+    let node = place as i32;
+    match MILLS.get(node as usize) {
         Some(c) if z < MILLS_END => {
-            let d = (place - place.floor() - 0.5) / MILLS_NODES_PER_UNIT;
+            let d = (place - f64::from(node) - 0.5) * (1.0 / MILLS_NODES_PER_UNIT);
             c[0] + d * (c[1] + d * (c[2] + d * (c[3] + d * c[4])))
         }
         _ => 1.0 / (z + 1.0 / (z + 2.0 / (z + 3.0 / z))),
@@ -145,11 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn mills_ratio_has_nine_digits() {
+    fn mills_ratio_has_its_digits() {
         for i in 0..20_000 {
             let z = f64::from(i) * 0.00137;
             let exact = cdf(-z) / density(z);
-            assert!((mills(z) / exact - 1.0).abs() < 1e-9, "{z}: {} {exact}", mills(z));
+            let error = if z < MILLS_END { 1e-9 } else { 1e-7 };
+            assert!((mills(z) / exact - 1.0).abs() < error, "{z}: {} {exact}", mills(z));
         }
     }
 

@@ -43,7 +43,8 @@ impl Distinct {
         let rows = keys.chunk_by_mut(|left, right| left.0 == right.0);
         rows.skip(1).step_by(2).for_each(<[_]>::reverse);
         let known: HashMap<(u64, u64), usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
-        let which = intervals.iter().map(|interval| known.get(&key(interval)).copied().unwrap_or(0)).collect();
+        let which =
+            intervals.iter().map(|interval| known.get(&key(interval)).copied().unwrap_or(0)).collect();
         let pairs = keys.iter().map(|(a, b)| (f64::from_bits(*a), f64::from_bits(*b))).collect();
         Self { pairs, which }
     }
@@ -155,6 +156,10 @@ fn largest_norm(margin: impl Fn(f64) -> Result<f64>) -> Result<f64> {
             (high, high_margin) = (half, value);
         }
     }
+    if low == 0.0 {
+        // No norm at all, as under a law that leaves features alone.
+        return Ok(0.0);
+    }
     let mut stuck = 0;
     while high - low > NORM_TOLERANCE * high {
         let secant = (low * high_margin - high * low_margin) / (high_margin - low_margin);
@@ -203,7 +208,101 @@ fn largest_count(start: usize, most: usize, mut holds: impl FnMut(usize) -> Resu
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rand::{Rng, RngExt};
+
     use super::*;
+    use crate::law::{Gaussian, LabelNoise, Product, Subsample};
+    use crate::seed::{Role, Seed};
+
+    fn laws() -> Vec<(Law, bool)> {
+        let noise = || Law::Gaussian(Gaussian::new(0.7).unwrap());
+        let both = |q| {
+            let labels = Law::LabelNoise(LabelNoise::new(q).unwrap());
+            Law::Product(Product::new(noise(), labels).unwrap())
+        };
+        let inside = |law, size| Law::Subsample(Subsample::new(Some(law), size).unwrap());
+        vec![
+            (noise(), false),
+            (both(0.2), false),
+            (both(0.2), true),
+            (inside(noise(), 30), false),
+            (inside(noise(), 30), true),
+            (inside(noise(), 200), false),
+            (inside(both(0.3), 20), true),
+            (inside(both(0.0), 20), true),
+            (inside(Law::LabelNoise(LabelNoise::new(0.2).unwrap()), 20), false),
+            (Law::Subsample(Subsample::new(None, 20).unwrap()), true),
+        ]
+    }
+
+    /// Pairs as two, several and very many votes make them, certified or not.
+    fn pairs(rng: &mut impl Rng) -> Vec<Interval> {
+        let mut pairs = vec![(1.0, 0.0), (1.0, f64::MIN_POSITIVE), (0.5, 0.5), (0.9, 0.0), (0.3, 0.3)];
+        for _ in 0..8 {
+            let tail: f64 = 10_f64.powf(-12.0 * rng.random::<f64>().powi(3));
+            let p_lower = 1.0 - 0.6 * tail;
+            let rest = 1.0 - p_lower;
+            pairs.push((p_lower, rest.next_up()));
+            pairs.push((p_lower, rest * rng.random::<f64>()));
+            let low = 0.05 + 0.45 * rng.random::<f64>();
+            pairs.push((low, low * rng.random::<f64>()));
+            pairs.push((low, 1.0 - low));
+        }
+        pairs.iter().map(|(a, b)| Interval { prediction: 0, p_lower: *a, p_upper: *b }).collect()
+    }
+
+    #[test]
+    fn the_guided_search_agrees_with_the_plain_one() {
+        let mut rng = Seed::new(3).stream(Role::Noise, 0, 0);
+        let mut finite = 0;
+        for (law, labels) in laws() {
+            for (n_classes, n_poisoned) in [(2, 0), (2, 1), (2, 40), (10, 7)] {
+                let facts = DataFacts { n_train: 1000, n_features: None, n_classes };
+                let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &facts);
+                if at(1.0).is_err() {
+                    continue;
+                }
+                let intervals = pairs(&mut rng);
+                let got = Distinct::of(&intervals).norms(&law, &facts, n_poisoned, labels).unwrap();
+                let (none, any) = (at(0.0).unwrap(), at(f64::INFINITY).unwrap());
+                for (interval, got) in intervals.iter().zip(got) {
+                    let (a, b) = (interval.p_lower, interval.p_upper);
+                    let plain = match (none.holds(a, b), any.holds(a, b)) {
+                        (false, _) => 0.0,
+                        (true, true) => f64::INFINITY,
+                        _ => largest_norm(|norm| Ok(at(norm)?.margin(a, b))).unwrap(),
+                    };
+                    finite += usize::from(plain > 0.0 && plain.is_finite());
+                    let agree = got == plain || (got <= plain + 1e-9 && got >= plain * (1.0 - 1e-6));
+                    let case = format!("{law:?} {n_classes} {n_poisoned} {labels} {a} {b}");
+                    assert!(agree, "{got} {plain} {case}");
+                    assert!(got == 0.0 || at(got).unwrap().holds(a, b), "{got} {case}");
+                }
+            }
+        }
+        assert!(finite > 250, "{finite}");
+    }
+
+    #[test]
+    fn counts_agree_with_one_question_at_a_time() {
+        let mut rng = Seed::new(4).stream(Role::Noise, 0, 0);
+        for (law, labels) in laws() {
+            let facts = DataFacts { n_train: 300, n_features: None, n_classes: 3 };
+            let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm: 0.4, labels }, &facts);
+            if at(1).is_err() {
+                continue;
+            }
+            let intervals = pairs(&mut rng);
+            let got = Distinct::of(&intervals).counts(&law, &facts, 0.4, labels).unwrap();
+            let ratios: Vec<LikelihoodRatio> = (0..=300).map(|r| at(r).unwrap()).collect();
+            for (interval, got) in intervals.iter().zip(got) {
+                let (a, b) = (interval.p_lower, interval.p_upper);
+                let last = ratios[got].holds(a, b) || got == 0;
+                let next = ratios.get(got + 1).is_some_and(|ratio| ratio.holds(a, b));
+                assert!(last && !next, "{got} {law:?} {labels} {a} {b}");
+            }
+        }
+    }
 
     #[test]
     fn searches_return_the_last_yes() {
@@ -213,6 +312,7 @@ mod tests {
             let step = largest_norm(|t| Ok(if t < edge { 0.1 } else { -5.0 })).unwrap();
             assert!(step < edge && step > edge * (1.0 - 1e-9), "{edge}: {step}");
         }
+        assert_eq!(largest_norm(|t| Ok(if t > 0.0 { -1.0 } else { 1.0 })).unwrap(), 0.0);
         for edge in 0..40 {
             for start in [0, 1, 17, 30, 99] {
                 assert_eq!(largest_count(start, 30, |r| Ok(r <= edge)).unwrap(), edge.min(30));

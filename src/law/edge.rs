@@ -46,14 +46,14 @@ pub(crate) struct Edges {
 const LIGHT: f64 = 1e-12;
 
 /// Newton's method has converged when the next step would be below the square of this.
-const CLOSE_NORM: f64 = 1e-5;
-const CLOSE_THRESHOLD: f64 = 3e-4;
+const CLOSE_NORM: f64 = 5e-5;
+const CLOSE_THRESHOLD: f64 = 1e-3;
 
 /// Steps of Newton's method before a pair is left to the slow search.
 const MOST_STEPS: usize = 60;
 
 /// How far below the guess the engine is asked, relatively.
-const BELOW: [f64; 2] = [1e-9, 1e-7];
+const BELOW: [f64; 3] = [3e-9, 3e-8, 3e-7];
 
 impl Edges {
     /// `None` for a law whose L depends on the norm in another way.
@@ -113,11 +113,24 @@ impl Edges {
         let above_p = if *s < 0.0 || (*s == 0.0 && q > with_atom) { with_atom } else { sums.above_p };
         let stays = *s == 0.0 && q >= sums.above_p && q <= with_atom;
         let step = if stays { 0.0 } else { above_p / sums.density * (above_p / q).ln() };
-        let step = if step.is_nan() { if above_p > q { 1.0 } else { -1.0 } } else { step.clamp(-1.0, 1.0) };
+        let step = if step.is_nan() {
+            if above_p > q {
+                1.0
+            } else {
+                -1.0
+            }
+        } else {
+            step.clamp(-1.0, 1.0)
+        };
         let slope = s.exp();
         let above_q = sums.above_q + (above_p - sums.above_p);
         let value = self.own + above_q + slope * (q - above_p) - 0.5 * slope * (above_p - q) * step;
-        Dual { value, spread: slope * sums.spread, step, drift: if stays { 0.0 } else { sums.drift / sums.density } }
+        Dual {
+            value,
+            spread: slope * sums.spread,
+            step,
+            drift: if stays { 0.0 } else { sums.drift / sums.density },
+        }
     }
 
     /// The threshold moved by a step; it stops at the atom rather than jump over it.
@@ -140,7 +153,8 @@ impl Edges {
         let change = change.clamp(-0.5 * at.x, at.x);
         let shift = |dual: &Dual| (dual.step + dual.drift * change).clamp(-1.0, 1.0);
         let (shift_own, shift_other) = (shift(&own), shift(&other));
-        let last = change.abs() < CLOSE_NORM * at.x && shift_own.abs().max(shift_other.abs()) < CLOSE_THRESHOLD;
+        let last =
+            change.abs() < CLOSE_NORM * at.x && shift_own.abs().max(shift_other.abs()) < CLOSE_THRESHOLD;
         Some((at.x + change, self.moved(at.own.s, shift_own), self.moved(at.other.s, shift_other), last))
     }
 
