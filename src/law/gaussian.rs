@@ -47,6 +47,10 @@ impl NoiseLaw for Gaussian {
         Some(LikelihoodRatio::normal((hits as f64 * step * step).next_up()))
     }
 
+    fn norm_unit(&self) -> Option<f64> {
+        Some(self.sigma.get())
+    }
+
     /// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) (Weber et al., S&P 2023).
     fn total_radius(&self, interval: &Interval, _facts: &DataFacts) -> Option<f64> {
         let rho = -0.5 * (normal_quantile_upper(interval.rest) + normal_quantile_upper(interval.p_upper));

@@ -31,8 +31,12 @@ pub struct Component {
 }
 
 impl Component {
-    fn weight_q(&self) -> f64 {
-        self.weight * self.shift.exp()
+    pub(super) fn weight_q(&self) -> f64 {
+        if self.shift == 0.0 {
+            self.weight
+        } else {
+            self.weight * self.shift.exp()
+        }
     }
 
     /// (t - mean) / standard deviation under P, under Q.
@@ -147,6 +151,14 @@ impl LikelihoodRatio {
             .rounded(4.0 * changes as f64)
     }
 
+    /// The same mixture after every change has grown by `factor`: variances times factor^2, rounded up.
+    pub(super) fn scaled(&self, factor: f64) -> Self {
+        // Four roundings, here and in the unit's own variance, each of half an epsilon.
+        let square = factor * factor * (1.0 + 4.0 * f64::EPSILON);
+        let grow = |c: &Component| Component { variance: c.variance * square, ..*c };
+        Self { components: self.components.iter().map(grow).collect(), ..*self }
+    }
+
     /// Independent parts of a law: their L add.
     pub fn product(&self, other: &Self) -> Self {
         let mut components = Vec::with_capacity(self.components.len() * other.components.len());
@@ -226,13 +238,23 @@ impl LikelihoodRatio {
 
     /// By how much the worst of class A stays above the worst of any other class; rounded down.
     pub(crate) fn margin(&self, p_lower: f64, p_upper: f64) -> f64 {
-        let complement = 1.0 - p_lower;
-        if p_lower >= 0.5 && p_upper >= complement && p_upper <= complement + 4.0 * f64::EPSILON * complement
-        {
-            // p_B = 1 - p_A, rounded up: both worst cases are one number.
+        if is_complement(p_lower, p_upper) {
+            // Both worst cases are one number.
             return (1.0 - 2.0 * self.worst_upper(p_upper)).next_down();
         }
         (self.worst_lower(p_lower) - self.worst_upper(p_upper)).next_down()
+    }
+
+    /// A lower bound for [`margin`](Self::margin) from two given thresholds, one for class A and one for the
+    /// other class: any thresholds are sound, good ones are tight.
+    pub(super) fn margin_at(&self, p_lower: f64, p_upper: f64, thresholds: (f64, f64)) -> f64 {
+        let total_q = self.total_q();
+        let other = self.upper_dual(p_upper, thresholds.1, total_q);
+        if is_complement(p_lower, p_upper) {
+            return (1.0 - 2.0 * other).next_down();
+        }
+        let own = self.upper_dual(complement(p_lower), thresholds.0, total_q);
+        ((1.0 - own).next_down() - other).next_down()
     }
 
     /// The dual value for small `p`: Q(L < t) + e^t (p - P(L < t)), less its rounding error.
@@ -250,13 +272,23 @@ impl LikelihoodRatio {
     /// The dual value for a small `rest`, from above, where the products with e^t stay small: the mass that only
     /// Q has, plus Q(L >= t) + e^t (rest - P(L >= t)), and its rounding error.
     fn upper_tail(&self, rest: f64) -> f64 {
-        let total_q: f64 = self.components.iter().map(Component::weight_q).sum();
-        let t = self.threshold(|t| rest - self.above(t).0);
-        self.upper_dual(rest, t, total_q)
+        self.upper_dual(rest, self.upper_threshold(rest), self.total_q())
+    }
+
+    fn upper_threshold(&self, rest: f64) -> f64 {
+        self.threshold(|t| rest - self.above(t).0)
+    }
+
+    fn total_q(&self) -> f64 {
+        self.components.iter().map(Component::weight_q).sum()
     }
 
     fn upper_dual(&self, rest: f64, t: f64, total_q: f64) -> f64 {
-        let (above_p, above_q) = self.above(t);
+        self.upper_dual_of(rest, t, self.above(t), total_q)
+    }
+
+    /// The same, with the probabilities of {L >= t} at hand.
+    fn upper_dual_of(&self, rest: f64, t: f64, (above_p, above_q): (f64, f64), total_q: f64) -> f64 {
         let slope = t.exp();
         let own = 1.0 - total_q;
         // Only what is computed by cancellation carries an absolute error.
@@ -319,6 +351,113 @@ impl LikelihoodRatio {
         }
         // e^t must stay finite; a threshold beyond 700 would be of no use anyway.
         ((range.0 - 1.0).max(-700.0), (range.1 + 1.0).min(700.0))
+    }
+}
+
+/// Whether p_B is 1 - p_A, rounded up.
+pub(super) fn is_complement(p_lower: f64, p_upper: f64) -> bool {
+    let rest = 1.0 - p_lower;
+    p_lower >= 0.5 && p_upper >= rest && p_upper <= rest + 4.0 * f64::EPSILON * rest
+}
+
+/// 1 - p, rounded up.
+pub(super) fn complement(p: f64) -> f64 {
+    if p >= 0.5 {
+        // Exact (Sterbenz).
+        1.0 - p
+    } else {
+        (1.0 - p).next_up()
+    }
+}
+
+/// One ratio asked about many pairs (p_A, p_B).
+///
+/// The largest Q-probability as a function of the P-probability q is concave: every threshold t gives a point
+/// (P(L >= t), Q(L >= t)) on the curve and a tangent of slope e^t above it. Tangents answer yes, chords answer no,
+/// and only a pair between the two has its own thresholds sought, which refines the curve there.
+#[derive(Clone, Debug)]
+pub(crate) struct ManyPairs {
+    ratio: LikelihoodRatio,
+    total_q: f64,
+    /// Ordered by threshold, so that the probabilities fall.
+    points: Vec<Point>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    threshold: f64,
+    above: (f64, f64),
+}
+
+/// Half the distance of the two points put around a threshold, so that an atom at it lies on a chord.
+const ATOM_WIDTH: f64 = 1e-9;
+
+/// A no by chords needs at least this: far more than the rounding error of the points.
+const CLEAR_NO: f64 = 1e-9;
+
+impl ManyPairs {
+    pub(crate) fn new(ratio: LikelihoodRatio) -> Self {
+        let total_q = ratio.total_q();
+        let mut new = Self { ratio, total_q, points: Vec::new() };
+        let (low, high) = new.ratio.support();
+        if low < high {
+            new.insert(low);
+            new.insert(high);
+        }
+        new
+    }
+
+    /// [`LikelihoodRatio::holds`], with the same answer up to rounding.
+    pub(crate) fn holds(&mut self, p_lower: f64, p_upper: f64) -> bool {
+        let other = self.enclose(p_upper);
+        let single = is_complement(p_lower, p_upper);
+        let own = if single { other } else { self.enclose(complement(p_lower)) };
+        if ((1.0 - own.1).next_down() - other.1).next_down() > 0.0 {
+            return true;
+        }
+        if own.0 + other.0 > 1.0 + CLEAR_NO {
+            return false;
+        }
+        self.refine(p_upper);
+        if !single {
+            self.refine(complement(p_lower));
+        }
+        self.ratio.holds(p_lower, p_upper)
+    }
+
+    /// Bounds of the curve at q: a chord below it, tangents above it.
+    fn enclose(&self, q: f64) -> (f64, f64) {
+        let at = self.points.partition_point(|point| point.above.0 > q);
+        let own = (1.0 - self.total_q).max(0.0);
+        let right = self.points.get(at);
+        let left = at.checked_sub(1).and_then(|at| self.points.get(at));
+        let upper = [left, right]
+            .into_iter()
+            .flatten()
+            .map(|point| self.ratio.upper_dual_of(q, point.threshold, point.above, self.total_q))
+            .fold(1.0, f64::min);
+        let lower = match (left, right) {
+            (Some(left), Some(right)) => {
+                let share = (q - right.above.0) / (left.above.0 - right.above.0);
+                own + right.above.1 + share * (left.above.1 - right.above.1)
+            }
+            (None, Some(right)) => own + right.above.1,
+            _ => 0.0,
+        };
+        (lower, upper)
+    }
+
+    fn refine(&mut self, q: f64) {
+        let threshold = self.ratio.upper_threshold(q);
+        let width = ATOM_WIDTH * (1.0 + threshold.abs());
+        self.insert(threshold - width);
+        self.insert(threshold + width);
+    }
+
+    fn insert(&mut self, threshold: f64) {
+        let above = self.ratio.above(threshold);
+        let at = self.points.partition_point(|point| point.threshold < threshold);
+        self.points.insert(at, Point { threshold, above });
     }
 }
 

@@ -6,6 +6,7 @@
 //! A new law is one file here and one arm of [`Law`].
 
 mod discrete;
+mod edge;
 mod gaussian;
 mod label_noise;
 mod likelihood;
@@ -16,8 +17,10 @@ mod uniform;
 use serde::{Deserialize, Serialize};
 
 pub use discrete::Discrete;
+pub(crate) use edge::{Edges, Guide};
 pub use gaussian::Gaussian;
 pub use label_noise::LabelNoise;
+pub(crate) use likelihood::ManyPairs;
 pub use likelihood::{Component, LikelihoodRatio};
 pub use product::Product;
 pub use subsample::Subsample;
@@ -94,6 +97,12 @@ pub trait NoiseLaw {
 
     /// L when `hits` of the samples a member sees have changed labels; `None` if the law leaves labels alone.
     fn label_ratio(&self, _hits: usize, _facts: &DataFacts) -> Option<LikelihoodRatio> {
+        None
+    }
+
+    /// The norm at which a change of one sample counts as 1, if the variances of L grow with (norm / unit)^2 and
+    /// nothing else of L depends on the norm; `None` for any other law.
+    fn norm_unit(&self) -> Option<f64> {
         None
     }
 
@@ -256,6 +265,9 @@ impl NoiseLaw for Law {
     }
     fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
         self.inner().label_ratio(hits, facts)
+    }
+    fn norm_unit(&self) -> Option<f64> {
+        self.inner().norm_unit()
     }
     fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         self.inner().total_radius(interval, facts)

@@ -85,6 +85,9 @@ impl NoiseLaw for Product {
     fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
         self.parts.iter().find_map(|law| law.label_ratio(hits, facts))
     }
+    fn norm_unit(&self) -> Option<f64> {
+        self.parts.iter().find_map(NoiseLaw::norm_unit)
+    }
     fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         self.parts.iter().find_map(|law| law.total_radius(interval, facts))
     }

@@ -152,6 +152,10 @@ impl NoiseLaw for Subsample {
         self.inner()?.label_ratio(hits, facts)
     }
 
+    fn norm_unit(&self) -> Option<f64> {
+        self.inner()?.norm_unit()
+    }
+
     fn covered(&self) -> String {
         "changes to at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm and, where \
          labels=True is asked, with any labels"

@@ -7,7 +7,9 @@ mod checkpoint;
 mod members;
 #[cfg(feature = "torch")]
 mod models;
+mod monte_carlo;
 mod oracle;
 mod soundness;
+mod speed;
 #[cfg(feature = "torch")]
 mod support;
