@@ -259,7 +259,7 @@ impl LikelihoodRatio {
 
     /// The dual value for small `p`: Q(L < t) + e^t (p - P(L < t)), less its rounding error.
     fn lower_tail(&self, p: f64) -> f64 {
-        if !(p > self.singular) {
+        if p.is_nan() || p <= self.singular {
             return 0.0;
         }
         let t = self.threshold(|t| self.below(t).0 - p);
