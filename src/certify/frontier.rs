@@ -49,6 +49,11 @@ impl Distinct {
         Self { pairs, which }
     }
 
+    /// The least of 1 - p_A and p_B.
+    fn smallest(&self) -> f64 {
+        self.pairs.iter().map(|(a, b)| b.min(1.0 - a)).fold(1.0, f64::min)
+    }
+
     fn spread<T: Copy>(&self, values: &[T]) -> Vec<T> {
         self.which.iter().map(|at| values[*at]).collect()
     }
@@ -70,7 +75,7 @@ impl Distinct {
     ) -> Result<Vec<f64>> {
         let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
         let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
-        let edges = Edges::of(law, facts, n_poisoned, labels);
+        let edges = Edges::of(law, facts, n_poisoned, labels, self.smallest());
         let search = |chunk: &[(f64, f64)]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
             let mut guide = edges.as_ref().map(Guide::new);
@@ -236,8 +241,11 @@ mod tests {
     }
 
     /// Pairs as two, several and very many votes make them, certified or not.
-    fn pairs(rng: &mut impl Rng) -> Vec<Interval> {
-        let mut pairs = vec![(1.0, 0.0), (1.0, f64::MIN_POSITIVE), (0.5, 0.5), (0.9, 0.0), (0.3, 0.3)];
+    fn pairs(rng: &mut impl Rng, ends: bool) -> Vec<Interval> {
+        let mut pairs = vec![(0.5, 0.5), (0.3, 0.3)];
+        if ends {
+            pairs.extend([(1.0, 0.0), (1.0, f64::MIN_POSITIVE), (0.9, 0.0), (0.9, 1e-9)]);
+        }
         for _ in 0..8 {
             let tail: f64 = 10_f64.powf(-12.0 * rng.random::<f64>().powi(3));
             let p_lower = 1.0 - 0.6 * tail;
@@ -262,7 +270,7 @@ mod tests {
                 if at(1.0).is_err() {
                     continue;
                 }
-                let intervals = pairs(&mut rng);
+                let intervals = pairs(&mut rng, n_poisoned == 40);
                 let got = Distinct::of(&intervals).norms(&law, &facts, n_poisoned, labels).unwrap();
                 let (none, any) = (at(0.0).unwrap(), at(f64::INFINITY).unwrap());
                 for (interval, got) in intervals.iter().zip(got) {
@@ -292,7 +300,7 @@ mod tests {
             if at(1).is_err() {
                 continue;
             }
-            let intervals = pairs(&mut rng);
+            let intervals = pairs(&mut rng, true);
             let got = Distinct::of(&intervals).counts(&law, &facts, 0.4, labels).unwrap();
             let ratios: Vec<LikelihoodRatio> = (0..=300).map(|r| at(r).unwrap()).collect();
             for (interval, got) in intervals.iter().zip(got) {

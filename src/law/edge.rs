@@ -42,8 +42,9 @@ pub(crate) struct Edges {
     pinned: f64,
 }
 
-/// Components lighter than this under both P and Q are left to the engine's check.
-const LIGHT: f64 = 1e-12;
+/// Components lighter than this share of the smallest q, under both P and Q, are left out: P-mass w above a threshold
+/// counts for e^s w <= w / q.
+const LIGHT: f64 = 1e-10;
 
 /// Newton's method has converged when the next step would be below the square of this.
 const CLOSE_NORM: f64 = 5e-5;
@@ -56,24 +57,29 @@ const MOST_STEPS: usize = 60;
 const BELOW: [f64; 3] = [3e-9, 3e-8, 3e-7];
 
 impl Edges {
-    /// `None` for a law whose L depends on the norm in another way.
-    pub(crate) fn of(law: &Law, facts: &DataFacts, n_poisoned: usize, labels: bool) -> Option<Self> {
+    /// `None` for a law whose L depends on the norm in another way. `smallest` is the least of 1 - p_A and p_B
+    /// among the pairs that will be asked about.
+    pub(crate) fn of(
+        law: &Law,
+        facts: &DataFacts,
+        n_poisoned: usize,
+        labels: bool,
+        smallest: f64,
+    ) -> Option<Self> {
         let norm_unit = law.norm_unit()?;
         let change = Change { n_poisoned, trigger_norm: norm_unit, labels };
-        let unit = law.likelihood(&change, facts).ok()?;
+        let unit = law.likelihood(&change, facts).ok()?.without(LIGHT * smallest);
         let mut new = Self { norm_unit, parts: Vec::new(), own: 1.0, pinned: 0.0, unit };
         for c in new.unit.parts().0 {
             let weight_q = c.weight_q();
             let root = c.variance.sqrt();
-            if c.variance > 0.0 && (c.weight > LIGHT || weight_q > LIGHT) {
+            if c.variance > 0.0 {
                 let (weight, shift) = (c.weight, c.shift);
                 new.parts.push(Part { weight, weight_q, shift, root, inverse_root: root.recip() });
-            } else if c.variance == 0.0 && c.shift == 0.0 {
+            } else if c.shift == 0.0 {
                 new.pinned += c.weight;
-            } else if c.variance == 0.0 {
-                return None;
             } else {
-                continue;
+                return None;
             }
             new.own -= weight_q;
         }

@@ -159,6 +159,13 @@ impl LikelihoodRatio {
         Self { components: self.components.iter().map(grow).collect(), ..*self }
     }
 
+    /// Without components lighter than `light` under both P and Q, which then count as excluding each other: outward.
+    pub(super) fn without(self, light: f64) -> Self {
+        let rounding = self.rounding;
+        let heavy = |c: &Component| c.weight > light || c.weight_q() > light;
+        Self::from_components(self.components.into_iter().filter(heavy).collect()).rounded(rounding)
+    }
+
     /// Independent parts of a law: their L add.
     pub fn product(&self, other: &Self) -> Self {
         let mut components = Vec::with_capacity(self.components.len() * other.components.len());
