@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from typing import Any, Literal
 
 import numpy as np
@@ -54,8 +55,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Step size of Adam.
     device : str or torch.device, default="auto"
         "auto", "cpu", "cuda", "cuda:1".
-    seed : int, default=0
+    seed : int or None, default=0
         Root of all random streams. The same seed gives the same votes for any `n_jobs` on one machine.
+        Certificates speak of noise that the attacker did not know when he changed the data: if he may have
+        guessed the seed, pass None, which draws a fresh one (kept in `seed_`).
     n_jobs : int, optional
         Members trained at the same time on the CPU, one thread each; all cores if not given.
     executor : None
@@ -77,6 +80,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Number of features; for tables only.
     n_members_ : int
         Number of trained members.
+    seed_ : int
+        The seed that was used.
 
     Notes
     -----
@@ -102,7 +107,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 128,
         learning_rate: float = 1e-3,
         device: Any = "auto",
-        seed: int = 0,
+        seed: int | None = 0,
         n_jobs: int | None = None,
         executor: None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -157,6 +162,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
         n_members = self._checked_members(len(classes))
+        self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
         previous = getattr(self, "_ensemble", None)
         if previous is not None and ensemble.adopt(previous):
@@ -190,7 +196,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             epochs=_at_least_one("epochs", self.epochs),
             batch_size=_at_least_one("batch_size", self.batch_size),
             learning_rate=check_positive("learning_rate", self.learning_rate),
-            seed=check_seed("seed", self.seed),
+            seed=self.seed_,
             device=str(self.device),
             n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
         )

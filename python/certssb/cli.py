@@ -103,7 +103,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--learning-rate", type=float, default=1e-3)
     group.add_argument("--device", default="auto")
     group.add_argument("--jobs", type=int, help="members trained at the same time on the CPU; all cores by default")
-    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--seed", type=int, default=0, help="root of all random streams")
+    group.add_argument("--secret-seed", action="store_true", help="draw a fresh seed for the members' noise")
     group.add_argument("--checkpoint", help="folder to keep finished members in, and to resume from")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -190,7 +191,7 @@ def _run(options: argparse.Namespace) -> None:
     budget = options.n_poisoned if options.n_poisoned is not None else n_poisoned or max(1, len(X_train) // 50)
     clf = cs.CertifiedClassifier(
         options.model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
-        learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
+        learning_rate=options.learning_rate, device=options.device, seed=None if options.secret_seed else options.seed, n_jobs=options.jobs,
         checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha,
     )  # fmt: skip
     clf.fit(X_train, y_train)

@@ -278,7 +278,8 @@ impl Record {
                     _ => "",
                 };
                 format!(
-                    "{scope}, with probability at least 1 - {} over the noise of {n_members} members{choice}{any_time},",
+                    "{scope}, with probability at least 1 - {} over the noise of {n_members} members{choice}{any_time}, \
+                     which nobody who changed the data knew,",
                     confidence.alpha.get()
                 )
             }
