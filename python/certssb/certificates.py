@@ -7,6 +7,8 @@ import html
 import io
 import os
 import tempfile
+import zipfile
+import zlib
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -357,7 +359,7 @@ class CertificateTable:
                 parts = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise
-        except Exception as error:
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise parameter_error(
                 "path", "a file written by CertificateTable.save", f"'{path}' ({error})"
             ) from None
