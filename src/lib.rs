@@ -41,8 +41,10 @@ mod quantity;
 mod seed;
 mod votes;
 
-pub use certify::{bounds, members_needed};
-pub use certify::{Bound, Certificates, Change, Confidence, Evidence, Interval, Record, RunnerUp, Selection};
+pub use certify::{bounds, decided, members_needed};
+pub use certify::{
+    Bound, Certificates, Change, Confidence, Evidence, Interval, Plan, Record, RunnerUp, Selection,
+};
 #[cfg(feature = "torch")]
 pub use ensemble::{
     devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Inputs, Member, Precision, Progress,

@@ -183,6 +183,12 @@ impl Tally {
     }
 }
 
+/// One sample on which `against` of the members, the last ones, vote for class 1 and all others for class 0.
+pub(crate) fn unanimous_but(members: usize, against: usize, n_classes: usize) -> Option<Ballots> {
+    let classes = Array2::from_shape_fn((members, 1), |(m, _)| u16::from(m + against >= members));
+    Ballots::from_votes(classes, n_classes).ok()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -269,10 +269,10 @@ impl LikelihoodRatio {
         if p.is_nan() || p <= self.singular {
             return 0.0;
         }
-        let t = self.threshold(|t| self.below(t).0 - p);
+        let t = self.threshold(|t| to_log(self.below(t).0, p));
         let (below_p, below_q) = self.below(t);
         let slope = t.exp();
-        let error = self.rounding_error() * (below_q + slope * (p + below_p));
+        let error = self.rounding_error(p) * (below_q + slope * (p + below_p));
         (below_q + slope * (p - below_p) - error).clamp(0.0, 1.0)
     }
 
@@ -283,7 +283,7 @@ impl LikelihoodRatio {
     }
 
     fn upper_threshold(&self, rest: f64) -> f64 {
-        self.threshold(|t| rest - self.above(t).0)
+        self.threshold(|t| -to_log(self.above(t).0, rest))
     }
 
     fn total_q(&self) -> f64 {
@@ -300,15 +300,18 @@ impl LikelihoodRatio {
         let own = 1.0 - total_q;
         // Only what is computed by cancellation carries an absolute error.
         let absolute = if own.abs() > 1e-3 || self.components.len() > 1 { total_q } else { 0.0 };
-        let error = self.rounding_error() * (above_q + slope * (rest + above_p) + absolute);
+        let error = self.rounding_error(rest) * (above_q + slope * (rest + above_p) + absolute);
         (own.max(0.0) + above_q + slope * (rest - above_p) + error).clamp(0.0, 1.0)
     }
 
-    fn rounding_error(&self) -> f64 {
-        (self.rounding + 64.0) * 4.0 * f64::EPSILON
+    /// Relative error of a sum of tails of mass `q`: of its weights, and of Phi, which grows with the square of its
+    /// argument, at most -2 log q where the mass lies (see `normal`).
+    fn rounding_error(&self, q: f64) -> f64 {
+        (self.rounding + 64.0 - 2.0 * q.clamp(1e-300, 1.0).ln()) * 4.0 * f64::EPSILON
     }
 
-    /// The Neyman-Pearson threshold, nearly: where `gap`, an increasing function of t, changes sign.
+    /// The Neyman-Pearson threshold, nearly: where `gap`, an increasing function of t with the slope of the tail,
+    /// changes sign.
     fn threshold(&self, gap: impl Fn(f64) -> f64) -> f64 {
         let (mut low, mut high) = self.support();
         let mut t = 0.5 * (low + high);
@@ -468,6 +471,16 @@ impl ManyPairs {
     }
 }
 
+/// tail - target as Newton's method likes it, tail log(tail / target): far out, logarithms of tails are nearly
+/// straight where the tails themselves are flat.
+fn to_log(tail: f64, target: f64) -> f64 {
+    if tail > 0.0 && target > 0.0 {
+        tail * (tail / target).ln()
+    } else {
+        tail - target
+    }
+}
+
 /// Distribution of a walk of `steps` independent steps, +1 w.p. `up`, -1 w.p. `down`, 0 otherwise: the
 /// first place kept and the probabilities from there on. Ends lighter than 1e-22 are cut off on the way.
 fn trinomial_walk(steps: usize, up: f64, down: f64) -> (i64, Vec<f64>) {
@@ -507,6 +520,19 @@ mod tests {
                     "{v} {p}: {got_high} {high}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn far_tails_are_reached() {
+        // Phi(z + 16) for p = Phi(z): the quantiles of such p are far out, the answer is not.
+        for z in [-36.0, -30.0, -20.0, -17.0] {
+            let (p, expected) = (normal::cdf(z), normal::cdf(z + 16.0));
+            let got = LikelihoodRatio::normal(256.0).worst_upper(p);
+            assert!(
+                got >= expected * (1.0 - 1e-9) && got <= expected * (1.0 + 1e-9),
+                "{z}: {got} {expected}"
+            );
         }
     }
 

@@ -87,7 +87,7 @@ impl PyCertificates {
     }
 }
 
-fn count(name: &str, value: i64) -> Result<usize> {
+pub(super) fn count(name: &str, value: i64) -> Result<usize> {
     usize::try_from(value).map_err(|_| Error::parameter(name, "an integer of at least 0", value))
 }
 
@@ -324,7 +324,7 @@ fn certify_scores(
     finish(py, ballots, law.law.clone(), facts, confidence.get(), before_noise)
 }
 
-fn facts(n_train: i64, n_classes: i64, n_features: Option<usize>) -> Result<DataFacts> {
+pub(super) fn facts(n_train: i64, n_classes: i64, n_features: Option<usize>) -> Result<DataFacts> {
     let n_train = usize::try_from(n_train)
         .ok()
         .filter(|n| *n > 0)

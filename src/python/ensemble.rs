@@ -7,9 +7,9 @@ use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::certificates::{PyCertificates, PyConfidence};
+use super::certificates::{count, PyCertificates, PyConfidence};
 use super::law::PyLaw;
-use crate::certify::Certificates;
+use crate::certify::{decided, Certificates, Change};
 use crate::ensemble::{
     devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Member, Precision, Progress, Record,
     TrainConfig,
@@ -213,6 +213,24 @@ impl PyEnsemble {
         let certificates =
             py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
         Ok(PyCertificates::new(certificates))
+    }
+
+    /// Which samples are decided for a budget: certified, or beyond hope.
+    fn decided<'py>(
+        &self,
+        py: Python<'py>,
+        votes: numpy::PyReadonlyArray2<'py, u16>,
+        confidence: &Bound<'py, PyConfidence>,
+        n_poisoned: i64,
+        trigger_norm: f64,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let ballots = self.ballots(&votes)?;
+        let (law, facts) = (&self.inner.record().law, self.inner.record().facts());
+        let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, false)?;
+        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
+        let decided = py.detach(|| decided(law, &facts, &change, &confidence, &ballots))?;
+        Ok(PyArray1::from_vec(py, decided))
     }
 
     #[getter]

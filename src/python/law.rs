@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::certificates::{count, facts};
+use crate::certify::{Change, Confidence, Plan};
 use crate::error::Error;
 use crate::law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
 
@@ -14,6 +16,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyLabelNoise>()?;
     module.add_class::<PySubsample>()?;
     module.add_class::<PyProduct>()?;
+    module.add_class::<PyPlan>()?;
     module.add_function(wrap_pyfunction!(law_from_json, module)?)
 }
 
@@ -52,6 +55,64 @@ impl PyLaw {
         let py = slf.py();
         let rebuild = py.import("certssb._core")?.getattr("law_from_json")?;
         Ok((rebuild, PyTuple::new(py, [slf.get().to_json()?])?))
+    }
+
+    /// What a budget demands of the votes of members trained under this law, before any of them is trained.
+    ///
+    /// Parameters
+    /// ----------
+    /// n_train : int
+    ///     Number of training samples.
+    /// n_poisoned : int
+    ///     Number of changed samples to certify against.
+    /// trigger_norm : float
+    ///     L2 norm of the change of each; ``inf`` for any change.
+    /// labels : bool, default=False
+    ///     Whether labels may change as well.
+    /// alpha : float, default=0.001
+    ///     Chance that a certificate is wrong.
+    /// n_classes : int, default=2
+    ///     Number of classes.
+    /// n_features : int, optional
+    ///     Number of features of a sample; needed by Uniform.
+    ///
+    /// Returns
+    /// -------
+    /// Plan
+    ///     With `n_members` (how many are enough if all agree, None if no number is), `votes` (how many of 1000
+    ///     have to agree, None if all would not be enough), `possible`, `suggested_size`; prints as a sentence.
+    ///
+    /// Raises
+    /// ------
+    /// ParameterError
+    ///     If a value is out of range, or the law says nothing about such changes.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import certssb as cs
+    /// >>> law = cs.Subsample(cs.Gaussian(1.0), size=100)
+    /// >>> plan = law.plan(n_train=12665, n_poisoned=253, trigger_norm=1.0)
+    /// >>> plan.possible, plan.n_members
+    /// (True, 81)
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (n_train, n_poisoned, trigger_norm, labels=false, alpha=0.001, n_classes=2, n_features=None))]
+    fn plan(
+        &self,
+        py: Python<'_>,
+        n_train: i64,
+        n_poisoned: i64,
+        trigger_norm: f64,
+        labels: bool,
+        alpha: f64,
+        n_classes: i64,
+        n_features: Option<usize>,
+    ) -> PyResult<PyPlan> {
+        let facts = facts(n_train, n_classes, n_features)?;
+        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
+        let confidence =
+            Confidence::check(alpha, "auto", "union", "auto", false, None, 1000, facts.n_classes, false)?;
+        let plan = py.detach(|| Plan::of(&self.law, &facts, &change, &confidence))?;
+        Ok(PyPlan { plan })
     }
 
     /// The law as JSON, as it stands in records and checkpoints.
@@ -302,3 +363,45 @@ impl PySubsample {
 /// Independent laws together, made with ``&``.
 #[pyclass(name = "Product", module = "certssb", extends = PyLaw, frozen)]
 struct PyProduct;
+
+/// What a budget demands of the votes; made by `Law.plan`.
+#[pyclass(name = "Plan", module = "certssb", frozen)]
+struct PyPlan {
+    plan: Plan,
+}
+
+#[pymethods]
+impl PyPlan {
+    /// How many members are enough if all of them agree; None if no number is.
+    #[getter]
+    fn n_members<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // As a Python integer, of whatever size.
+        self.plan.n_members.map(|n| n.into_pyobject(py)?.call_method0("__int__")).transpose()
+    }
+
+    /// How many of 1000 members have to agree; None if all of them would not be enough.
+    #[getter]
+    fn votes(&self) -> Option<usize> {
+        self.plan.votes
+    }
+
+    /// Whether any number of members can certify the budget.
+    #[getter]
+    fn possible(&self) -> bool {
+        self.plan.possible()
+    }
+
+    /// The largest subsample for which 95 % of 1000 members agreeing is enough; None if there is none.
+    #[getter]
+    fn suggested_size(&self) -> Option<usize> {
+        self.plan.suggestion.map(|(size, _)| size)
+    }
+
+    fn __repr__(&self) -> String {
+        self.plan.to_string()
+    }
+
+    fn _repr_html_(&self) -> String {
+        format!("<p><em>{}</em></p>", self.plan)
+    }
+}
