@@ -24,16 +24,16 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, data, datasets, metrics, triggers  # noqa: E402
-from certssb._core import __version__  # noqa: E402
-from certssb.certificates import CertificateTable, certify_scores, certify_votes  # noqa: E402
-from certssb.classifier import CertifiedClassifier  # noqa: E402
-from certssb.displays import (  # noqa: E402
+from certssb import bounds, data, datasets, metrics, triggers
+from certssb._core import __version__
+from certssb.certificates import CertificateTable, certify_scores, certify_votes
+from certssb.classifier import CertifiedClassifier
+from certssb.displays import (
     CertifiedAccuracyDisplay,
     FrontierDisplay,
     PredictionGridDisplay,
 )
-from certssb.exceptions import (  # noqa: E402
+from certssb.exceptions import (
     CancelledError,
     CertssbError,
     CheckpointError,
@@ -45,8 +45,8 @@ from certssb.exceptions import (  # noqa: E402
     ShapeError,
     TrainingError,
 )
-from certssb.knn import CertifiedKNN  # noqa: E402
-from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform  # noqa: E402
+from certssb.knn import CertifiedKNN
+from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform
 
 __all__ = [
     "CancelledError",

@@ -260,7 +260,7 @@ class CertificateTable:
             raise parameter_error(
                 "radii",
                 "given alone, or else both n_poisoned and trigger_norm",
-                f"radii={radii}, n_poisoned={n_poisoned}, trigger_norm={trigger_norm}",
+                f"radii={radii!r}, n_poisoned={n_poisoned!r}, trigger_norm={trigger_norm!r}",
             )
         if n_poisoned is None:
             sizes = np.asarray(radii, dtype=np.float64)
@@ -357,8 +357,10 @@ class CertificateTable:
                 parts = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise
-        except Exception as error:
-            raise parameter_error("path", "a file written by CertificateTable.save", f"'{path}' ({error})") from None
+        except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the reader do
+            raise parameter_error(
+                "path", "a file written by CertificateTable.save", f"'{path}' ({error})"
+            ) from None
         digest = str(parts.pop("digest", ""))
         if str(parts.get("format")) != _FILE_FORMAT or digest != _digest(parts):
             raise parameter_error("path", "an undamaged file written by CertificateTable.save", f"'{path}'")
@@ -376,7 +378,9 @@ class CertificateTable:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
         rows = []
         for i in range(min(len(self), _SHOWN_ROWS)):
-            cells = "".join(f"<td>{html.escape(_shown(name, column[i]))}</td>" for name, column in columns.items())
+            cells = "".join(
+                f"<td>{html.escape(_shown(name, column[i]))}</td>" for name, column in columns.items()
+            )
             rows.append(f"<tr><th>{i}</th>{cells}</tr>")
         more = f"<p>{len(self) - _SHOWN_ROWS} more samples</p>" if len(self) > _SHOWN_ROWS else ""
         warning = "" if self.sound else "<p><strong>Not a proof against a training-set attacker.</strong></p>"
@@ -535,7 +539,11 @@ def certify_scores(
         raise parameter_error("scores", "an array of floats", f"values of type {array.dtype}")
     confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
     core = _core.certify_scores(
-        np.ascontiguousarray(array, dtype=np.float32), _law(law), _count("n_train", n_train), n_features, confidence
+        np.ascontiguousarray(array, dtype=np.float32),
+        _law(law),
+        _count("n_train", n_train),
+        n_features,
+        confidence,
     )
     return CertificateTable(core)
 
@@ -544,7 +552,12 @@ def _confidence(
     alpha: float, bound: str, selection: str, runner_up: str, family_wise: bool, split: int | None
 ) -> _core.Confidence:
     return _core.Confidence(
-        float(alpha), bound, selection, runner_up, bool(family_wise), None if split is None else _count("split", split)
+        float(alpha),
+        bound,
+        selection,
+        runner_up,
+        bool(family_wise),
+        None if split is None else _count("split", split),
     )
 
 

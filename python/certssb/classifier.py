@@ -20,7 +20,7 @@ from certssb._checks import (
     parameter_error,
     shape_error,
 )
-from certssb.certificates import BoundName, CertificateTable, _confidence, _count, _law
+from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
 from certssb.laws import Gaussian, Law
 from certssb.progress import Report, progress_bar
@@ -346,6 +346,10 @@ def _at_least_one(name: str, value: Any) -> int:
 def _jobs(value: Any) -> int:
     """scikit-learn's rule: -1 is all processors, -2 all but one."""
     if not value:
-        raise parameter_error("n_jobs", "None, an integer of at least 1, or -1 for all processors", repr(value))
-    jobs = check_integer("n_jobs", value, "None, an integer of at least 1, or -1 for all processors", -(2**31))
+        raise parameter_error(
+            "n_jobs", "None, an integer of at least 1, or -1 for all processors", repr(value)
+        )
+    jobs = check_integer(
+        "n_jobs", value, "None, an integer of at least 1, or -1 for all processors", -(2**31)
+    )
     return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)

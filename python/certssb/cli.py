@@ -46,11 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="certssb", description="Provable robustness against training-data backdoors.")
+    parser = argparse.ArgumentParser(
+        prog="certssb", description="Provable robustness against training-data backdoors."
+    )
     parser.add_argument("--version", action="version", version=f"certssb {cs.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     formatter = argparse.ArgumentDefaultsHelpFormatter
-    run = commands.add_parser("run", help="poison (if asked), train, certify, report", formatter_class=formatter)
+    run = commands.add_parser(
+        "run", help="poison (if asked), train, certify, report", formatter_class=formatter
+    )
     _add_data(run)
     _add_attack(run)
     _add_law(run)
@@ -58,8 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_confidence(run)
     run.add_argument("--out", default="runs/latest", help="folder to write certificates, summary and plot to")
     run.set_defaults(command=_run)
-    certify = commands.add_parser("certify", help="certify votes of members trained elsewhere", formatter_class=formatter)
-    certify.add_argument("votes", help=".npy of class numbers (n_members, n_samples) or scores (..., n_classes)")
+    certify = commands.add_parser(
+        "certify", help="certify votes of members trained elsewhere", formatter_class=formatter
+    )
+    certify.add_argument(
+        "votes", help=".npy of class numbers (n_members, n_samples) or scores (..., n_classes)"
+    )
     certify.add_argument("--n-train", type=int, required=True, help="number of training samples")
     certify.add_argument("--n-classes", type=int, help="number of classes; needed for votes")
     certify.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
@@ -72,14 +80,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", default="digits", help="digits, mnist, cifar10, or a .npz with " + ", ".join(_ARRAYS))
+    group.add_argument(
+        "--dataset", default="digits", help="digits, mnist, cifar10, or a .npz with " + ", ".join(_ARRAYS)
+    )
     group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10")
-    group.add_argument("--classes", type=int, nargs="+", help="keep these classes only, numbered in this order")
+    group.add_argument(
+        "--classes", type=int, nargs="+", help="keep these classes only, numbered in this order"
+    )
 
 
 def _add_attack(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("poisoning, for experiments: changes training data before anything else")
-    group.add_argument("--trigger", choices=["none", *_TRIGGERS], default="none", help="what is stamped on samples")
+    group = parser.add_argument_group(
+        "poisoning, for experiments: changes training data before anything else"
+    )
+    group.add_argument(
+        "--trigger", choices=["none", *_TRIGGERS], default="none", help="what is stamped on samples"
+    )
     group.add_argument("--rate", type=float, default=0.02, help="share of the training set that is poisoned")
     group.add_argument("--norm", type=float, default=1.0, help="L2 norm of the trigger")
     group.add_argument("--target", type=int, default=0, help="class that poisoned samples are given")
@@ -87,9 +103,13 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
 
 def _add_law(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("noise")
-    group.add_argument("--sigma", type=float, help="Gaussian noise on features (0.5 if no other noise is asked for)")
+    group.add_argument(
+        "--sigma", type=float, help="Gaussian noise on features (0.5 if no other noise is asked for)"
+    )
     group.add_argument("--uniform", type=float, metavar="HALF_WIDTH", help="uniform noise instead")
-    group.add_argument("--keep", type=float, help="discrete noise instead: chance that a 0/1 feature keeps its value")
+    group.add_argument(
+        "--keep", type=float, help="discrete noise instead: chance that a 0/1 feature keeps its value"
+    )
     group.add_argument("--label-noise", type=float, metavar="Q", help="chance that a label is replaced")
     group.add_argument("--subsample", type=int, metavar="SIZE", help="training samples that each member sees")
 
@@ -102,7 +122,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch-size", type=int, default=128)
     group.add_argument("--learning-rate", type=float, default=1e-3)
     group.add_argument("--device", default="auto")
-    group.add_argument("--jobs", type=int, help="members trained at the same time on the CPU; all cores by default")
+    group.add_argument(
+        "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
+    )
     group.add_argument("--seed", type=int, default=0)
     group.add_argument("--checkpoint", help="folder to keep finished members in, and to resume from")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -114,13 +136,17 @@ def _add_confidence(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--bound", default="auto", help="auto, clopper_pearson, kl, hoeffding or betting")
     group.add_argument("--selection", default="union", help="union or split")
     group.add_argument("--runner-up", default="auto", help="auto, complement or bound")
-    group.add_argument("--family-wise", action="store_true", help="all test samples' certificates hold together")
-    group.add_argument("--n-poisoned", type=int, help="poisoned samples to certify against; as many as were poisoned")
+    group.add_argument(
+        "--family-wise", action="store_true", help="all test samples' certificates hold together"
+    )
+    group.add_argument(
+        "--n-poisoned", type=int, help="poisoned samples to certify against; as many as were poisoned"
+    )
     group.add_argument("--labels", action="store_true", help="certify against changed labels as well")
 
 
 def _law(options: argparse.Namespace) -> cs.Law:
-    features = [
+    features: list[cs.Law] = [
         law
         for law in (
             cs.Gaussian(options.sigma) if options.sigma is not None else None,
@@ -131,8 +157,8 @@ def _law(options: argparse.Namespace) -> cs.Law:
     ]
     if len(features) > 1:
         raise parameter_error("--sigma, --uniform, --keep", "given one at a time", f"{len(features)} of them")
-    labels = [] if options.label_noise is None else [cs.LabelNoise(options.label_noise)]
-    parts: list[cs.Law] = features + labels
+    labels: list[cs.Law] = [] if options.label_noise is None else [cs.LabelNoise(options.label_noise)]
+    parts = features + labels
     if not parts and options.subsample is None:
         parts = [cs.Gaussian(0.5)]
     inner = parts[0] & parts[1] if len(parts) > 1 else (parts[0] if parts else None)
@@ -163,7 +189,9 @@ def _user_arrays(path: str, classes: Sequence[int] | None) -> tuple[Any, Any, An
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in _ARRAYS if name not in archive.files]
             if missing:
-                raise parameter_error("--dataset", f"a .npz with {', '.join(_ARRAYS)}", f"one without {', '.join(missing)}")
+                raise parameter_error(
+                    "--dataset", f"a .npz with {', '.join(_ARRAYS)}", f"one without {', '.join(missing)}"
+                )
             X_train, y_train, X_test, y_test = (archive[name] for name in _ARRAYS)
     except (ValueError, OSError) as error:
         if isinstance(error, (cs.CertssbError, FileNotFoundError)):
@@ -187,7 +215,9 @@ def _run(options: argparse.Namespace) -> None:
             X_train, y_train, trigger, rate=options.rate, target=options.target, seed=options.seed
         )
         n_poisoned = len(index)
-    budget = options.n_poisoned if options.n_poisoned is not None else n_poisoned or max(1, len(X_train) // 50)
+    budget = (
+        options.n_poisoned if options.n_poisoned is not None else n_poisoned or max(1, len(X_train) // 50)
+    )
     clf = cs.CertifiedClassifier(
         options.model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
         learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
@@ -204,7 +234,9 @@ def _run(options: argparse.Namespace) -> None:
     summary = {
         "guarantee": tables["clean"].guarantee,
         "sound": tables["clean"].sound,
-        "results": {name: _results(tables[name], y, sizes, budget, options) for name, (_, y) in tests.items()},
+        "results": {
+            name: _results(tables[name], y, sizes, budget, options) for name, (_, y) in tests.items()
+        },
         "settings": _plain({k: v for k, v in vars(options).items() if k != "command"}),
         "law": repr(law),
         "n_train": len(X_train),
@@ -231,11 +263,15 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _grid(largest: float) -> list[float]:
     """About ten round sizes from 0 to beyond the largest."""
-    step = next((s for s in (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0) if s * 10 >= largest), 10.0)
+    step = next(
+        (s for s in (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0) if s * 10 >= largest), 10.0
+    )
     return [round(step * i, 6) for i in range(11)]
 
 
-def _sizes(tables: Iterable[cs.CertificateTable], budget: int, options: argparse.Namespace) -> dict[str, list[float]]:
+def _sizes(
+    tables: Iterable[cs.CertificateTable], budget: int, options: argparse.Namespace
+) -> dict[str, list[float]]:
     """The sizes of changes that tables are printed for, the same for all of them."""
     sizes: dict[str, list[float]] = {}
     for table in tables:
@@ -256,7 +292,11 @@ def _sizes(tables: Iterable[cs.CertificateTable], budget: int, options: argparse
 
 
 def _results(
-    table: cs.CertificateTable, y: Any, sizes: dict[str, list[float]], budget: int, options: argparse.Namespace
+    table: cs.CertificateTable,
+    y: Any,
+    sizes: dict[str, list[float]],
+    budget: int,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     y = np.asarray(y)
     results: dict[str, Any] = {
@@ -322,7 +362,9 @@ def _write(
 ) -> None:
     import pandas as pd
 
-    frames = [tables[name].to_frame().assign(test=name, y_true=np.asarray(y)) for name, (_, y) in tests.items()]
+    frames = [
+        tables[name].to_frame().assign(test=name, y_true=np.asarray(y)) for name, (_, y) in tests.items()
+    ]
     frame = pd.concat(frames, ignore_index=True)
     try:
         import pyarrow  # noqa: F401
@@ -413,7 +455,9 @@ def _certify(options: argparse.Namespace) -> None:
     try:
         ballots = np.load(options.votes, allow_pickle=False)
     except ValueError as error:
-        raise parameter_error("votes", "a .npy file of votes or scores", f"'{options.votes}' ({error})") from None
+        raise parameter_error(
+            "votes", "a .npy file of votes or scores", f"'{options.votes}' ({error})"
+        ) from None
     law, settings = _law(options), _settings(options)
     if ballots.ndim == 3:
         table = cs.certify_scores(ballots, law, options.n_train, n_features=options.n_features, **settings)

@@ -30,7 +30,9 @@ def _equal(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_
     return _flags(truth == predicted)
 
 
-def certified_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, certified: npt.ArrayLike) -> float | None:
+def certified_accuracy(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, certified: npt.ArrayLike
+) -> float | None:
     """Share of samples that are predicted right and certified.
 
     Examples
@@ -56,7 +58,9 @@ def certified_ratio(certified: npt.ArrayLike) -> float | None:
     return _core.certified_share(_flags(certified))
 
 
-def conditional_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, certified: npt.ArrayLike) -> float | None:
+def conditional_accuracy(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, certified: npt.ArrayLike
+) -> float | None:
     """Share of the certified samples that are predicted right.
 
     Examples
@@ -102,4 +106,6 @@ def attack_success_rate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, target: An
     >>> metrics.attack_success_rate([1, 1, 0], [0, 1, 0], target=0)
     0.5
     """
-    return _core.attack_success_rate(_flags(np.asarray(y_true) == target), _flags(np.asarray(y_pred) == target))
+    return _core.attack_success_rate(
+        _flags(np.asarray(y_true) == target), _flags(np.asarray(y_pred) == target)
+    )
