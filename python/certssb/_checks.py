@@ -34,6 +34,13 @@ def check_real(name: str, value: object, expected: str, low: float, high: float)
     return number
 
 
+def check_number(name: str, value: object, expected: str) -> float:
+    """Return `value` as a float if it is a real number; its range is checked where it is used."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise parameter_error(name, expected, repr(value))
+    return float(value)
+
+
 def check_positive(name: str, value: object) -> float:
     """Return `value` as a float if it is finite and greater than 0."""
     smallest, largest = math.nextafter(0.0, 1.0), math.nextafter(math.inf, 0.0)

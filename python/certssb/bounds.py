@@ -6,12 +6,14 @@ All functions take numbers or arrays and return the same shape, float64.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
+from certssb._checks import check_integer, check_number, parameter_error, shape_error
 
 __all__ = [
     "betting_lower",
@@ -24,15 +26,56 @@ __all__ = [
     "kl_upper",
 ]
 
+Floats = npt.NDArray[np.float64]
 
-def _each(values: Any, dtype: Any, bound: Any) -> Any:
+
+def _each(name: str, values: Any, bound: Callable[[Any], Floats]) -> Any:
     """Apply a bound of flat arrays to a number or an array of any shape."""
-    array = np.asarray(values)
-    if dtype is np.int64 and array.dtype.kind == "f" and bool((array == np.trunc(array)).all()):
-        array = array.astype(np.int64)
-    flat = np.ascontiguousarray(array.ravel(), dtype=dtype) if array.dtype.kind != "f" else array.ravel()
-    result = bound(np.ascontiguousarray(flat.astype(dtype, casting="same_kind")))
+    array = _numbers(name, values)
+    result = bound(array.ravel())
     return float(result[0]) if array.ndim == 0 else result.reshape(array.shape)
+
+
+def _numbers(name: str, values: Any) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise parameter_error(name, "a number or an array of numbers", f"values of type {array.dtype}")
+    return array
+
+
+def _clopper_pearson(k: npt.ArrayLike, n: int, alpha: float, upper: bool) -> Any:
+    def bound(counts: npt.NDArray[Any]) -> Floats:
+        bad = counts[~(np.isfinite(counts) & (np.trunc(counts) == counts) & (np.abs(counts) < 2.0**63))]
+        if bad.size > 0:
+            raise parameter_error("k", f"an integer from 0 to n = {n}", bad[0])
+        return _core.clopper_pearson(np.ascontiguousarray(counts, np.int64), _n(n), _alpha(alpha), upper)
+
+    return _each("k", k, bound)
+
+
+def _mean_bound(
+    mean: npt.ArrayLike, n: int, alpha: float, kind: Literal["kl", "hoeffding"], upper: bool
+) -> Any:
+    def bound(means: npt.NDArray[Any]) -> Floats:
+        return _core.mean_bound(np.ascontiguousarray(means, np.float64), _n(n), _alpha(alpha), kind, upper)
+
+    return _each("mean", mean, bound)
+
+
+def _betting(scores: npt.ArrayLike, alpha: float, upper: bool) -> Floats:
+    array = _numbers("scores", scores)
+    if array.ndim != 2 or len(array) == 0:
+        expected = "shape (n_members, n_samples) with at least one member"
+        raise shape_error("scores", expected, f"shape {array.shape}")
+    return _core.betting(np.ascontiguousarray(array, dtype=np.float64), _alpha(alpha), upper)
+
+
+def _n(n: Any) -> int:
+    return check_integer("n", n, "an integer of at least 1", 1)
+
+
+def _alpha(alpha: Any) -> float:
+    return check_number("alpha", alpha, "a float in the range (0, 1)")
 
 
 def clopper_pearson_lower(k: npt.ArrayLike, n: int, alpha: float) -> Any:
@@ -63,7 +106,7 @@ def clopper_pearson_lower(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     >>> round(cs.bounds.clopper_pearson_lower(1000, 1000, alpha=0.001), 6)
     0.993116
     """
-    return _each(k, np.int64, lambda k: _core.clopper_pearson(k, n, alpha, False))
+    return _clopper_pearson(k, n, alpha, False)
 
 
 def clopper_pearson_upper(k: npt.ArrayLike, n: int, alpha: float) -> Any:
@@ -75,7 +118,7 @@ def clopper_pearson_upper(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     >>> round(cs.bounds.clopper_pearson_upper(0, 1000, alpha=0.001), 6)
     0.006884
     """
-    return _each(k, np.int64, lambda k: _core.clopper_pearson(k, n, alpha, True))
+    return _clopper_pearson(k, n, alpha, True)
 
 
 def kl_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
@@ -106,7 +149,7 @@ def kl_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     >>> round(cs.bounds.kl_lower(0.99, 1000, alpha=0.001), 6)
     0.973478
     """
-    return _each(mean, np.float64, lambda m: _core.mean_bound(m, n, alpha, "kl", False))
+    return _mean_bound(mean, n, alpha, "kl", False)
 
 
 def kl_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
@@ -118,7 +161,7 @@ def kl_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     >>> round(cs.bounds.kl_upper(0.01, 1000, alpha=0.001), 6)
     0.026522
     """
-    return _each(mean, np.float64, lambda m: _core.mean_bound(m, n, alpha, "kl", True))
+    return _mean_bound(mean, n, alpha, "kl", True)
 
 
 def hoeffding_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
@@ -132,7 +175,7 @@ def hoeffding_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     >>> round(cs.bounds.hoeffding_lower(1.0, 1000, alpha=0.001), 6)
     0.94123
     """
-    return _each(mean, np.float64, lambda m: _core.mean_bound(m, n, alpha, "hoeffding", False))
+    return _mean_bound(mean, n, alpha, "hoeffding", False)
 
 
 def hoeffding_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
@@ -144,7 +187,7 @@ def hoeffding_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     >>> round(cs.bounds.hoeffding_upper(0.0, 1000, alpha=0.001), 6)
     0.05877
     """
-    return _each(mean, np.float64, lambda m: _core.mean_bound(m, n, alpha, "hoeffding", True))
+    return _mean_bound(mean, n, alpha, "hoeffding", True)
 
 
 def betting_lower(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64]:
@@ -174,9 +217,9 @@ def betting_lower(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64
     >>> import numpy as np
     >>> import certssb as cs
     >>> cs.bounds.betting_lower(np.ones((1000, 1)), alpha=0.001).round(3)
-    array([0.991])
+    array([0.992])
     """
-    return _core.betting(np.ascontiguousarray(scores, dtype=np.float64), alpha, False)
+    return _betting(scores, alpha, False)
 
 
 def betting_upper(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64]:
@@ -187,6 +230,6 @@ def betting_upper(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64
     >>> import numpy as np
     >>> import certssb as cs
     >>> cs.bounds.betting_upper(np.zeros((1000, 1)), alpha=0.001).round(3)
-    array([0.009])
+    array([0.008])
     """
-    return _core.betting(np.ascontiguousarray(scores, dtype=np.float64), alpha, True)
+    return _betting(scores, alpha, True)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
-from certssb._checks import parameter_error, shape_error
+from certssb._checks import check_number, parameter_error, shape_error
 from certssb.laws import Law
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class CertificateTable:
     >>> certs.prediction
     array([1, 0])
     >>> certs.radius.round(3)
-    array([0.977, 0.977])
+    array([0.979, 0.979])
     >>> certs.certified_accuracy([1, 1], radii=[0, 0.5, 1.0])
     array([0.5, 0.5, 0. ])
     >>> certs.holds(n_poisoned=10, trigger_norm=0.1)
@@ -146,7 +146,7 @@ class CertificateTable:
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
         """
-        return self._core.holds(_count("n_poisoned", n_poisoned), float(trigger_norm), bool(labels))
+        return self._core.holds(_count("n_poisoned", n_poisoned), _norm(trigger_norm), bool(labels))
 
     def trigger_norm(self, n_poisoned: int, labels: bool = False) -> Floats:
         """The largest trigger norm each prediction survives on `n_poisoned` samples.
@@ -176,7 +176,7 @@ class CertificateTable:
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
         """
-        return self._core.n_poisoned(float(trigger_norm), bool(labels))
+        return self._core.n_poisoned(_norm(trigger_norm), bool(labels))
 
     def n_flips(self) -> npt.NDArray[np.int64]:
         """The largest number of changed entries each prediction survives, under :class:`~certssb.Discrete`.
@@ -262,13 +262,13 @@ class CertificateTable:
             raise parameter_error(
                 "radii",
                 "given alone, or else both n_poisoned and trigger_norm",
-                f"radii={radii}, n_poisoned={n_poisoned}, trigger_norm={trigger_norm}",
+                f"radii={radii!r}, n_poisoned={n_poisoned!r}, trigger_norm={trigger_norm!r}",
             )
         if n_poisoned is None:
-            sizes = np.asarray(radii, dtype=np.float64)
+            sizes = _sizes("radii", radii)
             shares = self._core.accuracy_at_radii(correct, np.ascontiguousarray(sizes.ravel()))
         else:
-            sizes = np.asarray(trigger_norm, dtype=np.float64)
+            sizes = _sizes("trigger_norm", trigger_norm)
             count = _count("n_poisoned", n_poisoned)
             shares = self._core.accuracy_within(
                 correct, count, np.ascontiguousarray(sizes.ravel()), bool(labels)
@@ -409,8 +409,25 @@ def _digest(parts: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def _sizes(name: str, values: Any) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise parameter_error(name, "a float of at least 0, or an array of them", repr(values)) from None
+
+
+def _norm(value: Any) -> float:
+    return check_number("trigger_norm", value, "a float of at least 0, or inf")
+
+
+def _optional_count(name: str, value: Any) -> int | None:
+    return None if value is None else _count(name, value)
+
+
 def _count(name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise parameter_error(name, "an integer of at least 0", repr(value))
+    if not 0 <= value < 2**63:
         raise parameter_error(name, "an integer of at least 0", repr(value))
     return int(value)
 
@@ -479,7 +496,7 @@ def certify_votes(
     >>> votes = np.ones((1000, 3), dtype=int)
     >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
     >>> certs.trigger_norm(n_poisoned=253).round(2)
-    array([1.76, 1.76, 1.76])
+    array([1.79, 1.79, 1.79])
     """
     array = np.asarray(votes)
     if array.ndim != 2:
@@ -489,7 +506,7 @@ def certify_votes(
     confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
     core = _core.certify_votes(
         np.ascontiguousarray(array, dtype=np.int64), _law(law), _count("n_train", n_train),
-        _count("n_classes", n_classes), n_features, confidence,
+        _count("n_classes", n_classes), _optional_count("n_features", n_features), confidence,
     )  # fmt: skip
     return CertificateTable(core)
 
@@ -532,7 +549,7 @@ def certify_scores(
     >>> scores = np.tile([0.02, 0.98], (1000, 5, 1))
     >>> certs = cs.certify_scores(scores, cs.Gaussian(0.5), n_train=12665)
     >>> certs.radius.round(2)
-    array([0.9, 0.9, 0.9, 0.9, 0.9])
+    array([0.86, 0.86, 0.86, 0.86, 0.86])
     """
     array = np.asarray(scores)
     if array.ndim != 3:
@@ -544,7 +561,7 @@ def certify_scores(
         np.ascontiguousarray(array, dtype=np.float32),
         _law(law),
         _count("n_train", n_train),
-        n_features,
+        _optional_count("n_features", n_features),
         confidence,
     )
     return CertificateTable(core)
@@ -554,12 +571,12 @@ def _confidence(
     alpha: float, bound: str, selection: str, runner_up: str, family_wise: bool, split: int | None
 ) -> _core.Confidence:
     return _core.Confidence(
-        float(alpha),
-        bound,
-        selection,
-        runner_up,
+        check_number("alpha", alpha, "a float in the range (0, 1)"),
+        str(bound),
+        str(selection),
+        str(runner_up),
         bool(family_wise),
-        None if split is None else _count("split", split),
+        _optional_count("split", split),
     )
 
 

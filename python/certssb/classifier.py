@@ -92,7 +92,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     --------
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits()
-    >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(cs.Gaussian(0.5), size=200), n_members=50, progress=False)
+    >>> law = cs.Subsample(cs.Gaussian(0.25), size=200)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members=50, learning_rate=0.03, progress=False)
     >>> certs = clf.fit(X[:1500], y[:1500]).certify(X[1500:])
     >>> bool(certs.certified_accuracy(y[1500:], n_poisoned=3, trigger_norm=0.5) > 0.5)
     True
@@ -158,23 +159,37 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
         """
+        before = self.__dict__.copy()
+        try:
+            self._train(X, y)
+        except BaseException:
+            # An earlier fit stays as it was; what this one finished waits for the next.
+            unfinished = self.__dict__.get("_unfinished")
+            self.__dict__ = before
+            if unfinished is not None and unfinished.n_members > 0:
+                self._unfinished = unfinished
+            raise
+        return self
+
+    def _train(self, X: Any, y: Any) -> None:
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
         n_members = self._checked_members(len(classes))
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
-        previous = getattr(self, "_ensemble", None)
-        if previous is not None and ensemble.adopt(previous):
-            ensemble.truncate(n_members)
-        # From here on what is trained stays, also after an error.
-        self._ensemble = ensemble
-        self._votes: tuple[str, npt.NDArray[np.uint16]] | None = None
-        self.classes_ = classes
+        for earlier in ("_ensemble", "_unfinished"):
+            known: _core.Ensemble | None = getattr(self, earlier, None)
+            if known is not None:
+                ensemble.adopt(known)
+        ensemble.truncate(n_members)
+        self._unfinished = ensemble
         with progress_bar(self.progress, "training") as report:
             ensemble.train(features, codes, n_members, self._checkpoint(), report)
+        self._ensemble, self._unfinished = ensemble, None
+        self._votes: dict[str, npt.NDArray[np.uint16]] = {}
+        self.classes_ = classes
         self.n_members_ = ensemble.n_members
-        return self
 
     def _checked_members(self, n_classes: int) -> int:
         n_members = _at_least_one("n_members", self.n_members)
@@ -249,10 +264,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ensemble = self._fitted()
         features = self._test_features(X)
         key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()
-        if self._votes is None or self._votes[0] != key or len(self._votes[1]) != ensemble.n_members:
+        votes = self._votes.get(key)
+        if votes is None:
             with progress_bar(self.progress, "voting") as report:
-                self._votes = (key, ensemble.votes(features, report))
-        return self._votes[1]
+                votes = ensemble.votes(features, report)
+            # The last answer only; in place, since asking must not change the estimator's attributes.
+            self._votes.clear()
+            self._votes[key] = votes
+        return votes
 
     def scores(self, X: Any) -> npt.NDArray[np.float32]:
         """Each member's softmax scores for each sample, as :func:`certssb.certify_scores` takes them.
@@ -313,8 +332,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fitted(self) -> _core.Ensemble:
         check_is_fitted(self, "n_members_")
-        ensemble: _core.Ensemble = self._ensemble
-        return ensemble
+        return self._ensemble
 
     def _test_features(self, X: Any) -> Features:
         features = as_features(X)
@@ -339,7 +357,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state["_votes"] = None
+        if "_votes" in state:
+            state["_votes"] = {}
         if callable(state.get("progress")):
             state["progress"] = True
         return state

@@ -147,7 +147,7 @@ def _add_confidence(parser: argparse.ArgumentParser) -> None:
 
 
 def _law(options: argparse.Namespace) -> cs.Law:
-    features = [
+    features: list[cs.Law] = [
         law
         for law in (
             cs.Gaussian(options.sigma) if options.sigma is not None else None,
@@ -158,8 +158,8 @@ def _law(options: argparse.Namespace) -> cs.Law:
     ]
     if len(features) > 1:
         raise parameter_error("--sigma, --uniform, --keep", "given one at a time", f"{len(features)} of them")
-    labels = [] if options.label_noise is None else [cs.LabelNoise(options.label_noise)]
-    parts: list[cs.Law] = features + labels
+    labels: list[cs.Law] = [] if options.label_noise is None else [cs.LabelNoise(options.label_noise)]
+    parts = features + labels
     if not parts and options.subsample is None:
         parts = [cs.Gaussian(0.5)]
     inner = parts[0] & parts[1] if len(parts) > 1 else (parts[0] if parts else None)

@@ -69,16 +69,18 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
-        self._check_table(X, features, reset=True)
         sigma = check_positive("sigma", self.sigma)
-        self.classes_ = classes
-        self._train = (self._flat(features), codes, sigma)
-        self._core = _core.Knn(*self._train[:2], len(classes), sigma)
+        flat = self._flat(features)
+        core = _core.Knn(flat, codes, len(classes), sigma)
+        self._check_table(X, features, reset=True)
+        self.classes_, self._train, self._core = classes, (flat, codes, sigma), core
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each sample."""
-        return self.classes_[self._fitted().predict(self._test(X))]
+        numbers = self._fitted().predict(self._test(X))
+        labels: npt.NDArray[Any] = self.classes_[numbers]
+        return labels
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Probability of each class over the noise, to 1e-10, in the order of ``classes_``."""

@@ -36,7 +36,9 @@ def test_the_attack_of_the_literature_is_certified_with_subsamples():
     X_bad, y_bad, X_test, y_test, _ = poisoned_zero_one(None)
     assert len(X_bad) == 12665
     law = cs.Subsample(cs.Gaussian(sigma=1.0), size=100)
-    clf = cs.CertifiedClassifier("linear", law, n_members=300, learning_rate=0.01, progress=False).fit(X_bad, y_bad)
+    clf = cs.CertifiedClassifier("linear", law, n_members=300, learning_rate=0.01, progress=False).fit(
+        X_bad, y_bad
+    )
     certs = clf.certify(X_test)
     assert certs.radius is None
     assert certs.certified_accuracy(y_test, n_poisoned=253, trigger_norm=1.0) > 0.85
@@ -71,7 +73,13 @@ def test_the_resnet_certifies_two_digits():
     # Batch norm needs some steps before its running statistics are those of the noised set.
     X_train, y_train, X_test, y_test = cs.datasets.load_digits(classes=(0, 1), split=True)
     clf = cs.CertifiedClassifier(
-        "resnet", cs.Gaussian(sigma=0.2), n_members=11, epochs=6, learning_rate=0.002, batch_size=16, progress=False
+        "resnet",
+        cs.Gaussian(sigma=0.2),
+        n_members=11,
+        epochs=6,
+        learning_rate=0.002,
+        batch_size=16,
+        progress=False,
     )
     certs = clf.fit(X_train[:120], y_train[:120]).certify(X_test)
     assert certs.certified_accuracy(y_test, radii=0) > 0.8
