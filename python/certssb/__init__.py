@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, data, datasets, metrics, triggers  # noqa: E402
+from certssb import bounds, data, datasets, features, metrics, triggers  # noqa: E402
 from certssb._core import __version__  # noqa: E402
 from certssb.certificates import CertificateTable, certify_scores, certify_votes  # noqa: E402
 from certssb.classifier import CertifiedClassifier  # noqa: E402
@@ -77,6 +77,7 @@ __all__ = [
     "certify_votes",
     "data",
     "datasets",
+    "features",
     "metrics",
     "triggers",
 ]
