@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, data, datasets, metrics, triggers
+from certssb import bounds, data, datasets, features, metrics, triggers
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
 from certssb.classifier import CertifiedClassifier
@@ -77,6 +77,7 @@ __all__ = [
     "certify_votes",
     "data",
     "datasets",
+    "features",
     "metrics",
     "triggers",
 ]

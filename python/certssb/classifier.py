@@ -23,6 +23,7 @@ from certssb._checks import (
 )
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
+from certssb.features import FeatureMap
 from certssb.laws import Gaussian, Law
 from certssb.progress import Report, progress_bar
 
@@ -41,8 +42,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     model : str, default="auto"
-        Name of a built-in architecture: "linear", "mlp", "cnn" (the literature's conv16-conv32-fc512) or
-        "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
+        Name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
+        closed form: the one for small or very noisy members' sets), "mlp", "cnn" (the literature's
+        conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
         How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
     n_members : int, default=1000
@@ -71,6 +73,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     alpha : float, default=0.001
         Chance of a wrong statement that :meth:`certify` will be asked for. :meth:`fit` refuses a number of
         members with which even unanimous votes could not certify anything at this alpha.
+    features : FeatureMap, optional
+        A fixed map that every sample, training and test, passes before the noise, such as
+        ``cs.features.Cosine(8)``; it lengthens no change, is part of the record and named in the guarantee.
 
     Attributes
     ----------
@@ -114,6 +119,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool | Report = True,
         alpha: float = 0.001,
+        features: FeatureMap | None = None,
     ) -> None:
         self.model = model
         self.law = law
@@ -128,6 +134,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.checkpoint = checkpoint
         self.progress = progress
         self.alpha = alpha
+        self.features = features
 
     def fit(self, X: Any, y: Any) -> CertifiedClassifier:
         """Train the members.
@@ -175,6 +182,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
+        features = self._mapped(features)
         n_members = self._checked_members(len(classes))
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
@@ -214,6 +222,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=self.seed_,
             device=str(self.device),
             n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
+            before_noise=None if self.features is None else self.features.before_noise(),
         )
 
     def _model_name(self, features: Features) -> str:
@@ -337,7 +346,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _test_features(self, X: Any) -> Features:
         features = as_features(X)
         self._check_table(X, features, reset=False)
-        return features
+        return self._mapped(features)
+
+    def _mapped(self, features: Features) -> Features:
+        if self.features is None:
+            return features
+        if not isinstance(self.features, FeatureMap):
+            raise parameter_error("features", "None or a map of certssb.features", repr(self.features))
+        return np.ascontiguousarray(self.features(features), dtype=np.float32)
 
     def _check_table(self, X: Any, features: Features, reset: bool) -> None:
         """Remember, or compare, number and names of features, and the shape of images."""

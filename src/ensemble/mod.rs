@@ -69,6 +69,9 @@ pub struct Record {
     pub precision: Precision,
     /// SHA-256 of the received training set.
     pub data_digest: String,
+    /// The fixed map that each sample passed before the noise, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_noise: Option<String>,
 }
 
 impl Record {
@@ -147,6 +150,7 @@ impl Ensemble {
             learning_rate: settings.learning_rate,
             precision: settings.precision,
             data_digest: data.digest()?,
+            before_noise: config.before_noise.clone(),
         };
         record.law.check(&record.facts())?;
         data::check_features(data, &record.law)?;

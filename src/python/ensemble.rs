@@ -99,7 +99,7 @@ fn watched<T: Send>(
 impl PyEnsemble {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -113,11 +113,22 @@ impl PyEnsemble {
         seed: u64,
         device: String,
         n_jobs: Option<usize>,
+        before_noise: Option<String>,
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
         let (stack, precision) = (None, Precision::F32);
-        let config =
-            TrainConfig { model, epochs, batch_size, learning_rate, seed, device, n_jobs, stack, precision };
+        let config = TrainConfig {
+            model,
+            epochs,
+            batch_size,
+            learning_rate,
+            seed,
+            device,
+            n_jobs,
+            stack,
+            precision,
+            before_noise,
+        };
         let law = law.law.clone();
         Ok(Self { inner: py.detach(|| Ensemble::new(&data, law, &config))? })
     }
@@ -198,18 +209,16 @@ impl PyEnsemble {
     }
 
     /// Certificates from votes of these members; law and sizes are read from the record of what was drawn.
-    #[pyo3(signature = (votes, confidence, before_noise=None))]
     fn certify(
         &self,
         py: Python<'_>,
         votes: numpy::PyReadonlyArray2<'_, u16>,
         confidence: &Bound<'_, PyConfidence>,
-        before_noise: Option<String>,
     ) -> PyResult<PyCertificates> {
         let ballots = self.ballots(&votes)?;
         let record = self.inner.record();
         let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
-        let (law, facts) = (record.law.clone(), record.facts());
+        let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
         let certificates =
             py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
         Ok(PyCertificates::new(certificates))
