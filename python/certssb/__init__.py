@@ -47,6 +47,7 @@ from certssb.exceptions import (
 )
 from certssb.knn import CertifiedKNN
 from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform
+from certssb.until import Until
 
 __all__ = [
     "CancelledError",
@@ -71,6 +72,7 @@ __all__ = [
     "Subsample",
     "TrainingError",
     "Uniform",
+    "Until",
     "__version__",
     "bounds",
     "certify_scores",

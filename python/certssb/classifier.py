@@ -26,6 +26,7 @@ from certssb.data import as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Gaussian, Law
 from certssb.progress import Report, progress_bar
+from certssb.until import Until
 
 __all__ = ["CertifiedClassifier"]
 
@@ -47,8 +48,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
         How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
-    n_members : int, default=1000
-        Number of members N.
+    n_members : int or "auto", default=1000
+        Number of members N; "auto" adds members until the goal given to :meth:`fit` is reached.
     epochs : int, default=20
         Passes of a member over its noised set; the noise is the same in every one.
     batch_size : int, default=128
@@ -108,7 +109,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         model: str = "auto",
         law: Law | None = None,
-        n_members: int = 1000,
+        n_members: int | Literal["auto"] = 1000,
         epochs: int = 20,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
@@ -136,7 +137,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.features = features
 
-    def fit(self, X: Any, y: Any) -> CertifiedClassifier:
+    def fit(self, X: Any, y: Any, *, until: Until | None = None) -> CertifiedClassifier:
         """Train the members.
 
         Called again with the same data and settings and a larger `n_members`, it trains only the missing ones.
@@ -147,6 +148,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Training samples, possibly poisoned: arrays, tensors, frames; see :func:`certssb.data.as_features`.
         y : array-like of shape (n_samples,)
             Their labels: integers from anywhere, strings or booleans.
+        until : Until, optional
+            With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
+            betting bound, which holds at every number of members at once; a number that was chosen after a look
+            would spoil any other.
 
         Returns
         -------
@@ -168,7 +173,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         before = self.__dict__.copy()
         try:
-            self._train(X, y)
+            self._train(X, y, until)
         except BaseException:
             # An earlier fit stays as it was; what this one finished waits for the next.
             unfinished = self.__dict__.get("_unfinished")
@@ -178,29 +183,71 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise
         return self
 
-    def _train(self, X: Any, y: Any) -> None:
+    def _train(self, X: Any, y: Any, until: Until | None) -> None:
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
         features = self._mapped(features)
-        n_members = self._checked_members(len(classes))
+        n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
+        grown = until is not None
         for earlier in ("_ensemble", "_unfinished"):
             known: _core.Ensemble | None = getattr(self, earlier, None)
-            if known is not None:
-                ensemble.adopt(known)
-        ensemble.truncate(n_members)
+            if known is not None and ensemble.adopt(known):
+                # Members that were added after a look stay so, whatever is added to them.
+                grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
+        goal = None if until is None else self._goal(ensemble, until, len(features), len(classes))
         with progress_bar(self.progress, "training") as report:
-            ensemble.train(features, codes, n_members, self._checkpoint(), report)
-        self._ensemble, self._unfinished = ensemble, None
+            if goal is None:
+                ensemble.truncate(n_members)
+                ensemble.train(features, codes, n_members, self._checkpoint(), report)
+            else:
+                self._grow(ensemble, features, codes, goal, report)
+        self._ensemble, self._unfinished, self._grown = ensemble, None, grown
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self.classes_ = classes
         self.n_members_ = ensemble.n_members
 
-    def _checked_members(self, n_classes: int) -> int:
-        n_members = _at_least_one("n_members", self.n_members)
+    def _goal(
+        self, ensemble: _core.Ensemble, until: Until, n_train: int, n_classes: int
+    ) -> tuple[Until, Features]:
+        """Refuse a budget that no number of members can reach, and samples that do not fit, before training."""
+        test = self._test_features(until.X)
+        plan = ensemble.law.plan(
+            n_train, until.n_poisoned, until.trigger_norm, until.labels, self.alpha, n_classes, test[0].size
+        )
+        if plan.n_members is None or plan.n_members > until.max_members:
+            raise parameter_error("until", "a budget within reach of max_members members", str(plan))
+        return until, test
+
+    def _grow(
+        self,
+        ensemble: _core.Ensemble,
+        features: Features,
+        codes: npt.NDArray[np.int64],
+        goal: tuple[Until, Features],
+        report: Report,
+    ) -> None:
+        until, test = goal
+        confidence = _core.Confidence(self.alpha, "betting")
+        target = min(max(until.first, ensemble.n_members), until.max_members)
+        while True:
+            ensemble.train(features, codes, target, self._checkpoint(), report)
+            decided = ensemble.decided(
+                ensemble.votes(test), confidence, until.n_poisoned, until.trigger_norm, until.labels
+            )
+            self.decided_ = float(decided.mean())
+            if self.decided_ >= until.share or ensemble.n_members >= until.max_members:
+                return
+            target = min(target + target // 2 + 1, until.max_members)
+
+    def _checked_members(self, n_classes: int, until: Until | None) -> int:
+        if (self.n_members == "auto") != (until is not None):
+            got = f"n_members={self.n_members!r} and until={until if until is None else 'a goal'}"
+            raise parameter_error("until", "given with n_members='auto', and with nothing else", got)
+        n_members = _at_least_one("n_members", self.n_members) if until is None else until.max_members
         if self.executor is not None:
             raise parameter_error("executor", "None", repr(self.executor))
         alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)
@@ -327,6 +374,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If a value is out of range, or there are too few members to certify anything.
         """
         ensemble = self._fitted()
+        if self._grown and bound not in ("auto", "betting"):
+            expected = "'betting' for members that were added until the answer was liked"
+            raise parameter_error("bound", expected, repr(bound))
+        bound = "betting" if self._grown else bound
         confidence = _confidence(
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
         )

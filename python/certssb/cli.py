@@ -62,6 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_confidence(run)
     run.add_argument("--out", default="runs/latest", help="folder to write certificates, summary and plot to")
     run.set_defaults(command=_run)
+    plan = commands.add_parser(
+        "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
+    )
+    plan.add_argument("--n-train", type=int, required=True, help="number of training samples")
+    plan.add_argument("--n-poisoned", type=int, required=True, help="poisoned samples to certify against")
+    plan.add_argument("--norm", type=float, required=True, help="L2 norm of the trigger; inf for any")
+    plan.add_argument("--labels", action="store_true", help="certify against changed labels as well")
+    plan.add_argument("--n-classes", type=int, default=2, help="number of classes")
+    plan.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
+    plan.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    _add_law(plan)
+    plan.set_defaults(command=_plan)
     certify = commands.add_parser(
         "certify", help="certify votes of members trained elsewhere", formatter_class=formatter
     )
@@ -277,7 +289,22 @@ def _rehearse(
         for name, value in best.items()
     )
     print(f"If all {members} members agree: {reach}", flush=True)
+    if options.trigger != "none" and not isinstance(law, cs.Discrete):
+        plan = law.plan(
+            len(X_train), budget, options.norm, options.labels, options.alpha, len(np.unique(y_train)),
+            int(np.prod(np.shape(X_train)[1:])),
+        )  # fmt: skip
+        print(f"For {plan}", flush=True)
     return best
+
+
+def _plan(options: argparse.Namespace) -> None:
+    law = _law(options)
+    plan = law.plan(
+        options.n_train, options.n_poisoned, options.norm, options.labels, options.alpha, options.n_classes,
+        options.n_features,
+    )  # fmt: skip
+    print(plan)
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -140,6 +140,8 @@ def _images(X: Features) -> tuple[int, int]:
 def _cosines(size: int, length: int) -> npt.NDArray[np.float64]:
     """The first rows of the orthogonal matrix of the DCT-II."""
     frequency, place = np.arange(size)[:, None], np.arange(length)[None, :]
-    matrix = np.cos(np.pi * frequency * (place + 0.5) / length) * np.sqrt(2.0 / length)
+    matrix: npt.NDArray[np.float64] = np.cos(np.pi * frequency * (place + 0.5) / length) * np.sqrt(
+        2.0 / length
+    )
     matrix[0] = np.sqrt(1.0 / length)
     return matrix

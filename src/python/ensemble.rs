@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use super::certificates::{count, PyCertificates, PyConfidence};
-use super::law::PyLaw;
+use super::law::{wrap, PyLaw};
 use crate::certify::{decided, Certificates, Change};
 use crate::ensemble::{
     devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Member, Precision, Progress, Record,
@@ -240,6 +240,12 @@ impl PyEnsemble {
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
         let decided = py.detach(|| decided(law, &facts, &change, &confidence, &ballots))?;
         Ok(PyArray1::from_vec(py, decided))
+    }
+
+    /// The law from which the members' training sets are drawn.
+    #[getter]
+    fn law(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, self.inner.record().law.clone())
     }
 
     #[getter]
