@@ -1,0 +1,67 @@
+//! Settles updates in their order of arrival; many at once give what one by one would give.
+
+use ndarray::ArrayView2;
+
+use super::index::{Centres, Index, Query};
+use super::region::{Asked, Entry, Record};
+use super::resolve::resolve;
+use super::search::Search;
+use super::sketch::Sketch;
+use crate::error::Result;
+
+/// Most updates that are settled together.
+const MOST_TOGETHER: usize = 512;
+/// Most numbers that are sketched together: 32 MiB of `f64`.
+const MOST_NUMBERS: usize = 1 << 22;
+
+/// How many updates of this dimension are settled together.
+pub(crate) fn together(dimension: usize) -> usize {
+    (MOST_NUMBERS / dimension.max(1)).clamp(1, MOST_TOGETHER)
+}
+
+/// Settles updates around points (n, dimension); the first becomes entry `number`.
+///
+/// The regions stored before are scanned for all points in parallel; each update then sees those scans and, on its
+/// own, the regions that came with the updates just before it. `take` gets each record in order, says whether to go
+/// on, and fails where the record cannot be stored.
+pub(crate) fn settle(
+    index: &mut Index,
+    file: &impl Centres,
+    mut number: u64,
+    points: ArrayView2<f32>,
+    asked: &[Asked],
+    mut take: impl FnMut(&Record) -> Result<bool>,
+) -> Result<()> {
+    let queries = queries(index, points, asked);
+    let lists = index.scan_many(&queries);
+    let before = index.len() as u32;
+    for (((point, asked), (query, _)), list) in points.rows().into_iter().zip(asked).zip(&queries).zip(lists) {
+        let centre = point.to_vec();
+        let search = Search::new(index, file, &centre, query, asked.radius);
+        let nearest = search.through(list)?.from(before)?.nearest();
+        let entry = resolve(*asked, nearest).entry(number);
+        let record = Record { centre, asked: *asked, entry };
+        let go_on = take(&record)?;
+        shelve(index, &record, &query.sketch);
+        if !go_on {
+            break;
+        }
+        number += 1;
+    }
+    index.learn_if_due(file)
+}
+
+fn queries(index: &Index, points: ArrayView2<f32>, asked: &[Asked]) -> Vec<(Query, f64)> {
+    let query = |(sketch, asked): (Sketch, &Asked)| {
+        (Query { sketch, except: Some(asked.prediction) }, asked.radius)
+    };
+    index.sketch(points).into_iter().zip(asked).map(query).collect()
+}
+
+/// Adds the record's region, if it has one, to the index.
+pub(crate) fn shelve(index: &mut Index, record: &Record, sketch: &Sketch) {
+    let Entry { number, prediction, radius, .. } = record.entry;
+    if radius > 0.0 {
+        index.push(number, Asked { prediction, radius }, &record.centre, sketch);
+    }
+}
