@@ -57,6 +57,11 @@ pub(crate) fn relative_error(n: usize) -> f64 {
     (n as f64 + 8.0) * f64::EPSILON
 }
 
+/// Bound of the error of `plain - radius`, where `plain` is an [`approximate`] distance of `n` coordinates.
+pub(crate) fn doubt(plain: f64, radius: f64, n: usize) -> f64 {
+    relative_error(n) * plain + 2.0 * f64::EPSILON * (plain + radius)
+}
+
 /// The largest `f64` that is not above `a - b`; `a` and `b` finite.
 ///
 /// The error of a floating-point sum is itself an `f64` (Knuth, TAOCP 2, 4.2.2), so its sign is known.

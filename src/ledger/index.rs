@@ -9,6 +9,7 @@ use std::collections::{BinaryHeap, HashMap};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
+use super::distance::{approximate, doubt};
 use super::region::Asked;
 use super::sketch::{is_own_sketch, Basis, Sketch, WIDTH};
 use crate::error::Result;
@@ -47,7 +48,9 @@ pub(crate) struct Stored {
 
 /// A question to the index: which regions, of another class than this, are near this sketch?
 #[derive(Clone, Debug)]
-pub(crate) struct Query {
+pub(crate) struct Query<'a> {
+    /// The centre asked about.
+    pub(crate) x: &'a [f32],
     pub(crate) sketch: Sketch,
     /// The class that cannot conflict; `None` asks for regions of every class.
     pub(crate) except: Option<u32>,
@@ -74,11 +77,13 @@ impl PartialOrd for Candidate {
     }
 }
 
-/// The regions with the smallest bounds up to a limit.
+/// The regions with the smallest bounds, among them the one with the smallest gap, unless that exceeds a limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Shortlist {
     nearest: BinaryHeap<Candidate>,
     limit: f64,
+    /// The smallest bound so far.
+    lowest: f64,
     /// Only candidates beyond this one are wanted.
     after: Option<Candidate>,
     /// Only regions from this one on are wanted.
@@ -87,7 +92,7 @@ pub(crate) struct Shortlist {
 
 impl Shortlist {
     fn new(limit: f64, after: Option<Candidate>, first: u32) -> Self {
-        Self { nearest: BinaryHeap::new(), limit, after, first }
+        Self { nearest: BinaryHeap::new(), limit, lowest: f64::INFINITY, after, first }
     }
 
     /// Whether candidates may have been left out.
@@ -183,22 +188,6 @@ impl Shelf {
             block.reach[lane] = round_up(radius + sketch.slack);
         }
         self.regions.push(region);
-    }
-
-    /// Offers the regions of one block to the list.
-    fn scan_block(&self, at: usize, query: &Query, list: &mut Shortlist) {
-        let slack = query.sketch.slack + 1e-20;
-        let block = &self.blocks[at];
-        let Some(squares) = block.near(&query.sketch.values, round_up(list.reach() + slack)) else {
-            return;
-        };
-        let here = &self.regions[at * LANES..self.regions.len().min((at + 1) * LANES)];
-        for (lane, &region) in here.iter().enumerate() {
-            let distance = f64::from(squares[lane]).sqrt() * (1.0 - 1e-5);
-            let reach = f64::from(block.reach[lane]);
-            let bound = distance - slack - reach - 1e-12 * (distance + slack + reach);
-            list.offer(Candidate { bound, region });
-        }
     }
 
     /// The first block that holds a region from `first` on.
@@ -329,12 +318,45 @@ impl Index {
         Ok(points)
     }
 
-    /// The nearest regions from `first` on with gaps up to `limit`, those up to `after` left out.
+    /// Offers the regions of one block to the list.
+    ///
+    /// Whenever one looks nearer than all before, its distance tells how near the nearest is at most; what is farther
+    /// away than that need not be listed.
+    fn scan_block(&self, shelf: &Shelf, at: usize, query: &Query, list: &mut Shortlist) {
+        let slack = query.sketch.slack + 1e-20;
+        let block = &shelf.blocks[at];
+        let Some(squares) = block.near(&query.sketch.values, round_up(list.reach() + slack)) else {
+            return;
+        };
+        let here = &shelf.regions[at * LANES..shelf.regions.len().min((at + 1) * LANES)];
+        for (lane, &region) in here.iter().enumerate() {
+            let distance = f64::from(squares[lane]).sqrt() * (1.0 - 1e-5);
+            let reach = f64::from(block.reach[lane]);
+            let bound = distance - slack - reach - 1e-12 * (distance + slack + reach);
+            if bound < list.lowest {
+                list.lowest = bound;
+                list.limit = list.limit.min(self.gap_at_most(region, query.x));
+            }
+            list.offer(Candidate { bound, region });
+        }
+    }
+
+    /// An upper bound of a region's gap to x; infinite where its centre is not in memory.
+    fn gap_at_most(&self, region: u32, x: &[f32]) -> f64 {
+        let Some(centre) = self.centres.get(region as usize) else {
+            return f64::INFINITY;
+        };
+        let (plain, radius) = (approximate(x, centre), self.stored(region).radius);
+        plain - radius + doubt(plain, radius, x.len())
+    }
+
+    /// The regions from `first` on that may have the smallest gap of all, if that is at most `limit`; those up to `after`
+    /// left out.
     pub(crate) fn scan(&self, query: &Query, limit: f64, after: Option<Candidate>, first: u32) -> Shortlist {
         let empty = || Shortlist::new(limit, after, first);
         let tiles: Vec<_> = self.tiles(first).filter(|(shelf, _)| query.concerns(shelf)).collect();
         let scan_tile = |mut list: Shortlist, (shelf, blocks): &(&Shelf, std::ops::Range<usize>)| {
-            blocks.clone().for_each(|at| shelf.scan_block(at, query, &mut list));
+            blocks.clone().for_each(|at| self.scan_block(shelf, at, query, &mut list));
             list
         };
         if tiles.len() * TILE > BLOCKS_ALONE {
@@ -345,18 +367,18 @@ impl Index {
     }
 
     /// [`Index::scan`] over all regions for many queries with their limits, in parallel.
-    pub(crate) fn scan_many(&self, queries: &[(Query, f64)]) -> Vec<Shortlist> {
+    pub(crate) fn scan_many(&self, queries: &[(Query<'_>, f64)]) -> Vec<Shortlist> {
         let n_threads = rayon::current_num_threads().max(1);
         let share = queries.len().div_ceil(n_threads).max(1);
         queries.par_chunks(share).flat_map_iter(|share| self.scan_share(share)).collect()
     }
 
     /// Blocks stay in the cache while all queries pass over them.
-    fn scan_share(&self, queries: &[(Query, f64)]) -> Vec<Shortlist> {
+    fn scan_share(&self, queries: &[(Query<'_>, f64)]) -> Vec<Shortlist> {
         let mut lists: Vec<_> = queries.iter().map(|(_, limit)| Shortlist::new(*limit, None, 0)).collect();
         for (shelf, blocks) in self.tiles(0) {
             for ((query, _), list) in queries.iter().zip(&mut lists).filter(|((q, _), _)| q.concerns(shelf)) {
-                blocks.clone().for_each(|at| shelf.scan_block(at, query, list));
+                blocks.clone().for_each(|at| self.scan_block(shelf, at, query, list));
             }
         }
         lists
@@ -372,7 +394,7 @@ impl Index {
     }
 }
 
-impl Query {
+impl Query<'_> {
     fn concerns(&self, shelf: &Shelf) -> bool {
         self.except != Some(shelf.prediction)
     }
@@ -385,11 +407,11 @@ mod tests {
     use crate::ledger::resolve::Neighbour;
     use rand::{Rng, RngExt, SeedableRng};
 
-    struct Nowhere;
+    struct Elsewhere(Vec<Vec<f32>>);
 
-    impl Centres for Nowhere {
+    impl Centres for Elsewhere {
         fn centre(&self, number: u64) -> Result<Vec<f32>> {
-            Err(crate::Error::ledger(format!("entry {number} is not in memory")))
+            Ok(self.0[number as usize].clone())
         }
     }
 
@@ -397,22 +419,23 @@ mod tests {
         (0..dimension).map(|_| rng.random_range(-1.0_f32..1.0)).collect()
     }
 
-    fn filled(dimension: usize, n: usize) -> (Index, Vec<Vec<f32>>) {
+    /// Random regions, of whose centres at most `bytes` are in memory.
+    fn filled(dimension: usize, n: usize, bytes: usize) -> (Index, Vec<Vec<f32>>) {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(dimension as u64);
-        let (mut index, mut centres) = (Index::new(dimension, usize::MAX), Vec::new());
+        let (mut index, mut file) = (Index::new(dimension, bytes), Elsewhere(Vec::new()));
         for number in 0..n {
             let centre = random_point(&mut rng, dimension);
             let claim = Asked { prediction: rng.random_range(0..3), radius: rng.random_range(0.0..0.3) };
             let sketch = sketch_of(&index, &centre);
             index.push(number as u64, claim, &centre, &sketch);
-            index.learn_if_due(&Nowhere).unwrap();
-            centres.push(centre);
+            file.0.push(centre);
+            assert!(index.learn_if_due(&file).is_ok());
         }
-        (index, centres)
+        (index, file.0)
     }
 
     fn sketch_of(index: &Index, point: &[f32]) -> Sketch {
-        index.sketch(ArrayView2::from_shape((1, point.len()), point).unwrap()).remove(0)
+        index.sketch(ndarray::aview1(point).insert_axis(ndarray::Axis(0))).remove(0)
     }
 
     /// Gaps of all regions of another class than `except`, smallest first.
@@ -430,12 +453,12 @@ mod tests {
 
     #[test]
     fn every_region_within_the_limit_is_found_page_by_page() {
-        for (dimension, n) in [(2, 500), (64, 300), (100, 600), (100, 5000)] {
-            let (index, centres) = filled(dimension, n);
+        for (dimension, n) in [(2, 500), (64, 300), (100, 600), (100, 4200)] {
+            let (index, centres) = filled(dimension, n, 0);
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(99);
             for except in [None, Some(0), Some(7)] {
                 let point = random_point(&mut rng, dimension);
-                let query = Query { sketch: sketch_of(&index, &point), except };
+                let query = Query { x: &point, sketch: sketch_of(&index, &point), except };
                 let expected = gaps(&index, &centres, &point, except);
                 let limit = expected[n / 4].0;
                 let (mut found, mut after) = (Vec::new(), None);
@@ -461,23 +484,35 @@ mod tests {
 
     #[test]
     fn scanning_many_is_scanning_one_by_one() {
-        let (index, _) = filled(100, 5000);
+        let (index, _) = filled(100, 5000, 1000 * 400);
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
-        let queries: Vec<_> = (0..40)
-            .map(|i| {
-                let sketch = sketch_of(&index, &random_point(&mut rng, 100));
-                (Query { sketch, except: Some(i % 4) }, f64::from(i) / 10.0)
-            })
-            .collect();
+        let points: Vec<_> = (0..40).map(|_| random_point(&mut rng, 100)).collect();
+        let query = |(x, i): (_, u32)| {
+            (Query { x, sketch: sketch_of(&index, x), except: Some(i % 4) }, f64::from(i) / 10.0)
+        };
+        let queries: Vec<_> = points.iter().map(Vec::as_slice).zip(0..).map(query).collect();
         for ((query, limit), list) in queries.iter().zip(index.scan_many(&queries)) {
             assert_eq!(list.into_sorted(), index.scan(query, *limit, None, 0).into_sorted());
         }
     }
 
     #[test]
+    fn with_centres_in_memory_the_nearest_is_listed_and_little_else() {
+        let (index, centres) = filled(64, 1000, usize::MAX);
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        for _ in 0..10 {
+            let point = random_point(&mut rng, 64);
+            let query = Query { x: &point, sketch: sketch_of(&index, &point), except: Some(0) };
+            let found = index.scan(&query, 1e9, None, 0).into_sorted();
+            let (_, nearest) = gaps(&index, &centres, &point, Some(0))[0];
+            assert!(found.iter().any(|c| c.region == nearest) && found.len() < 40, "{}", found.len());
+        }
+    }
+
+    #[test]
     fn a_scan_from_a_place_on_sees_only_later_regions() {
-        let (index, _) = filled(2, 500);
-        let query = Query { sketch: sketch_of(&index, &[0.0, 0.0]), except: None };
+        let (index, _) = filled(2, 500, 0);
+        let query = Query { x: &[0.0, 0.0], sketch: sketch_of(&index, &[0.0, 0.0]), except: None };
         let found = index.scan(&query, 10.0, None, 450).into_sorted();
         assert_eq!(found.len(), 50, "not crowded out by earlier ones");
         assert!(found.iter().all(|c| c.region >= 450));

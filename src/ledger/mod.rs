@@ -153,7 +153,8 @@ impl Ledger {
         check_length("x", x.len())?;
         check_finite("x", x.iter())?;
         let asked = [Asked { prediction, radius: radius + 0.0 }];
-        let points = ArrayView2::from_shape((1, x.len()), x).map_err(|e| Error::shape("x", "one dimension", e))?;
+        let points =
+            ArrayView2::from_shape((1, x.len()), x).map_err(|e| Error::shape("x", "one dimension", e))?;
         let mut entries = self.transact("x", points, &asked, &Watch::new())?;
         entries.pop().ok_or_else(|| Error::ledger("The update left no entry. Report this as a bug."))
     }
@@ -229,12 +230,13 @@ impl Ledger {
             return Ok(None);
         };
         check_dimension("x", x.len(), index.dimension())?;
-        let point = ArrayView2::from_shape((1, x.len()), x).map_err(|e| Error::shape("x", "one dimension", e))?;
+        let point =
+            ArrayView2::from_shape((1, x.len()), x).map_err(|e| Error::shape("x", "one dimension", e))?;
         let Some(sketch) = index.sketch(point).pop() else {
             return Ok(None);
         };
-        let query = Query { sketch, except: None };
-        let nearest = Search::new(index, &self.store, x, &query, 0.0).from(0)?.nearest();
+        let query = Query { x, sketch, except: None };
+        let nearest = Search::new(index, &self.store, &query, 0.0).from(0)?.nearest();
         Ok(nearest.filter(|n| n.gap() < 0.0 && n.depth() > 0.0).map(|n| Claim {
             number: n.number,
             prediction: n.prediction,
@@ -391,9 +393,11 @@ fn check_radius(name: &str, radius: f64) -> Result<()> {
 fn check_finite<'a>(name: &str, mut values: impl Iterator<Item = &'a f32>) -> Result<()> {
     match values.position(|v| !v.is_finite()) {
         None => Ok(()),
-        Some(at) => {
-            Err(Error::parameter(name, "free of NaN and infinity", format_args!("one of them at position {at}")))
-        }
+        Some(at) => Err(Error::parameter(
+            name,
+            "free of NaN and infinity",
+            format_args!("one of them at position {at}"),
+        )),
     }
 }
 
@@ -420,4 +424,78 @@ fn after_part(error: Error, done: usize, total: usize) -> Error {
         return error;
     }
     Error::new(error.kind().clone(), format!("{error} The first {done} of {total} updates are stored."))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Points on a line of 100 dimensions, far enough apart for radius 1.
+    fn line(n: usize) -> (Array2<f32>, Vec<u32>, Vec<f64>) {
+        let points = Array2::from_shape_fn((n, 100), |(i, _)| i as f32);
+        (points, (0..n as u32).map(|i| i % 2).collect(), vec![1.0; n])
+    }
+
+    fn pages(ledger: &Ledger, setting: &str) -> i64 {
+        ledger.store.connection().query_row(&format!("PRAGMA {setting}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_half_of_an_update() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path().join("regions.sqlite")).unwrap();
+        let (points, predictions, radii) = line(1200);
+        // 512 entries of about 500 bytes take about 70 pages: the first group fits, the second does not.
+        assert_eq!(pages(&ledger, "max_page_count = 100"), 100);
+        let full = ledger.update_many(points.view(), &predictions, &radii, &mut Watch::new()).unwrap_err();
+        assert_eq!(*full.kind(), ErrorKind::Ledger);
+        assert!(full.to_string().contains("the disk is full"), "{full}");
+        assert!(full.to_string().ends_with("The first 512 of 1200 updates are stored."), "{full}");
+        assert_eq!(ledger.n_updates().unwrap(), 512);
+        assert_eq!(ledger.verify(&mut Watch::new()).unwrap().updates, 512);
+        let single = ledger.update(&[-7.0; 100], 0, 1.0).unwrap();
+        assert_eq!(single.number, 512, "one more page is free");
+
+        pages(&ledger, "max_page_count = 1000000");
+        let rest = points.slice(ndarray::s![512.., ..]);
+        let rest = ledger.update_many(rest, &predictions[512..], &radii[512..], &mut Watch::new()).unwrap();
+        assert_eq!(rest.last().map(|entry| entry.number), Some(1200));
+        assert_eq!(ledger.verify(&mut Watch::new()).unwrap().regions, 1201);
+    }
+
+    #[test]
+    fn a_connection_is_not_carried_over_a_fork() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path().join("regions.sqlite")).unwrap();
+        ledger.store.pretend_fork();
+        let error = ledger.update(&[0.0], 0, 1.0).unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Ledger);
+        assert!(error.to_string().contains("before a fork. Open it again"), "{error}");
+    }
+
+    /// Centres that are not in memory are read from the file, and change no result.
+    #[test]
+    fn few_centres_in_memory_are_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = Ledger::open(folder.path().join("a.sqlite")).unwrap();
+        let mut few = Ledger::open(folder.path().join("b.sqlite")).unwrap();
+        few.memory.index = Some(Index::new(100, 4000));
+        let (points, predictions, _) = line(900);
+        let points = points.mapv(|v| (v * 0.37).sin());
+        let radii: Vec<f64> = (0..900).map(|i| f64::from(i % 13) / 10.0).collect();
+        let expected = all.update_many(points.view(), &predictions, &radii, &mut Watch::new()).unwrap();
+        let found = few.update_many(points.view(), &predictions, &radii, &mut Watch::new()).unwrap();
+        assert_eq!(found, expected);
+        for outcome in [Outcome::Kept, Outcome::Trimmed, Outcome::Adopted] {
+            assert!(expected.iter().any(|entry| entry.outcome == outcome), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_may_move_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Ledger>();
+    }
 }

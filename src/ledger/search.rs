@@ -1,6 +1,6 @@
 //! The nearest region of another class, exactly: candidates by sketch, then plain distances, then exact ones.
 
-use super::distance::{approximate, relative_error, Distance};
+use super::distance::{approximate, doubt, Distance};
 use super::index::{Centres, Index, Query, Shortlist};
 use super::resolve::Neighbour;
 use crate::error::Result;
@@ -9,16 +9,15 @@ use crate::error::Result;
 pub(crate) struct Search<'a, F> {
     index: &'a Index,
     file: &'a F,
-    x: &'a [f32],
-    query: &'a Query,
+    query: &'a Query<'a>,
     limit: f64,
     best: Option<Neighbour>,
 }
 
 impl<'a, F: Centres> Search<'a, F> {
-    /// A search around `x` for a region whose gap (distance minus radius) is less than `limit`.
-    pub(crate) fn new(index: &'a Index, file: &'a F, x: &'a [f32], query: &'a Query, limit: f64) -> Self {
-        Self { index, file, x, query, limit, best: None }
+    /// A search for a region whose gap (distance minus radius) is less than `limit`.
+    pub(crate) fn new(index: &'a Index, file: &'a F, query: &'a Query<'a>, limit: f64) -> Self {
+        Self { index, file, query, limit, best: None }
     }
 
     /// Searches the regions from `first` on.
@@ -68,14 +67,18 @@ impl<'a, F: Centres> Search<'a, F> {
     fn weigh(&mut self, region: u32) -> Result<()> {
         let stored = self.index.stored(region);
         let centre = self.index.centre(region, self.file)?;
-        let plain = approximate(self.x, &centre);
-        let doubt = relative_error(self.x.len()) * plain + f64::EPSILON * (plain + stored.radius);
+        let plain = approximate(self.query.x, &centre);
+        let doubt = doubt(plain, stored.radius, centre.len());
         if plain - stored.radius - doubt > self.reach() {
             return Ok(());
         }
-        let distance = Distance::between(self.x, &centre);
-        let found =
-            Neighbour { number: stored.number, prediction: stored.prediction, radius: stored.radius, distance };
+        let distance = Distance::between(self.query.x, &centre);
+        let found = Neighbour {
+            number: stored.number,
+            prediction: stored.prediction,
+            radius: stored.radius,
+            distance,
+        };
         if self.best.is_none_or(|best| found.order(&best).is_lt()) {
             self.best = Some(found);
         }

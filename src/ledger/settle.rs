@@ -32,15 +32,19 @@ pub(crate) fn settle(
     asked: &[Asked],
     mut take: impl FnMut(&Record) -> Result<bool>,
 ) -> Result<()> {
-    let queries = queries(index, points, asked);
+    let centres: Vec<Vec<f32>> = points.rows().into_iter().map(|row| row.to_vec()).collect();
+    let sketches = index.sketch(points);
+    let ask = |((x, sketch), asked): ((_, Sketch), &Asked)| {
+        (Query { x, sketch, except: Some(asked.prediction) }, asked.radius)
+    };
+    let queries: Vec<_> = centres.iter().map(Vec::as_slice).zip(sketches).zip(asked).map(ask).collect();
     let lists = index.scan_many(&queries);
     let before = index.len() as u32;
-    for (((point, asked), (query, _)), list) in points.rows().into_iter().zip(asked).zip(&queries).zip(lists) {
-        let centre = point.to_vec();
-        let search = Search::new(index, file, &centre, query, asked.radius);
+    for ((asked, (query, _)), list) in asked.iter().zip(&queries).zip(lists) {
+        let search = Search::new(index, file, query, asked.radius);
         let nearest = search.through(list)?.from(before)?.nearest();
         let entry = resolve(*asked, nearest).entry(number);
-        let record = Record { centre, asked: *asked, entry };
+        let record = Record { centre: query.x.to_vec(), asked: *asked, entry };
         let go_on = take(&record)?;
         shelve(index, &record, &query.sketch);
         if !go_on {
@@ -49,13 +53,6 @@ pub(crate) fn settle(
         number += 1;
     }
     index.learn_if_due(file)
-}
-
-fn queries(index: &Index, points: ArrayView2<f32>, asked: &[Asked]) -> Vec<(Query, f64)> {
-    let query = |(sketch, asked): (Sketch, &Asked)| {
-        (Query { sketch, except: Some(asked.prediction) }, asked.radius)
-    };
-    index.sketch(points).into_iter().zip(asked).map(query).collect()
 }
 
 /// Adds the record's region, if it has one, to the index.

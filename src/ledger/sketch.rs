@@ -219,7 +219,11 @@ mod tests {
         let strong: Array2<f32> = Array2::from_shape_fn((10, dimension), |_| rng.random_range(-1.0..1.0));
         let weights = Array2::from_shape_fn((n, 10), |_| rng.random_range(-1.0..1.0));
         let noise = Array2::from_shape_fn((n, dimension), |_| rng.random_range(-0.1..0.1));
-        if structured { weights.dot(&strong) + noise } else { noise }
+        if structured {
+            weights.dot(&strong) + noise
+        } else {
+            noise
+        }
     }
 
     fn sketch_distance(a: &Sketch, b: &Sketch) -> f64 {

@@ -50,7 +50,8 @@ const TABLES: [(&str, &str); 2] = [
     ),
 ];
 
-const SELECT: &str = "SELECT number, centre, asked_prediction, asked_radius, prediction, radius, outcome, cause, \
+const SELECT: &str =
+    "SELECT number, centre, asked_prediction, asked_radius, prediction, radius, outcome, cause, \
                       digest FROM entry WHERE number >= ?1 ORDER BY number";
 
 /// SHA-256.
@@ -137,7 +138,11 @@ impl Store {
             rows.collect()
         })?;
         let same = found.iter().map(|(n, s)| (n.as_str(), s.as_str())).eq(TABLES);
-        if same { Ok(()) } else { Err(self.damaged("its tables are not those of a ledger")) }
+        if same {
+            Ok(())
+        } else {
+            Err(self.damaged("its tables are not those of a ledger"))
+        }
     }
 
     /// Runs SQL; a failure names the file and says what to do.
@@ -226,7 +231,11 @@ impl Store {
     /// Reads the entries after `head` up to the file's own head, checking each; `use_record` gets them in order.
     ///
     /// Returns the new head. Call it inside a transaction.
-    pub(crate) fn replay(&self, head: Head, mut use_record: impl FnMut(Record) -> Result<()>) -> Result<Head> {
+    pub(crate) fn replay(
+        &self,
+        head: Head,
+        mut use_record: impl FnMut(Record) -> Result<()>,
+    ) -> Result<Head> {
         let end = self.head()?;
         let mut now = head;
         let mut statement = self.connection.prepare(SELECT).map_err(|e| failure(&self.path, &e))?;
@@ -281,7 +290,11 @@ impl Store {
     /// SQLite's own check of the file.
     pub(crate) fn check_integrity(&self) -> Result<()> {
         let found: String = self.sql(|c| c.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
-        if found == "ok" { Ok(()) } else { Err(self.damaged(found.replace('\n', " "))) }
+        if found == "ok" {
+            Ok(())
+        } else {
+            Err(self.damaged(found.replace('\n', " ")))
+        }
     }
 
     /// The error for a damaged file.
@@ -292,6 +305,11 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pretend_fork(&mut self) {
+        self.process += 1;
     }
 }
 
@@ -325,8 +343,13 @@ fn read_record(row: &Row) -> rusqlite::Result<(Record, Digest)> {
     let asked = Asked { prediction: row.get(2)?, radius: row.get(3)? };
     let name: String = row.get(6)?;
     let outcome = Outcome::from_name(&name).ok_or_else(|| unreadable(6))?;
-    let entry =
-        Entry { number: row.get(0)?, prediction: row.get(4)?, radius: row.get(5)?, outcome, cause: row.get(7)? };
+    let entry = Entry {
+        number: row.get(0)?,
+        prediction: row.get(4)?,
+        radius: row.get(5)?,
+        outcome,
+        cause: row.get(7)?,
+    };
     Ok((Record { centre, asked, entry }, row.get(8)?))
 }
 
@@ -396,7 +419,10 @@ fn check_header(path: &Path) -> Result<()> {
     let mut header = Vec::with_capacity(HEADER);
     let read = File::open(path).and_then(|file| file.take(HEADER as u64).read_to_end(&mut header));
     read.map_err(|e| {
-        Error::ledger(format!("The ledger '{}' cannot be read ({e}). Check the path and its permissions.", path.display()))
+        Error::ledger(format!(
+            "The ledger '{}' cannot be read ({e}). Check the path and its permissions.",
+            path.display()
+        ))
     })?;
     if header.is_empty() {
         Err(foreign(path, "it is empty"))
@@ -501,7 +527,9 @@ fn failure(path: &Path, error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode as Code;
     let shown = path.display();
     if matches!(error, rusqlite::Error::InvalidPath(_) | rusqlite::Error::NulError(_)) {
-        return Error::ledger(format!("'{shown}' is not a path that a ledger can have ({error}). Give another path."));
+        return Error::ledger(format!(
+            "'{shown}' is not a path that a ledger can have ({error}). Give another path."
+        ));
     }
     let Some(inner) = error.sqlite_error() else {
         return damaged(path, error);
@@ -525,5 +553,57 @@ fn failure(path: &Path, error: &rusqlite::Error) -> Error {
             "The ledger '{shown}' could not be read or written ({error}). Check the disk and update again; nothing of \
              this update was stored."
         )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn without_a_log_a_file_is_read_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("50% of? #1 é.sqlite");
+        drop(Store::open(&path).unwrap());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = connect_immutable(&path, flags).unwrap();
+        let store = Store::checked(connection, &path, false).unwrap();
+        assert_eq!(store.head().unwrap(), Head::default());
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(files.len(), 1, "no draft, log or shared memory is left behind: {files:?}");
+    }
+
+    #[test]
+    fn of_two_that_make_a_ledger_the_second_uses_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("regions.sqlite");
+        create(&path).unwrap();
+        let first = std::fs::read(&path).unwrap();
+        let draft = folder.path().join("draft");
+        std::fs::write(&draft, b"second").unwrap();
+        publish(&draft, &path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn every_failure_of_sqlite_has_a_kind_and_an_advice() {
+        use rusqlite::ffi;
+        for (code, kind, part) in [
+            (ffi::SQLITE_CORRUPT, ErrorKind::LedgerCorrupt, "Restore it from a backup"),
+            (ffi::SQLITE_NOTADB, ErrorKind::LedgerCorrupt, "Restore it from a backup"),
+            (ffi::SQLITE_IOERR_SHORT_READ, ErrorKind::LedgerCorrupt, "Restore it from a backup"),
+            (ffi::SQLITE_READONLY, ErrorKind::Ledger, "write permission"),
+            (ffi::SQLITE_CANTOPEN, ErrorKind::Ledger, "write permission"),
+            (ffi::SQLITE_FULL, ErrorKind::Ledger, "Free some space"),
+            (ffi::SQLITE_BUSY, ErrorKind::Ledger, "locked by another process for 60 s"),
+            (ffi::SQLITE_IOERR_WRITE, ErrorKind::Ledger, "Check the disk"),
+        ] {
+            let error =
+                failure(Path::new("a.sqlite"), &rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(*error.kind(), kind, "{error}");
+            assert!(error.to_string().contains("'a.sqlite'") && error.to_string().contains(part), "{error}");
+        }
     }
 }

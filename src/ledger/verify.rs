@@ -70,11 +70,12 @@ impl<'a> Repetition<'a> {
     fn check_adopted(&self, record: &Record) -> Result<()> {
         let points = stack(self.index.dimension(), std::slice::from_ref(record));
         let Some(sketch) = self.index.sketch(points.view()).pop() else { return Ok(()) };
-        let query = Query { sketch, except: Some(record.entry.prediction) };
-        let search = Search::new(&self.index, self.store, &record.centre, &query, record.entry.radius);
-        let overlap = search.from(0)?.nearest().filter(|other| {
-            subtract_down(other.distance.above, other.radius) < record.entry.radius
-        });
+        let query = Query { x: &record.centre, sketch, except: Some(record.entry.prediction) };
+        let search = Search::new(&self.index, self.store, &query, record.entry.radius);
+        let overlap = search
+            .from(0)?
+            .nearest()
+            .filter(|other| subtract_down(other.distance.above, other.radius) < record.entry.radius);
         overlap.map_or(Ok(()), |other| {
             let (number, other) = (record.entry.number, other.number);
             Err(self.store.damaged(format!("the regions of entries {number} and {other} overlap")))

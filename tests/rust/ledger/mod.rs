@@ -17,6 +17,13 @@ fn place() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// [`place`] in memory where the system has such a folder: tests of results need not wait for a disk.
+fn place_in_memory() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let path = folder.path().join("regions.sqlite");
+    (folder, path)
+}
+
 /// Everything in the ledger, in order.
 fn all_records(path: &Path) -> Vec<Record> {
     Ledger::open_read_only(path).unwrap().records(0, usize::MAX).unwrap()

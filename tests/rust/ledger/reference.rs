@@ -37,8 +37,15 @@ pub fn distance(a: &[f32], b: &[f32]) -> (f64, f64) {
 fn minus(a: f64, b: f64) -> f64 {
     let near = a - b;
     // Integers of 2^-110: all numbers here are below 2^4 and have at most 53 bits.
-    let whole = |v: f64| (v * 2.0_f64.powi(60)) as i128 * (1 << 50) + ((v * 2.0_f64.powi(60)).fract() * 2.0_f64.powi(50)) as i128;
-    if whole(near) > whole(a) - whole(b) { near.next_down() } else { near }
+    let whole = |v: f64| {
+        (v * 2.0_f64.powi(60)) as i128 * (1 << 50)
+            + ((v * 2.0_f64.powi(60)).fract() * 2.0_f64.powi(50)) as i128
+    };
+    if whole(near) > whole(a) - whole(b) {
+        near.next_down()
+    } else {
+        near
+    }
 }
 
 impl Reference {
@@ -53,8 +60,13 @@ impl Reference {
 
     fn settle(&self, ask: &Ask) -> Entry {
         let number = self.n_entries;
-        let mut entry =
-            Entry { number, prediction: ask.prediction, radius: ask.radius, outcome: Outcome::Kept, cause: None };
+        let mut entry = Entry {
+            number,
+            prediction: ask.prediction,
+            radius: ask.radius,
+            outcome: Outcome::Kept,
+            cause: None,
+        };
         let mut nearest = ask.radius;
         for (centre, other) in self.stored.iter().filter(|(_, other)| other.prediction != ask.prediction) {
             let (low, high) = distance(&ask.x, centre);

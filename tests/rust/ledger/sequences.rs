@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::reference::{Reference, GRID};
-use super::{all_records, columns, one_by_one, place, together, Ask};
+use super::{all_records, columns, one_by_one, place, place_in_memory, together, Ask};
 
 /// Sequences of a default run; `LEDGER_SEQUENCES` sets another number.
 fn n_sequences() -> u64 {
@@ -53,7 +53,7 @@ fn parts<'a>(asks: &'a [Ask], rng: &mut impl Rng) -> Vec<&'a [Ask]> {
 
 /// What a fresh ledger answers; then its file has to be without fault.
 fn with_ledger(update: impl FnOnce(&std::path::Path) -> Vec<Entry>) -> Vec<Entry> {
-    let (_folder, path) = place();
+    let (_folder, path) = place_in_memory();
     let entries = update(&path);
     let report = Ledger::open_read_only(&path).unwrap().verify(&mut Watch::new()).unwrap();
     assert_eq!(report.updates, entries.len() as u64);
@@ -76,7 +76,8 @@ fn every_way_of_updating_agrees_with_the_plain_reference() {
         let found = with_ledger(|path| together(&mut Ledger::open(path).unwrap(), &asks));
         assert_eq!(found, expected, "together, seed {seed}");
         let split = parts(&asks, &mut rng);
-        let reopened = |part: &&[Ask], path: &std::path::Path| together(&mut Ledger::open(path).unwrap(), part);
+        let reopened =
+            |part: &&[Ask], path: &std::path::Path| together(&mut Ledger::open(path).unwrap(), part);
         let found = with_ledger(|path| split.iter().flat_map(|part| reopened(part, path)).collect());
         assert_eq!(found, expected, "re-opened, seed {seed}");
         let found = with_ledger(|path| {
@@ -95,7 +96,8 @@ fn every_way_of_updating_agrees_with_the_plain_reference() {
 #[test]
 fn sketches_change_no_result() {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let clusters: Vec<Vec<f32>> = (0..12).map(|_| (0..100).map(|_| rng.random_range(0.0..1.0)).collect()).collect();
+    let clusters: Vec<Vec<f32>> =
+        (0..12).map(|_| (0..100).map(|_| rng.random_range(0.0..1.0)).collect()).collect();
     let asks: Vec<Ask> = (0..1500)
         .map(|_| {
             let near = &clusters[rng.random_range(0..clusters.len())];
@@ -153,7 +155,8 @@ fn a_report_counts_what_is_there() {
     let mut ledger = Ledger::open(&path).unwrap();
     assert!(ledger.is_empty().unwrap() && ledger.dimension().unwrap().is_none());
     assert_eq!(ledger.verify(&mut Watch::new()).unwrap().updates, 0);
-    for (x, prediction, radius) in [(0.0, 0, 1.0), (1.5, 1, 1.0), (0.5, 1, 0.1), (1.0, 1, 0.0), (9.0, 1, 0.0)] {
+    for (x, prediction, radius) in [(0.0, 0, 1.0), (1.5, 1, 1.0), (0.5, 1, 0.1), (1.0, 1, 0.0), (9.0, 1, 0.0)]
+    {
         ledger.update(&[x], prediction, radius).unwrap();
     }
     let report = ledger.verify(&mut Watch::new()).unwrap();
@@ -168,7 +171,8 @@ fn stopping_keeps_what_was_settled() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let (_folder, path) = place();
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let asks: Vec<Ask> = std::iter::repeat_with(|| dense(&mut rng)).flatten().filter(|a| a.x.len() == 2).take(3000).collect();
+    let asks: Vec<Ask> =
+        std::iter::repeat_with(|| dense(&mut rng)).flatten().filter(|a| a.x.len() == 2).take(3000).collect();
     let (points, predictions, radii) = columns(&asks);
     let stop = AtomicBool::new(false);
     let mut calls = Vec::new();
