@@ -9,9 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use super::reference::{Reference, GRID};
 use super::{all_records, columns, one_by_one, place, place_in_memory, together, Ask};
 
-/// Sequences of a default run; `LEDGER_SEQUENCES` sets another number.
+/// Sequences of a run: thousands where the code is optimised; `LEDGER_SEQUENCES` sets another number.
 fn n_sequences() -> u64 {
-    std::env::var("LEDGER_SEQUENCES").map_or(400, |n| n.parse().unwrap())
+    let usual = if cfg!(debug_assertions) { 100 } else { 2000 };
+    std::env::var("LEDGER_SEQUENCES").map_or(usual, |n| n.parse().unwrap())
 }
 
 /// Updates so close together that all outcomes occur. Coordinates and some radii lie on a coarse grid, so that
