@@ -1,24 +1,23 @@
 //! The regions in memory, as sketches: which of them may conflict with a new one?
 //!
-//! Memory: at most [`BYTES_PER_REGION`] bytes for each region, and at most [`CENTRE_BYTES`] bytes of centres, those
-//! of the first regions; later centres are read from the file when a sketch cannot decide.
+//! Memory: at most [`BYTES_PER_REGION`] bytes for each region, and at most [`CODE_BYTES`] bytes of codes, those of the
+//! first regions. Centres are read from the file where neither sketch nor code can decide.
 
-use std::borrow::Cow;
 use std::collections::{BinaryHeap, HashMap};
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::distance::{approximate, doubt};
+use super::code::{Code, Codes};
 use super::region::Asked;
 use super::sketch::{is_own_sketch, Basis, Sketch, WIDTH};
 use crate::error::Result;
 
-/// Bytes of memory for one region besides its centre: sketch, radius, number and class.
+/// Bytes of memory for one region besides its code: sketch, radius, number and class.
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) const BYTES_PER_REGION: usize = 4 * WIDTH + 32;
-/// Bytes of centres kept in memory: 256 MiB.
-pub(crate) const CENTRE_BYTES: usize = 256 << 20;
+/// Bytes of codes kept in memory: 1 GiB.
+pub(crate) const CODE_BYTES: usize = 1 << 30;
 /// Regions in a block; compared at once.
 const LANES: usize = 16;
 /// Numbers of a sketch that are compared before asking whether the rest matters.
@@ -32,7 +31,7 @@ const BLOCKS_ALONE: usize = 2048;
 /// Numbers of regions at which the axes of the sketches are learned (anew).
 const LEARN_AT: [usize; 3] = [256, 4096, 65_536];
 
-/// Where centres that are not in memory come from.
+/// Where centres come from.
 pub(crate) trait Centres {
     /// The centre of entry `number`.
     fn centre(&self, number: u64) -> Result<Vec<f32>>;
@@ -52,6 +51,7 @@ pub(crate) struct Query<'a> {
     /// The centre asked about.
     pub(crate) x: &'a [f32],
     pub(crate) sketch: Sketch,
+    code: Code,
     /// The class that cannot conflict; `None` asks for regions of every class.
     pub(crate) except: Option<u32>,
 }
@@ -82,8 +82,6 @@ impl PartialOrd for Candidate {
 pub(crate) struct Shortlist {
     nearest: BinaryHeap<Candidate>,
     limit: f64,
-    /// The smallest bound so far.
-    lowest: f64,
     /// Only candidates beyond this one are wanted.
     after: Option<Candidate>,
     /// Only regions from this one on are wanted.
@@ -92,7 +90,7 @@ pub(crate) struct Shortlist {
 
 impl Shortlist {
     fn new(limit: f64, after: Option<Candidate>, first: u32) -> Self {
-        Self { nearest: BinaryHeap::new(), limit, lowest: f64::INFINITY, after, first }
+        Self { nearest: BinaryHeap::new(), limit, after, first }
     }
 
     /// Whether candidates may have been left out.
@@ -211,13 +209,13 @@ pub(crate) struct Index {
     shelves: Vec<Shelf>,
     shelf_of: HashMap<u32, usize>,
     stored: Vec<Stored>,
-    centres: Vec<Box<[f32]>>,
-    centre_bytes: usize,
+    codes: Codes,
 }
 
 impl Index {
-    /// No regions yet; `centre_bytes` bounds the centres kept in memory.
-    pub(crate) fn new(dimension: usize, centre_bytes: usize) -> Self {
+    /// No regions yet; `code_bytes` bounds the codes kept in memory.
+    pub(crate) fn new(dimension: usize, code_bytes: usize) -> Self {
+        let code_bytes = if is_own_sketch(dimension) { 0 } else { code_bytes };
         Self {
             dimension,
             basis: Basis::trivial(dimension),
@@ -225,8 +223,7 @@ impl Index {
             shelves: Vec::new(),
             shelf_of: HashMap::new(),
             stored: Vec::new(),
-            centres: Vec::new(),
-            centre_bytes,
+            codes: Codes::new(dimension, code_bytes),
         }
     }
 
@@ -245,24 +242,19 @@ impl Index {
         self.stored[region as usize]
     }
 
-    /// The centre of a region, from memory or from the file.
-    pub(crate) fn centre(&self, region: u32, file: &impl Centres) -> Result<Cow<'_, [f32]>> {
-        match self.centres.get(region as usize) {
-            Some(centre) => Ok(Cow::Borrowed(centre)),
-            None => file.centre(self.stored(region).number).map(Cow::Owned),
-        }
-    }
-
     /// Sketches of points (n, dimension).
     pub(crate) fn sketch(&self, points: ArrayView2<f32>) -> Vec<Sketch> {
         self.basis.sketch(points)
     }
 
+    /// A question about `x`, whose sketch this is.
+    pub(crate) fn query<'a>(&self, x: &'a [f32], sketch: Sketch, except: Option<u32>) -> Query<'a> {
+        Query { x, sketch, code: Code::of(x), except }
+    }
+
     /// Adds a region as the last one.
     pub(crate) fn push(&mut self, number: u64, claim: Asked, centre: &[f32], sketch: &Sketch) {
-        if (self.centres.len() + 1) * size_of_val(centre) <= self.centre_bytes {
-            self.centres.push(centre.into());
-        }
+        self.codes.push(&Code::of(centre));
         let region = self.stored.len() as u32;
         self.stored.push(Stored { number, radius: claim.radius, prediction: claim.prediction });
         self.shelve(region, sketch);
@@ -311,17 +303,16 @@ impl Index {
     fn gather(&self, regions: impl Iterator<Item = u32>, file: &impl Centres) -> Result<Array2<f32>> {
         let mut points = Array2::zeros((0, self.dimension));
         for region in regions {
-            let centre = self.centre(region, file)?;
+            let centre = file.centre(self.stored(region).number)?;
             // Every centre has the index's dimension, so pushing a row cannot fail.
-            let _ = points.push_row(ndarray::ArrayView1::from(&*centre));
+            let _ = points.push_row(ndarray::aview1(&centre));
         }
         Ok(points)
     }
 
-    /// Offers the regions of one block to the list.
+    /// Offers the regions of one block to the list, with bounds by their codes where their sketches are near.
     ///
-    /// Whenever one looks nearer than all before, its distance tells how near the nearest is at most; what is farther
-    /// away than that need not be listed.
+    /// A code also tells how large the smallest gap is at most; regions beyond that need not be listed.
     fn scan_block(&self, shelf: &Shelf, at: usize, query: &Query, list: &mut Shortlist) {
         let slack = query.sketch.slack + 1e-20;
         let block = &shelf.blocks[at];
@@ -333,21 +324,22 @@ impl Index {
             let distance = f64::from(squares[lane]).sqrt() * (1.0 - 1e-5);
             let reach = f64::from(block.reach[lane]);
             let bound = distance - slack - reach - 1e-12 * (distance + slack + reach);
-            if bound < list.lowest {
-                list.lowest = bound;
-                list.limit = list.limit.min(self.gap_at_most(region, query.x));
+            if bound <= list.reach() {
+                let (low, high) = self.gap_by_code(region, &query.code);
+                list.limit = list.limit.min(high);
+                list.offer(Candidate { bound: bound.max(low), region });
             }
-            list.offer(Candidate { bound, region });
         }
     }
 
-    /// An upper bound of a region's gap to x; infinite where its centre is not in memory.
-    fn gap_at_most(&self, region: u32, x: &[f32]) -> f64 {
-        let Some(centre) = self.centres.get(region as usize) else {
-            return f64::INFINITY;
+    /// Bounds of a region's gap to the vector of `code`.
+    fn gap_by_code(&self, region: u32, code: &Code) -> (f64, f64) {
+        let Some((low, high)) = self.codes.distance(region as usize, code) else {
+            return (f64::NEG_INFINITY, f64::INFINITY);
         };
-        let (plain, radius) = (approximate(x, centre), self.stored(region).radius);
-        plain - radius + doubt(plain, radius, x.len())
+        let radius = self.stored(region).radius;
+        let rounding = 1e-12 * (high + radius);
+        (low - radius - rounding, high - radius + rounding)
     }
 
     /// The regions from `first` on that may have the smallest gap of all, if that is at most `limit`; those up to `after`
@@ -419,7 +411,7 @@ mod tests {
         (0..dimension).map(|_| rng.random_range(-1.0_f32..1.0)).collect()
     }
 
-    /// Random regions, of whose centres at most `bytes` are in memory.
+    /// Random regions, with at most `bytes` of codes.
     fn filled(dimension: usize, n: usize, bytes: usize) -> (Index, Vec<Vec<f32>>) {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(dimension as u64);
         let (mut index, mut file) = (Index::new(dimension, bytes), Elsewhere(Vec::new()));
@@ -458,7 +450,7 @@ mod tests {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(99);
             for except in [None, Some(0), Some(7)] {
                 let point = random_point(&mut rng, dimension);
-                let query = Query { x: &point, sketch: sketch_of(&index, &point), except };
+                let query = index.query(&point, sketch_of(&index, &point), except);
                 let expected = gaps(&index, &centres, &point, except);
                 let limit = expected[n / 4].0;
                 let (mut found, mut after) = (Vec::new(), None);
@@ -484,12 +476,11 @@ mod tests {
 
     #[test]
     fn scanning_many_is_scanning_one_by_one() {
-        let (index, _) = filled(100, 5000, 1000 * 400);
+        let (index, _) = filled(100, 5000, 100_000);
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
         let points: Vec<_> = (0..40).map(|_| random_point(&mut rng, 100)).collect();
-        let query = |(x, i): (_, u32)| {
-            (Query { x, sketch: sketch_of(&index, x), except: Some(i % 4) }, f64::from(i) / 10.0)
-        };
+        let query =
+            |(x, i): (_, u32)| (index.query(x, sketch_of(&index, x), Some(i % 4)), f64::from(i) / 10.0);
         let queries: Vec<_> = points.iter().map(Vec::as_slice).zip(0..).map(query).collect();
         for ((query, limit), list) in queries.iter().zip(index.scan_many(&queries)) {
             assert_eq!(list.into_sorted(), index.scan(query, *limit, None, 0).into_sorted());
@@ -497,12 +488,12 @@ mod tests {
     }
 
     #[test]
-    fn with_centres_in_memory_the_nearest_is_listed_and_little_else() {
-        let (index, centres) = filled(64, 1000, usize::MAX);
+    fn with_codes_the_nearest_is_listed_and_little_else() {
+        let (index, centres) = filled(100, 1000, usize::MAX);
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
         for _ in 0..10 {
-            let point = random_point(&mut rng, 64);
-            let query = Query { x: &point, sketch: sketch_of(&index, &point), except: Some(0) };
+            let point = random_point(&mut rng, 100);
+            let query = index.query(&point, sketch_of(&index, &point), Some(0));
             let found = index.scan(&query, 1e9, None, 0).into_sorted();
             let (_, nearest) = gaps(&index, &centres, &point, Some(0))[0];
             assert!(found.iter().any(|c| c.region == nearest) && found.len() < 40, "{}", found.len());
@@ -512,7 +503,7 @@ mod tests {
     #[test]
     fn a_scan_from_a_place_on_sees_only_later_regions() {
         let (index, _) = filled(2, 500, 0);
-        let query = Query { x: &[0.0, 0.0], sketch: sketch_of(&index, &[0.0, 0.0]), except: None };
+        let query = index.query(&[0.0, 0.0], sketch_of(&index, &[0.0, 0.0]), None);
         let found = index.scan(&query, 10.0, None, 450).into_sorted();
         assert_eq!(found.len(), 50, "not crowded out by earlier ones");
         assert!(found.iter().all(|c| c.region >= 450));

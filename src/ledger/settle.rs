@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-use super::index::{Centres, Index, Query};
+use super::index::{Centres, Index};
 use super::region::{Asked, Entry, Record};
 use super::resolve::resolve;
 use super::search::Search;
@@ -34,8 +34,8 @@ pub(crate) fn settle(
 ) -> Result<()> {
     let centres: Vec<Vec<f32>> = points.rows().into_iter().map(|row| row.to_vec()).collect();
     let sketches = index.sketch(points);
-    let ask = |((x, sketch), asked): ((_, Sketch), &Asked)| {
-        (Query { x, sketch, except: Some(asked.prediction) }, asked.radius)
+    let ask = |((x, sketch), asked): ((_, _), &Asked)| {
+        (index.query(x, sketch, Some(asked.prediction)), asked.radius)
     };
     let queries: Vec<_> = centres.iter().map(Vec::as_slice).zip(sketches).zip(asked).map(ask).collect();
     let lists = index.scan_many(&queries);

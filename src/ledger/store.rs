@@ -23,6 +23,8 @@ const APPLICATION_ID: i32 = 0x6373_7362;
 const SCHEMA_VERSION: i32 = 1;
 /// Bytes that SQLite begins every database with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Bytes in a page.
+const PAGE: i32 = 4096;
 /// Length of a database's header.
 const HEADER: usize = 100;
 /// Milliseconds to wait for another process that is writing.
@@ -243,7 +245,8 @@ impl Store {
         while let Some(row) = rows.next().map_err(|e| failure(&self.path, &e))? {
             let (record, written) = self.record(row, now.entries)?;
             let next = now.after(&record);
-            self.check_record(&record, &now, next.digest == written)?;
+            let fits = next.digest == written && record.centre.len() == end.dimension;
+            self.check_record(&record, now.entries, fits)?;
             now = next;
             use_record(record)?;
         }
@@ -263,15 +266,13 @@ impl Store {
         read_record(row).map_err(unreadable)
     }
 
-    /// Whether the entry is the next one, as it was written.
-    fn check_record(&self, record: &Record, before: &Head, digest_fits: bool) -> Result<()> {
+    /// Whether the entry is number `number`, as it was written: it `fits` digest and dimension.
+    fn check_record(&self, record: &Record, number: u64, fits: bool) -> Result<()> {
         let Record { centre, asked, entry } = record;
         let radii = [asked.radius, entry.radius].iter().all(|r| *r >= 0.0 && r.is_finite());
-        let dimension_fits = before.entries == 0 || centre.len() == before.dimension;
-        let number = before.entries;
         if entry.number != number {
             Err(self.damaged(format!("entry {number} is missing")))
-        } else if !digest_fits || !radii || !dimension_fits || centre.iter().any(|v| !v.is_finite()) {
+        } else if !fits || !radii || centre.iter().any(|v| !v.is_finite()) {
             Err(self.damaged(format!("entry {number} or its place in the order was changed")))
         } else {
             Ok(())
@@ -372,7 +373,7 @@ fn from_bytes(bytes: &[u8]) -> rusqlite::Result<Vec<f32>> {
 
 /// Makes an empty ledger beside `path` and moves it there, so that no other process ever sees half of one.
 fn create(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     if !folder.is_dir() {
         let message = format!(
             "The ledger '{}' cannot be made: there is no folder '{}'. Make the folder or check the path.",
@@ -391,6 +392,7 @@ fn create(path: &Path) -> Result<()> {
 
 fn write_empty(draft: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open(draft)?;
+    connection.pragma_update(None, "page_size", PAGE)?;
     let tables = TABLES.map(|(_, sql)| sql).join("; ");
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; \
@@ -400,7 +402,7 @@ fn write_empty(draft: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, e)| e)
 }
 
-/// Gives the draft its name, unless another process was first.
+/// Gives the draft its name, unless another process was first. (Renaming is for file systems without links.)
 fn publish(draft: &Path, path: &Path) -> Result<()> {
     let linked = match std::fs::hard_link(draft, path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -408,10 +410,15 @@ fn publish(draft: &Path, path: &Path) -> Result<()> {
         other => other,
     };
     linked.map_err(|e| unwritable(path, e))?;
-    if let Some(Ok(folder)) = path.parent().map(File::open) {
+    if let Ok(folder) = File::open(folder_of(path)) {
+        // Where a folder cannot be synchronised, its system does so by itself.
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Looks at the file's first bytes, before SQLite may touch it.
@@ -432,9 +439,24 @@ fn check_header(path: &Path) -> Result<()> {
         Err(damaged(path, "it ends within its header"))
     } else if header[68..72] != APPLICATION_ID.to_be_bytes() {
         Err(foreign(path, "it is an SQLite database of another application"))
+    } else if !is_own_header(&header) {
+        Err(damaged(path, "its header is not as it was written"))
     } else {
         Ok(())
     }
+}
+
+/// Whether the parts of SQLite's header that never change in a ledger are as they were made.
+///
+/// Page size 4096, journal (1 or 2) in two places, sizes fixed by the format; schema format 4, no automatic vacuum,
+/// UTF-8, room reserved for future versions (sqlite.org/fileformat2.html, 1.3).
+fn is_own_header(header: &[u8]) -> bool {
+    let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |n, byte| (n << 8) | u32::from(*byte));
+    header[16..18] == [0x10, 0]
+        && header[18..20].iter().all(|journal| matches!(journal, 1 | 2))
+        && header[20..24] == [0, 64, 32, 32]
+        && [(44, 4), (52, 0), (56, 1), (64, 0)].into_iter().all(|(at, value)| number(at) == value)
+        && header[72..92].iter().all(|byte| *byte == 0)
 }
 
 fn connect(path: &Path, writable: bool) -> rusqlite::Result<Connection> {

@@ -1,7 +1,7 @@
 //! Checks a whole file: every digest, every update repeated, no two regions of different classes overlapping.
 
 use super::distance::subtract_down;
-use super::index::{Index, Query, CENTRE_BYTES};
+use super::index::{Index, CODE_BYTES};
 use super::region::{Asked, Outcome, Record, Report};
 use super::search::Search;
 use super::settle::{settle, together};
@@ -32,7 +32,7 @@ struct Repetition<'a> {
 
 impl<'a> Repetition<'a> {
     fn new(store: &'a Store, dimension: usize) -> Self {
-        let index = Index::new(dimension, CENTRE_BYTES);
+        let index = Index::new(dimension, CODE_BYTES);
         Self { store, index, batch: Vec::new(), report: Report::default() }
     }
 
@@ -70,7 +70,7 @@ impl<'a> Repetition<'a> {
     fn check_adopted(&self, record: &Record) -> Result<()> {
         let points = stack(self.index.dimension(), std::slice::from_ref(record));
         let Some(sketch) = self.index.sketch(points.view()).pop() else { return Ok(()) };
-        let query = Query { x: &record.centre, sketch, except: Some(record.entry.prediction) };
+        let query = self.index.query(&record.centre, sketch, Some(record.entry.prediction));
         let search = Search::new(&self.index, self.store, &query, record.entry.radius);
         let overlap = search
             .from(0)?
