@@ -33,8 +33,9 @@ impl Code {
         let least = x.iter().copied().fold(f32::INFINITY, f32::min);
         let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (offset, step) = (least, ((f64::from(most) - f64::from(least)) / 255.0) as f32);
-        let per_step = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
-        let byte = |v: &f32| ((f64::from(*v) - f64::from(offset)) * per_step).round() as u8;
+        // Rounded carelessly: what that loses is measured.
+        let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
+        let byte = |v: &f32| ((v - offset) * per_step + 0.5) as u8;
         let bytes: Box<[u8]> = x.iter().map(byte).collect();
         let scale = Scale {
             offset,

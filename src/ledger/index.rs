@@ -51,7 +51,7 @@ pub(crate) struct Query<'a> {
     /// The centre asked about.
     pub(crate) x: &'a [f32],
     pub(crate) sketch: Sketch,
-    code: Code,
+    pub(crate) code: Code,
     /// The class that cannot conflict; `None` asks for regions of every class.
     pub(crate) except: Option<u32>,
 }
@@ -253,8 +253,8 @@ impl Index {
     }
 
     /// Adds a region as the last one.
-    pub(crate) fn push(&mut self, number: u64, claim: Asked, centre: &[f32], sketch: &Sketch) {
-        self.codes.push(&Code::of(centre));
+    pub(crate) fn push(&mut self, number: u64, claim: Asked, sketch: &Sketch, code: &Code) {
+        self.codes.push(code);
         let region = self.stored.len() as u32;
         self.stored.push(Stored { number, radius: claim.radius, prediction: claim.prediction });
         self.shelve(region, sketch);
@@ -419,7 +419,7 @@ mod tests {
             let centre = random_point(&mut rng, dimension);
             let claim = Asked { prediction: rng.random_range(0..3), radius: rng.random_range(0.0..0.3) };
             let sketch = sketch_of(&index, &centre);
-            index.push(number as u64, claim, &centre, &sketch);
+            index.push(number as u64, claim, &sketch, &Code::of(&centre));
             file.0.push(centre);
             assert!(index.learn_if_due(&file).is_ok());
         }

@@ -31,6 +31,7 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
+use code::Code;
 use index::{Index, CODE_BYTES};
 use search::Search;
 use store::{Head, Store};
@@ -351,7 +352,7 @@ fn shelve_all(index: &mut Index, store: &Store, records: &[Record]) -> Result<()
     let points = stack(index.dimension(), records);
     let sketches = index.sketch(points.view());
     for (record, sketch) in records.iter().zip(&sketches) {
-        settle::shelve(index, record, sketch);
+        settle::shelve(index, &record.entry, sketch, &Code::of(&record.centre));
     }
     index.learn_if_due(store)
 }

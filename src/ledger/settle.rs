@@ -2,6 +2,7 @@
 
 use ndarray::ArrayView2;
 
+use super::code::Code;
 use super::index::{Centres, Index};
 use super::region::{Asked, Entry, Record};
 use super::resolve::resolve;
@@ -46,7 +47,7 @@ pub(crate) fn settle(
         let entry = resolve(*asked, nearest).entry(number);
         let record = Record { centre: query.x.to_vec(), asked: *asked, entry };
         let go_on = take(&record)?;
-        shelve(index, &record, &query.sketch);
+        shelve(index, &record.entry, &query.sketch, &query.code);
         if !go_on {
             break;
         }
@@ -55,10 +56,10 @@ pub(crate) fn settle(
     index.learn_if_due(file)
 }
 
-/// Adds the record's region, if it has one, to the index.
-pub(crate) fn shelve(index: &mut Index, record: &Record, sketch: &Sketch) {
-    let Entry { number, prediction, radius, .. } = record.entry;
+/// Adds the entry's region, if it has one, to the index.
+pub(crate) fn shelve(index: &mut Index, entry: &Entry, sketch: &Sketch, code: &Code) {
+    let Entry { number, prediction, radius, .. } = *entry;
     if radius > 0.0 {
-        index.push(number, Asked { prediction, radius }, &record.centre, sketch);
+        index.push(number, Asked { prediction, radius }, sketch, code);
     }
 }
