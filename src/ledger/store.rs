@@ -598,6 +598,21 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("regions.sqlite");
+        for _ in ["made", "opened again"] {
+            let store = Store::open(&path).unwrap();
+            let setting =
+                |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+            assert_eq!(setting("journal_mode").unwrap(), "wal");
+            let full: i32 =
+                store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+            assert_eq!(full, 2, "FULL");
+        }
+    }
+
+    #[test]
     fn of_two_that_make_a_ledger_the_second_uses_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("regions.sqlite");

@@ -11,14 +11,10 @@ use certssb::{Entry, Ledger, Record, Watch};
 use tempfile::TempDir;
 
 /// A folder that is removed after the test, and a path in it.
+///
+/// In memory where the system has such a folder: a killed process leaves there what it would leave on a disk, and no test
+/// waits for a disk. (That updates reach the disk before they are reported is SQLite's work: see `store`.)
 fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("regions.sqlite");
-    (folder, path)
-}
-
-/// [`place`] in memory where the system has such a folder: tests of results need not wait for a disk.
-fn place_in_memory() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let path = folder.path().join("regions.sqlite");
     (folder, path)

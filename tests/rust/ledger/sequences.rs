@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::reference::{Reference, GRID};
-use super::{all_records, columns, one_by_one, place, place_in_memory, together, Ask};
+use super::{all_records, columns, one_by_one, place, together, Ask};
 
 /// Sequences of a run: thousands where the code is optimised; `LEDGER_SEQUENCES` sets another number.
 fn n_sequences() -> u64 {
@@ -54,7 +54,7 @@ fn parts<'a>(asks: &'a [Ask], rng: &mut impl Rng) -> Vec<&'a [Ask]> {
 
 /// What a fresh ledger answers; then its file has to be without fault.
 fn with_ledger(update: impl FnOnce(&std::path::Path) -> Vec<Entry>) -> Vec<Entry> {
-    let (_folder, path) = place_in_memory();
+    let (_folder, path) = place();
     let entries = update(&path);
     let report = Ledger::open_read_only(&path).unwrap().verify(&mut Watch::new()).unwrap();
     assert_eq!(report.updates, entries.len() as u64);
