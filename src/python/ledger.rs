@@ -153,6 +153,7 @@ impl PyLedger {
     }
 
     /// Number of updates, of regions, and of each outcome, after checking the whole file.
+    #[allow(clippy::type_complexity)]
     #[pyo3(signature = (report=None))]
     fn verify(
         &self,

@@ -7,7 +7,7 @@ mod sequences;
 
 use std::path::{Path, PathBuf};
 
-use certssb::{Entry, Ledger, Record, Watch};
+use certssb::{Entry, Ledger, LedgerRecord as Record, Watch};
 use tempfile::TempDir;
 
 /// A folder that is removed after the test, and a path in it.
