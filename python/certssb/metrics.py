@@ -23,10 +23,22 @@ def _flags(values: Any) -> npt.NDArray[np.bool_]:
     return np.ascontiguousarray(values, dtype=np.bool_).ravel()
 
 
-def _equal(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+def _certified(certified: npt.ArrayLike, correct: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    flags = _flags(certified)
+    if len(flags) != len(correct):
+        raise shape_error("certified", f"one value per sample, {len(correct)}", len(flags))
+    return flags
+
+
+def _pair(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     truth, predicted = np.asarray(y_true), np.asarray(y_pred)
     if truth.shape != predicted.shape or truth.ndim != 1:
         raise shape_error("y_pred", f"one class per sample, shape {truth.shape}", f"shape {predicted.shape}")
+    return truth, predicted
+
+
+def _equal(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    truth, predicted = _pair(y_true, y_pred)
     return _flags(truth == predicted)
 
 
@@ -41,7 +53,8 @@ def certified_accuracy(
     >>> metrics.certified_accuracy([0, 1, 1, 0], [0, 1, 0, 0], [True, False, True, True])
     0.5
     """
-    return _core.certified_share(_flags(certified), _equal(y_true, y_pred))
+    correct = _equal(y_true, y_pred)
+    return _core.certified_share(_certified(certified, correct), correct)
 
 
 def certified_ratio(certified: npt.ArrayLike) -> float | None:
@@ -69,7 +82,8 @@ def conditional_accuracy(
     >>> metrics.conditional_accuracy([0, 1, 1], [0, 0, 1], [True, True, False])
     0.5
     """
-    return _core.conditional_accuracy(_flags(certified), _equal(y_true, y_pred))
+    correct = _equal(y_true, y_pred)
+    return _core.conditional_accuracy(_certified(certified, correct), correct)
 
 
 def empirical_robust_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float | None:
@@ -106,6 +120,5 @@ def attack_success_rate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, target: An
     >>> metrics.attack_success_rate([1, 1, 0], [0, 1, 0], target=0)
     0.5
     """
-    return _core.attack_success_rate(
-        _flags(np.asarray(y_true) == target), _flags(np.asarray(y_pred) == target)
-    )
+    truth, predicted = _pair(y_true, y_pred)
+    return _core.attack_success_rate(_flags(truth == target), _flags(predicted == target))
