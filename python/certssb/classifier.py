@@ -377,6 +377,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self._grown and bound not in ("auto", "betting"):
             expected = "'betting' for members that were added until the answer was liked"
             raise parameter_error("bound", expected, repr(bound))
+        if self._grown and selection != "union":
+            # A split counted in members would move with every look.
+            expected = "'union' for members that were added until the answer was liked"
+            raise parameter_error("selection", expected, repr(selection))
         bound = "betting" if self._grown else bound
         confidence = _confidence(
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split

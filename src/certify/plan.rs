@@ -47,7 +47,7 @@ impl Plan {
     /// let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
     /// let plan = Plan::of(&law, &facts, &change, &confidence)?;
     /// assert_eq!(plan.n_members, Some(81.0));
-    /// assert!(plan.votes.is_some_and(|k| k < 900));
+    /// assert!(plan.votes.is_some_and(|k| k < 950));
     /// # Ok::<(), certssb::Error>(())
     /// ```
     pub fn of(law: &Law, facts: &DataFacts, change: &Change, confidence: &Confidence) -> Result<Self> {

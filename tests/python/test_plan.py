@@ -85,6 +85,8 @@ def test_members_are_added_until_the_goal_is_reached(digits):
     assert (certs.p_lower <= fixed.p_lower).all()
     with pytest.raises(cs.ParameterError, match="'bound'"):
         clf.certify(X_test, bound="clopper_pearson")
+    with pytest.raises(cs.ParameterError, match="'selection'"):
+        clf.certify(X_test, selection="split")
 
 
 def test_more_members_on_top_stay_any_time(digits):
