@@ -31,6 +31,7 @@ mod ensemble;
 mod error;
 mod exact;
 mod law;
+mod ledger;
 pub mod metrics;
 #[cfg(feature = "torch")]
 mod model;
@@ -54,6 +55,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
+pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Record as LedgerRecord, Report, Watch};
 #[cfg(feature = "torch")]
 pub use model::{
     by_name, Architecture, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec, Solution,

@@ -47,6 +47,7 @@ from certssb.exceptions import (
 )
 from certssb.knn import CertifiedKNN
 from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform
+from certssb.ledger import Ledger
 from certssb.until import Until
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Gaussian",
     "LabelNoise",
     "Law",
+    "Ledger",
     "LedgerCorruptError",
     "LedgerError",
     "LedgerVersionError",

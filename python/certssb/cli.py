@@ -75,6 +75,18 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
     _add_law(plan)
     plan.set_defaults(command=_plan)
+    ledger = commands.add_parser("ledger", help="look at a ledger of certified regions")
+    actions = ledger.add_subparsers(required=True, metavar="ACTION")
+    for name, action, description in (
+        ("show", _ledger_show, "counts, and the last entries"),
+        ("verify", _ledger_verify, "check the whole file"),
+        ("export", _ledger_export, "write entries and centres to a .csv or .npz file"),
+    ):
+        action_parser = actions.add_parser(name, help=description)
+        action_parser.add_argument("ledger", help="the ledger's file")
+        if name == "export":
+            action_parser.add_argument("out", help=".csv without centres, or .npz with them")
+        action_parser.set_defaults(command=action)
     certify = commands.add_parser(
         "certify", help="certify votes of members trained elsewhere", formatter_class=formatter
     )
@@ -516,6 +528,39 @@ def _down(share: float) -> float:
 
 def _row(name: str, cells: Sequence[str]) -> str:
     return f"  {name:<10}" + "".join(f"{cell:>8}" for cell in cells)
+
+
+def _ledger_show(options: argparse.Namespace) -> None:
+    with cs.Ledger(options.ledger, read_only=True) as ledger:
+        frame = ledger.to_frame()
+        print(f"{ledger.n_updates} updates, {len(ledger)} regions, dimension {ledger.dimension}")
+        for outcome, count in frame["outcome"].value_counts().items():
+            print(f"  {outcome:<10}{count:>8}")
+        print(frame.tail(10).to_string(index=False))
+
+
+def _ledger_verify(options: argparse.Namespace) -> None:
+    with cs.Ledger(options.ledger, read_only=True) as ledger:
+        report = ledger.verify(progress=sys.stderr.isatty())
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items())
+    print(
+        f"Clean: {report.updates} updates ({outcomes}), {report.regions} regions, none contradicts another."
+    )
+
+
+def _ledger_export(options: argparse.Namespace) -> None:
+    if not options.out.endswith((".csv", ".npz")):
+        raise parameter_error("out", "a file name that ends in .csv or .npz", repr(options.out))
+    with cs.Ledger(options.ledger, read_only=True) as ledger:
+        frame = ledger.to_frame()
+        if options.out.endswith(".csv"):
+            frame.to_csv(options.out, index=False, float_format="%.17g")
+        else:
+            columns = {name: frame[name].fillna(-1).to_numpy() for name in frame if name != "outcome"}
+            np.savez(
+                options.out, centres=ledger.centres(), outcome=frame["outcome"].to_numpy(dtype=str), **columns
+            )
+    print(f"Written to {options.out}: {len(frame)} entries")
 
 
 def _certify(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ pub enum Precision {
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | model | cnn | built-in architecture | linear, discriminant, mlp, cnn, resnet |
+/// | model | cnn | built-in architecture | linear, mlp, cnn, resnet, discriminant |
 /// | epochs | 20 | passes over a member's noised set | >= 1 |
 /// | batch_size | 128 | samples of one step | >= 1 |
 /// | learning_rate | 1e-3 | Adam's step size | > 0 |

@@ -29,7 +29,7 @@ pub(crate) use weights::{to_vec as weights_to_vec, FlatWeights};
 pub type TorchResult<T> = std::result::Result<T, TchError>;
 
 /// Names of the built-in architectures.
-pub const KNOWN: [&str; 5] = ["linear", "discriminant", "mlp", "cnn", "resnet"];
+pub const KNOWN: [&str; 5] = ["linear", "mlp", "cnn", "resnet", "discriminant"];
 
 /// Shape of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

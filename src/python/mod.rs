@@ -6,6 +6,7 @@ mod ensemble;
 mod error;
 mod knn;
 mod law;
+mod ledger;
 mod metrics;
 
 use pyo3::prelude::*;
@@ -15,6 +16,7 @@ use pyo3::prelude::*;
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     law::register(module)?;
+    ledger::register(module)?;
     knn::register(module)?;
     metrics::register(module)?;
     certificates::register(module)?;

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "torch")]
 mod checkpoint;
+mod ledger;
 #[cfg(feature = "torch")]
 mod members;
 #[cfg(feature = "torch")]
