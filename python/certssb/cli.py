@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -210,21 +211,28 @@ def _data(options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
 def _user_arrays(path: str, classes: Sequence[int] | None) -> tuple[Any, Any, Any, Any]:
     if classes is not None:
         raise parameter_error("--classes", "left out for a file of your own", str(list(classes)))
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in _ARRAYS if name not in archive.files]
-            if missing:
-                raise parameter_error(
-                    "--dataset", f"a .npz with {', '.join(_ARRAYS)}", f"one without {', '.join(missing)}"
-                )
-            X_train, y_train, X_test, y_test = (archive[name] for name in _ARRAYS)
-    except (ValueError, OSError) as error:
-        if isinstance(error, (cs.CertssbError, FileNotFoundError)):
-            raise
-        raise parameter_error("--dataset", "a .npz file of plain arrays", f"'{path}' ({error})") from None
+    arrays = _read_arrays("--dataset", "a .npz file of plain arrays", path)
+    if not isinstance(arrays, dict):
+        raise parameter_error("--dataset", "a .npz file of plain arrays", f"'{path}'")
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise parameter_error(
+            "--dataset", f"a .npz with {', '.join(_ARRAYS)}", f"one without {', '.join(missing)}"
+        )
+    X_train, y_train, X_test, y_test = (arrays[name] for name in _ARRAYS)
     if len(X_test) != len(y_test):
         raise shape_error("y_test", f"one label per test sample, {len(X_test)}", f"{len(y_test)} labels")
     return cs.data.as_features(X_train), y_train, cs.data.as_features(X_test, "X_test"), y_test
+
+
+def _read_arrays(name: str, expected: str, path: str) -> Any:
+    """The array of a .npy file, or all arrays of a .npz by name."""
+    content = Path(path).read_bytes()
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
+        raise parameter_error(name, expected, f"'{path}' ({error})") from None
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -236,6 +244,9 @@ def _run(options: argparse.Namespace) -> None:
     trigger = None if options.trigger == "none" else _TRIGGERS[options.trigger](options.norm)
     n_poisoned = 0
     if trigger is not None:
+        classes = np.unique(y_train).tolist()
+        if options.target not in classes:
+            raise parameter_error("--target", one_of(classes), options.target)
         X_train, y_train, index = cs.triggers.poison(
             X_train, y_train, trigger, rate=options.rate, target=options.target, seed=options.seed
         )
@@ -553,12 +564,10 @@ def _ledger_export(options: argparse.Namespace) -> None:
 
 
 def _certify(options: argparse.Namespace) -> None:
-    try:
-        ballots = np.load(options.votes, allow_pickle=False)
-    except ValueError as error:
-        raise parameter_error(
-            "votes", "a .npy file of votes or scores", f"'{options.votes}' ({error})"
-        ) from None
+    expected = "a .npy file of votes or scores"
+    ballots = _read_arrays("votes", expected, options.votes)
+    if not isinstance(ballots, np.ndarray):
+        raise parameter_error("votes", expected, f"'{options.votes}'")
     law, settings = _law(options), _settings(options)
     if ballots.ndim == 3:
         table = cs.certify_scores(ballots, law, options.n_train, n_features=options.n_features, **settings)

@@ -205,7 +205,10 @@ def _numeric(X: Any, name: str) -> npt.NDArray[Any]:
     except ValueError as error:
         if "inhomogeneous" in str(error):
             raise shape_error(name, "samples of one shape", "samples of different shapes") from None
-        raise ParameterError(f"The '{name}' parameter must be finite numbers. {error}") from None
+        reason = str(error).splitlines()[0]
+        raise ParameterError(
+            f"The '{name}' parameter must be finite numbers. Got other values instead: {reason}"
+        ) from None
     if array.dtype.kind not in "fiub":
         raise parameter_error(name, "finite numbers", f"values of type {array.dtype}")
     numbers: npt.NDArray[Any] = array
