@@ -44,7 +44,7 @@ impl Ballots {
     /// # Errors
     /// `Parameter` when a score is outside \[0, 1\], not finite, or the classes do not sum to 1; `Shape` when
     /// there is nothing to average.
-    pub fn from_scores(scores: Array3<f32>) -> Result<Self> {
+    pub fn from_scores(mut scores: Array3<f32>) -> Result<Self> {
         let (members, samples, classes) = scores.dim();
         check_n_classes(classes)?;
         check_sizes("scores", members, samples)?;
@@ -67,6 +67,7 @@ impl Ballots {
                 ));
             }
         }
+        scores.lanes_mut(Axis(2)).into_iter().for_each(at_most_one);
         Ok(Self::Scores(scores))
     }
 
@@ -113,6 +114,17 @@ impl Ballots {
                 scores.slice(s![from.., sample, class]).iter().map(|v| f64::from(*v)).collect()
             }
         }
+    }
+}
+
+/// Scales scores that sum to more than 1, by rounding of whoever made them, down to a sum of at most 1: other
+/// classes are bounded by 1 - p_A.
+fn at_most_one(mut row: ndarray::ArrayViewMut1<f32>) {
+    let sum: f64 = row.iter().map(|v| f64::from(*v)).sum();
+    if sum > 1.0 {
+        // Half a unit in the last place for each class covers the rounding back to single precision.
+        let scale = (1.0 - 1e-7) / sum;
+        row.mapv_inplace(|v| (f64::from(v) * scale) as f32);
     }
 }
 
@@ -203,6 +215,14 @@ mod tests {
         assert_eq!(tally.winners(), [1, 2, 1]);
         assert_eq!(votes.tally(0, 2).winners(), [0, 2, 1], "a tie goes to the lowest class");
         assert_eq!(votes.sequence(1, 0, 1), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn scores_never_sum_to_more_than_one() {
+        let scores = Ballots::from_scores(array![[[0.70003, 0.30003], [0.1, 0.9]]]).unwrap();
+        let tally = scores.tally(0, 1);
+        assert!(tally.sums().rows().into_iter().all(|row| row.sum() <= 1.0), "{:?}", tally.sums());
+        assert!((tally.sums()[[0, 0]] - 0.7).abs() < 1e-4);
     }
 
     #[test]

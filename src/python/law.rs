@@ -166,9 +166,6 @@ pub(super) fn wrap(py: Python<'_>, law: Law) -> PyResult<Py<PyAny>> {
     })
 }
 
-/// Gaussian(sigma)
-/// --
-///
 /// Normal noise on every feature of every training sample (RAB, Weber et al., S&P 2023).
 ///
 /// Certifies a total L2 radius over the features of the whole training set, labels as received:
@@ -202,17 +199,14 @@ impl PyGaussian {
 
     /// Standard deviation of the noise, in the units of the features.
     #[getter]
-    fn sigma(slf: PyRef<'_, Self>) -> f64 {
+    fn sigma(slf: PyRef<'_, Self>) -> Option<f64> {
         match &slf.as_super().law {
-            Law::Gaussian(law) => law.sigma(),
-            _ => f64::NAN,
+            Law::Gaussian(law) => Some(law.sigma()),
+            _ => None,
         }
     }
 }
 
-/// Uniform(half_width)
-/// --
-///
 /// Uniform noise on [-half_width, half_width] on every feature of every training sample (RAB).
 ///
 /// Parameters
@@ -241,11 +235,17 @@ impl PyUniform {
         Ok(PyClassInitializer::from(PyLaw { law: Law::Uniform(Uniform::new(half_width)?) })
             .add_subclass(Self))
     }
+
+    /// Half the width of the noise, in the units of the features.
+    #[getter]
+    fn half_width(slf: PyRef<'_, Self>) -> Option<f64> {
+        match &slf.as_super().law {
+            Law::Uniform(law) => Some(law.half_width()),
+            _ => None,
+        }
+    }
 }
 
-/// Discrete(keep, alphabet=2, labels=True, test_input=False)
-/// --
-///
 /// Discrete noise: every entry keeps its value with probability `keep`, else takes another one, uniformly
 /// (Wang, Cao, Jia, Gong 2020). Certifies a number of changed entries, ``certs.n_flips()``.
 ///
@@ -277,17 +277,52 @@ struct PyDiscrete;
 impl PyDiscrete {
     #[new]
     #[pyo3(signature = (keep, alphabet=2, labels=true, test_input=false))]
-    fn new(keep: f64, alphabet: usize, labels: bool, test_input: bool) -> PyResult<PyClassInitializer<Self>> {
+    fn new(keep: f64, alphabet: i64, labels: bool, test_input: bool) -> PyResult<PyClassInitializer<Self>> {
+        let alphabet = usize::try_from(alphabet)
+            .map_err(|_| Error::parameter("alphabet", "an integer from 2 to 16777216", alphabet))?;
         Ok(PyClassInitializer::from(PyLaw {
             law: Law::Discrete(Discrete::new(keep, alphabet, labels, test_input)?),
         })
         .add_subclass(Self))
     }
+
+    /// Chance that an entry keeps its value.
+    #[getter]
+    fn keep(slf: PyRef<'_, Self>) -> Option<f64> {
+        match &slf.as_super().law {
+            Law::Discrete(law) => Some(law.keep()),
+            _ => None,
+        }
+    }
+
+    /// Number of values of a feature.
+    #[getter]
+    fn alphabet(slf: PyRef<'_, Self>) -> Option<usize> {
+        match &slf.as_super().law {
+            Law::Discrete(law) => Some(law.alphabet()),
+            _ => None,
+        }
+    }
+
+    /// Whether labels are entries too.
+    #[getter]
+    fn labels(slf: PyRef<'_, Self>) -> Option<bool> {
+        match &slf.as_super().law {
+            Law::Discrete(law) => Some(law.labels()),
+            _ => None,
+        }
+    }
+
+    /// Whether the test input is noised too.
+    #[getter]
+    fn test_input(slf: PyRef<'_, Self>) -> Option<bool> {
+        match &slf.as_super().law {
+            Law::Discrete(law) => Some(law.test_input()),
+            _ => None,
+        }
+    }
 }
 
-/// LabelNoise(q)
-/// --
-///
 /// Random labels: each is kept with probability 1 - q, else replaced by another class, uniformly
 /// (Rosenfeld et al. 2020). Puts label flips inside the guarantee; compose it with ``&``.
 ///
@@ -316,11 +351,17 @@ impl PyLabelNoise {
     fn new(q: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw { law: Law::LabelNoise(LabelNoise::new(q)?) }).add_subclass(Self))
     }
+
+    /// Chance that a label is replaced.
+    #[getter]
+    fn q(slf: PyRef<'_, Self>) -> Option<f64> {
+        match &slf.as_super().law {
+            Law::LabelNoise(law) => Some(law.q()),
+            _ => None,
+        }
+    }
 }
 
-/// Subsample(inner=None, size)
-/// --
-///
 /// Each member sees `size` training samples drawn without replacement, then `inner` noise on them.
 ///
 /// Without an inner law this is bagging: members that see no changed sample carry the certificate, and
@@ -353,10 +394,30 @@ impl PySubsample {
     #[new]
     #[pyo3(signature = (inner=None, *, size))]
     fn new(inner: Option<PyRef<'_, PyLaw>>, size: i64) -> PyResult<PyClassInitializer<Self>> {
-        let size = usize::try_from(size).unwrap_or(0);
+        let size = usize::try_from(size).map_err(|_| {
+            Error::parameter("size", "an integer from 1 to the number of training samples", size)
+        })?;
         let inner = inner.map(|law| law.law.clone());
         Ok(PyClassInitializer::from(PyLaw { law: Law::Subsample(Subsample::new(inner, size)?) })
             .add_subclass(Self))
+    }
+
+    /// Number of samples a member sees.
+    #[getter]
+    fn size(slf: PyRef<'_, Self>) -> Option<usize> {
+        match &slf.as_super().law {
+            Law::Subsample(law) => Some(law.size()),
+            _ => None,
+        }
+    }
+
+    /// The law inside; None for bagging.
+    #[getter]
+    fn inner(slf: PyRef<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        match &slf.as_super().law {
+            Law::Subsample(law) => law.inner().map(|law| wrap(slf.py(), law.clone())).transpose(),
+            _ => Ok(None),
+        }
     }
 }
 
