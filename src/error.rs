@@ -84,6 +84,21 @@ impl Error {
         Self::new(ErrorKind::Training { member }, message)
     }
 
+    /// A ledger that cannot be opened, read or written.
+    pub fn ledger(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Ledger, message)
+    }
+
+    /// A ledger file that is damaged, or is not a ledger.
+    pub fn ledger_corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::LedgerCorrupt, message)
+    }
+
+    /// A ledger of another schema version.
+    pub fn ledger_version(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::LedgerVersion, message)
+    }
+
     /// A checkpoint directory that cannot be used.
     pub fn checkpoint(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Checkpoint, message)

@@ -1,25 +1,67 @@
 //! Certified robustness of classifiers against backdoors in their training data.
+//!
+//! Somebody may have changed a training set. An ensemble whose members are trained on independently noised copies
+//! of it votes, and the votes certify: with probability at least 1 - alpha over the noise, every training set within
+//! a stated budget of the received one gives the same prediction.
+//!
+//! Three rings: statistics (always), members and training (feature `torch`), Python bindings (feature `python`).
+//!
+//! # Quick start
+//! Votes of 1000 members, each trained on 100 of 12,665 samples with noise of standard deviation 1, all agree. How
+//! large a trigger on 253 of the training samples does the prediction survive?
+//! ```
+//! use certssb::{Ballots, Certificates, Change, Confidence, DataFacts, Gaussian, Law, Subsample};
+//! use ndarray::Array2;
+//!
+//! let law = Law::Subsample(Subsample::new(Some(Law::Gaussian(Gaussian::new(1.0)?)), 100)?);
+//! let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
+//! let votes = Ballots::from_votes(Array2::ones((1000, 1)), 2)?;
+//! let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
+//! let certificates = Certificates::from_ballots(law, facts, confidence, None, &votes)?;
+//!
+//! assert!(certificates.trigger_norm(253, false)?[0] > 1.75);
+//! assert!(certificates.holds(&Change { n_poisoned: 253, trigger_norm: 1.0, labels: false })?[0]);
+//! println!("{}", certificates.guarantee());
+//! # Ok::<(), certssb::Error>(())
+//! ```
 
+mod certify;
 #[cfg(feature = "torch")]
 mod ensemble;
 mod error;
+mod exact;
 mod law;
+mod ledger;
+pub mod metrics;
 #[cfg(feature = "torch")]
 mod model;
+mod normal;
+#[cfg(feature = "python")]
+mod python;
 mod quantity;
 mod seed;
+mod votes;
 
+pub use certify::{bounds, decided, members_needed};
+pub use certify::{
+    Bound, Certificates, Change, Confidence, Evidence, Interval, Plan, Record, RunnerUp, Selection,
+};
 #[cfg(feature = "torch")]
 pub use ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Inputs, Member, Precision, Progress, Record,
-    TrainConfig, TrainingSet,
+    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Inputs, Member, Precision, Progress,
+    Record as EnsembleRecord, TrainConfig, TrainingSet,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use law::{DataFacts, Gaussian, LabelNoise, Law, NoiseLaw, Product, Subsample};
+pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
+pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
+pub use law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
+pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Record as LedgerRecord, Report, Watch};
 #[cfg(feature = "torch")]
 pub use model::{
-    by_name, Architecture, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec, TorchResult,
-    Weights, KNOWN as KNOWN_MODELS,
+    by_name, Architecture, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec, Solution,
+    TorchResult, Weights, KNOWN as KNOWN_MODELS,
 };
+pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
+pub use votes::{Ballots, Tally};

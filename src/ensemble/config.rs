@@ -19,7 +19,7 @@ pub enum Precision {
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | model | cnn | built-in architecture | linear, mlp, cnn, resnet |
+/// | model | cnn | built-in architecture | linear, mlp, cnn, resnet, discriminant |
 /// | epochs | 20 | passes over a member's noised set | >= 1 |
 /// | batch_size | 128 | samples of one step | >= 1 |
 /// | learning_rate | 1e-3 | Adam's step size | > 0 |
@@ -28,6 +28,7 @@ pub enum Precision {
 /// | n_jobs | all cores | members trained at the same time on the CPU, one thread each | >= 1 |
 /// | stack | 1 on the CPU, 32 on CUDA | members trained as one batched computation | >= 1 |
 /// | precision | f32 | arithmetic | f32 |
+/// | before_noise | none | the fixed map that samples have passed, as it stands in guarantees | |
 ///
 /// `device`, `n_jobs` and `stack` are how the work is done and no part of the record. The number of jobs
 /// never changes a result; device and stack change it by rounding.
@@ -51,6 +52,9 @@ pub struct TrainConfig {
     pub stack: Option<usize>,
     /// Arithmetic.
     pub precision: Precision,
+    /// The fixed map that the samples have passed before they came here, in words that follow "Each sample
+    /// first passes"; part of the record and of every guarantee.
+    pub before_noise: Option<String>,
 }
 
 impl Default for TrainConfig {
@@ -65,6 +69,7 @@ impl Default for TrainConfig {
             n_jobs: None,
             stack: None,
             precision: Precision::F32,
+            before_noise: None,
         }
     }
 }
@@ -79,6 +84,7 @@ impl TrainConfig {
             learning_rate: record.learning_rate,
             seed: record.seed.root(),
             precision: record.precision,
+            before_noise: record.before_noise.clone(),
             ..Self::default()
         }
     }

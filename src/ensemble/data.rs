@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::law::{Law, NoiseLaw};
 use crate::model::FeatureShape;
 
 /// Samples without labels, read one at a time.
@@ -76,6 +77,18 @@ fn check_finite(index: usize, features: &[f32]) -> Result<()> {
     }
     let bad = features.iter().find(|value| !value.is_finite()).copied().unwrap_or(f32::NAN);
     Err(Error::parameter("X", "an array of finite values", format_args!("{bad} in sample {index}")))
+}
+
+/// Asks the law about every sample, before anything is trained.
+pub(super) fn check_features(data: &dyn TrainingSet, law: &Law) -> Result<()> {
+    if !law.restricts_features() {
+        return Ok(());
+    }
+    let mut row = vec![0.0; data.shape().n_features()];
+    (0..data.n_samples()).try_for_each(|index| {
+        data.features(index, &mut row)?;
+        law.check_features(&row)
+    })
 }
 
 /// Refuses sizes no ensemble can be trained on.

@@ -69,6 +69,9 @@ pub struct Record {
     pub precision: Precision,
     /// SHA-256 of the received training set.
     pub data_digest: String,
+    /// The fixed map that each sample passed before the noise, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_noise: Option<String>,
 }
 
 impl Record {
@@ -147,8 +150,10 @@ impl Ensemble {
             learning_rate: settings.learning_rate,
             precision: settings.precision,
             data_digest: data.digest()?,
+            before_noise: config.before_noise.clone(),
         };
         record.law.check(&record.facts())?;
+        data::check_features(data, &record.law)?;
         check_member_size(&record, architecture.as_ref())?;
         Ok(Self { record, settings, architecture, members: BTreeMap::new() })
     }
@@ -168,6 +173,16 @@ impl Ensemble {
         let mut ensemble = Self::new(data, law, config)?;
         ensemble.train_same(data, n_members, checkpoint, control)?;
         Ok(ensemble)
+    }
+
+    /// An ensemble of a record, without members, without data; only built-in architectures.
+    ///
+    /// # Errors
+    /// Parameter errors for a record that no ensemble can have.
+    pub fn of_record(record: Record) -> Result<Self> {
+        let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
+        let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
+        Ok(Self { record, settings, architecture, members: BTreeMap::new() })
     }
 
     /// The ensemble in a checkpoint directory, with all members that are whole; only built-in architectures.
@@ -254,6 +269,12 @@ impl Ensemble {
         }
         self.members.insert(member.number, member);
         Ok(())
+    }
+
+    /// Keeps the members 0..`n_members` only.
+    pub fn truncate(&mut self, n_members: u64) {
+        self.members =
+            std::mem::take(&mut self.members).into_iter().filter(|(m, _)| *m < n_members).collect();
     }
 
     /// One parameter of one member with its shape; `None` if there is no such member or parameter.

@@ -3,8 +3,10 @@
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::NoiseLaw;
+use super::{DataFacts, LikelihoodRatio, NoiseLaw};
+use crate::certify::Interval;
 use crate::error::Result;
+use crate::normal::normal_quantile_upper;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::{Role, Seed};
 
@@ -37,5 +39,32 @@ impl NoiseLaw for Gaussian {
             let e: f32 = StandardNormal.sample(&mut rng);
             *value += sigma * e;
         }
+    }
+
+    /// L = N(-v/2, v), v = hits norm^2 / sigma^2.
+    fn feature_ratio(&self, hits: usize, norm: f64, _facts: &DataFacts) -> Option<LikelihoodRatio> {
+        let step = norm / self.sigma.get();
+        Some(LikelihoodRatio::normal((hits as f64 * step * step).next_up()))
+    }
+
+    fn norm_unit(&self) -> Option<f64> {
+        Some(self.sigma.get())
+    }
+
+    /// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) (Weber et al., S&P 2023).
+    fn total_radius(&self, interval: &Interval, _facts: &DataFacts) -> Option<f64> {
+        let rho = -0.5 * (normal_quantile_upper(interval.rest) + normal_quantile_upper(interval.p_upper));
+        Some((self.sigma.get() * rho).next_down().next_down())
+    }
+
+    fn covered(&self) -> String {
+        "changes to the features of its samples whose total L2 norm (the root of the summed squares over the whole \
+         training set) is below the radius, with all labels as received (so flipped labels are the same on both \
+         sides of the comparison)"
+            .to_owned()
+    }
+
+    fn describe(&self) -> String {
+        format!("Gaussian noise of sigma {}", self.sigma.get())
     }
 }

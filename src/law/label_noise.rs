@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{DataFacts, NoiseLaw};
+use super::{DataFacts, LikelihoodRatio, NoiseLaw};
 use crate::error::{Error, Result};
 use crate::seed::{Role, Seed};
 
@@ -56,6 +56,18 @@ impl NoiseLaw for LabelNoise {
             return label;
         }
         another(&mut rng, label, n_classes as u32)
+    }
+
+    fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
+        Some(LikelihoodRatio::categorical(hits, 1.0 - self.q, facts.n_classes))
+    }
+
+    fn covered(&self) -> String {
+        "changes to the labels of at most n_poisoned of its samples, with all features as received".to_owned()
+    }
+
+    fn describe(&self) -> String {
+        format!("label noise of probability {}", self.q)
     }
 }
 

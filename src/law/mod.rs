@@ -5,19 +5,30 @@
 //! ratio* between two training sets that differ by a [`Change`](crate::certify::Change).
 //! A new law is one file here and one arm of [`Law`].
 
+mod discrete;
+mod edge;
 mod gaussian;
 mod label_noise;
+mod likelihood;
 mod product;
 mod subsample;
+mod uniform;
 
 use serde::{Deserialize, Serialize};
 
+pub use discrete::Discrete;
+pub(crate) use edge::{Edges, Guide};
 pub use gaussian::Gaussian;
 pub use label_noise::LabelNoise;
+pub(crate) use likelihood::ManyPairs;
+pub use likelihood::{Component, LikelihoodRatio};
 pub use product::Product;
 pub use subsample::Subsample;
+pub use uniform::Uniform;
 
-use crate::error::Result;
+use crate::certify::{Change, Interval};
+use crate::error::{Error, Result};
+use crate::quantity::{Quantity, Radius};
 use crate::seed::Seed;
 
 /// What a law has to know of the training set before it can be checked: sizes, never contents.
@@ -44,6 +55,19 @@ pub trait NoiseLaw {
         Ok(())
     }
 
+    /// Whether [`NoiseLaw::check_features`] ever refuses anything.
+    fn restricts_features(&self) -> bool {
+        false
+    }
+
+    /// Checks one sample's features, training or test, against what the law can noise.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) naming the first value that does not fit.
+    fn check_features(&self, _features: &[f32]) -> Result<()> {
+        Ok(())
+    }
+
     /// The training samples that `member` sees, ascending and distinct; `None` means all of them.
     fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
         None
@@ -64,6 +88,35 @@ pub trait NoiseLaw {
 
     /// Adds `member`'s noise to the test input numbered `sample`, in place; most laws leave it alone.
     fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
+    /// L when `hits` of the samples a member sees have moved their features by an L2 norm of at most
+    /// `norm` > 0 each; `None` if the law leaves features alone.
+    fn feature_ratio(&self, _hits: usize, _norm: f64, _facts: &DataFacts) -> Option<LikelihoodRatio> {
+        None
+    }
+
+    /// L when `hits` of the samples a member sees have changed labels; `None` if the law leaves labels alone.
+    fn label_ratio(&self, _hits: usize, _facts: &DataFacts) -> Option<LikelihoodRatio> {
+        None
+    }
+
+    /// The norm at which a change of one sample counts as 1, if the variances of L grow with (norm / unit)^2 and
+    /// nothing else of L depends on the norm; `None` for any other law.
+    fn norm_unit(&self) -> Option<f64> {
+        None
+    }
+
+    /// The radius of a total L2 budget over the features of the whole training set, labels unchanged, rounded
+    /// down; `None` for a law that has none.
+    fn total_radius(&self, _interval: &Interval, _facts: &DataFacts) -> Option<f64> {
+        None
+    }
+
+    /// The changes that certificates of this law speak of, for guarantee sentences.
+    fn covered(&self) -> String;
+
+    /// The law in a few words, for guarantee sentences, such as "Gaussian noise of sigma 0.5".
+    fn describe(&self) -> String;
 }
 
 /// Any law; this is what a record of a run stores and what a certificate reads.
@@ -72,6 +125,10 @@ pub trait NoiseLaw {
 pub enum Law {
     /// Normal noise on the features.
     Gaussian(Gaussian),
+    /// Uniform noise on the features.
+    Uniform(Uniform),
+    /// Discrete noise on categorical features.
+    Discrete(Discrete),
     /// Random labels.
     LabelNoise(LabelNoise),
     /// Independent laws together.
@@ -84,16 +141,109 @@ impl Law {
     fn inner(&self) -> &dyn NoiseLaw {
         match self {
             Law::Gaussian(law) => law,
+            Law::Uniform(law) => law,
+            Law::Discrete(law) => law,
             Law::LabelNoise(law) => law,
             Law::Product(law) => law,
             Law::Subsample(law) => law,
         }
+    }
+
+    fn noises_labels(&self) -> bool {
+        match self {
+            Law::LabelNoise(_) => true,
+            Law::Discrete(law) => law.labels(),
+            _ => false,
+        }
+    }
+
+    /// The likelihood ratio between the received training set and the worst one within `change`.
+    ///
+    /// The worst one changes exactly `n_poisoned` samples, each by the whole norm, and all their labels:
+    /// every smaller change is a garbling of it, so it can only be harder to detect.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) when the change is out of range, or when the law
+    /// says nothing about such changes.
+    pub fn likelihood(&self, change: &Change, facts: &DataFacts) -> Result<LikelihoodRatio> {
+        self.check_change(change, facts)?;
+        Ok(match self {
+            Law::Subsample(law) => law.likelihood(change, facts),
+            law => law.hit_ratio(change.n_poisoned, change, facts),
+        })
+    }
+
+    /// L for `flips` changed entries in total, for a law that counts entries.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) for any other law.
+    pub fn flip_likelihood(&self, flips: usize, facts: &DataFacts) -> Result<LikelihoodRatio> {
+        match self {
+            Law::Discrete(law) => Ok(law.flip_ratio(flips, facts)),
+            law => Err(Error::parameter("law", "Discrete, which counts changed entries", law.describe())),
+        }
+    }
+
+    /// L given that a member sees `hits` of the changed samples.
+    fn hit_ratio(&self, hits: usize, change: &Change, facts: &DataFacts) -> LikelihoodRatio {
+        if hits == 0 {
+            return LikelihoodRatio::identity();
+        }
+        let features = if change.trigger_norm > 0.0 {
+            self.feature_ratio(hits, change.trigger_norm, facts).unwrap_or_else(LikelihoodRatio::disjoint)
+        } else {
+            LikelihoodRatio::identity()
+        };
+        if change.labels {
+            features.product(&self.label_ratio(hits, facts).unwrap_or_else(LikelihoodRatio::disjoint))
+        } else {
+            features
+        }
+    }
+
+    fn check_change(&self, change: &Change, facts: &DataFacts) -> Result<()> {
+        if change.n_poisoned > facts.n_train {
+            return Err(Error::parameter(
+                "n_poisoned",
+                format_args!("an integer from 0 to the number of training samples, {}", facts.n_train),
+                change.n_poisoned,
+            ));
+        }
+        Radius::check("trigger_norm", change.trigger_norm)?;
+        if matches!(self, Law::Subsample(_)) || change.n_poisoned == 0 {
+            return Ok(());
+        }
+        if change.labels && self.label_ratio(1, facts).is_none() {
+            return Err(Error::parameter(
+                "labels",
+                format_args!(
+                    "False for {}, which neither noises labels nor leaves samples out; compose it with \
+                     LabelNoise or put it inside Subsample to cover changed labels",
+                    self.describe()
+                ),
+                "True",
+            ));
+        }
+        if change.trigger_norm > 0.0 && self.feature_ratio(1, change.trigger_norm, facts).is_none() {
+            return Err(Error::parameter(
+                "trigger_norm",
+                format_args!("0 for {}, which leaves features alone", self.describe()),
+                change.trigger_norm,
+            ));
+        }
+        Ok(())
     }
 }
 
 impl NoiseLaw for Law {
     fn check(&self, facts: &DataFacts) -> Result<()> {
         self.inner().check(facts)
+    }
+    fn restricts_features(&self) -> bool {
+        self.inner().restricts_features()
+    }
+    fn check_features(&self, features: &[f32]) -> Result<()> {
+        self.inner().check_features(features)
     }
     fn subset(&self, seed: Seed, member: u64, n_train: usize) -> Option<Vec<usize>> {
         self.inner().subset(seed, member, n_train)
@@ -109,5 +259,23 @@ impl NoiseLaw for Law {
     }
     fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         self.inner().noise_test_input(seed, member, sample, features);
+    }
+    fn feature_ratio(&self, hits: usize, norm: f64, facts: &DataFacts) -> Option<LikelihoodRatio> {
+        self.inner().feature_ratio(hits, norm, facts)
+    }
+    fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
+        self.inner().label_ratio(hits, facts)
+    }
+    fn norm_unit(&self) -> Option<f64> {
+        self.inner().norm_unit()
+    }
+    fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
+        self.inner().total_radius(interval, facts)
+    }
+    fn covered(&self) -> String {
+        self.inner().covered()
+    }
+    fn describe(&self) -> String {
+        self.inner().describe()
     }
 }

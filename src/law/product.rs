@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataFacts, Law, NoiseLaw};
+use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
+use crate::certify::Interval;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 
@@ -34,8 +35,9 @@ impl Product {
                 law => parts.push(law),
             }
         }
-        let on_labels = parts.iter().filter(|law| matches!(law, Law::LabelNoise(_))).count();
-        if on_labels > 1 || parts.len() - on_labels > 1 {
+        let on_labels = parts.iter().filter(|law| law.noises_labels()).count();
+        let on_features = parts.iter().filter(|law| !matches!(law, Law::LabelNoise(_))).count();
+        if on_labels > 1 || on_features > 1 {
             return Err(Error::parameter(
                 "&",
                 "a composition of one law on the features and one on the labels",
@@ -55,6 +57,12 @@ impl NoiseLaw for Product {
     fn check(&self, facts: &DataFacts) -> Result<()> {
         self.parts.iter().try_for_each(|law| law.check(facts))
     }
+    fn restricts_features(&self) -> bool {
+        self.parts.iter().any(NoiseLaw::restricts_features)
+    }
+    fn check_features(&self, features: &[f32]) -> Result<()> {
+        self.parts.iter().try_for_each(|law| law.check_features(features))
+    }
     fn noise_features(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         for law in &self.parts {
             law.noise_features(seed, member, sample, features);
@@ -70,5 +78,26 @@ impl NoiseLaw for Product {
         for law in &self.parts {
             law.noise_test_input(seed, member, sample, features);
         }
+    }
+    fn feature_ratio(&self, hits: usize, norm: f64, facts: &DataFacts) -> Option<LikelihoodRatio> {
+        self.parts.iter().find_map(|law| law.feature_ratio(hits, norm, facts))
+    }
+    fn label_ratio(&self, hits: usize, facts: &DataFacts) -> Option<LikelihoodRatio> {
+        self.parts.iter().find_map(|law| law.label_ratio(hits, facts))
+    }
+    fn norm_unit(&self) -> Option<f64> {
+        self.parts.iter().find_map(NoiseLaw::norm_unit)
+    }
+    fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
+        self.parts.iter().find_map(|law| law.total_radius(interval, facts))
+    }
+    fn covered(&self) -> String {
+        "changes to at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm and, where \
+         labels=True is asked, with any labels (a radius is a total L2 norm over the whole training set with all \
+         labels as received)"
+            .to_owned()
+    }
+    fn describe(&self) -> String {
+        self.parts.iter().map(NoiseLaw::describe).collect::<Vec<_>>().join(" and ")
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod checkpoint;
 mod cnn;
 mod dense;
+mod discriminant;
 mod layers;
 mod layout;
 mod resnet;
@@ -28,7 +29,7 @@ pub(crate) use weights::{to_vec as weights_to_vec, FlatWeights};
 pub type TorchResult<T> = std::result::Result<T, TchError>;
 
 /// Names of the built-in architectures.
-pub const KNOWN: [&str; 4] = ["linear", "mlp", "cnn", "resnet"];
+pub const KNOWN: [&str; 5] = ["linear", "mlp", "cnn", "resnet", "discriminant"];
 
 /// Shape of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,15 @@ pub enum Mode {
     Eval,
 }
 
+/// A member that was computed in closed form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solution {
+    /// All its values, in the layout's order.
+    pub values: Vec<f32>,
+    /// Its mean loss on the noised set.
+    pub loss: f32,
+}
+
 /// A member's architecture: a pure function of parameters and inputs.
 ///
 /// # Shapes
@@ -113,6 +123,15 @@ pub trait Architecture: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever torch reports.
     fn forward(&self, weights: &Weights, inputs: &Tensor, mode: Mode) -> TorchResult<Tensor>;
+
+    /// The member in closed form, from its noised set: features (n, ...) and class numbers (n). `None` for an
+    /// architecture that is trained by gradient.
+    ///
+    /// # Errors
+    /// Whatever torch reports.
+    fn solve(&self, _features: &Tensor, _labels: &Tensor) -> TorchResult<Option<Solution>> {
+        Ok(None)
+    }
 
     /// The smallest training set a member can be trained on (batch norm needs two samples).
     fn min_samples(&self) -> usize {
@@ -133,6 +152,7 @@ pub trait Architecture: Send + Sync + fmt::Debug {
 pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<dyn Architecture>> {
     Ok(match name {
         "linear" => Arc::new(dense::Perceptron::linear(shape, n_classes)),
+        "discriminant" => Arc::new(discriminant::Discriminant::new(shape, n_classes)),
         "mlp" => Arc::new(dense::Perceptron::mlp(shape, n_classes)),
         "cnn" => Arc::new(cnn::Cnn::new(shape, n_classes)?),
         "resnet" => Arc::new(resnet::ResNet::new(shape, n_classes)?),

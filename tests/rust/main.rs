@@ -1,11 +1,16 @@
-//! Integration tests of the public Rust surface.
+//! Integration tests of the public Rust surface, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(feature = "torch")]
 mod checkpoint;
+mod ledger;
 #[cfg(feature = "torch")]
 mod members;
 #[cfg(feature = "torch")]
 mod models;
+mod monte_carlo;
+mod oracle;
+mod soundness;
+mod speed;
 #[cfg(feature = "torch")]
 mod support;

@@ -20,7 +20,7 @@ fn values(ensemble: &Ensemble) -> Vec<Vec<f32>> {
 
 #[test]
 fn members_learn_the_bars() {
-    for model in ["linear", "mlp", "cnn", "resnet"] {
+    for model in ["linear", "mlp", "cnn", "resnet", "discriminant"] {
         let (n, epochs) = if model == "resnet" { (32, 5) } else { (120, 5) };
         let ensemble = fit(&training_set(n, 8), gaussian(0.3), &TrainConfig { epochs, ..config(model) }, 2);
         let votes = ensemble.votes(&inputs(40, 8), &Control::new()).unwrap();
@@ -32,7 +32,7 @@ fn members_learn_the_bars() {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let (data, test) = (training_set(40, 8), inputs(9, 8));
-    for model in ["cnn", "linear"] {
+    for model in ["cnn", "linear", "discriminant"] {
         let runs: Vec<_> = [1, 2, 3]
             .into_iter()
             .map(|n_jobs| {
@@ -239,7 +239,10 @@ fn unusable_settings_are_refused_before_training() {
     let data = training_set(10, 8);
     let new = |law, config: TrainConfig| Ensemble::new(&data, law, &config).err().unwrap().to_string();
     let unknown = new(gaussian(1.0), config("vgg"));
-    assert!(unknown.contains("'linear', 'mlp', 'cnn', 'resnet'") && unknown.contains("'vgg'"), "{unknown}");
+    assert!(
+        unknown.contains("'linear', 'mlp', 'cnn', 'resnet', 'discriminant'") && unknown.contains("'vgg'"),
+        "{unknown}"
+    );
     assert!(new(subsample(1.0, 11), config("linear")).contains("'size'"));
     assert!(new(subsample(1.0, 1), config("resnet")).contains("'size'"));
     assert!(new(gaussian(1.0), TrainConfig { epochs: 0, ..config("linear") }).contains("'epochs'"));

@@ -1,0 +1,76 @@
+# The one door: `make run` for the main job, `make test` for everything that must pass.
+#
+# VENV and CARGO_TARGET_DIR may point outside the clone (as CI does), so that a second checkout
+# downloads and compiles nothing twice.
+
+VENV ?= .venv
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+PYTHON ?= python3
+
+BIN := $(abspath $(VENV))/bin
+# torch-sys finds libtorch through the interpreter on the PATH.
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PATH := $(BIN):$(PATH)
+export LIBTORCH_USE_PYTORCH := 1
+export CARGO_TARGET_DIR
+export MPLBACKEND ?= Agg
+
+DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-dev.txt | cksum | cut -d' ' -f1)
+SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
+INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
+
+.PHONY: run test lint ring0 rings12 pytest stubs build bench clean help
+
+help:
+	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
+	@echo "make test   set up, build, and run every check that CI runs"
+	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
+
+run: build
+	$(BIN)/certssb run --dataset digits --trigger one-pixel --rate 0.02 --norm 1.0 --target 0 \
+	    --model linear --sigma 1.0 --subsample 400 --members 1000 --epochs 40 --learning-rate 0.01 \
+	    --out runs/digits
+
+test: lint ring0 rings12 pytest stubs
+
+lint: $(DEPENDENCIES)
+	cargo fmt --check
+	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
+	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
+	cargo clippy --quiet --release --features python --lib -- -D warnings
+	$(BIN)/ruff check python tests/python
+	$(BIN)/ruff format --check python tests/python
+
+# The statistics alone: no libtorch, no Python.
+ring0:
+	cargo test --quiet --no-default-features
+
+# Members and training, in the profile of the wheel, so that torch-sys is compiled once.
+rings12: $(DEPENDENCIES)
+	cargo test --quiet --release --features torch
+
+pytest: build
+	$(BIN)/python -m pytest -q tests/python
+	$(BIN)/python -m pytest -q --doctest-modules python/certssb
+
+stubs: build
+	$(BIN)/python -m mypy -p certssb
+	$(BIN)/python -m mypy.stubtest certssb._core
+
+build: $(INSTALLED)
+
+$(INSTALLED): $(DEPENDENCIES) $(SOURCES)
+	$(BIN)/maturin develop --release
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+$(DEPENDENCIES): pyproject.toml requirements-dev.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@rm -f $(VENV)/.dependencies-*
+	@touch $@
+
+clean:
+	rm -rf target .venv runs dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

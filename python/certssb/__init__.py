@@ -1,0 +1,87 @@
+"""Classifiers that are provably robust against backdoors in their training data.
+
+An ensemble is trained, each member on its own randomly noised copy of the data; its votes give, for every test
+sample, a certificate: every change of the training data within a stated budget leaves this prediction as it is.
+"""
+
+from __future__ import annotations
+
+_TORCH = "2.11"
+"""The release of PyTorch that the compiled core was built for."""
+
+
+def _check_torch() -> None:
+    """Say in one sentence what is wrong with torch, instead of letting the loader say it."""
+    advice = f"certssb needs PyTorch {_TORCH}: pip install 'torch=={_TORCH}.*'"
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"PyTorch cannot be imported ({error}). {advice}") from None
+    found = str(torch.__version__)
+    if found.split("+")[0].split(".")[:2] != _TORCH.split("."):
+        raise ImportError(f"PyTorch {found} is installed, which this build cannot load. {advice}")
+
+
+_check_torch()
+
+from certssb import bounds, data, datasets, features, metrics, triggers
+from certssb._core import __version__
+from certssb.certificates import CertificateTable, certify_scores, certify_votes
+from certssb.classifier import CertifiedClassifier
+from certssb.displays import (
+    CertifiedAccuracyDisplay,
+    FrontierDisplay,
+    PredictionGridDisplay,
+)
+from certssb.exceptions import (
+    CancelledError,
+    CertssbError,
+    CheckpointError,
+    DeviceError,
+    LedgerCorruptError,
+    LedgerError,
+    LedgerVersionError,
+    ParameterError,
+    ShapeError,
+    TrainingError,
+)
+from certssb.knn import CertifiedKNN
+from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform
+from certssb.ledger import Ledger
+from certssb.until import Until
+
+__all__ = [
+    "CancelledError",
+    "CertificateTable",
+    "CertifiedAccuracyDisplay",
+    "CertifiedClassifier",
+    "CertifiedKNN",
+    "CertssbError",
+    "CheckpointError",
+    "DeviceError",
+    "Discrete",
+    "FrontierDisplay",
+    "Gaussian",
+    "LabelNoise",
+    "Law",
+    "Ledger",
+    "LedgerCorruptError",
+    "LedgerError",
+    "LedgerVersionError",
+    "ParameterError",
+    "PredictionGridDisplay",
+    "ShapeError",
+    "Subsample",
+    "TrainingError",
+    "Uniform",
+    "Until",
+    "__version__",
+    "bounds",
+    "certify_scores",
+    "certify_votes",
+    "data",
+    "datasets",
+    "features",
+    "metrics",
+    "triggers",
+]

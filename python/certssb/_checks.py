@@ -1,0 +1,60 @@
+"""One wording for refusals, and the checks that several modules share."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+
+from certssb.exceptions import ParameterError, ShapeError
+
+
+def parameter_error(name: str, expected: str, got: object) -> ParameterError:
+    """Name the parameter, what was expected and what came."""
+    return ParameterError(f"The '{name}' parameter must be {expected}. Got {got} instead.")
+
+
+def shape_error(name: str, expected: str, got: object) -> ShapeError:
+    """Name the array, the shape that was expected and the one that came."""
+    return ShapeError(f"'{name}' must have {expected}. Got {got} instead.")
+
+
+def one_of(known: Iterable[object]) -> str:
+    """List the known values, for a message."""
+    return "one of " + ", ".join(repr(k) for k in known)
+
+
+def check_real(name: str, value: object, expected: str, low: float, high: float) -> float:
+    """Return `value` as a float if it is a real number in [`low`, `high`]."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise parameter_error(name, expected, repr(value))
+    number = float(value)
+    if not low <= number <= high:
+        raise parameter_error(name, expected, repr(value))
+    return number
+
+
+def check_number(name: str, value: object, expected: str) -> float:
+    """Return `value` as a float if it is a real number; its range is checked where it is used."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise parameter_error(name, expected, repr(value))
+    return float(value)
+
+
+def check_positive(name: str, value: object) -> float:
+    """Return `value` as a float if it is finite and greater than 0."""
+    smallest, largest = math.nextafter(0.0, 1.0), math.nextafter(math.inf, 0.0)
+    return check_real(name, value, "a finite float greater than 0", smallest, largest)
+
+
+def check_integer(name: str, value: object, expected: str, low: int) -> int:
+    """Return `value` as an int if it is an integer of at least `low`."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or int(value) < low:  # type: ignore[call-overload]
+        raise parameter_error(name, expected, repr(value))
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def check_seed(name: str, value: object) -> int:
+    """Return `value` as an int if it can seed a generator."""
+    return check_integer(name, value, "an integer greater than or equal to 0", 0)

@@ -1,0 +1,583 @@
+"""Tables of certificates: one row per test sample, and the sentence that says what they guarantee."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import os
+import tempfile
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb import _core
+from certssb._checks import check_number, parameter_error, shape_error
+from certssb.laws import Law
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["CertificateTable", "certify_scores", "certify_votes"]
+
+Floats = npt.NDArray[np.float64]
+BoundName = Literal["auto", "clopper_pearson", "kl", "hoeffding", "betting"]
+
+_FILE_FORMAT = "certssb certificates 1"
+_SHOWN_ROWS = 10
+
+
+class CertificateTable:
+    """Certificates of test samples. Made by ``certify``, :func:`certify_votes` or :func:`certify_scores`.
+
+    Attributes
+    ----------
+    prediction : ndarray of shape (n_samples,)
+        The ensemble's class, always a class; int64 class numbers, or labels as `y` held them.
+    abstained : ndarray of bool, shape (n_samples,)
+        Whether no class could be certified.
+    p_lower, p_upper : ndarray of float64, shape (n_samples,)
+        Lower bound for the probability of the class, upper bound for every other class.
+    radius : ndarray of float64, shape (n_samples,), or None
+        The prediction holds for every change of the training features whose L2 norm over the whole training set
+        is *below* the radius, in the units of the features; 0 where abstained. None for a law that has no such
+        radius (Subsample, Discrete, LabelNoise).
+    guarantee : str
+        One sentence: what exactly is guaranteed, with which probability, for which changes.
+    sound : bool
+        Whether the guarantee is a proof against an attacker on the training set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> votes = np.array([[1, 0]] * 990 + [[0, 1]] * 10)  # 1000 members, two test samples
+    >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+    >>> certs.prediction
+    array([1, 0])
+    >>> certs.radius.round(3)
+    array([0.979, 0.979])
+    >>> certs.certified_accuracy([1, 1], radii=[0, 0.5, 1.0])
+    array([0.5, 0.5, 0. ])
+    >>> certs.holds(n_poisoned=10, trigger_norm=0.1)
+    array([ True,  True])
+    """
+
+    def __init__(self, core: _core.Certificates, classes: npt.NDArray[Any] | None = None) -> None:
+        self._core = core
+        self._classes = classes
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    @property
+    def prediction(self) -> npt.NDArray[Any]:
+        numbers = self._core.prediction
+        return numbers if self._classes is None else self._classes[numbers]
+
+    @property
+    def abstained(self) -> npt.NDArray[np.bool_]:
+        return self._core.abstained
+
+    @property
+    def p_lower(self) -> Floats:
+        return self._core.p_lower
+
+    @property
+    def p_upper(self) -> Floats:
+        return self._core.p_upper
+
+    @property
+    def radius(self) -> Floats | None:
+        return self._core.radius
+
+    @property
+    def guarantee(self) -> str:
+        return self._core.guarantee
+
+    @property
+    def sound(self) -> bool:
+        return self._core.sound
+
+    @property
+    def law(self) -> Law:
+        """The law from which the members' training sets were drawn."""
+        return self._core.law
+
+    @property
+    def n_train(self) -> int:
+        """Number of training samples."""
+        return self._core.n_train
+
+    @property
+    def n_members(self) -> int | None:
+        """Number of members whose votes were counted; None for exact certificates."""
+        return self._core.n_members
+
+    @property
+    def alpha(self) -> float | None:
+        """Chance that a statement is wrong; None for exact certificates."""
+        return self._core.alpha
+
+    def holds(self, n_poisoned: int, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.bool_]:
+        """Whether each prediction survives a change of the training set.
+
+        Parameters
+        ----------
+        n_poisoned : int
+            Number of training samples changed, at most.
+        trigger_norm : float
+            L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change.
+        labels : bool, default=False
+            Whether the labels of the changed samples may be any as well.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
+        """
+        return self._core.holds(_count("n_poisoned", n_poisoned), _norm(trigger_norm), bool(labels))
+
+    def trigger_norm(self, n_poisoned: int, labels: bool = False) -> Floats:
+        """The largest trigger norm each prediction survives on `n_poisoned` samples.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            L2 norm per changed sample, rounded down; ``inf`` where any trigger is survived, 0 where nothing is
+            certified.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
+        """
+        return self._core.trigger_norm(_count("n_poisoned", n_poisoned), bool(labels))
+
+    def n_poisoned(self, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.int64]:
+        """The largest number of changed samples each prediction survives at `trigger_norm` (``inf``: any trigger).
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
+        """
+        return self._core.n_poisoned(_norm(trigger_norm), bool(labels))
+
+    def n_flips(self) -> npt.NDArray[np.int64]:
+        """The largest number of changed entries each prediction survives, under :class:`~certssb.Discrete`.
+
+        Raises
+        ------
+        ParameterError
+            If the law does not count entries.
+        """
+        return self._core.n_flips()
+
+    def frontier(self, n_poisoned: npt.ArrayLike, labels: bool = False) -> Floats:
+        """:meth:`trigger_norm` for many counts at once.
+
+        Parameters
+        ----------
+        n_poisoned : array-like of int, shape (n_counts,)
+            Numbers of changed samples.
+        labels : bool, default=False
+            Whether labels may change as well.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_counts)
+        """
+        counts = np.array([_count("n_poisoned", r) for r in np.ravel(np.asarray(n_poisoned))], dtype=np.int64)
+        return self._core.frontier(counts, bool(labels))
+
+    @overload
+    def certified_accuracy(
+        self, y_true: npt.ArrayLike, radii: npt.ArrayLike | None = ..., *, labels: bool = ...
+    ) -> Any: ...
+    @overload
+    def certified_accuracy(
+        self, y_true: npt.ArrayLike, *, n_poisoned: int, trigger_norm: npt.ArrayLike, labels: bool = ...
+    ) -> Any: ...
+    def certified_accuracy(
+        self,
+        y_true: npt.ArrayLike,
+        radii: npt.ArrayLike | None = None,
+        *,
+        n_poisoned: int | None = None,
+        trigger_norm: npt.ArrayLike | None = None,
+        labels: bool = False,
+    ) -> Any:
+        """Share of samples that are predicted right and certified against a change.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,)
+            True classes.
+        radii : float or array-like
+            Total L2 norms: a sample counts if its radius is *greater*. 0 counts every sample not abstained.
+        n_poisoned : int
+            Number of changed samples, together with `trigger_norm`.
+        trigger_norm : float or array-like
+            L2 norm of the change of each sample.
+        labels : bool, default=False
+            Whether labels may change as well.
+
+        Returns
+        -------
+        float or ndarray
+            One share per radius or trigger norm.
+
+        Raises
+        ------
+        ParameterError
+            If neither radii nor a budget is given, or both, or the law has none of that kind.
+        ShapeError
+            If there is not one true class per sample.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(1.0), n_train=100, n_classes=2)
+        >>> certs.certified_accuracy([1, 1, 1, 0], n_poisoned=4, trigger_norm=1.0)
+        0.75
+        """
+        correct = self._correct(y_true)
+        if (radii is None) == (n_poisoned is None) or (n_poisoned is None) != (trigger_norm is None):
+            raise parameter_error(
+                "radii",
+                "given alone, or else both n_poisoned and trigger_norm",
+                f"radii={radii!r}, n_poisoned={n_poisoned!r}, trigger_norm={trigger_norm!r}",
+            )
+        if n_poisoned is None:
+            sizes = _sizes("radii", radii)
+            shares = self._core.accuracy_at_radii(correct, np.ascontiguousarray(sizes.ravel()))
+        else:
+            sizes = _sizes("trigger_norm", trigger_norm)
+            count = _count("n_poisoned", n_poisoned)
+            shares = self._core.accuracy_within(
+                correct, count, np.ascontiguousarray(sizes.ravel()), bool(labels)
+            )
+        return float(shares[0]) if sizes.ndim == 0 else shares.reshape(sizes.shape)
+
+    def _correct(self, y_true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        truth = np.asarray(y_true)
+        if truth.shape != (len(self),):
+            raise shape_error("y_true", f"one class per sample, shape ({len(self)},)", f"shape {truth.shape}")
+        return np.asarray(self.prediction == truth, dtype=np.bool_)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius."""
+        import pandas as pd
+
+        return pd.DataFrame(self._columns())
+
+    def to_arrow(self) -> pa.Table:
+        """The table as an Arrow table, with guarantee and record in its metadata. Needs pyarrow.
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+        """
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise ImportError("to_arrow needs pyarrow: pip install 'certssb[arrow]'") from None
+        metadata = {"guarantee": self.guarantee, "record": self._core.record()}
+        return pa.table(self._columns()).replace_schema_metadata(metadata)
+
+    def _columns(self) -> dict[str, npt.NDArray[Any]]:
+        columns: dict[str, npt.NDArray[Any]] = {
+            "prediction": self.prediction,
+            "abstained": self.abstained,
+            "p_lower": self.p_lower,
+            "p_upper": self.p_upper,
+        }
+        radius = self.radius
+        if radius is not None:
+            columns["radius"] = radius
+        return columns
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to one file, exactly, by atomic rename.
+
+        The file is a NumPy ``.npz`` archive (whatever its name) with the record and a digest; nothing in it is
+        executed on loading.
+        """
+        target = Path(path)
+        parts = self._parts()
+        buffer = io.BytesIO()
+        np.savez(buffer, digest=np.array(_digest(parts)), **parts)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False) as file:
+            file.write(buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, target)
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {
+            "format": np.array(_FILE_FORMAT),
+            "record": np.array(self._core.record()),
+            "prediction": self._core.prediction,
+            "p_lower": self.p_lower,
+            "p_upper": self.p_upper,
+            "p_rest": self._core.p_rest,
+        }
+        if self._classes is not None:
+            # Strings held as objects are written as text: no pickle.
+            plain = self._classes.astype(str) if self._classes.dtype == object else self._classes
+            parts["classes"] = plain
+        return parts
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CertificateTable:
+        """Read a table written by :meth:`save`.
+
+        Raises
+        ------
+        ParameterError
+            If the file is not such a table, or is damaged.
+        """
+        content = Path(path).read_bytes()
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                parts = {name: archive[name] for name in archive.files}
+        except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
+            raise parameter_error(
+                "path", "a file written by CertificateTable.save", f"'{path}' ({error})"
+            ) from None
+        digest = str(parts.pop("digest", ""))
+        if str(parts.get("format")) != _FILE_FORMAT or digest != _digest(parts):
+            raise parameter_error("path", "an undamaged file written by CertificateTable.save", f"'{path}'")
+        core = _core.Certificates.from_parts(
+            str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"], parts["p_rest"]
+        )
+        return cls(core, parts.get("classes"))
+
+    def __repr__(self) -> str:
+        certified = len(self) - int(self.abstained.sum())
+        return f"<CertificateTable of {len(self)} samples, {certified} certified. {self.guarantee}>"
+
+    def _repr_html_(self) -> str:
+        columns = self._columns()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+        rows = []
+        for i in range(min(len(self), _SHOWN_ROWS)):
+            cells = "".join(
+                f"<td>{html.escape(_shown(name, column[i]))}</td>" for name, column in columns.items()
+            )
+            rows.append(f"<tr><th>{i}</th>{cells}</tr>")
+        more = f"<p>{len(self) - _SHOWN_ROWS} more samples</p>" if len(self) > _SHOWN_ROWS else ""
+        warning = "" if self.sound else "<p><strong>Not a proof against a training-set attacker.</strong></p>"
+        return (
+            f"<div><p><em>{html.escape(self.guarantee)}</em></p>{warning}"
+            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}</div>"
+        )
+
+
+def _shown(name: str, value: Any) -> str:
+    """A cell, four digits, rounded outward: lower bounds and radii down, upper bounds up."""
+    if name not in ("p_lower", "p_upper", "radius") or not np.isfinite(value):
+        return str(value)
+    rounding = ROUND_CEILING if name == "p_upper" else ROUND_FLOOR
+    return str(Decimal(float(value)).quantize(Decimal("0.0001"), rounding=rounding))
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        array = np.ascontiguousarray(parts[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _sizes(name: str, values: Any) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise parameter_error(name, "a float of at least 0, or an array of them", repr(values)) from None
+
+
+def _norm(value: Any) -> float:
+    return check_number("trigger_norm", value, "a float of at least 0, or inf")
+
+
+def _optional_count(name: str, value: Any) -> int | None:
+    return None if value is None else _count(name, value)
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise parameter_error(name, "an integer of at least 0", repr(value))
+    if not 0 <= value < 2**63:
+        raise parameter_error(name, "an integer of at least 0", repr(value))
+    return int(value)
+
+
+def certify_votes(
+    votes: npt.ArrayLike,
+    law: Law,
+    n_train: int,
+    n_classes: int,
+    *,
+    alpha: float = 0.001,
+    bound: BoundName = "auto",
+    selection: Literal["union", "split"] = "union",
+    runner_up: Literal["auto", "complement", "bound"] = "auto",
+    family_wise: bool = False,
+    split: int | None = None,
+    n_features: int | None = None,
+) -> CertificateTable:
+    """Certify an ensemble trained elsewhere, from its members' votes.
+
+    The guarantee rests on the members having been trained on independent noised sets drawn from `law`, one draw
+    per member and sample, and on nothing else of the received data.
+
+    Parameters
+    ----------
+    votes : array-like of int, shape (n_members, n_samples)
+        Class numbers 0 .. n_classes - 1.
+    law : Law
+        The law from which each member's training set was drawn.
+    n_train : int
+        Number of training samples.
+    n_classes : int
+        Number of classes, at least 2.
+    alpha : float, default=0.001
+        Chance that a statement is wrong, in (0, 1).
+    bound : {"auto", "clopper_pearson", "kl", "hoeffding", "betting"}
+        Confidence bound; "auto" is Clopper-Pearson for votes.
+    selection : {"union", "split"}
+        Whether the same members choose the class and bound it, or the first `split` choose and the rest bound.
+    runner_up : {"auto", "complement", "bound"}
+        Whether other classes are bounded by ``1 - p_lower`` or on their own; "auto" takes the first for two
+        classes and the second for more.
+    family_wise : bool, default=False
+        Whether all samples' statements shall hold together at ``1 - alpha``.
+    split : int, optional
+        Number of choosing members with ``selection="split"``; a tenth by default.
+    n_features : int, optional
+        Number of features of a sample; needed by :class:`~certssb.Uniform`.
+
+    Returns
+    -------
+    CertificateTable
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range or a name unknown, or there are too few members to certify anything (the
+        message names the number needed).
+    ShapeError
+        If votes are not of shape (n_members, n_samples).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> votes = np.ones((1000, 3), dtype=int)
+    >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+    >>> certs.trigger_norm(n_poisoned=253).round(2)
+    array([1.79, 1.79, 1.79])
+    """
+    array = np.asarray(votes)
+    if array.ndim != 2:
+        raise shape_error("votes", "shape (n_members, n_samples)", f"shape {array.shape}")
+    if array.dtype.kind not in "iub":
+        raise parameter_error("votes", "an array of integers", f"values of type {array.dtype}")
+    confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
+    core = _core.certify_votes(
+        np.ascontiguousarray(array, dtype=np.int64), _law(law), _count("n_train", n_train),
+        _count("n_classes", n_classes), _optional_count("n_features", n_features), confidence,
+    )  # fmt: skip
+    return CertificateTable(core)
+
+
+def certify_scores(
+    scores: npt.ArrayLike,
+    law: Law,
+    n_train: int,
+    *,
+    alpha: float = 0.001,
+    bound: BoundName = "auto",
+    selection: Literal["union", "split"] = "union",
+    runner_up: Literal["auto", "complement", "bound"] = "auto",
+    family_wise: bool = False,
+    split: int | None = None,
+    n_features: int | None = None,
+) -> CertificateTable:
+    """Certify an ensemble trained elsewhere, from its members' scores (such as softmax outputs).
+
+    Parameters
+    ----------
+    scores : array-like of float, shape (n_members, n_samples, n_classes)
+        Scores in [0, 1] that sum to 1 over the classes.
+    law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features
+        As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
+
+    Returns
+    -------
+    CertificateTable
+
+    Raises
+    ------
+    ParameterError, ShapeError
+        As for :func:`certify_votes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> scores = np.tile([0.02, 0.98], (1000, 5, 1))
+    >>> certs = cs.certify_scores(scores, cs.Gaussian(0.5), n_train=12665)
+    >>> certs.radius.round(2)
+    array([0.86, 0.86, 0.86, 0.86, 0.86])
+    """
+    array = np.asarray(scores)
+    if array.ndim != 3:
+        raise shape_error("scores", "shape (n_members, n_samples, n_classes)", f"shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise parameter_error("scores", "an array of floats", f"values of type {array.dtype}")
+    confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
+    core = _core.certify_scores(
+        np.ascontiguousarray(array, dtype=np.float32),
+        _law(law),
+        _count("n_train", n_train),
+        _optional_count("n_features", n_features),
+        confidence,
+    )
+    return CertificateTable(core)
+
+
+def _confidence(
+    alpha: float, bound: str, selection: str, runner_up: str, family_wise: bool, split: int | None
+) -> _core.Confidence:
+    return _core.Confidence(
+        check_number("alpha", alpha, "a float in the range (0, 1)"),
+        str(bound),
+        str(selection),
+        str(runner_up),
+        bool(family_wise),
+        _optional_count("split", split),
+    )
+
+
+def _law(law: Any) -> Law:
+    if isinstance(law, Law):
+        return law
+    raise parameter_error("law", "a noise law such as certssb.Gaussian(0.5)", repr(law))

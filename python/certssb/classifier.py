@@ -1,0 +1,447 @@
+"""The estimator: an ensemble of members trained on noised copies of the data, certified by their votes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from certssb import _core
+from certssb._checks import (
+    check_integer,
+    check_positive,
+    check_real,
+    check_seed,
+    parameter_error,
+    shape_error,
+)
+from certssb.certificates import BoundName, CertificateTable, _confidence, _law
+from certssb.data import as_features, as_labels
+from certssb.features import FeatureMap
+from certssb.laws import Gaussian, Law
+from certssb.progress import Report, progress_bar
+from certssb.until import Until
+
+__all__ = ["CertifiedClassifier"]
+
+Features = npt.NDArray[np.float32]
+
+
+class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Ensemble whose predictions come with certificates against changes of the training data.
+
+    Each member is trained on its own noised copy of the training set, drawn once from `law`; the ensemble
+    predicts the class with most votes, and :meth:`certify` says which changes of the training set leave a
+    prediction as it is.
+
+    Parameters
+    ----------
+    model : str, default="auto"
+        Name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
+        closed form: the one for small or very noisy members' sets), "mlp", "cnn" (the literature's
+        conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
+    law : Law, optional
+        How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
+    n_members : int or "auto", default=1000
+        Number of members N; "auto" adds members until the goal given to :meth:`fit` is reached.
+    epochs : int, default=20
+        Passes of a member over its noised set; the noise is the same in every one.
+    batch_size : int, default=128
+        Samples of one optimiser step.
+    learning_rate : float, default=1e-3
+        Step size of Adam.
+    device : str or torch.device, default="auto"
+        "auto", "cpu", "cuda", "cuda:1".
+    seed : int or None, default=0
+        Root of all random streams. The same seed gives the same votes for any `n_jobs` on one machine.
+        Certificates speak of noise that the attacker did not know when he changed the data: if he may have
+        guessed the seed, pass None, which draws a fresh one (kept in `seed_`).
+    n_jobs : int, optional
+        Members trained at the same time on the CPU, one thread each; all cores if not given.
+    executor : None
+        Reserved for running members elsewhere; only None is accepted.
+    checkpoint : str or path, optional
+        Directory in which every finished member is kept. Members already in it are not trained again,
+        whatever interrupted the run that made them; a directory made with other settings or data is refused.
+    progress : bool or callable, default=True
+        Whether to show a bar with the time left; or a function called with (done, total).
+    alpha : float, default=0.001
+        Chance of a wrong statement that :meth:`certify` will be asked for. :meth:`fit` refuses a number of
+        members with which even unanimous votes could not certify anything at this alpha.
+    features : FeatureMap, optional
+        A fixed map that every sample, training and test, passes before the noise, such as
+        ``cs.features.Cosine(8)``; it lengthens no change, is part of the record and named in the guarantee.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The different labels, ascending.
+    n_features_in_ : int
+        Number of features; for tables only.
+    n_members_ : int
+        Number of trained members.
+    seed_ : int
+        The seed that was used.
+
+    Notes
+    -----
+    Training data are what is certified against: their scaling must not be learned from them. Pixels in [0, 1]
+    need none. A scaler fitted on the received data would be a second door to it, around the noise.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits()
+    >>> law = cs.Subsample(cs.Gaussian(0.25), size=200)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members=50, learning_rate=0.03, progress=False)
+    >>> certs = clf.fit(X[:1500], y[:1500]).certify(X[1500:])
+    >>> bool(certs.certified_accuracy(y[1500:], n_poisoned=3, trigger_norm=0.5) > 0.5)
+    True
+    """
+
+    def __init__(
+        self,
+        model: str = "auto",
+        law: Law | None = None,
+        n_members: int | Literal["auto"] = 1000,
+        epochs: int = 20,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        device: Any = "auto",
+        seed: int | None = 0,
+        n_jobs: int | None = None,
+        executor: None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: bool | Report = True,
+        alpha: float = 0.001,
+        features: FeatureMap | None = None,
+    ) -> None:
+        self.model = model
+        self.law = law
+        self.n_members = n_members
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.seed = seed
+        self.n_jobs = n_jobs
+        self.executor = executor
+        self.checkpoint = checkpoint
+        self.progress = progress
+        self.alpha = alpha
+        self.features = features
+
+    def fit(self, X: Any, y: Any, *, until: Until | None = None) -> CertifiedClassifier:
+        """Train the members.
+
+        Called again with the same data and settings and a larger `n_members`, it trains only the missing ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width)
+            Training samples, possibly poisoned: arrays, tensors, frames; see :func:`certssb.data.as_features`.
+        y : array-like of shape (n_samples,)
+            Their labels: integers from anywhere, strings or booleans.
+        until : Until, optional
+            With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
+            betting bound, which holds at every number of members at once; a number that was chosen after a look
+            would spoil any other.
+
+        Returns
+        -------
+        CertifiedClassifier
+            This object.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For values and shapes that cannot be worked with; before training.
+        CheckpointError
+            If the checkpoint directory belongs to other settings or data, or cannot be used.
+        DeviceError
+            If the device is not there.
+        TrainingError
+            If a member fails; `member` is its number.
+        CancelledError
+            After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
+        """
+        before = self.__dict__.copy()
+        try:
+            self._train(X, y, until)
+        except BaseException:
+            # An earlier fit stays as it was; what this one finished waits for the next.
+            unfinished = self.__dict__.get("_unfinished")
+            self.__dict__ = before
+            if unfinished is not None and unfinished.n_members > 0:
+                self._unfinished = unfinished
+            raise
+        return self
+
+    def _train(self, X: Any, y: Any, until: Until | None) -> None:
+        features = as_features(X)
+        classes, codes = as_labels(y, len(features))
+        self._check_table(X, features, reset=True)
+        features = self._mapped(features)
+        n_members = self._checked_members(len(classes), until)
+        self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
+        ensemble = self._new_ensemble(features, codes, len(classes))
+        grown = until is not None
+        for earlier in ("_ensemble", "_unfinished"):
+            known: _core.Ensemble | None = getattr(self, earlier, None)
+            if known is not None and ensemble.adopt(known):
+                # Members that were added after a look stay so, whatever is added to them.
+                grown = grown or getattr(self, "_grown", False)
+        self._unfinished = ensemble
+        goal = None if until is None else self._goal(ensemble, until, len(features), len(classes))
+        with progress_bar(self.progress, "training") as report:
+            if goal is None:
+                ensemble.truncate(n_members)
+                ensemble.train(features, codes, n_members, self._checkpoint(), report)
+            else:
+                self._grow(ensemble, features, codes, goal, report)
+        self._ensemble, self._unfinished, self._grown = ensemble, None, grown
+        self._votes: dict[str, npt.NDArray[np.uint16]] = {}
+        self.classes_ = classes
+        self.n_members_ = ensemble.n_members
+
+    def _goal(
+        self, ensemble: _core.Ensemble, until: Until, n_train: int, n_classes: int
+    ) -> tuple[Until, Features]:
+        """Refuse a budget that no number of members can reach, and samples that do not fit, before training."""
+        test = self._test_features(until.X)
+        plan = ensemble.law.plan(
+            n_train, until.n_poisoned, until.trigger_norm, until.labels, self.alpha, n_classes, test[0].size
+        )
+        if plan.n_members is None or plan.n_members > until.max_members:
+            raise parameter_error("until", "a budget within reach of max_members members", str(plan))
+        return until, test
+
+    def _grow(
+        self,
+        ensemble: _core.Ensemble,
+        features: Features,
+        codes: npt.NDArray[np.int64],
+        goal: tuple[Until, Features],
+        report: Report,
+    ) -> None:
+        until, test = goal
+        confidence = _core.Confidence(self.alpha, "betting")
+        target = min(max(until.first, ensemble.n_members), until.max_members)
+        while True:
+            ensemble.train(features, codes, target, self._checkpoint(), report)
+            decided = ensemble.decided(
+                ensemble.votes(test), confidence, until.n_poisoned, until.trigger_norm, until.labels
+            )
+            self.decided_ = float(decided.mean())
+            if self.decided_ >= until.share or ensemble.n_members >= until.max_members:
+                return
+            target = min(target + target // 2 + 1, until.max_members)
+
+    def _checked_members(self, n_classes: int, until: Until | None) -> int:
+        if (self.n_members == "auto") != (until is not None):
+            got = f"n_members={self.n_members!r} and until={until if until is None else 'a goal'}"
+            raise parameter_error("until", "given with n_members='auto', and with nothing else", got)
+        n_members = _at_least_one("n_members", self.n_members) if until is None else until.max_members
+        if self.executor is not None:
+            raise parameter_error("executor", "None", repr(self.executor))
+        alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)
+        _core.Confidence(alpha).check_enough(n_members, n_classes, 1)
+        return n_members
+
+    def _new_ensemble(
+        self, features: Features, codes: npt.NDArray[np.int64], n_classes: int
+    ) -> _core.Ensemble:
+        return _core.Ensemble(
+            features,
+            codes,
+            n_classes,
+            Gaussian(0.5) if self.law is None else _law(self.law),
+            model=self._model_name(features),
+            epochs=_at_least_one("epochs", self.epochs),
+            batch_size=_at_least_one("batch_size", self.batch_size),
+            learning_rate=check_positive("learning_rate", self.learning_rate),
+            seed=self.seed_,
+            device=str(self.device),
+            n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
+            before_noise=None if self.features is None else self.features.before_noise(),
+        )
+
+    def _model_name(self, features: Features) -> str:
+        if not isinstance(self.model, str):
+            raise parameter_error("model", "the name of a built-in architecture", repr(self.model))
+        if self.model == "auto":
+            return "mlp" if features.ndim == 2 else "cnn"
+        return self.model
+
+    def _checkpoint(self) -> str | None:
+        return None if self.checkpoint is None else os.fspath(self.checkpoint)
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The class with most votes for each sample; ties go to the lowest class.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, as `y` held them.
+        """
+        winners, _ = self._fitted().count(self.votes(X))
+        return self.classes_[winners]
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Share of the votes for each class.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        votes = self.votes(X)
+        _, counts = self._fitted().count(votes)
+        return counts / len(votes)
+
+    def votes(self, X: Any) -> npt.NDArray[np.uint16]:
+        """Each member's vote for each sample, as a number into ``classes_``.
+
+        Returns
+        -------
+        ndarray of uint16, shape (n_members, n_samples)
+        """
+        ensemble = self._fitted()
+        features = self._test_features(X)
+        key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()
+        votes = self._votes.get(key)
+        if votes is None:
+            with progress_bar(self.progress, "voting") as report:
+                votes = ensemble.votes(features, report)
+            # The last answer only; in place, since asking must not change the estimator's attributes.
+            self._votes.clear()
+            self._votes[key] = votes
+        return votes
+
+    def scores(self, X: Any) -> npt.NDArray[np.float32]:
+        """Each member's softmax scores for each sample, as :func:`certssb.certify_scores` takes them.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_members, n_samples, n_classes)
+        """
+        with progress_bar(self.progress, "scoring") as report:
+            return self._fitted().scores(self._test_features(X), report)
+
+    def certify(
+        self,
+        X: Any,
+        alpha: float | None = None,
+        bound: BoundName = "auto",
+        selection: Literal["union", "split"] = "union",
+        runner_up: Literal["auto", "complement", "bound"] = "auto",
+        family_wise: bool = False,
+        split: int | None = None,
+    ) -> CertificateTable:
+        """Certify the prediction for each sample.
+
+        The number of members is read from the votes and the noise from the record of what was drawn; neither can
+        be passed.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+        alpha : float, optional
+            Chance that a statement is wrong, in (0, 1); the constructor's (0.001) if not given.
+        bound, selection, runner_up, family_wise, split
+            As for :func:`certssb.certify_votes`.
+
+        Returns
+        -------
+        CertificateTable
+            One certificate per sample.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or there are too few members to certify anything.
+        """
+        ensemble = self._fitted()
+        if self._grown and bound not in ("auto", "betting"):
+            expected = "'betting' for members that were added until the answer was liked"
+            raise parameter_error("bound", expected, repr(bound))
+        bound = "betting" if self._grown else bound
+        confidence = _confidence(
+            self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
+        )
+        confidence.check_enough(ensemble.n_members, len(self.classes_), 1)
+        core = ensemble.certify(self.votes(X), confidence)
+        plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
+        return CertificateTable(core, None if plain else self.classes_)
+
+    def record(self) -> str:
+        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest."""
+        return self._fitted().record()
+
+    def _fitted(self) -> _core.Ensemble:
+        check_is_fitted(self, "n_members_")
+        return self._ensemble
+
+    def _test_features(self, X: Any) -> Features:
+        features = as_features(X)
+        self._check_table(X, features, reset=False)
+        return self._mapped(features)
+
+    def _mapped(self, features: Features) -> Features:
+        if self.features is None:
+            return features
+        if not isinstance(self.features, FeatureMap):
+            raise parameter_error("features", "None or a map of certssb.features", repr(self.features))
+        return np.ascontiguousarray(self.features(features), dtype=np.float32)
+
+    def _check_table(self, X: Any, features: Features, reset: bool) -> None:
+        """Remember, or compare, number and names of features, and the shape of images."""
+        if features.ndim == 2:
+            # scikit-learn's own bookkeeping; it reads names off frames.
+            validate_data(self, X if hasattr(X, "columns") else features, reset=reset, skip_check_array=True)
+        elif reset and hasattr(self, "n_features_in_"):
+            del self.n_features_in_
+        shape = features.shape[1:]
+        if reset:
+            self._shape = shape
+        elif shape != self._shape:
+            raise shape_error("X", f"samples of shape {self._shape}, as in fit", f"samples of shape {shape}")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_members_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "_votes" in state:
+            state["_votes"] = {}
+        if callable(state.get("progress")):
+            state["progress"] = True
+        return state
+
+
+def _at_least_one(name: str, value: Any) -> int:
+    return check_integer(name, value, "an integer of at least 1", 1)
+
+
+def _jobs(value: Any) -> int:
+    """scikit-learn's rule: -1 is all processors, -2 all but one."""
+    if not value:
+        raise parameter_error(
+            "n_jobs", "None, an integer of at least 1, or -1 for all processors", repr(value)
+        )
+    jobs = check_integer(
+        "n_jobs", value, "None, an integer of at least 1, or -1 for all processors", -(2**31)
+    )
+    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)

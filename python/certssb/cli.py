@@ -1,0 +1,578 @@
+"""The command line: ``certssb run`` takes a data set to certificates, table and plot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import certssb as cs
+from certssb import metrics
+from certssb._checks import check_integer, one_of, parameter_error, shape_error
+
+__all__ = ["main"]
+
+_TRIGGERS: dict[str, Callable[[float], cs.triggers.Trigger]] = {
+    "one-pixel": lambda norm: cs.triggers.OnePixel(norm=norm),
+    "four-pixel": lambda norm: cs.triggers.FourPixel(norm=norm),
+    "blend": lambda norm: cs.triggers.Blend(norm=norm),
+    "patch": lambda norm: cs.triggers.Patch(norm=norm),
+}
+
+_ARRAYS = ("X_train", "y_train", "X_test", "y_test")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 done, 1 refused or failed, 130 interrupted)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except cs.CancelledError as error:
+        print(f"certssb: {error}", file=sys.stderr)
+        return 130
+    except (cs.CertssbError, OSError) as error:
+        print(f"certssb: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="certssb", description="Provable robustness against training-data backdoors."
+    )
+    parser.add_argument("--version", action="version", version=f"certssb {cs.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    run = commands.add_parser(
+        "run", help="poison (if asked), train, certify, report", formatter_class=formatter
+    )
+    _add_data(run)
+    _add_attack(run)
+    _add_law(run)
+    _add_training(run)
+    _add_confidence(run)
+    run.add_argument("--out", default="runs/latest", help="folder to write certificates, summary and plot to")
+    run.set_defaults(command=_run)
+    plan = commands.add_parser(
+        "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
+    )
+    plan.add_argument("--n-train", type=int, required=True, help="number of training samples")
+    plan.add_argument("--n-poisoned", type=int, required=True, help="poisoned samples to certify against")
+    plan.add_argument("--norm", type=float, required=True, help="L2 norm of the trigger; inf for any")
+    plan.add_argument("--labels", action="store_true", help="certify against changed labels as well")
+    plan.add_argument("--n-classes", type=int, default=2, help="number of classes")
+    plan.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
+    plan.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    _add_law(plan)
+    plan.set_defaults(command=_plan)
+    ledger = commands.add_parser("ledger", help="look at a ledger of certified regions")
+    actions = ledger.add_subparsers(required=True, metavar="ACTION")
+    for name, action, description in (
+        ("show", _ledger_show, "counts, and the last entries"),
+        ("verify", _ledger_verify, "check the whole file"),
+        ("export", _ledger_export, "write entries and centres to a .csv or .npz file"),
+    ):
+        action_parser = actions.add_parser(name, help=description)
+        action_parser.add_argument("ledger", help="the ledger's file")
+        if name == "export":
+            action_parser.add_argument("out", help=".csv without centres, or .npz with them")
+        action_parser.set_defaults(command=action)
+    certify = commands.add_parser(
+        "certify", help="certify votes of members trained elsewhere", formatter_class=formatter
+    )
+    certify.add_argument(
+        "votes", help=".npy of class numbers (n_members, n_samples) or scores (..., n_classes)"
+    )
+    certify.add_argument("--n-train", type=int, required=True, help="number of training samples")
+    certify.add_argument("--n-classes", type=int, help="number of classes; needed for votes")
+    certify.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
+    certify.add_argument("--out", default="certificates.npz", help="file to write the table to")
+    _add_law(certify)
+    _add_confidence(certify)
+    certify.set_defaults(command=_certify)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--dataset", default="digits", help="digits, mnist, cifar10, or a .npz with " + ", ".join(_ARRAYS)
+    )
+    group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10")
+    group.add_argument(
+        "--classes", type=int, nargs="+", help="keep these classes only, numbered in this order"
+    )
+
+
+def _add_attack(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "poisoning, for experiments: changes training data before anything else"
+    )
+    group.add_argument(
+        "--trigger", choices=["none", *_TRIGGERS], default="none", help="what is stamped on samples"
+    )
+    group.add_argument("--rate", type=float, default=0.02, help="share of the training set that is poisoned")
+    group.add_argument("--norm", type=float, default=1.0, help="L2 norm of the trigger")
+    group.add_argument("--target", type=int, default=0, help="class that poisoned samples are given")
+
+
+def _add_law(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("noise")
+    group.add_argument(
+        "--sigma", type=float, help="Gaussian noise on features (0.5 if no other noise is asked for)"
+    )
+    group.add_argument("--uniform", type=float, metavar="HALF_WIDTH", help="uniform noise instead")
+    group.add_argument(
+        "--keep", type=float, help="discrete noise instead: chance that a 0/1 feature keeps its value"
+    )
+    group.add_argument("--label-noise", type=float, metavar="Q", help="chance that a label is replaced")
+    group.add_argument("--subsample", type=int, metavar="SIZE", help="training samples that each member sees")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument("--model", default="auto", help="linear, mlp, cnn, resnet, or auto")
+    group.add_argument("--members", type=int, default=100, help="number of members")
+    group.add_argument("--epochs", type=int, default=20)
+    group.add_argument("--batch-size", type=int, default=128)
+    group.add_argument("--learning-rate", type=float, default=1e-3)
+    group.add_argument("--device", default="auto")
+    group.add_argument(
+        "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
+    )
+    group.add_argument("--seed", type=int, default=0, help="root of all random streams")
+    group.add_argument("--secret-seed", action="store_true", help="draw a fresh seed for the members' noise")
+    group.add_argument("--checkpoint", help="folder to keep finished members in, and to resume from")
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_confidence(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("certification")
+    group.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    group.add_argument("--bound", default="auto", help="auto, clopper_pearson, kl, hoeffding or betting")
+    group.add_argument("--selection", default="union", help="union or split")
+    group.add_argument("--runner-up", default="auto", help="auto, complement or bound")
+    group.add_argument(
+        "--family-wise", action="store_true", help="all test samples' certificates hold together"
+    )
+    group.add_argument(
+        "--n-poisoned", type=int, help="poisoned samples to certify against; as many as were poisoned"
+    )
+    group.add_argument("--labels", action="store_true", help="certify against changed labels as well")
+
+
+def _law(options: argparse.Namespace) -> cs.Law:
+    features: list[cs.Law] = [
+        law
+        for law in (
+            cs.Gaussian(options.sigma) if options.sigma is not None else None,
+            cs.Uniform(options.uniform) if options.uniform is not None else None,
+            cs.Discrete(options.keep) if options.keep is not None else None,
+        )
+        if law is not None
+    ]
+    if len(features) > 1:
+        raise parameter_error("--sigma, --uniform, --keep", "given one at a time", f"{len(features)} of them")
+    labels: list[cs.Law] = [] if options.label_noise is None else [cs.LabelNoise(options.label_noise)]
+    parts = features + labels
+    if not parts and options.subsample is None:
+        parts = [cs.Gaussian(0.5)]
+    inner = parts[0] & parts[1] if len(parts) > 1 else (parts[0] if parts else None)
+    if options.subsample is not None:
+        return cs.Subsample(inner, size=options.subsample)
+    assert inner is not None
+    return inner
+
+
+def _data(options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
+    name = options.dataset
+    if name == "digits":
+        return cs.datasets.load_digits(classes=options.classes, split=True, seed=options.seed)
+    if name in ("mnist", "cifar10"):
+        if options.data_root is None:
+            raise parameter_error("--data-root", f"the folder that holds the {name} data", "nothing")
+        load = cs.datasets.load_mnist if name == "mnist" else cs.datasets.load_cifar10
+        return load(options.data_root, classes=options.classes)
+    if name.endswith(".npz"):
+        return _user_arrays(name, options.classes)
+    raise parameter_error("--dataset", one_of(["digits", "mnist", "cifar10"]) + " or a .npz file", repr(name))
+
+
+def _user_arrays(path: str, classes: Sequence[int] | None) -> tuple[Any, Any, Any, Any]:
+    if classes is not None:
+        raise parameter_error("--classes", "left out for a file of your own", str(list(classes)))
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in _ARRAYS if name not in archive.files]
+            if missing:
+                raise parameter_error(
+                    "--dataset", f"a .npz with {', '.join(_ARRAYS)}", f"one without {', '.join(missing)}"
+                )
+            X_train, y_train, X_test, y_test = (archive[name] for name in _ARRAYS)
+    except (ValueError, OSError) as error:
+        if isinstance(error, (cs.CertssbError, FileNotFoundError)):
+            raise
+        raise parameter_error("--dataset", "a .npz file of plain arrays", f"'{path}' ({error})") from None
+    if len(X_test) != len(y_test):
+        raise shape_error("y_test", f"one label per test sample, {len(X_test)}", f"{len(y_test)} labels")
+    return cs.data.as_features(X_train), y_train, cs.data.as_features(X_test, "X_test"), y_test
+
+
+def _run(options: argparse.Namespace) -> None:
+    started = time.monotonic()
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    law = _law(options)
+    X_train, y_train, X_test, y_test = _data(options)
+    trigger = None if options.trigger == "none" else _TRIGGERS[options.trigger](options.norm)
+    n_poisoned = 0
+    if trigger is not None:
+        X_train, y_train, index = cs.triggers.poison(
+            X_train, y_train, trigger, rate=options.rate, target=options.target, seed=options.seed
+        )
+        n_poisoned = len(index)
+    budget = (
+        options.n_poisoned if options.n_poisoned is not None else n_poisoned or max(1, len(X_train) // 50)
+    )
+    best = _rehearse(law, X_train, y_train, budget, options)
+    clf = cs.CertifiedClassifier(
+        options.model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
+        learning_rate=options.learning_rate, device=options.device, seed=None if options.secret_seed else options.seed, n_jobs=options.jobs,
+        checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha,
+    )  # fmt: skip
+    clf.fit(X_train, y_train)
+    trained = time.monotonic()
+    tests = {"clean": (X_test, y_test)}
+    if trigger is not None:
+        others = np.asarray(y_test) != options.target
+        tests["triggered"] = (trigger(X_test[others]), y_test[others])
+    tables = {name: clf.certify(X, **_settings(options)) for name, (X, _) in tests.items()}
+    sizes = _sizes(tables.values(), budget, options)
+    summary = {
+        "guarantee": tables["clean"].guarantee,
+        "sound": tables["clean"].sound,
+        "results": {
+            name: _results(tables[name], y, sizes, budget, options) for name, (_, y) in tests.items()
+        },
+        "settings": _plain({k: v for k, v in vars(options).items() if k != "command"}),
+        "law": repr(law),
+        "best_possible": best,
+        "n_train": len(X_train),
+        "n_poisoned": n_poisoned,
+        "record": json.loads(clf.record()),
+        "seconds": {"training": trained - started, "total": time.monotonic() - started},
+        "peak_memory_mb": _peak_memory(),
+        "versions": _versions(),
+    }
+    _write(out, tables, tests, summary, budget, options)
+    print(_text(summary, budget, options))
+    print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
+
+
+def _rehearse(
+    law: cs.Law, X_train: Any, y_train: Any, budget: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Certify members that all agree: refuses every bad setting before training, and says what is within reach."""
+    members = check_integer("--members", options.members, "an integer of at least 1", 1)
+    table = cs.certify_votes(
+        np.zeros((members, 1), dtype=np.int64), law, len(X_train), len(np.unique(y_train)),
+        n_features=int(np.prod(np.shape(X_train)[1:])), **_settings(options),
+    )  # fmt: skip
+    best: dict[str, Any] = {}
+    if table.radius is not None:
+        best["radius"] = float(table.radius[0])
+    if isinstance(law, cs.Discrete):
+        best["flips"] = int(table.n_flips()[0])
+    else:
+        norm = float(table.trigger_norm(n_poisoned=budget, labels=options.labels)[0])
+        best["trigger_norm"] = norm if np.isfinite(norm) else "any"
+        best["n_poisoned"] = budget
+    reach = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in best.items()
+    )
+    print(f"If all {members} members agree: {reach}", flush=True)
+    if options.trigger != "none" and not isinstance(law, cs.Discrete):
+        plan = law.plan(
+            len(X_train), budget, options.norm, options.labels, options.alpha, len(np.unique(y_train)),
+            int(np.prod(np.shape(X_train)[1:])),
+        )  # fmt: skip
+        print(f"For {plan}", flush=True)
+    return best
+
+
+def _plan(options: argparse.Namespace) -> None:
+    law = _law(options)
+    plan = law.plan(
+        options.n_train, options.n_poisoned, options.norm, options.labels, options.alpha, options.n_classes,
+        options.n_features,
+    )  # fmt: skip
+    print(plan)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "alpha": options.alpha,
+        "bound": options.bound,
+        "selection": options.selection,
+        "runner_up": options.runner_up,
+        "family_wise": options.family_wise,
+    }
+
+
+def _grid(largest: float) -> list[float]:
+    """About ten round sizes from 0 to beyond the largest."""
+    step = next(
+        (s for s in (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0) if s * 10 >= largest), 10.0
+    )
+    return [round(step * i, 6) for i in range(11)]
+
+
+def _sizes(
+    tables: Iterable[cs.CertificateTable], budget: int, options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """The sizes of changes that tables are printed for, the same for all of them."""
+    sizes: dict[str, list[float]] = {}
+    for table in tables:
+        if isinstance(table.law, cs.Discrete):
+            largest = {"flips": float(table.n_flips().max(initial=0) + 1)}
+        else:
+            norms = table.trigger_norm(n_poisoned=budget, labels=options.labels)
+            finite = float(np.max(norms[np.isfinite(norms)], initial=0.0))
+            largest = {"trigger_norms": max(finite, options.norm if options.trigger != "none" else 0.0)}
+        if table.radius is not None:
+            largest["radii"] = float(np.max(table.radius, initial=0.0))
+        for kind, size in largest.items():
+            sizes.setdefault(kind, []).append(size)
+    grids = {kind: _grid(max(values)) for kind, values in sizes.items() if kind != "flips"}
+    if "flips" in sizes:
+        grids["flips"] = [float(flips) for flips in range(int(max(sizes["flips"])) + 1)]
+    return grids
+
+
+def _results(
+    table: cs.CertificateTable,
+    y: Any,
+    sizes: dict[str, list[float]],
+    budget: int,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    y = np.asarray(y)
+    results: dict[str, Any] = {
+        "n_samples": len(table),
+        "accuracy": metrics.empirical_robust_accuracy(y, table.prediction),
+        "certified_ratio": metrics.certified_ratio(~table.abstained),
+        **sizes,
+    }
+    if options.trigger != "none":
+        results["attack_success_rate"] = metrics.attack_success_rate(y, table.prediction, options.target)
+    if "radii" in sizes:
+        results["certified_accuracy"] = _floats(table.certified_accuracy(y, radii=sizes["radii"]))
+    if "flips" in sizes:
+        flips = np.where(table.abstained, -1, table.n_flips())
+        results["certified_accuracy_flips"] = [
+            metrics.certified_accuracy(y, table.prediction, flips >= size) for size in sizes["flips"]
+        ]
+    if "trigger_norms" in sizes:
+        results["certified_accuracy_budget"] = _floats(
+            table.certified_accuracy(
+                y, n_poisoned=budget, trigger_norm=sizes["trigger_norms"], labels=options.labels
+            )
+        )
+    return results
+
+
+def _floats(values: npt.ArrayLike) -> list[float]:
+    return [float(value) for value in np.ravel(np.asarray(values))]
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+
+
+def _peak_memory() -> float | None:
+    """Largest resident size of this process so far, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {
+        "certssb": cs.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
+
+
+def _write(
+    out: Path,
+    tables: dict[str, cs.CertificateTable],
+    tests: dict[str, tuple[Any, Any]],
+    summary: dict[str, Any],
+    budget: int,
+    options: argparse.Namespace,
+) -> None:
+    import pandas as pd
+
+    frames = [
+        tables[name].to_frame().assign(test=name, y_true=np.asarray(y)) for name, (_, y) in tests.items()
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    try:
+        import pyarrow  # noqa: F401
+
+        frame.to_parquet(out / "certificates.parquet")
+    except ImportError:
+        frame.to_csv(out / "certificates.csv", index=False, float_format="%.17g")
+    for name, table in tables.items():
+        table.save(out / f"certificates-{name}.npz")
+    partial = out / "summary.json.part"
+    partial.write_text(json.dumps(summary, indent=2) + "\n")
+    os.replace(partial, out / "summary.json")
+    _plot(out / "certified_accuracy.png", tables, tests, budget, options)
+
+
+def _plot(
+    path: Path,
+    tables: dict[str, cs.CertificateTable],
+    tests: dict[str, tuple[Any, Any]],
+    budget: int,
+    options: argparse.Namespace,
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    for name, (_, y) in tests.items():
+        table = tables[name]
+        label = f"{name} test samples"
+        if table.radius is not None:
+            display = cs.CertifiedAccuracyDisplay.from_certificates(table, y, name=label)
+        elif isinstance(table.law, cs.Discrete):
+            return
+        else:
+            display = cs.CertifiedAccuracyDisplay.from_certificates(
+                table, y, n_poisoned=budget, labels=options.labels, name=label
+            )
+        display.plot(ax=ax)
+    figure.savefig(path)
+
+
+def _text(summary: dict[str, Any], budget: int, options: argparse.Namespace) -> str:
+    lines = ["", summary["guarantee"], ""]
+    for name, results in summary["results"].items():
+        line = f"{name} test samples: {results['n_samples']}, accuracy {results['accuracy']:.4f}"
+        rate = results.get("attack_success_rate")
+        lines.append(line + ("" if rate is None else f", given the target class {rate:.4f}"))
+    lines.append("")
+    labels = ", labels changed as well" if options.labels else ""
+    for sizes, shares, title in (
+        ("radii", "certified_accuracy", "Certified accuracy over the total L2 radius:"),
+        (
+            "trigger_norms",
+            "certified_accuracy_budget",
+            f"Certified accuracy over the trigger norm, {budget} poisoned samples{labels}:",
+        ),
+        ("flips", "certified_accuracy_flips", "Certified accuracy over the number of changed entries:"),
+    ):
+        rows = {name: results for name, results in summary["results"].items() if sizes in results}
+        for number, (name, results) in enumerate(rows.items()):
+            if number == 0:
+                lines += [title, _row("size", [f"{size:g}" for size in results[sizes]])]
+            lines.append(_row(name, [f"{_down(share):.4f}" for share in results[shares]]))
+        if rows:
+            lines.append("")
+    seconds = summary["seconds"]
+    memory = summary["peak_memory_mb"]
+    lines.append(
+        f"{summary['record']['n_train']} training samples, {options.members} members, "
+        f"{seconds['training']:.0f} s training, {seconds['total']:.0f} s in all"
+        + ("" if memory is None else f", {memory:.0f} MB at most")
+    )
+    return "\n".join(lines)
+
+
+def _down(share: float) -> float:
+    """Four digits, rounded down: a share in a table never claims more than was certified."""
+    return float(np.floor(share * 1e4 + 1e-9) / 1e4)
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"  {name:<10}" + "".join(f"{cell:>8}" for cell in cells)
+
+
+def _ledger_show(options: argparse.Namespace) -> None:
+    with cs.Ledger(options.ledger, read_only=True) as ledger:
+        frame = ledger.to_frame()
+        print(f"{ledger.n_updates} updates, {len(ledger)} regions, dimension {ledger.dimension}")
+        for outcome, count in frame["outcome"].value_counts().items():
+            print(f"  {outcome:<10}{count:>8}")
+        print(frame.tail(10).to_string(index=False))
+
+
+def _ledger_verify(options: argparse.Namespace) -> None:
+    with cs.Ledger(options.ledger, read_only=True) as ledger:
+        report = ledger.verify(progress=sys.stderr.isatty())
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items())
+    print(
+        f"Clean: {report.updates} updates ({outcomes}), {report.regions} regions, none contradicts another."
+    )
+
+
+def _ledger_export(options: argparse.Namespace) -> None:
+    if not options.out.endswith((".csv", ".npz")):
+        raise parameter_error("out", "a file name that ends in .csv or .npz", repr(options.out))
+    with cs.Ledger(options.ledger, read_only=True) as ledger:
+        frame = ledger.to_frame()
+        if options.out.endswith(".csv"):
+            frame.to_csv(options.out, index=False, float_format="%.17g")
+        else:
+            columns = {name: frame[name].fillna(-1).to_numpy() for name in frame if name != "outcome"}
+            np.savez(
+                options.out, centres=ledger.centres(), outcome=frame["outcome"].to_numpy(dtype=str), **columns
+            )
+    print(f"Written to {options.out}: {len(frame)} entries")
+
+
+def _certify(options: argparse.Namespace) -> None:
+    try:
+        ballots = np.load(options.votes, allow_pickle=False)
+    except ValueError as error:
+        raise parameter_error(
+            "votes", "a .npy file of votes or scores", f"'{options.votes}' ({error})"
+        ) from None
+    law, settings = _law(options), _settings(options)
+    if ballots.ndim == 3:
+        table = cs.certify_scores(ballots, law, options.n_train, n_features=options.n_features, **settings)
+    else:
+        if options.n_classes is None:
+            raise parameter_error("--n-classes", "given with votes", "nothing")
+        table = cs.certify_votes(
+            ballots, law, options.n_train, options.n_classes, n_features=options.n_features, **settings
+        )
+    table.save(options.out)
+    print(table.guarantee)
+    print(table.to_frame().describe().to_string())
+    print(f"Written to {options.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,386 @@
+"""The door for the user's arrays: whatever comes in, checked arrays go on.
+
+Everything behind this door may assume finite, C-contiguous float32 features, tabular
+(n_samples, n_features) or images (n_samples, channels, height, width), and class numbers 0..K-1.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._checks import parameter_error, shape_error
+from certssb.exceptions import ParameterError, ShapeError
+
+__all__ = ["as_features", "as_labels"]
+
+Features: TypeAlias = npt.NDArray[np.float32]
+Codes: TypeAlias = npt.NDArray[np.int64]
+
+_CHANNELS = (1, 3, 4)
+_LABELS = "an array of class labels (integers, strings or booleans), one per sample"
+_CPU = 1
+"""DLPack's number for memory of the CPU."""
+
+
+def as_features(X: Any, name: str = "X") -> Features:
+    """Turn what a user calls data into features, or say what is wrong with it.
+
+    Parameters
+    ----------
+    X : array-like
+        NumPy array (memory-mapped too), torch tensor on any device, pandas or polars frame,
+        object with ``__array__`` or ``__dlpack__``, list of numbers, arrays, tensors or images.
+        Not changed.
+
+        - 2 dimensions are a table (n_samples, n_features).
+        - 3 dimensions are grey images (n_samples, height, width).
+        - 4 dimensions are images (n_samples, channels, height, width). They are taken for
+          (n_samples, height, width, channels) and turned if the last dimension is 1, 3 or 4 and
+          the second is not. If both are, the reading that makes the images square (and larger
+          than one pixel) counts; if that decides nothing, a torch tensor is read as channels
+          first, as torch does, and anything else is refused.
+        - uint8 images are divided by 255. Other integers, booleans and uint8 tables are taken
+          as they are.
+    name : str, default="X"
+        What to call the array in messages.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
+        Finite features, float32, C-contiguous. Shares memory with `X` where `X` is so already:
+        do not write to it.
+
+    Raises
+    ------
+    ParameterError
+        If values are NaN, infinite, beyond float32, complex or no numbers.
+    ShapeError
+        If there are no samples or no features, rows of unequal length, or another number of
+        dimensions; or if it cannot be told where the channels are.
+    TypeError
+        If `X` is sparse or holds objects that are no numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.data import as_features
+    >>> as_features([[1, 2], [3, 4]])
+    array([[1., 2.],
+           [3., 4.]], dtype=float32)
+    >>> photos = np.full((5, 32, 32, 3), 255, dtype=np.uint8)
+    >>> images = as_features(photos)
+    >>> images.shape, float(images.max())
+    ((5, 3, 32, 32), 1.0)
+    """
+    given = _numeric(X, name)
+    _check_not_empty(given, name)
+    axes = _axes_of(given, name, torch_like=_is_tensor(X))
+    array = given.transpose(axes)
+    if array.ndim == 3:
+        array = array[:, np.newaxis]
+    with np.errstate(over="ignore"):
+        features = np.ascontiguousarray(array, dtype=np.float32)
+    if array.ndim == 4 and array.dtype == np.uint8:
+        features = features / np.float32(255)
+    if given.dtype.kind == "f":
+        _check_finite(features, given, axes, name)
+    return features
+
+
+def as_labels(y: Any, n_samples: int, name: str = "y") -> tuple[npt.NDArray[Any], Codes]:
+    """Turn what a user calls labels into classes and their numbers.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        One label per sample: integers from anywhere, strings or booleans; floats if they are
+        whole numbers, as scikit-learn has it. A column (n_samples, 1) is flattened with
+        scikit-learn's warning. Arrays, tensors, pandas series, lists.
+    n_samples : int
+        Number of samples that the labels belong to.
+    name : str, default="y"
+        What to call the labels in messages.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The different labels, ascending, in their own type.
+    codes : ndarray of shape (n_samples,)
+        Each sample's class as a number 0..n_classes-1 into `classes`, int64.
+
+    Raises
+    ------
+    ParameterError
+        If labels are fractions, missing, infinite or of mixed or unknown types, or there are
+        fewer than two classes.
+    ShapeError
+        If there is not exactly one label per sample.
+
+    Warns
+    -----
+    sklearn.exceptions.DataConversionWarning
+        If `y` is a column.
+
+    Examples
+    --------
+    >>> from certssb.data import as_labels
+    >>> classes, codes = as_labels(["cat", "dog", "cat"], n_samples=3)
+    >>> classes.tolist(), codes.tolist()
+    (['cat', 'dog'], [0, 1, 0])
+    """
+    if y is None:
+        raise ParameterError(
+            f"The '{name}' parameter must be {_LABELS}. Got None instead: "
+            f"this estimator requires y to be passed, but the target y is None."
+        )
+    labels = _one_dimension(_label_array(y, name), name)
+    if len(labels) != n_samples:
+        raise shape_error(name, f"one label per sample, {n_samples} in all", f"{len(labels)} labels")
+    labels = _known_kind(labels, name)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        got = f"{len(classes)} class, {classes.tolist()},"
+        raise parameter_error(name, "labels of at least two classes", got)
+    return classes, codes.astype(np.int64)
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether a value is a torch tensor, without importing torch for those who do not use it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _plain(X: Any, name: str) -> Any:
+    """What NumPy and scikit-learn can read: tensors and foreign devices brought to the CPU."""
+    if isinstance(X, (list, tuple)) and len(X) > 0 and all(_is_tensor(x) for x in X):
+        shapes = {tuple(x.shape) for x in X}
+        if len(shapes) > 1:
+            raise shape_error(name, "samples of one shape", f"shapes {sorted(shapes)}")
+        return np.stack([_plain(x, name) for x in X])
+    if _is_tensor(X):
+        return _tensor_to_numpy(X, name)
+    device = getattr(X, "__dlpack_device__", None)
+    if device is not None and not isinstance(X, np.ndarray) and int(device()[0]) != _CPU:
+        import torch.utils.dlpack
+
+        return _tensor_to_numpy(torch.utils.dlpack.from_dlpack(X), name)
+    if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
+        return np.from_dlpack(X)
+    return X
+
+
+def _tensor_to_numpy(X: Any, name: str) -> npt.NDArray[Any]:
+    import torch
+
+    if X.layout != torch.strided:
+        raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
+    X = X.detach().cpu().resolve_conj().resolve_neg()
+    # NumPy has no bfloat16 nor the 8-bit floats.
+    if X.is_floating_point() and X.dtype not in (torch.float16, torch.float32, torch.float64):
+        X = X.float()
+    array: npt.NDArray[Any] = X.numpy()
+    return array
+
+
+def _numeric(X: Any, name: str) -> npt.NDArray[Any]:
+    """`X` as an array of real numbers, with scikit-learn's rules and wording."""
+    from sklearn.utils import check_array
+
+    plain = _plain(X, name)
+    try:
+        array = check_array(
+            plain,
+            dtype="numeric",
+            ensure_all_finite=False,
+            ensure_2d=False,
+            allow_nd=True,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name=name,
+        )
+    except ValueError as error:
+        if "inhomogeneous" in str(error):
+            raise shape_error(name, "samples of one shape", "samples of different shapes") from None
+        raise ParameterError(f"The '{name}' parameter must be finite numbers. {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise parameter_error(name, "finite numbers", f"values of type {array.dtype}")
+    numbers: npt.NDArray[Any] = array
+    return numbers
+
+
+def _check_not_empty(array: npt.NDArray[Any], name: str) -> None:
+    expected = "2 dimensions (a table) or 3 or 4 (images)"
+    if array.ndim < 2:
+        raise ShapeError(
+            f"'{name}' must have {expected}. Got an array of shape {array.shape} instead. Reshape your "
+            "data either using array.reshape(-1, 1) if your data has a single feature or "
+            "array.reshape(1, -1) if it contains a single sample."
+        )
+    if array.ndim > 4:
+        raise shape_error(name, expected, f"shape {array.shape}")
+    if len(array) == 0:
+        raise ShapeError(
+            f"'{name}' must have samples. Found array with 0 sample(s) (shape={array.shape}) while a "
+            "minimum of 1 is required."
+        )
+    if array.size == 0:
+        raise ShapeError(
+            f"'{name}' must have features. Found array with 0 feature(s) (shape={array.shape}) while a "
+            "minimum of 1 is required."
+        )
+
+
+def _axes_of(array: npt.NDArray[Any], name: str, torch_like: bool) -> tuple[int, ...]:
+    """Order of the dimensions that puts channels second."""
+    if array.ndim == 4 and _channels_last(array.shape, name, torch_like):
+        return (0, 3, 1, 2)
+    return tuple(range(array.ndim))
+
+
+def _channels_last(shape: tuple[int, ...], name: str, torch_like: bool) -> bool:
+    """Whether images of this shape are (n, height, width, channels)."""
+    _, second, third, fourth = shape
+    if fourth not in _CHANNELS or (second, third, fourth) == (1, 1, 1):
+        return False
+    if second not in _CHANNELS:
+        return True
+    first_is_square, last_is_square = third == fourth > 1, second == third > 1
+    if first_is_square != last_is_square:
+        return last_is_square
+    if torch_like:
+        return False
+    raise ShapeError(
+        f"'{name}' must have the shape (n_samples, channels, height, width). Got {shape}, where both the "
+        f"second and the last dimension could be the channels. Are there {second} channels in images of "
+        f"{third} x {fourth}? Then pass a torch tensor, which is read so: torch.as_tensor({name}). Or {fourth} in "
+        f"images of {second} x {third}? Then torch.as_tensor({name}).permute(0, 3, 1, 2)."
+    )
+
+
+def _check_finite(features: Features, given: npt.NDArray[Any], axes: tuple[int, ...], name: str) -> None:
+    """Look for NaN and infinite values, some rows at a time: the data may be larger than memory."""
+    step = max(1, 2**22 // features[0].size)
+    count, first = 0, None
+    for start in range(0, len(features), step):
+        rows = features[start : start + step]
+        # A finite sum means finite values; NaN and infinity are sticky.
+        with np.errstate(all="ignore"):
+            if np.isfinite(rows.sum(dtype=np.float64)):
+                continue
+        bad = ~np.isfinite(rows)
+        count += int(bad.sum())
+        if first is None:
+            first = np.array(np.unravel_index(int(bad.argmax()), bad.shape))
+            first[0] += start
+    if first is not None:
+        raise _not_finite(first, count, given, axes, name)
+
+
+def _not_finite(
+    first: npt.NDArray[Any], count: int, given: npt.NDArray[Any], axes: tuple[int, ...], name: str
+) -> ParameterError:
+    """Name the first such value by its place in the array as it was given."""
+    if given.ndim == 3:
+        first = np.delete(first, 1)
+    place = tuple(int(first[axes.index(axis)]) for axis in range(given.ndim))
+    value = given[place]
+    what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for float32,"
+    values = "values are" if count > 1 else "value is"
+    return ParameterError(
+        f"The '{name}' parameter must be finite numbers. Got {what} at index {place} instead; "
+        f"{count} {values} not finite (NaN, infinity, or too large)."
+    )
+
+
+def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
+    from scipy.sparse import issparse
+
+    if issparse(y):
+        raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
+    try:
+        return np.asarray(_plain(y, name))
+    except ValueError:
+        raise shape_error(name, "one label per sample", "rows of different length") from None
+
+
+def _one_dimension(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    if labels.ndim == 1:
+        return labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        from sklearn.utils import column_or_1d
+
+        column: npt.NDArray[Any] = column_or_1d(labels, warn=True)
+        return column
+    advice = f"; for one-hot labels pass {name}.argmax(axis=1)" if labels.ndim == 2 else ""
+    expected = f"one label per sample: {name} should be a 1d array{advice}"
+    raise shape_error(name, expected, f"an array of shape {labels.shape}")
+
+
+def _known_kind(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Labels that name classes, in a type that sorts; anything else is refused by name."""
+    kind = labels.dtype.kind
+    if kind in "iubUT":
+        return labels
+    if kind == "f":
+        _check_whole(labels, name)
+        return labels
+    if kind == "O":
+        return _from_objects(labels, name)
+    if kind == "c":
+        raise ParameterError(f"The '{name}' parameter must be {_LABELS}. Complex data not supported.")
+    raise parameter_error(name, _LABELS, f"Unknown label type: {labels.dtype}")
+
+
+def _check_whole(labels: npt.NDArray[Any], name: str) -> None:
+    finite = np.isfinite(labels)
+    if not finite.all():
+        index = int(finite.argmin())
+        what = "NaN" if np.isnan(labels[index]) else "infinity"
+        raise parameter_error(name, _LABELS, f"a missing label: Input {name} contains {what} (index {index})")
+    fraction = labels != np.trunc(labels)
+    if fraction.any():
+        index = int(fraction.argmax())
+        got = f"{labels[index]} at index {index} (Unknown label type: continuous)"
+        raise parameter_error(name, _LABELS, got)
+
+
+def _from_objects(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Give Python objects (an object column of a frame) the type that they share."""
+    import pandas as pd
+
+    for index, label in enumerate(labels):
+        if pd.api.types.is_scalar(label) and pd.isna(label):
+            got = f"a missing label: Input {name} contains NaN or None (index {index})"
+            raise parameter_error(name, _LABELS, got)
+    kinds = {_object_kind(label) for label in labels}
+    if kinds == {"string"}:
+        return labels
+    if len(kinds) == 1 and "unknown" not in kinds:
+        return (
+            _known_kind(np.array(labels.tolist()), name) if kinds != {"integer"} else _integers(labels, name)
+        )
+    if kinds == {"integer", "float"}:
+        return _known_kind(labels.astype(np.float64), name)
+    types = ", ".join(sorted({type(label).__name__ for label in labels}))
+    raise parameter_error(name, _LABELS, f"Unknown label type: objects of {types}")
+
+
+def _integers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    try:
+        return labels.astype(np.int64)
+    except OverflowError:
+        raise parameter_error(name, _LABELS, "integers beyond 64 bits") from None
+
+
+def _object_kind(label: object) -> str:
+    if isinstance(label, str):
+        return "string"
+    if isinstance(label, (bool, np.bool_)):
+        return "boolean"
+    if isinstance(label, (int, np.integer)):
+        return "integer"
+    return "float" if isinstance(label, (float, np.floating)) else "unknown"

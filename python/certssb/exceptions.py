@@ -1,0 +1,140 @@
+"""What can go wrong, as a tree of exceptions with :class:`CertssbError` at its root.
+
+Every message names the parameter or file, what was expected and what came. A wrong value or shape
+is also a :class:`ValueError`, so code written for scikit-learn catches it as it always did.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CancelledError",
+    "CertssbError",
+    "CheckpointError",
+    "DeviceError",
+    "LedgerCorruptError",
+    "LedgerError",
+    "LedgerVersionError",
+    "ParameterError",
+    "ShapeError",
+    "TrainingError",
+]
+
+
+class CertssbError(Exception):
+    """Root of every exception that this package raises on purpose.
+
+    Raised itself only where none of the kinds below fits.
+
+    Examples
+    --------
+    >>> from certssb.exceptions import CertssbError, ParameterError
+    >>> try:
+    ...     raise ParameterError("The 'alpha' parameter must be in (0, 1). Got 1.5 instead.")
+    ... except CertssbError as error:
+    ...     print(error)
+    The 'alpha' parameter must be in (0, 1). Got 1.5 instead.
+    """
+
+
+class ParameterError(CertssbError, ValueError):
+    """A parameter, or a value in the data, is outside its range or unknown.
+
+    Raised when a number leaves its range, a name is none of the known ones, data hold NaN or
+    infinite values, labels are no class names, or a data set is missing or damaged.
+
+    Examples
+    --------
+    >>> issubclass(ParameterError, ValueError)
+    True
+    """
+
+
+class ShapeError(CertssbError, ValueError):
+    """An array has the wrong rank, length or dimension.
+
+    Raised when data are neither tabular nor images, when two arrays that belong together differ
+    in length, or when there is nothing in them.
+
+    Examples
+    --------
+    >>> issubclass(ShapeError, ValueError)
+    True
+    """
+
+
+class TrainingError(CertssbError):
+    """Training a member of the ensemble failed; members finished before are kept.
+
+    Raised when a model cannot be built, run or differentiated, or when its loss stops being
+    finite.
+
+    Parameters
+    ----------
+    message : str
+        What happened, in one sentence.
+    member : int or None, default=None
+        Number of the member, from 0, or None when no single member is to blame.
+
+    Attributes
+    ----------
+    member : int or None
+        As given.
+
+    Examples
+    --------
+    >>> error = TrainingError("Member 3: the loss is not finite.", member=3)
+    >>> error.member
+    3
+    """
+
+    member: int | None
+
+    def __init__(self, message: str = "", member: int | None = None) -> None:
+        super().__init__(message)
+        self.member = member
+
+
+class LedgerError(CertssbError):
+    """A ledger could not be opened, read or written.
+
+    Raised when the file cannot be reached or locked, or when a point does not have the number
+    of features that the ledger holds.
+    """
+
+
+class LedgerCorruptError(LedgerError):
+    """A ledger file is damaged, or is not a ledger.
+
+    Raised when a ledger is opened or read; the file is left as it was found.
+    """
+
+
+class LedgerVersionError(LedgerError):
+    """A ledger was written with a schema that this version does not read.
+
+    Raised when a ledger is opened; the file is left as it was found.
+    """
+
+
+class CheckpointError(CertssbError):
+    """A checkpoint directory is foreign, damaged or cannot be written.
+
+    Raised before training when the directory was made with other settings or other data (the
+    difference is named), and when a member's file does not match the manifest.
+    """
+
+
+class DeviceError(CertssbError):
+    """The compute device is not there, or cannot do the work.
+
+    Raised before training for an unknown or absent device, and during it when the device runs
+    out of memory.
+    """
+
+
+class CancelledError(CertssbError):
+    """The work was stopped on request; finished members are kept.
+
+    Raised when a caller's own code stops a run. Ctrl-C gives :class:`KeyboardInterrupt`, as
+    everywhere in Python.
+    """

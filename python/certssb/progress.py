@@ -1,0 +1,170 @@
+"""A progress bar for long work, with an estimate of the time left.
+
+In a notebook the bar is a widget where ipywidgets is installed, and quietly plain text where it is
+not (tqdm issue 1082).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from certssb._checks import parameter_error
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ProgressBar", "Report", "progress_bar"]
+
+Report: TypeAlias = Callable[[int, int], None]
+"""Called as ``report(done, total)``."""
+
+
+class ProgressBar:
+    """Bar over a known number of steps, drawn at the first report.
+
+    The number done at the first report is taken as finished before: work resumed from a
+    checkpoint does not make the estimate of the time left too good.
+
+    Parameters
+    ----------
+    description : str, default=""
+        What is being done, in front of the bar.
+    unit : str, default="member"
+        What one step is called.
+
+    Examples
+    --------
+    >>> from certssb.progress import ProgressBar
+    >>> with ProgressBar("training") as report:
+    ...     for done in range(4):
+    ...         report(done, 3)
+    >>> report.done
+    3
+    """
+
+    def __init__(self, description: str = "", unit: str = "member") -> None:
+        self.description = description
+        self.unit = unit
+        self.done = 0
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` steps are finished.
+
+        Parameters
+        ----------
+        done : int
+            Steps finished so far, those of an earlier run included.
+        total : int
+            Steps in all; may grow from call to call.
+        """
+        if self._bar is None:
+            self._bar = _new_bar(self.description, self.unit, done, total)
+        elif done != self._bar.n or total != self._bar.total:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+        self.done = done
+
+    def close(self) -> None:
+        """Draw the last state and leave it standing."""
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        self.close()
+        return False
+
+
+class _Silent(ProgressBar):
+    """Counts and shows nothing."""
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done = done
+
+
+class _Forward(ProgressBar):
+    """Hands the reports to a function of the caller's."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report = report
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done = done
+        self._report(done, total)
+
+
+def progress_bar(progress: bool | Report, description: str = "", unit: str = "member") -> ProgressBar:
+    """Turn a ``progress`` parameter into something to report to.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        True shows a bar, False shows nothing, a callable receives ``(done, total)`` itself.
+    description : str, default=""
+        What is being done, in front of the bar.
+    unit : str, default="member"
+        What one step is called.
+
+    Returns
+    -------
+    ProgressBar
+        A context manager, callable as ``report(done, total)``.
+
+    Raises
+    ------
+    ParameterError
+        If `progress` is neither a bool nor callable.
+
+    Examples
+    --------
+    >>> from certssb.progress import progress_bar
+    >>> with progress_bar(False) as report:
+    ...     report(1, 2)
+    >>> with progress_bar(lambda done, total: print(done, "of", total)) as report:
+    ...     report(1, 2)
+    1 of 2
+    """
+    if callable(progress):
+        return _Forward(progress)
+    if progress is True:
+        return ProgressBar(description, unit)
+    if progress is False:
+        return _Silent(description, unit)
+    raise parameter_error("progress", "a bool or a callable", repr(progress))
+
+
+def _new_bar(description: str, unit: str, done: int, total: int) -> Any:
+    options: dict[str, Any] = {
+        "desc": description or None,
+        "unit": unit,
+        "initial": done,
+        "total": total,
+        "dynamic_ncols": True,
+        # Members finish in bursts, one per thread: a slow average keeps the estimate steady.
+        "smoothing": 0.1,
+    }
+    with warnings.catch_warnings():
+        # Without ipywidgets tqdm warns at import or raises when the bar is made.
+        warnings.simplefilter("ignore")
+        try:
+            from tqdm.auto import tqdm as best
+
+            return best(**options)
+        except (ImportError, NameError, AttributeError):
+            from tqdm.std import tqdm as plain
+
+            return plain(**options)

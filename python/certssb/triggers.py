@@ -1,0 +1,652 @@
+"""Backdoor triggers, and poisoning a training set with them.
+
+A trigger is a small fixed change of an image. It is called on images and returns changed copies;
+its input is never written to. Its size is its L2 norm over all changed pixels and channels, in
+the units of the features (images in [0, 1]), which is what certificates speak of.
+
+The places and scalings of the one-pixel, four-pixel and blending triggers are those of RAB
+(Weber et al., S&P 2023) and Cert-SSBD (Qiao et al., 2025).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._checks import (
+    check_integer,
+    check_positive,
+    check_real,
+    check_seed,
+    one_of,
+    parameter_error,
+    shape_error,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Blend", "FourPixel", "OnePixel", "Patch", "Trigger", "poison", "trigger_norms"]
+
+Images = TypeVar("Images", npt.NDArray[Any], "torch.Tensor")
+Labels = TypeVar("Labels", npt.NDArray[Any], "torch.Tensor")
+Pixel = tuple[int, int]
+
+_CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
+_PIXEL = "a pair (row, column) of integers greater than or equal to 0"
+
+
+class Trigger(ABC):
+    """A fixed change of an image, callable on a batch of them.
+
+    Subclasses say which values change and how; the calling convention is shared.
+
+    Attributes
+    ----------
+    norm : float or None
+        L2 norm of the change before clipping, over all pixels and channels, in the units of the
+        features; None where it depends on the image (a :class:`Patch` that replaces values).
+        Clipping can only make a change smaller: :func:`trigger_norms` measures it.
+    """
+
+    norm: float | None
+
+    def __call__(self, X: Images) -> Images:
+        """Put the trigger on every image of a batch.
+
+        Parameters
+        ----------
+        X : ndarray or torch.Tensor of shape (n_samples, channels, height, width)
+            Images of a floating type, in [0, 1]. Not changed.
+
+        Returns
+        -------
+        ndarray or torch.Tensor
+            A copy with the trigger, of the same type, shape, dtype and device.
+
+        Raises
+        ------
+        ParameterError
+            If `X` is not floating (divide uint8 images by 255 first), or if the trigger lies
+            outside the images.
+        ShapeError
+            If `X` does not have four dimensions.
+        """
+        shape = _image_shape(X)
+        pattern = self.pattern(shape)
+        return _changed(X, pattern != 0, pattern, self._mix)
+
+    @abstractmethod
+    def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        """Change of an image of this shape before clipping.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) of the images.
+
+        Returns
+        -------
+        ndarray of shape (channels, height, width)
+            What is added, in the units of the features; its L2 norm is `norm`.
+
+        Raises
+        ------
+        ParameterError
+            If the trigger lies outside an image of this shape.
+        """
+
+    @staticmethod
+    def _mix(old: Any, change: Any) -> Any:
+        """Add within [0, 1]; a value that already lies outside is not pulled back in."""
+        return (old + change).clip(old.clip(None, 0), old.clip(1, None))
+
+
+@dataclass(frozen=True)
+class OnePixel(Trigger):
+    """Brighten one pixel: ``norm / sqrt(channels)`` on every channel, clipped at 1.
+
+    Parameters
+    ----------
+    position : (int, int) or None, default=None
+        Row and column, from 0 at the top left. None takes the literature's: (23, 23) in images
+        of 28 x 28, (15, 15) in images of 32 x 32, and (23, 23) scaled to other sizes.
+    norm : float, default=1.0
+        L2 norm before clipping, in the units of the features, greater than 0.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its range; when called, if `position` is outside the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.triggers import OnePixel
+    >>> trigger = OnePixel(position=(23, 23), norm=1.0)
+    >>> trigger
+    OnePixel(position=(23, 23), norm=1.0)
+    >>> X = np.zeros((2, 1, 28, 28), dtype=np.float32)
+    >>> float(trigger(X)[0, 0, 23, 23]), float(X.max())
+    (1.0, 0.0)
+    """
+
+    position: Pixel | None = None
+    norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.position is not None:
+            _set(self, position=_pixel("position", self.position))
+        _set(self, norm=check_positive("norm", self.norm))
+
+    def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        position = self.position
+        if position is None:
+            position = _literature_place(shape, {28: 23, 32: 15}, margin=0)
+        return _pixels_pattern([position], shape, self.norm)
+
+
+@dataclass(frozen=True)
+class FourPixel(Trigger):
+    """Brighten four pixels: ``norm / sqrt(4 * channels)`` on each and every channel, clipped at 1.
+
+    Parameters
+    ----------
+    position : (int, int), sequence of four (int, int), or None, default=None
+        The four pixels as (row, column), or their centre (r, c), which stands for
+        (r-1, c+1), (r, c), (r+1, c-1) and (r+1, c+1). None takes the literature's centre:
+        (19, 19) in images of 28 x 28, (15, 15) in images of 32 x 32, and (19, 19) scaled to
+        other sizes.
+    norm : float, default=1.0
+        L2 norm before clipping over all four pixels and all channels, greater than 0.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its range; when called, if a pixel is outside the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.triggers import FourPixel
+    >>> changed = FourPixel(norm=1.0)(np.zeros((1, 1, 28, 28)))
+    >>> np.argwhere(changed[0, 0]).tolist()
+    [[18, 20], [19, 19], [20, 18], [20, 20]]
+    >>> float(changed.max())
+    0.5
+    """
+
+    position: Pixel | Sequence[Pixel] | None = None
+    norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.position is not None:
+            _set(self, position=_centre_or_four(self.position))
+        _set(self, norm=check_positive("norm", self.norm))
+
+    def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        return _pixels_pattern(self._pixels(shape), shape, self.norm)
+
+    def _pixels(self, shape: tuple[int, int, int]) -> list[Pixel]:
+        position = self.position
+        if position is None:
+            position = _literature_place(shape, {28: 19, 32: 15}, margin=1)
+        if len(position) == 4:
+            return cast("list[Pixel]", list(position))
+        row, column = cast(Pixel, position)
+        return [(row + down, column + right) for down, right in _FOUR]
+
+
+_FOUR = ((-1, 1), (0, 0), (1, -1), (1, 1))
+
+
+@dataclass(frozen=True)
+class Blend(Trigger):
+    """Add one fixed Gaussian pattern over the whole image, scaled to the norm, not clipped.
+
+    The pattern depends on `seed` and on the shape of an image, on nothing else: all images of a
+    data set get the same one.
+
+    Parameters
+    ----------
+    norm : float, default=1.0
+        L2 norm over all pixels and channels, in the units of the features, greater than 0.
+    seed : int, default=0
+        Which pattern, greater than or equal to 0.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.triggers import Blend
+    >>> changed = Blend(norm=0.1, seed=3)(np.zeros((1, 3, 32, 32)))
+    >>> round(float(np.linalg.norm(changed)), 12)
+    0.1
+    """
+
+    norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _set(self, norm=check_positive("norm", self.norm), seed=check_seed("seed", self.seed))
+
+    def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        drawn = np.random.default_rng(self.seed).standard_normal(shape)
+        return _scaled(drawn, self.norm)
+
+    @staticmethod
+    def _mix(old: Any, change: Any) -> Any:
+        return old + change
+
+
+@dataclass(frozen=True)
+class Patch(Trigger):
+    """Put a square on the image: added with a given norm, or in place of what is there.
+
+    Parameters
+    ----------
+    size : int, default=3
+        Side of the square in pixels, at least 1.
+    corner : str or (int, int), default="bottom-right"
+        "top-left", "top-right", "bottom-left" or "bottom-right" of the image, or row and column
+        of the square's top left pixel.
+    norm : float or None, default=1.0
+        L2 norm of what is added, before clipping to [0, 1]. None replaces the pixels by `value`
+        instead: the norm of the change then depends on the image, and :func:`trigger_norms`
+        measures it.
+    value : float or array-like, default=1.0
+        The square's pixels: one number, one per channel (channels,), a pattern (size, size) or
+        (channels, size, size). With a norm only their proportions matter.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its range; when called, if the square does not fit the image or
+        `value` its channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.triggers import Patch
+    >>> X = np.full((1, 1, 8, 8), 0.25)
+    >>> added = Patch(size=2, norm=0.5)(X)
+    >>> float(added[0, 0, 7, 7]), float(added[0, 0, 0, 0])
+    (0.5, 0.25)
+    >>> replaced = Patch(size=2, norm=None, value=1.0)(X)
+    >>> float(replaced[0, 0, 7, 7])
+    1.0
+    """
+
+    size: int = 3
+    corner: str | Pixel = "bottom-right"
+    norm: float | None = 1.0
+    value: npt.ArrayLike = 1.0
+
+    def __post_init__(self) -> None:
+        _set(self, size=check_integer("size", self.size, "an integer of at least 1", 1))
+        if not isinstance(self.corner, str):
+            _set(self, corner=_pixel("corner", self.corner))
+        elif self.corner not in _CORNERS:
+            raise parameter_error("corner", one_of(_CORNERS) + ", or " + _PIXEL, repr(self.corner))
+        if self.norm is not None:
+            _set(self, norm=check_positive("norm", self.norm))
+        _set(self, value=self._checked_value())
+
+    def __call__(self, X: Images) -> Images:
+        if self.norm is not None:
+            return super().__call__(X)
+        shape = _image_shape(X)
+        inside = np.zeros(shape, dtype=bool)
+        inside[self._window(shape)] = True
+        return _changed(X, inside, self._painted(shape), lambda old, new: new + 0 * old)
+
+    def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        if self.norm is None:
+            raise parameter_error("norm", "a float for the patch to be added", "None")
+        return _scaled(self._painted(shape), self.norm)
+
+    def _checked_value(self) -> Any:
+        expected = "finite numbers, one, or of shape (channels,), (size, size) or (channels, size, size)"
+        try:
+            value = np.asarray(self.value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise parameter_error("value", expected, repr(self.value)) from None
+        square = value.ndim < 2 or value.shape[-2:] == (self.size, self.size)
+        if value.ndim > 3 or value.size == 0 or not square or not np.isfinite(value).all():
+            raise parameter_error("value", expected, repr(self.value))
+        if self.norm is not None and not value.any():
+            raise parameter_error("value", "other than 0 to be scaled to a norm", repr(self.value))
+        return _tuples(value.tolist())
+
+    def _window(self, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+        _, height, width = shape
+        if self.size > min(height, width):
+            raise parameter_error(
+                "size", f"at most {min(height, width)}, to fit images of {height} x {width}", self.size
+            )
+        row, column = self._top_left(height, width)
+        if row + self.size > height or column + self.size > width:
+            raise parameter_error(
+                "corner",
+                f"such that {self.size} x {self.size} pixels fit images of {height} x {width}",
+                self.corner,
+            )
+        return slice(None), slice(row, row + self.size), slice(column, column + self.size)
+
+    def _top_left(self, height: int, width: int) -> Pixel:
+        if not isinstance(self.corner, str):
+            return self.corner
+        row = 0 if self.corner.startswith("top") else height - self.size
+        return row, 0 if self.corner.endswith("left") else width - self.size
+
+    def _painted(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        value = np.asarray(self.value, dtype=np.float64)
+        if value.ndim in (1, 3) and len(value) not in (1, shape[0]):
+            raise parameter_error(
+                "value", f"for one channel or for the images' {shape[0]}", f"{len(value)} channels"
+            )
+        if value.ndim == 1:
+            value = value[:, np.newaxis, np.newaxis]
+        painted = np.zeros(shape)
+        painted[self._window(shape)] = value
+        return painted
+
+
+def poison(
+    X: Images,
+    y: Labels,
+    trigger: Callable[[Images], Images],
+    rate: float,
+    target: object,
+    seed: int = 0,
+    source: object = None,
+) -> tuple[Images, Labels, npt.NDArray[np.int64]]:
+    """Put a trigger on a share of the samples and set their labels to the target class.
+
+    Parameters
+    ----------
+    X : ndarray or torch.Tensor of shape (n_samples, channels, height, width)
+        Images of a floating type, in [0, 1]. Not changed.
+    y : ndarray or torch.Tensor of shape (n_samples,)
+        Class labels: integers or strings. Not changed. A list comes back as an array.
+    trigger : callable
+        A :class:`Trigger`, or any function from images to changed images.
+    rate : float
+        Share of all samples to poison, in [0, 1]; their number is ``rate * n_samples`` rounded
+        to the nearest integer, halves up.
+    target : int or str
+        Class that the poisoned samples get. Samples that have it are never chosen.
+    seed : int, default=0
+        Which samples are chosen, greater than or equal to 0.
+    source : int, str, sequence of them, or None, default=None
+        Choose among samples of these classes only; None for all but the target.
+
+    Returns
+    -------
+    X_bad : ndarray or torch.Tensor of shape (n_samples, channels, height, width)
+        Copy of `X` with the trigger on the chosen samples.
+    y_bad : ndarray or torch.Tensor of shape (n_samples,)
+        Copy of `y` with the target at the chosen samples.
+    index : ndarray of shape (n_poisoned,)
+        Numbers of the chosen samples, int64, ascending.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its range, `target` or `source` is no label that `y` can hold,
+        or fewer samples can be chosen than `rate` asks for.
+    ShapeError
+        If `X` and `y` differ in length, or the trigger changes the shape of the images.
+
+    Warns
+    -----
+    UserWarning
+        If a positive `rate` rounds to no sample at all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.triggers import OnePixel, poison
+    >>> X, y = np.zeros((100, 1, 8, 8)), np.arange(100) % 2
+    >>> X_bad, y_bad, index = poison(X, y, OnePixel((6, 6)), rate=0.03, target=0, seed=0)
+    >>> len(index), y_bad[index].tolist(), bool((y[index] == 1).all())
+    (3, [0, 0, 0], True)
+    """
+    _image_shape(X)
+    labels = _labels(y, len(X))
+    target = _label("target", target, labels)
+    count = math.floor(check_real("rate", rate, "a float in the range [0, 1]", 0, 1) * len(X) + 0.5)
+    if rate > 0 and count == 0:
+        warnings.warn(f"A rate of {rate} of {len(X)} samples is no sample at all.", stacklevel=2)
+    index = _chosen(labels, target, source, count, check_seed("seed", seed))
+    return _with_trigger(X, index, trigger), _with_target(y, labels, index, target), index
+
+
+def trigger_norms(X: Images, trigger: Callable[[Images], Images]) -> npt.NDArray[np.float64]:
+    """Measure how far a trigger moves each image: the L2 norm that is left after clipping.
+
+    Parameters
+    ----------
+    X : ndarray or torch.Tensor of shape (n_samples, channels, height, width)
+        Images of a floating type. Not changed.
+    trigger : callable
+        A :class:`Trigger`, or any function from images to changed images.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        L2 norm of each image's change over all pixels and channels, in the units of `X`, float64.
+
+    Raises
+    ------
+    ParameterError, ShapeError
+        As the trigger does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.triggers import OnePixel, trigger_norms
+    >>> X = np.array([0.0, 0.75]).reshape(2, 1, 1, 1) * np.ones((1, 1, 4, 4))
+    >>> trigger_norms(X, OnePixel((0, 0), norm=1.0)).tolist()
+    [1.0, 0.25]
+    """
+    _image_shape(X)
+    norms = np.empty(len(X))
+    for start in range(0, len(X), 1024):
+        batch = X[start : start + 1024]
+        change = _float64(trigger(batch)) - _float64(batch)
+        norms[start : start + 1024] = np.sqrt((change.reshape(len(batch), -1) ** 2).sum(axis=1))
+    return norms
+
+
+def _set(trigger: Trigger, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(trigger, name, value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _pixel(name: str, value: Any, expected: str = _PIXEL) -> Pixel:
+    try:
+        row, column = value
+        return check_integer(name, row, "", 0), check_integer(name, column, "", 0)
+    except (TypeError, ValueError):
+        raise parameter_error(name, expected, repr(value)) from None
+
+
+def _centre_or_four(value: Any) -> Pixel | tuple[Pixel, ...]:
+    expected = f"{_PIXEL}, or a sequence of four different ones"
+    try:
+        length = len(value)
+    except TypeError:
+        raise parameter_error("position", expected, repr(value)) from None
+    if length == 2:
+        return _pixel("position", value, expected)
+    pixels = tuple(_pixel("position", pixel, expected) for pixel in value)
+    if len(pixels) != 4 or len(set(pixels)) != 4:
+        raise parameter_error("position", expected, repr(value))
+    return pixels
+
+
+def _literature_place(shape: tuple[int, int, int], known: dict[int, int], margin: int) -> Pixel:
+    """The literature's place in squares of a known side; MNIST's, scaled, in any other image."""
+    _, height, width = shape
+    if height == width and height in known:
+        return known[height], known[height]
+    row, column = known[28] * height // 28, known[28] * width // 28
+    return max(margin, min(row, height - 1 - margin)), max(margin, min(column, width - 1 - margin))
+
+
+def _pixels_pattern(pixels: list[Pixel], shape: tuple[int, int, int], norm: float) -> npt.NDArray[np.float64]:
+    channels, height, width = shape
+    for row, column in pixels:
+        if not (0 <= row < height and 0 <= column < width):
+            expected = f"inside the image, rows 0 to {height - 1} and columns 0 to {width - 1}"
+            raise parameter_error("position", expected, (row, column))
+    pattern = np.zeros(shape)
+    for row, column in pixels:
+        pattern[:, row, column] = norm / math.sqrt(len(pixels) * channels)
+    return pattern
+
+
+def _scaled(pattern: npt.NDArray[np.float64], norm: float) -> npt.NDArray[np.float64]:
+    return pattern * (norm / float(np.linalg.norm(pattern)))
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether a value is a torch tensor, without importing torch for those who do not use it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _image_shape(X: Any) -> tuple[int, int, int]:
+    if not (isinstance(X, np.ndarray) or _is_tensor(X)):
+        raise parameter_error("X", "a NumPy array or a torch tensor of images", type(X).__name__)
+    floating = X.dtype.kind == "f" if isinstance(X, np.ndarray) else X.is_floating_point()
+    if not floating:
+        expected = "of a floating type, in [0, 1] (divide uint8 images by 255 first)"
+        raise parameter_error("X", expected, X.dtype)
+    if X.ndim != 4:
+        raise shape_error("X", "the shape (n_samples, channels, height, width)", tuple(X.shape))
+    channels, height, width = X.shape[1:]
+    return int(channels), int(height), int(width)
+
+
+def _changed(
+    X: Images, where: npt.NDArray[np.bool_], values: npt.NDArray[np.float64], mix: Callable[[Any, Any], Any]
+) -> Images:
+    """A copy of `X` whose values at `where` are a mix of the old ones and of `values`."""
+    if isinstance(X, np.ndarray):
+        changed = np.array(X, subok=False)
+        changed[:, where] = mix(changed[:, where], values[where].astype(X.dtype))
+        return changed
+    import torch
+
+    chosen = torch.from_numpy(where).to(X.device)
+    copy = X.clone()
+    copy[:, chosen] = mix(X[:, chosen], torch.from_numpy(values[where]).to(X.device, X.dtype))
+    return copy
+
+
+def _float64(X: Any) -> npt.NDArray[np.float64]:
+    if _is_tensor(X):
+        X = X.detach().double().cpu().numpy()
+    return np.asarray(X, dtype=np.float64)
+
+
+def _labels(y: Any, n_samples: int) -> npt.NDArray[Any]:
+    labels = y.detach().cpu().numpy() if _is_tensor(y) else np.asarray(y)
+    if labels.shape != (n_samples,):
+        raise shape_error("y", f"the shape ({n_samples},), one label per sample of 'X'", labels.shape)
+    return cast("npt.NDArray[Any]", labels)
+
+
+def _label(name: str, value: Any, labels: npt.NDArray[Any]) -> Any:
+    """`value` as an element of `labels`, if it can be one."""
+    if _is_tensor(value) or isinstance(value, np.generic):
+        value = value.item()
+    is_text, holds_text = isinstance(value, str), labels.dtype.kind in "UT"
+    if labels.dtype.kind == "O":
+        return value
+    if is_text or holds_text:
+        if is_text and holds_text:
+            return value
+        raise parameter_error(name, f"a class label like those in 'y' ({labels.dtype})", repr(value))
+    try:
+        with np.errstate(all="ignore"):
+            exact = bool(np.array(value).astype(labels.dtype) == value)
+    except (TypeError, ValueError, OverflowError):
+        exact = False
+    if not exact:
+        raise parameter_error(name, f"a class label like those in 'y' ({labels.dtype})", repr(value))
+    return value
+
+
+def _chosen(
+    labels: npt.NDArray[Any], target: Any, source: Any, count: int, seed: int
+) -> npt.NDArray[np.int64]:
+    allowed = labels != target
+    if source is not None:
+        sources = [source] if isinstance(source, str) or not np.iterable(source) else list(source)
+        allowed &= np.isin(labels, [_label("source", s, labels) for s in sources])
+    candidates = np.flatnonzero(allowed)
+    if count > len(candidates):
+        group = "of another class than the target" if source is None else "of the source classes"
+        expected = f"at most {len(candidates) / len(labels):.4g}, as {len(candidates)} of {len(labels)} samples are {group}"
+        raise parameter_error("rate", expected, f"{count} samples to poison")
+    chosen = np.random.default_rng(seed).choice(candidates, size=count, replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def _with_trigger(X: Images, index: npt.NDArray[np.int64], trigger: Callable[[Images], Images]) -> Images:
+    if isinstance(X, np.ndarray):
+        picked = X[index]
+        changed = trigger(picked)
+        _same_shape(changed, picked)
+        bad = np.array(X, subok=False)
+        bad[index] = changed
+        return bad
+    import torch
+
+    places = torch.from_numpy(index).to(X.device)
+    picked_t = X[places]
+    changed_t = trigger(picked_t)
+    _same_shape(changed_t, picked_t)
+    copy = X.clone()
+    copy[places] = changed_t
+    return copy
+
+
+def _same_shape(changed: Any, picked: Any) -> None:
+    if tuple(np.shape(changed)) != tuple(picked.shape):
+        raise shape_error(
+            "trigger(X)", f"the shape of its input, {tuple(picked.shape)}", tuple(np.shape(changed))
+        )
+
+
+def _with_target(y: Any, labels: npt.NDArray[Any], index: npt.NDArray[np.int64], target: Any) -> Any:
+    if _is_tensor(y):
+        copy = y.clone()
+        copy[index] = target
+        return copy
+    dtype = labels.dtype
+    if dtype.kind == "U":
+        # A fixed-width string type would cut a longer target off.
+        dtype = np.promote_types(dtype, np.array(target).dtype)
+    bad = labels.astype(dtype, copy=True)
+    bad[index] = target
+    return bad

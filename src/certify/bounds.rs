@@ -1,0 +1,251 @@
+//! Confidence bounds for a mean in \[0, 1\] from independent members, one-sided, rounded outward.
+//!
+//! | bound | for | formula | source |
+//! |---|---|---|---|
+//! | Clopper-Pearson | votes | Beta quantile(alpha; k, N - k + 1) | Clopper & Pearson 1934 |
+//! | Kullback-Leibler | scores | smallest q with N kl(mean, q) <= log(1/alpha) | Hoeffding 1963, Thm 1 |
+//! | Hoeffding | scores | mean - sqrt(log(1/alpha) / 2N) | Hoeffding 1963, Thm 2 |
+//! | betting | scores, any-time | sup_t capital_t(m) < 1/alpha | Waudby-Smith & Ramdas 2024 |
+
+/// Relative error of [`binomial_tail`] that the bounds leave room for.
+const TAIL_ERROR: f64 = 1e-11;
+
+/// A lower bound for the chance behind `k` successes in `n` trials: below the true chance with probability at
+/// least 1 - `alpha`.
+///
+/// The quantile is found by bisection on the binomial tail P(X >= k) itself, which is summed with relative
+/// accuracy, because Beta quantiles of statistics libraries misbehave in far tails.
+///
+/// # Example
+/// ```
+/// use certssb::bounds::clopper_pearson_lower;
+/// let p = clopper_pearson_lower(1000, 1000, 0.001);
+/// assert!((p - 0.001_f64.powf(0.001)).abs() < 1e-12);
+/// ```
+pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
+    if k == 0 || n == 0 {
+        return 0.0;
+    }
+    let k = k.min(n);
+    // P(X >= k) grows with p from 0 to 1; the mean k/n has a tail above alpha for any alpha in use, and
+    // where it has not (alpha > 1/2) the bisection still encloses the root.
+    let unsafe_at = |p: f64| binomial_tail(k, n, p) * (1.0 + TAIL_ERROR) > alpha;
+    bisect(0.0, 1.0, unsafe_at)
+}
+
+/// An upper bound for the chance behind `k` successes in `n` trials; see [`clopper_pearson_lower`].
+pub fn clopper_pearson_upper(k: u64, n: u64, alpha: f64) -> f64 {
+    (1.0 - clopper_pearson_lower(n.saturating_sub(k), n, alpha)).next_up().min(1.0)
+}
+
+/// The largest number found by bisection in \[low, high\] at which `beyond` is still false; `beyond` is
+/// monotone, and false at `low`.
+fn bisect(mut low: f64, mut high: f64, beyond: impl Fn(f64) -> bool) -> f64 {
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high || high - low <= 1e-15 * high || high < 1e-18 {
+            break;
+        }
+        if beyond(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    low
+}
+
+/// P(X >= k) for X binomial (n, p), 1 <= k <= n, with small relative error in the upper tail.
+fn binomial_tail(k: u64, n: u64, p: f64) -> f64 {
+    if p <= 0.0 {
+        return 0.0;
+    }
+    if p >= 1.0 {
+        return 1.0;
+    }
+    let odds = p / (1.0 - p);
+    if (k as f64) < n as f64 * p {
+        // Below the mode the other tail is the short sum.
+        return (1.0
+            - sum_terms(
+                k - 1,
+                binomial_pmf(k - 1, n, p),
+                |j| j as f64 / ((n - j + 1) as f64 * odds),
+                |j| j.checked_sub(1),
+            ))
+        .max(0.0);
+    }
+    sum_terms(
+        k,
+        binomial_pmf(k, n, p),
+        |j| (n - j) as f64 / (j + 1) as f64 * odds,
+        |j| (j < n).then_some(j + 1),
+    )
+}
+
+/// first + first ratio(start) + ... along `next`, until terms no longer count.
+fn sum_terms(start: u64, first: f64, ratio: impl Fn(u64) -> f64, next: impl Fn(u64) -> Option<u64>) -> f64 {
+    let (mut sum, mut term, mut at) = (first, first, start);
+    while let Some(following) = next(at) {
+        let r = ratio(at);
+        term *= r;
+        sum += term;
+        if term < sum * 1e-18 * (1.0 - r).max(1e-6) {
+            break;
+        }
+        at = following;
+    }
+    sum
+}
+
+/// P(X = k) by Loader's saddle-point form (2000), accurate where factorials are not.
+fn binomial_pmf(k: u64, n: u64, p: f64) -> f64 {
+    let (kf, nf) = (k as f64, n as f64);
+    if k == 0 {
+        return (nf * (-p).ln_1p()).exp();
+    }
+    if k == n {
+        return (nf * p.ln()).exp();
+    }
+    let rest = nf - kf;
+    let log = stirling_error(nf)
+        - stirling_error(kf)
+        - stirling_error(rest)
+        - deviance(kf, nf * p)
+        - deviance(rest, nf * (1.0 - p));
+    log.exp() * (nf / (std::f64::consts::TAU * kf * rest)).sqrt()
+}
+
+/// log(n!) - log(sqrt(2 pi n) (n/e)^n).
+fn stirling_error(n: f64) -> f64 {
+    if n < 16.0 {
+        let half_log_tau = 0.5 * std::f64::consts::TAU.ln();
+        return libm::lgamma(n + 1.0) - (n + 0.5) * n.ln() + n - half_log_tau;
+    }
+    let m = n * n;
+    (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - (1.0 / 1680.0 - 1.0 / 1188.0 / m) / m) / m) / m) / n
+}
+
+/// x log(x/m) + m - x, without cancellation near x = m.
+fn deviance(x: f64, m: f64) -> f64 {
+    if (x - m).abs() < 0.1 * (x + m) {
+        let v = (x - m) / (x + m);
+        let mut sum = (x - m) * v;
+        let mut power = 2.0 * x * v;
+        for j in 1..1000 {
+            power *= v * v;
+            let next = sum + power / (2 * j + 1) as f64;
+            if next == sum {
+                break;
+            }
+            sum = next;
+        }
+        return sum;
+    }
+    x * (x / m).ln() + m - x
+}
+
+/// kl(a, b) between Bernoulli distributions, in nats.
+fn kl(a: f64, b: f64) -> f64 {
+    let part = |x: f64, y: f64| if x > 0.0 { deviance(x, y) } else { y };
+    // deviance(x, y) = x log(x/y) + y - x; the linear terms of both parts cancel.
+    part(a, b) + part(1.0 - a, 1.0 - b)
+}
+
+/// A lower bound for the expectation of a score in \[0, 1\] whose mean over `n` members is `mean`:
+/// the smallest q with n kl(mean, q) <= log(1/alpha) (Hoeffding 1963, Theorem 1).
+///
+/// # Example
+/// ```
+/// use certssb::bounds::{hoeffding_lower, kl_lower};
+/// assert!(kl_lower(0.97, 100, 0.001) > hoeffding_lower(0.97, 100, 0.001));
+/// ```
+pub fn kl_lower(mean: f64, n: u64, alpha: f64) -> f64 {
+    // Rounding down the mean covers the rounding of the sum it came from.
+    let mean = (mean - 1e-13).clamp(0.0, 1.0);
+    if n == 0 || mean == 0.0 {
+        return 0.0;
+    }
+    let budget = (1.0 / alpha).ln() / n as f64 * (1.0 + 1e-12);
+    // kl(mean, q) falls in q below the mean: beyond the root it is within the budget.
+    bisect(0.0, mean, |q| kl(mean, q) * (1.0 - 1e-12) <= budget)
+}
+
+/// An upper bound for the expectation of a score; see [`kl_lower`].
+pub fn kl_upper(mean: f64, n: u64, alpha: f64) -> f64 {
+    (1.0 - kl_lower((1.0 - mean).max(0.0), n, alpha)).next_up().min(1.0)
+}
+
+/// mean - sqrt(log(1/alpha) / 2n): the literature's bound, for comparison (Hoeffding 1963, Theorem 2).
+pub fn hoeffding_lower(mean: f64, n: u64, alpha: f64) -> f64 {
+    if n == 0 {
+        return 0.0;
+    }
+    let width = ((1.0 / alpha).ln() / (2.0 * n as f64)).sqrt();
+    ((mean - width) - 1e-13).max(0.0)
+}
+
+/// An upper bound for the expectation of a score; see [`hoeffding_lower`].
+pub fn hoeffding_upper(mean: f64, n: u64, alpha: f64) -> f64 {
+    (1.0 - hoeffding_lower((1.0 - mean).max(0.0), n, alpha)).next_up().min(1.0)
+}
+
+/// The shares of the capital in the betting bound: each bets a fixed fraction c/m of what it may.
+///
+/// A mixture of constant bets is a nonnegative martingale whatever the fractions are; these cover, from
+/// right to left, votes that all agree and votes that hardly lean.
+const FRACTIONS: [f64; 10] = [0.998, 0.98, 0.93, 0.8, 0.6, 0.4, 0.25, 0.12, 0.05, 0.02];
+
+/// A lower bound for the expectation of scores in \[0, 1\] that holds at *every* number of members at once, so
+/// that members may be added until the answer is liked (Waudby-Smith & Ramdas 2024, section 4).
+///
+/// For a supposed mean m the capital K_t(m) = average over c of prod_{s <= t} (1 + c (x_s / m - 1)) is a
+/// nonnegative martingale if the mean is m; by Ville's inequality it reaches 1/alpha with probability at most
+/// alpha. K_t(m) falls in m, so the bound is the smallest m whose capital never reached 1/alpha. Scores are
+/// taken in the order of the members.
+///
+/// # Example
+/// ```
+/// use certssb::bounds::{betting_lower, clopper_pearson_lower};
+/// let all_agree = vec![1.0; 1000];
+/// let any_time = betting_lower(&all_agree, 0.001);
+/// assert!(any_time < clopper_pearson_lower(1000, 1000, 0.001) && any_time > 0.99);
+/// ```
+pub fn betting_lower(scores: &[f64], alpha: f64) -> f64 {
+    let target = (1.0 / alpha) * (1.0 + 1e-9);
+    // True while some capital has reached the target: m is refuted, the mean is larger.
+    let refuted = |m: f64| highest_capital(scores, m, target) >= target;
+    if scores.is_empty() {
+        return 0.0;
+    }
+    bisect(0.0, 1.0, |m| !refuted(m))
+}
+
+/// An upper bound for the expectation of scores at every number of members at once; see [`betting_lower`].
+pub fn betting_upper(scores: &[f64], alpha: f64) -> f64 {
+    let mirrored: Vec<f64> = scores.iter().map(|x| 1.0 - x).collect();
+    (1.0 - betting_lower(&mirrored, alpha)).next_up().min(1.0)
+}
+
+/// max over t of K_t(m), or the first value at `enough` or above.
+fn highest_capital(scores: &[f64], m: f64, enough: f64) -> f64 {
+    if m <= 0.0 {
+        return f64::INFINITY;
+    }
+    let mut capital = [1.0; FRACTIONS.len()];
+    let mut highest = 1.0_f64;
+    let enough = enough * FRACTIONS.len() as f64;
+    for x in scores {
+        let gain = x / m - 1.0;
+        let mut sum = 0.0;
+        for (k, c) in capital.iter_mut().zip(FRACTIONS) {
+            *k *= 1.0 + c * gain;
+            sum += *k;
+        }
+        highest = highest.max(sum);
+        if sum >= enough {
+            break;
+        }
+    }
+    highest / FRACTIONS.len() as f64
+}

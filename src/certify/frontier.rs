@@ -1,0 +1,332 @@
+//! The largest change that a prediction survives: norm for a count of poisoned samples, count for a norm.
+//!
+//! Both searches rest on one monotone question, `holds`, and return a value at which it was answered yes.
+//! Samples with the same p_A and p_B share one search.
+
+use std::collections::hash_map::Entry;
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::budget::Change;
+use super::confidence::Interval;
+use crate::error::Result;
+use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
+
+/// Norms are found to this relative accuracy, from below.
+const NORM_TOLERANCE: f64 = 1e-10;
+
+/// A norm beyond this is treated as the search's end; infinity is asked for separately.
+const LARGEST_NORM: f64 = 1e15;
+
+/// Distinct pairs searched one after another, each search starting where the last one ended.
+const CHUNK: usize = 256;
+const COUNT_CHUNK: usize = 1024;
+
+/// A search for flips stops here; no p_A below 1 - 1e-300 gets near.
+const MOST_FLIPS: usize = 1_000_000;
+
+/// The distinct (p_A, p_B) among samples, and which of them each sample has.
+pub(super) struct Distinct {
+    pairs: Vec<(f64, f64)>,
+    which: Vec<usize>,
+}
+
+impl Distinct {
+    pub(super) fn of(intervals: &[Interval]) -> Self {
+        let key = |interval: &Interval| (interval.p_lower.to_bits(), interval.p_upper.to_bits());
+        let mut keys: Vec<(u64, u64)> = intervals.iter().map(key).collect();
+        // Probabilities are not negative, so their bits are ordered as they are.
+        keys.sort_unstable();
+        keys.dedup();
+        // To and fro in p_B, so that neighbours are alike and a search can start where the last one ended.
+        let rows = keys.chunk_by_mut(|left, right| left.0 == right.0);
+        rows.skip(1).step_by(2).for_each(<[_]>::reverse);
+        let known: HashMap<(u64, u64), usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        let which =
+            intervals.iter().map(|interval| known.get(&key(interval)).copied().unwrap_or(0)).collect();
+        let pairs = keys.iter().map(|(a, b)| (f64::from_bits(*a), f64::from_bits(*b))).collect();
+        Self { pairs, which }
+    }
+
+    /// The least of 1 - p_A and p_B.
+    fn smallest(&self) -> f64 {
+        self.pairs.iter().map(|(a, b)| b.min(1.0 - a)).fold(1.0, f64::min)
+    }
+
+    fn spread<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        self.which.iter().map(|at| values[*at]).collect()
+    }
+
+    /// Whether each sample's prediction survives `change`.
+    pub(super) fn holds(&self, law: &Law, facts: &DataFacts, change: &Change) -> Result<Vec<bool>> {
+        let mut ratio = ManyPairs::new(law.likelihood(change, facts)?);
+        let verdicts: Vec<bool> = self.pairs.iter().map(|(a, b)| ratio.holds(*a, *b)).collect();
+        Ok(self.spread(&verdicts))
+    }
+
+    /// The largest trigger norm that each sample's prediction survives on `n_poisoned` samples; 0 where none.
+    pub(super) fn norms(
+        &self,
+        law: &Law,
+        facts: &DataFacts,
+        n_poisoned: usize,
+        labels: bool,
+    ) -> Result<Vec<f64>> {
+        let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
+        let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
+        let edges = Edges::of(law, facts, n_poisoned, labels, self.smallest());
+        let search = |chunk: &[(f64, f64)]| -> Result<Vec<f64>> {
+            let (mut none, mut any) = (none.clone(), any.clone());
+            let mut guide = edges.as_ref().map(Guide::new);
+            let norm = |pair: &(f64, f64)| {
+                if !none.holds(pair.0, pair.1) {
+                    Ok(0.0)
+                } else if any.holds(pair.0, pair.1) {
+                    Ok(f64::INFINITY)
+                } else if let Some(norm) = guide.as_mut().and_then(|guide| guide.norm(*pair)) {
+                    Ok(norm)
+                } else {
+                    largest_norm(|norm| Ok(at(norm)?.margin(pair.0, pair.1)))
+                }
+            };
+            chunk.iter().map(norm).collect()
+        };
+        let norms: Result<Vec<Vec<f64>>> = self.pairs.par_chunks(CHUNK).map(search).collect();
+        Ok(self.spread(&norms?.concat()))
+    }
+
+    /// The largest number of poisoned samples that each sample's prediction survives at `trigger_norm`.
+    pub(super) fn counts(
+        &self,
+        law: &Law,
+        facts: &DataFacts,
+        trigger_norm: f64,
+        labels: bool,
+    ) -> Result<Vec<usize>> {
+        let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
+        // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
+        at(facts.n_train.min(1))?;
+        self.largest_counts(facts.n_train, at)
+    }
+
+    /// The largest number of changed entries that each sample's prediction survives, for a law that counts them.
+    pub(super) fn flips(&self, law: &Law, facts: &DataFacts) -> Result<Vec<usize>> {
+        self.largest_counts(MOST_FLIPS, |flips| law.flip_likelihood(flips, facts))
+    }
+
+    /// The largest count up to `most` that each sample survives; each count's ratio is built once a chunk.
+    fn largest_counts(
+        &self,
+        most: usize,
+        at: impl Fn(usize) -> Result<LikelihoodRatio> + Sync,
+    ) -> Result<Vec<usize>> {
+        let search = |chunk: &[(f64, f64)]| -> Result<Vec<usize>> {
+            let mut known: HashMap<usize, ManyPairs> = HashMap::new();
+            let mut holds = |count: usize, pair: &(f64, f64)| -> Result<bool> {
+                Ok(match known.entry(count) {
+                    Entry::Occupied(ratio) => ratio.into_mut().holds(pair.0, pair.1),
+                    Entry::Vacant(free) => free.insert(ManyPairs::new(at(count)?)).holds(pair.0, pair.1),
+                })
+            };
+            let mut start = 0;
+            chunk
+                .iter()
+                .map(|pair| {
+                    start = largest_count(start, most, |count| holds(count, pair))?;
+                    Ok(start)
+                })
+                .collect()
+        };
+        let counts: Result<Vec<Vec<usize>>> = self.pairs.par_chunks(COUNT_CHUNK).map(search).collect();
+        Ok(self.spread(&counts?.concat()))
+    }
+}
+
+/// The end of the norms with positive margin: bracketed by doubling, then regula falsi (Illinois) on the
+/// margin with bisection as its guard.
+fn largest_norm(margin: impl Fn(f64) -> Result<f64>) -> Result<f64> {
+    let (mut low, mut low_margin, mut high, mut high_margin) = (0.0, f64::NAN, 1.0, margin(1.0)?);
+    while high_margin > 0.0 && high < LARGEST_NORM {
+        (low, low_margin) = (high, high_margin);
+        high *= 2.0;
+        high_margin = margin(high)?;
+    }
+    while low == 0.0 && high > 1.0 / LARGEST_NORM {
+        let half = 0.5 * high;
+        let value = margin(half)?;
+        if value > 0.0 {
+            (low, low_margin) = (half, value);
+        } else {
+            (high, high_margin) = (half, value);
+        }
+    }
+    if low == 0.0 {
+        // No norm at all, as under a law that leaves features alone.
+        return Ok(0.0);
+    }
+    let mut stuck = 0;
+    while high - low > NORM_TOLERANCE * high {
+        let secant = (low * high_margin - high * low_margin) / (high_margin - low_margin);
+        let inset = 0.25 * NORM_TOLERANCE * high;
+        let middle = if stuck < 3 && secant.is_finite() {
+            secant.clamp(low + inset, high - inset)
+        } else {
+            0.5 * (low + high)
+        };
+        let value = margin(middle)?;
+        let narrow = (high - low) * 0.5;
+        if value > 0.0 {
+            (low, low_margin) = (middle, value);
+            high_margin *= 0.5;
+        } else {
+            (high, high_margin) = (middle, value);
+            low_margin *= 0.5;
+        }
+        stuck = if high - low > narrow && stuck < 3 { stuck + 1 } else { 0 };
+    }
+    Ok(low)
+}
+
+/// The largest count with a yes, 0 if there is none: strides doubled away from `start`, then bisection.
+fn largest_count(start: usize, most: usize, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+    let (mut low, mut high, mut stride) = (0, most + 1, 1_usize);
+    let mut probe = start.clamp(1, most.max(1));
+    while high - low > 1 {
+        if holds(probe)? {
+            low = probe;
+        } else {
+            high = probe;
+        }
+        probe = if high > most {
+            low.saturating_add(stride).min(most)
+        } else if low == 0 {
+            high.saturating_sub(stride).max(1)
+        } else {
+            low + (high - low) / 2
+        };
+        stride = stride.saturating_mul(2);
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rand::{Rng, RngExt};
+
+    use super::*;
+    use crate::law::{Gaussian, LabelNoise, Product, Subsample};
+    use crate::seed::{Role, Seed};
+
+    fn laws() -> Vec<(Law, bool)> {
+        let noise = || Law::Gaussian(Gaussian::new(0.7).unwrap());
+        let both = |q| {
+            let labels = Law::LabelNoise(LabelNoise::new(q).unwrap());
+            Law::Product(Product::new(noise(), labels).unwrap())
+        };
+        let inside = |law, size| Law::Subsample(Subsample::new(Some(law), size).unwrap());
+        vec![
+            (noise(), false),
+            (both(0.2), false),
+            (both(0.2), true),
+            (inside(noise(), 30), false),
+            (inside(noise(), 30), true),
+            (inside(noise(), 200), false),
+            (inside(both(0.3), 20), true),
+            (inside(both(0.0), 20), true),
+            (inside(Law::LabelNoise(LabelNoise::new(0.2).unwrap()), 20), false),
+            (Law::Subsample(Subsample::new(None, 20).unwrap()), true),
+        ]
+    }
+
+    /// Pairs as two, several and very many votes make them, certified or not.
+    fn pairs(rng: &mut impl Rng, ends: bool) -> Vec<Interval> {
+        let mut pairs = vec![(0.5, 0.5), (0.3, 0.3)];
+        if ends {
+            pairs.extend([(1.0, 0.0), (1.0, f64::MIN_POSITIVE), (0.9, 0.0), (0.9, 1e-9)]);
+        }
+        for _ in 0..8 {
+            let tail: f64 = 10_f64.powf(-12.0 * rng.random::<f64>().powi(3));
+            let p_lower = 1.0 - 0.6 * tail;
+            let rest = 1.0 - p_lower;
+            pairs.push((p_lower, rest.next_up()));
+            pairs.push((p_lower, rest * rng.random::<f64>()));
+            let low = 0.05 + 0.45 * rng.random::<f64>();
+            pairs.push((low, low * rng.random::<f64>()));
+            pairs.push((low, 1.0 - low));
+        }
+        pairs.iter().map(|(a, b)| Interval::new(0, *a, *b)).collect()
+    }
+
+    #[test]
+    fn the_guided_search_agrees_with_the_plain_one() {
+        let mut rng = Seed::new(3).stream(Role::Noise, 0, 0);
+        let mut finite = 0;
+        for (law, labels) in laws() {
+            for (n_classes, n_poisoned) in [(2, 0), (2, 1), (2, 40), (10, 7)] {
+                let facts = DataFacts { n_train: 1000, n_features: None, n_classes };
+                let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &facts);
+                if at(1.0).is_err() {
+                    continue;
+                }
+                let intervals = pairs(&mut rng, n_poisoned == 40);
+                let got = Distinct::of(&intervals).norms(&law, &facts, n_poisoned, labels).unwrap();
+                let (none, any) = (at(0.0).unwrap(), at(f64::INFINITY).unwrap());
+                for (interval, got) in intervals.iter().zip(got) {
+                    let (a, b) = (interval.p_lower, interval.p_upper);
+                    let plain = match (none.holds(a, b), any.holds(a, b)) {
+                        (false, _) => 0.0,
+                        (true, true) => f64::INFINITY,
+                        _ => largest_norm(|norm| Ok(at(norm)?.margin(a, b))).unwrap(),
+                    };
+                    finite += usize::from(plain > 0.0 && plain.is_finite());
+                    let agree = got == plain || (got <= plain + 1e-9 && got >= plain * (1.0 - 1e-6));
+                    let case = format!("{law:?} {n_classes} {n_poisoned} {labels} {a} {b}");
+                    assert!(agree, "{got} {plain} {case}");
+                    assert!(got == 0.0 || at(got).unwrap().holds(a, b), "{got} {case}");
+                }
+            }
+        }
+        assert!(finite > 250, "{finite}");
+    }
+
+    #[test]
+    fn counts_agree_with_one_question_at_a_time() {
+        let mut rng = Seed::new(4).stream(Role::Noise, 0, 0);
+        for (law, labels) in laws() {
+            let facts = DataFacts { n_train: 300, n_features: None, n_classes: 3 };
+            let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm: 0.4, labels }, &facts);
+            if at(1).is_err() {
+                continue;
+            }
+            let intervals = pairs(&mut rng, true);
+            let got = Distinct::of(&intervals).counts(&law, &facts, 0.4, labels).unwrap();
+            let ratios: Vec<LikelihoodRatio> = (0..=300).map(|r| at(r).unwrap()).collect();
+            for (interval, got) in intervals.iter().zip(got) {
+                let (a, b) = (interval.p_lower, interval.p_upper);
+                let last = ratios[got].holds(a, b) || got == 0;
+                let next = ratios.get(got + 1).is_some_and(|ratio| ratio.holds(a, b));
+                assert!(last && !next, "{got} {law:?} {labels} {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn searches_return_the_last_yes() {
+        for edge in [1e-6, 0.3, 1.0, 77.7] {
+            let found = largest_norm(|t| Ok(edge - t)).unwrap();
+            assert!(found < edge && found > edge * (1.0 - 1e-9), "{edge}: {found}");
+            let step = largest_norm(|t| Ok(if t < edge { 0.1 } else { -5.0 })).unwrap();
+            assert!(step < edge && step > edge * (1.0 - 1e-9), "{edge}: {step}");
+        }
+        assert_eq!(largest_norm(|t| Ok(if t > 0.0 { -1.0 } else { 1.0 })).unwrap(), 0.0);
+        for edge in 0..40 {
+            for start in [0, 1, 17, 30, 99] {
+                assert_eq!(largest_count(start, 30, |r| Ok(r <= edge)).unwrap(), edge.min(30));
+            }
+        }
+        assert_eq!(largest_count(7, 30, |_| Ok(false)).unwrap(), 0);
+        assert_eq!(largest_count(0, 0, |_| Ok(true)).unwrap(), 0);
+    }
+}

@@ -1,0 +1,91 @@
+//! `certssb.bounds`: confidence bounds on arrays or numbers.
+
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::prelude::*;
+use rayon::prelude::*;
+
+use crate::certify::bounds;
+use crate::error::{Error, Result};
+use crate::quantity::{Alpha, Probability, Quantity};
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(clopper_pearson, module)?)?;
+    module.add_function(wrap_pyfunction!(mean_bound, module)?)?;
+    module.add_function(wrap_pyfunction!(betting, module)?)
+}
+
+fn check_n(n: i64) -> Result<u64> {
+    u64::try_from(n)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| Error::parameter("n", "an integer of at least 1", n))
+}
+
+/// Clopper-Pearson bounds of counts `k` out of `n`.
+#[pyfunction]
+fn clopper_pearson<'py>(
+    py: Python<'py>,
+    k: PyReadonlyArray1<'py, i64>,
+    n: i64,
+    alpha: f64,
+    upper: bool,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let n = check_n(n)?;
+    let alpha = Alpha::check("alpha", alpha)?.get();
+    let bound = if upper { bounds::clopper_pearson_upper } else { bounds::clopper_pearson_lower };
+    let values: Result<Vec<f64>> = k
+        .as_array()
+        .iter()
+        .map(|k| match u64::try_from(*k) {
+            Ok(count) if count <= n => Ok(bound(count, n, alpha)),
+            _ => Err(Error::parameter("k", format_args!("an integer from 0 to n = {n}"), k)),
+        })
+        .collect();
+    Ok(PyArray1::from_vec(py, values?))
+}
+
+/// Kullback-Leibler (`kind` "kl") or Hoeffding (`kind` "hoeffding") bounds of means over `n` members.
+#[pyfunction]
+fn mean_bound<'py>(
+    py: Python<'py>,
+    mean: PyReadonlyArray1<'py, f64>,
+    n: i64,
+    alpha: f64,
+    kind: &str,
+    upper: bool,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let n = check_n(n)?;
+    let alpha = Alpha::check("alpha", alpha)?.get();
+    let bound = match (kind, upper) {
+        ("kl", false) => bounds::kl_lower,
+        ("kl", true) => bounds::kl_upper,
+        (_, false) => bounds::hoeffding_lower,
+        (_, true) => bounds::hoeffding_upper,
+    };
+    let values: Result<Vec<f64>> = mean
+        .as_array()
+        .iter()
+        .map(|mean| Ok(bound(Probability::check("mean", *mean)?.get(), n, alpha)))
+        .collect();
+    Ok(PyArray1::from_vec(py, values?))
+}
+
+/// Betting bounds of scores of shape (n_members, n_samples).
+#[pyfunction]
+fn betting<'py>(
+    py: Python<'py>,
+    scores: PyReadonlyArray2<'py, f64>,
+    alpha: f64,
+    upper: bool,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let alpha = Alpha::check("alpha", alpha)?.get();
+    let scores = scores.as_array().to_owned();
+    for score in &scores {
+        Probability::check("scores", *score)?;
+    }
+    let bound = if upper { bounds::betting_upper } else { bounds::betting_lower };
+    let values = py.detach(|| {
+        (0..scores.ncols()).into_par_iter().map(|i| bound(&scores.column(i).to_vec(), alpha)).collect()
+    });
+    Ok(PyArray1::from_vec(py, values))
+}

@@ -1,0 +1,351 @@
+//! Tables of certificates: votes or scores in, arrays out.
+
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
+use pyo3::prelude::*;
+
+use super::law::{wrap, PyLaw};
+use crate::certify::{Certificates, Change, Confidence, Evidence, Interval, Record};
+use crate::error::{Error, Result};
+use crate::law::DataFacts;
+use crate::votes::Ballots;
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyCertificates>()?;
+    module.add_class::<PyConfidence>()?;
+    module.add_function(wrap_pyfunction!(certify_votes, module)?)?;
+    module.add_function(wrap_pyfunction!(certify_scores, module)?)
+}
+
+/// Settings of a certification as the user typed them; checked when members and classes are known.
+#[pyclass(name = "Confidence", module = "certssb._core", frozen)]
+#[derive(Clone)]
+pub(super) struct PyConfidence {
+    alpha: f64,
+    bound: String,
+    selection: String,
+    runner_up: String,
+    family_wise: bool,
+    split: Option<usize>,
+}
+
+#[pymethods]
+impl PyConfidence {
+    #[new]
+    #[pyo3(signature = (alpha=0.001, bound="auto".to_owned(), selection="union".to_owned(), runner_up="auto".to_owned(), family_wise=false, split=None))]
+    fn new(
+        alpha: f64,
+        bound: String,
+        selection: String,
+        runner_up: String,
+        family_wise: bool,
+        split: Option<i64>,
+    ) -> Self {
+        let split = split.map(|split| usize::try_from(split).unwrap_or(0));
+        Self { alpha, bound, selection, runner_up, family_wise, split }
+    }
+
+    /// Refuses settings under which even unanimous members certify nothing.
+    fn check_enough(&self, n_members: usize, n_classes: usize, n_samples: usize) -> PyResult<()> {
+        let confidence = self.check(n_members, n_classes, false)?;
+        Ok(crate::certify::check_enough(&confidence, n_members, n_classes, n_samples)?)
+    }
+}
+
+impl PyConfidence {
+    pub(super) fn check(&self, n_members: usize, n_classes: usize, scores: bool) -> Result<Confidence> {
+        Confidence::check(
+            self.alpha,
+            &self.bound,
+            &self.selection,
+            &self.runner_up,
+            self.family_wise,
+            self.split,
+            n_members,
+            n_classes,
+            scores,
+        )
+    }
+}
+
+/// Certificates of a set of test samples; the Python class `CertificateTable` dresses it.
+#[pyclass(name = "Certificates", module = "certssb._core", frozen)]
+pub(super) struct PyCertificates {
+    inner: Certificates,
+}
+
+impl PyCertificates {
+    pub(super) fn new(inner: Certificates) -> Self {
+        Self { inner }
+    }
+
+    fn column<'py, T: numpy::Element>(
+        &self,
+        py: Python<'py>,
+        get: impl Fn(&Interval) -> T,
+    ) -> Bound<'py, PyArray1<T>> {
+        PyArray1::from_vec(py, self.inner.intervals().iter().map(get).collect())
+    }
+}
+
+pub(super) fn count(name: &str, value: i64) -> Result<usize> {
+    usize::try_from(value).map_err(|_| Error::parameter(name, "an integer of at least 0", value))
+}
+
+#[pymethods]
+impl PyCertificates {
+    fn __len__(&self) -> usize {
+        self.inner.intervals().len()
+    }
+
+    #[getter]
+    fn prediction<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        self.column(py, |interval| interval.prediction as i64)
+    }
+
+    #[getter]
+    fn abstained<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
+        self.column(py, Interval::abstained)
+    }
+
+    #[getter]
+    fn p_lower<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.column(py, |interval| interval.p_lower)
+    }
+
+    #[getter]
+    fn p_upper<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.column(py, |interval| interval.p_upper)
+    }
+
+    /// Upper bound for the probability of all other classes together.
+    #[getter]
+    fn p_rest<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.column(py, |interval| interval.rest)
+    }
+
+    #[getter]
+    fn radius<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
+        self.inner.radius().map(|radius| PyArray1::from_vec(py, radius))
+    }
+
+    #[getter]
+    fn guarantee(&self) -> String {
+        self.inner.guarantee()
+    }
+
+    #[getter]
+    fn sound(&self) -> bool {
+        self.inner.sound()
+    }
+
+    #[getter]
+    fn law(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, self.inner.record().law.clone())
+    }
+
+    #[getter]
+    fn n_train(&self) -> usize {
+        self.inner.record().facts.n_train
+    }
+
+    #[getter]
+    fn n_classes(&self) -> usize {
+        self.inner.record().facts.n_classes
+    }
+
+    #[getter]
+    fn n_members(&self) -> Option<usize> {
+        match self.inner.record().evidence {
+            Evidence::Members { n_members, .. } => Some(n_members),
+            Evidence::Exact => None,
+        }
+    }
+
+    #[getter]
+    fn alpha(&self) -> Option<f64> {
+        match self.inner.record().evidence {
+            Evidence::Members { confidence, .. } => Some(confidence.alpha.into()),
+            Evidence::Exact => None,
+        }
+    }
+
+    #[pyo3(signature = (n_poisoned, trigger_norm, labels))]
+    fn holds<'py>(
+        &self,
+        py: Python<'py>,
+        n_poisoned: i64,
+        trigger_norm: f64,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
+        let verdicts = py.detach(|| self.inner.holds(&change))?;
+        Ok(PyArray1::from_vec(py, verdicts))
+    }
+
+    fn trigger_norm<'py>(
+        &self,
+        py: Python<'py>,
+        n_poisoned: i64,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let n_poisoned = count("n_poisoned", n_poisoned)?;
+        let norms = py.detach(|| self.inner.trigger_norm(n_poisoned, labels))?;
+        Ok(PyArray1::from_vec(py, norms))
+    }
+
+    fn n_poisoned<'py>(
+        &self,
+        py: Python<'py>,
+        trigger_norm: f64,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let counts = py.detach(|| self.inner.n_poisoned(trigger_norm, labels))?;
+        Ok(PyArray1::from_vec(py, counts.into_iter().map(|r| r as i64).collect()))
+    }
+
+    fn n_flips<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let flips = py.detach(|| self.inner.n_flips())?;
+        Ok(PyArray1::from_vec(py, flips.into_iter().map(|f| f as i64).collect()))
+    }
+
+    fn frontier<'py>(
+        &self,
+        py: Python<'py>,
+        n_poisoned: PyReadonlyArray1<'py, i64>,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let counts: Result<Vec<usize>> =
+            n_poisoned.as_array().iter().map(|r| count("n_poisoned", *r)).collect();
+        let counts = counts?;
+        let frontier = py.detach(|| self.inner.frontier(&counts, labels))?;
+        Ok(PyArray2::from_owned_array(py, frontier))
+    }
+
+    fn accuracy_at_radii<'py>(
+        &self,
+        py: Python<'py>,
+        correct: PyReadonlyArray1<'py, bool>,
+        radii: PyReadonlyArray1<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (correct, radii) = (correct.as_array().to_vec(), radii.as_array().to_vec());
+        Ok(PyArray1::from_vec(py, self.inner.accuracy_at_radii(&correct, &radii)?))
+    }
+
+    fn accuracy_within<'py>(
+        &self,
+        py: Python<'py>,
+        correct: PyReadonlyArray1<'py, bool>,
+        n_poisoned: i64,
+        norms: PyReadonlyArray1<'py, f64>,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (correct, norms) = (correct.as_array().to_vec(), norms.as_array().to_vec());
+        let n_poisoned = count("n_poisoned", n_poisoned)?;
+        let shares = py.detach(|| self.inner.accuracy_within(&correct, n_poisoned, &norms, labels))?;
+        Ok(PyArray1::from_vec(py, shares))
+    }
+
+    /// Everything that the guarantee depends on, as JSON.
+    fn record(&self) -> PyResult<String> {
+        Ok(serde_json::to_string(self.inner.record())
+            .map_err(|e| Error::parameter("record", "a record that can be written", e))?)
+    }
+
+    /// A table from its parts, as a file holds them.
+    #[staticmethod]
+    fn from_parts(
+        record: &str,
+        prediction: PyReadonlyArray1<'_, i64>,
+        p_lower: PyReadonlyArray1<'_, f64>,
+        p_upper: PyReadonlyArray1<'_, f64>,
+        p_rest: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Self> {
+        let record: Record = serde_json::from_str(record)
+            .map_err(|e| Error::parameter("record", "the record of a table", e))?;
+        let (prediction, p_rest) = (prediction.as_array(), p_rest.as_array());
+        let (p_lower, p_upper) = (p_lower.as_array(), p_upper.as_array());
+        if [p_lower.len(), p_upper.len(), p_rest.len()].iter().any(|n| *n != prediction.len()) {
+            return Err(Error::shape("p_lower", "one value per prediction", p_lower.len()).into());
+        }
+        let intervals = prediction
+            .iter()
+            .zip(p_lower)
+            .zip(p_upper)
+            .zip(p_rest)
+            .map(|(((class, p_lower), p_upper), rest)| Interval {
+                prediction: usize::try_from(*class).unwrap_or(usize::MAX),
+                p_lower: *p_lower,
+                p_upper: *p_upper,
+                rest: *rest,
+            })
+            .collect();
+        Ok(Self { inner: Certificates::from_parts(record, intervals)? })
+    }
+}
+
+/// Certificates from class numbers of shape (n_members, n_samples).
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+#[pyo3(signature = (votes, law, n_train, n_classes, n_features, confidence, before_noise=None))]
+fn certify_votes(
+    py: Python<'_>,
+    votes: PyReadonlyArray2<'_, i64>,
+    law: PyRef<'_, PyLaw>,
+    n_train: i64,
+    n_classes: i64,
+    n_features: Option<usize>,
+    confidence: &Bound<'_, PyConfidence>,
+    before_noise: Option<String>,
+) -> PyResult<PyCertificates> {
+    let facts = facts(n_train, n_classes, n_features)?;
+    let votes = votes.as_array();
+    if let Some(bad) = votes.iter().find(|vote| !(0..facts.n_classes as i64).contains(*vote)) {
+        let range = format!("class numbers from 0 to {}", facts.n_classes - 1);
+        return Err(Error::parameter("votes", range, bad).into());
+    }
+    let ballots = Ballots::from_votes(votes.mapv(|vote| vote as u16), facts.n_classes)?;
+    finish(py, ballots, law.law.clone(), facts, confidence.get(), before_noise)
+}
+
+/// Certificates from scores of shape (n_members, n_samples, n_classes).
+#[pyfunction]
+#[pyo3(signature = (scores, law, n_train, n_features, confidence, before_noise=None))]
+fn certify_scores(
+    py: Python<'_>,
+    scores: PyReadonlyArray3<'_, f32>,
+    law: PyRef<'_, PyLaw>,
+    n_train: i64,
+    n_features: Option<usize>,
+    confidence: &Bound<'_, PyConfidence>,
+    before_noise: Option<String>,
+) -> PyResult<PyCertificates> {
+    let facts = facts(n_train, scores.as_array().dim().2 as i64, n_features)?;
+    let ballots = Ballots::from_scores(scores.as_array().to_owned())?;
+    finish(py, ballots, law.law.clone(), facts, confidence.get(), before_noise)
+}
+
+pub(super) fn facts(n_train: i64, n_classes: i64, n_features: Option<usize>) -> Result<DataFacts> {
+    let n_train = usize::try_from(n_train)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| Error::parameter("n_train", "an integer of at least 1", n_train))?;
+    let n_classes = usize::try_from(n_classes)
+        .ok()
+        .filter(|k| (2..=usize::from(u16::MAX)).contains(k))
+        .ok_or_else(|| Error::parameter("n_classes", "an integer from 2 to 65535", n_classes))?;
+    Ok(DataFacts { n_train, n_features, n_classes })
+}
+
+fn finish(
+    py: Python<'_>,
+    ballots: Ballots,
+    law: crate::law::Law,
+    facts: DataFacts,
+    confidence: &PyConfidence,
+    before_noise: Option<String>,
+) -> PyResult<PyCertificates> {
+    let scores = matches!(ballots, Ballots::Scores(_));
+    let confidence = confidence.check(ballots.n_members(), facts.n_classes, scores)?;
+    let inner = py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
+    Ok(PyCertificates::new(inner))
+}

@@ -1,0 +1,309 @@
+//! The ensemble for Python: arrays in, votes and certificates out, the interpreter free meanwhile.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use super::certificates::{count, PyCertificates, PyConfidence};
+use super::law::{wrap, PyLaw};
+use crate::certify::{decided, Certificates, Change};
+use crate::ensemble::{
+    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Member, Precision, Progress, Record,
+    TrainConfig,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::FeatureShape;
+use crate::votes::Ballots;
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyEnsemble>()?;
+    module.add_function(wrap_pyfunction!(device_names, module)?)
+}
+
+/// Names of the devices that are there.
+#[pyfunction]
+#[pyo3(name = "devices")]
+fn device_names() -> Vec<String> {
+    devices()
+}
+
+/// Members trained on noised training sets; the Python class `CertifiedClassifier` dresses it.
+#[pyclass(name = "Ensemble", module = "certssb._core")]
+pub(super) struct PyEnsemble {
+    inner: Ensemble,
+}
+
+/// Features of shape (n, d) or (n, c, h, w) as the core reads them, borrowed.
+fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs<'a>> {
+    let shape = match *features.shape() {
+        [_, d] => FeatureShape::Flat(d),
+        [_, channels, height, width] => FeatureShape::Image { channels, height, width },
+        ref other => {
+            return Err(Error::shape("X", "2 or 4 dimensions", format_args!("{}", other.len())).into())
+        }
+    };
+    Ok(ArrayInputs::new(features.as_slice()?, shape)?)
+}
+
+fn training_set<'a>(
+    features: &'a PyReadonlyArrayDyn<'_, f32>,
+    labels: &PyReadonlyArray1<'_, i64>,
+    n_classes: usize,
+) -> PyResult<ArrayTrainingSet<'a>> {
+    let labels: Vec<u32> = labels.as_array().iter().map(|y| u32::try_from(*y).unwrap_or(u32::MAX)).collect();
+    Ok(ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?)
+}
+
+/// Runs long work without the interpreter: reports progress to `report(done, total)`, and listens for Ctrl-C.
+fn watched<T: Send>(
+    py: Python<'_>,
+    report: Option<Py<PyAny>>,
+    work: impl FnOnce(&Control<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    py.detach(|| {
+        let failure: RefCell<Option<PyErr>> = RefCell::new(None);
+        let control = Control::new()
+            .on_progress(|progress: &Progress| {
+                if let Some(report) = &report {
+                    let told =
+                        Python::attach(|py| report.call1(py, (progress.done, progress.total)).map(|_| ()));
+                    if let Err(error) = told {
+                        failure.borrow_mut().get_or_insert(error);
+                    }
+                }
+            })
+            .on_poll(|| {
+                if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                    failure.borrow_mut().get_or_insert(signal);
+                }
+                failure.borrow().is_some()
+            });
+        let outcome = work(&control);
+        drop(control);
+        match (outcome, failure.into_inner()) {
+            (Err(error), Some(failure)) if *error.kind() == ErrorKind::Cancelled => {
+                // Ctrl-C is told as a cancellation that says what was kept; anything else as it is.
+                let interrupt =
+                    Python::attach(|py| failure.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py));
+                Err(if interrupt { error.into() } else { failure })
+            }
+            (outcome, _) => Ok(outcome?),
+        }
+    })
+}
+
+#[pymethods]
+impl PyEnsemble {
+    #[new]
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None))]
+    fn new(
+        py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        labels: PyReadonlyArray1<'_, i64>,
+        n_classes: usize,
+        law: PyRef<'_, PyLaw>,
+        model: String,
+        epochs: usize,
+        batch_size: usize,
+        learning_rate: f64,
+        seed: u64,
+        device: String,
+        n_jobs: Option<usize>,
+        before_noise: Option<String>,
+    ) -> PyResult<Self> {
+        let data = training_set(&features, &labels, n_classes)?;
+        let (stack, precision) = (None, Precision::F32);
+        let config = TrainConfig {
+            model,
+            epochs,
+            batch_size,
+            learning_rate,
+            seed,
+            device,
+            n_jobs,
+            stack,
+            precision,
+            before_noise,
+        };
+        let law = law.law.clone();
+        Ok(Self { inner: py.detach(|| Ensemble::new(&data, law, &config))? })
+    }
+
+    /// Trains what is missing of the members 0 .. n_members; finished ones are kept whatever happens.
+    #[pyo3(signature = (features, labels, n_members, checkpoint=None, report=None))]
+    fn train(
+        &mut self,
+        py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        labels: PyReadonlyArray1<'_, i64>,
+        n_members: u64,
+        checkpoint: Option<PathBuf>,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let data = training_set(&features, &labels, self.inner.record().n_classes)?;
+        let inner = &mut self.inner;
+        watched(py, report, |control| inner.train(&data, n_members, checkpoint.as_deref(), control))
+    }
+
+    /// Takes over the members of another ensemble if both have the same record; says whether it did.
+    fn adopt(&mut self, other: PyRef<'_, PyEnsemble>) -> PyResult<bool> {
+        let same = self.inner.record() == other.inner.record();
+        if same {
+            for member in other.inner.members() {
+                self.inner.insert(member.clone())?;
+            }
+        }
+        Ok(same)
+    }
+
+    fn truncate(&mut self, n_members: u64) {
+        self.inner.truncate(n_members);
+    }
+
+    #[pyo3(signature = (device, n_jobs=None))]
+    fn reconfigure(&mut self, device: &str, n_jobs: Option<usize>) -> PyResult<()> {
+        Ok(self.inner.reconfigure(device, n_jobs, None)?)
+    }
+
+    /// Class numbers of shape (n_members, n_samples).
+    #[pyo3(signature = (features, report=None))]
+    fn votes<'py>(
+        &self,
+        py: Python<'py>,
+        features: PyReadonlyArrayDyn<'py, f32>,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray2<u16>>> {
+        let inputs = inputs(&features)?;
+        let votes = watched(py, report, |control| self.inner.votes(&inputs, control))?;
+        Ok(PyArray2::from_owned_array(py, votes))
+    }
+
+    /// Softmax scores of shape (n_members, n_samples, n_classes).
+    #[pyo3(signature = (features, report=None))]
+    fn scores<'py>(
+        &self,
+        py: Python<'py>,
+        features: PyReadonlyArrayDyn<'py, f32>,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let inputs = inputs(&features)?;
+        let scores = watched(py, report, |control| self.inner.scores(&inputs, control))?;
+        Ok(PyArray3::from_owned_array(py, scores))
+    }
+
+    /// Winners and vote counts of votes: shapes (n_samples,) and (n_samples, n_classes).
+    #[allow(clippy::type_complexity)]
+    fn count<'py>(
+        &self,
+        py: Python<'py>,
+        votes: numpy::PyReadonlyArray2<'py, u16>,
+    ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>)> {
+        let ballots = self.ballots(&votes)?;
+        let tally = ballots.tally(0, ballots.n_members());
+        let winners = tally.winners().into_iter().map(|class| class as i64).collect();
+        Ok((PyArray1::from_vec(py, winners), PyArray2::from_owned_array(py, tally.sums().clone())))
+    }
+
+    /// Certificates from votes of these members; law and sizes are read from the record of what was drawn.
+    fn certify(
+        &self,
+        py: Python<'_>,
+        votes: numpy::PyReadonlyArray2<'_, u16>,
+        confidence: &Bound<'_, PyConfidence>,
+    ) -> PyResult<PyCertificates> {
+        let ballots = self.ballots(&votes)?;
+        let record = self.inner.record();
+        let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
+        let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
+        let certificates =
+            py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
+        Ok(PyCertificates::new(certificates))
+    }
+
+    /// Which samples are decided for a budget: certified, or beyond hope.
+    fn decided<'py>(
+        &self,
+        py: Python<'py>,
+        votes: numpy::PyReadonlyArray2<'py, u16>,
+        confidence: &Bound<'py, PyConfidence>,
+        n_poisoned: i64,
+        trigger_norm: f64,
+        labels: bool,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let ballots = self.ballots(&votes)?;
+        let (law, facts) = (&self.inner.record().law, self.inner.record().facts());
+        let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, false)?;
+        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
+        let decided = py.detach(|| decided(law, &facts, &change, &confidence, &ballots))?;
+        Ok(PyArray1::from_vec(py, decided))
+    }
+
+    /// The law from which the members' training sets are drawn.
+    #[getter]
+    fn law(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, self.inner.record().law.clone())
+    }
+
+    #[getter]
+    fn n_members(&self) -> usize {
+        self.inner.n_members()
+    }
+
+    /// Everything that decides what members are, as JSON.
+    fn record(&self) -> PyResult<String> {
+        Ok(serde_json::to_string(self.inner.record())
+            .map_err(|e| Error::parameter("record", "a record that can be written", e))?)
+    }
+
+    /// Names of a member's parameters.
+    fn parameter_names(&self) -> Vec<String> {
+        self.inner.architecture().layout().specs().iter().map(|spec| spec.name.clone()).collect()
+    }
+
+    /// One parameter of one member.
+    fn parameter<'py>(
+        &self,
+        py: Python<'py>,
+        member: u64,
+        name: &str,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some((shape, values)) = self.inner.parameter(member, name) else {
+            return Ok(None);
+        };
+        let flat = PyArray1::from_slice(py, values);
+        Ok(Some(flat.call_method1("reshape", (PyTuple::new(py, shape)?,))?))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = slf.py();
+        let this = slf.borrow();
+        let members = PyList::empty(py);
+        for member in this.inner.members() {
+            members.append((member.number, member.loss, PyArray1::from_slice(py, &member.values)))?;
+        }
+        let rebuild = py.get_type::<Self>().getattr("from_parts")?;
+        Ok((rebuild, PyTuple::new(py, [this.record()?.into_pyobject(py)?.into_any(), members.into_any()])?))
+    }
+
+    /// An ensemble from its record and members, as a pickle holds them.
+    #[staticmethod]
+    fn from_parts(record: &str, members: Vec<(u64, f32, PyReadonlyArray1<'_, f32>)>) -> PyResult<Self> {
+        let record: Record = serde_json::from_str(record)
+            .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
+        let mut inner = Ensemble::of_record(record)?;
+        for (number, loss, values) in members {
+            inner.insert(Member { number, loss, values: values.as_slice()?.into() })?;
+        }
+        Ok(Self { inner })
+    }
+}
+
+impl PyEnsemble {
+    fn ballots(&self, votes: &numpy::PyReadonlyArray2<'_, u16>) -> Result<Ballots> {
+        Ballots::from_votes(votes.as_array().to_owned(), self.inner.record().n_classes)
+    }
+}

@@ -1,0 +1,25 @@
+//! The Python module `certssb._core`: registrations only. Converts and delegates; nothing is computed here.
+
+mod bounds;
+mod certificates;
+mod ensemble;
+mod error;
+mod knn;
+mod law;
+mod ledger;
+mod metrics;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+#[pyo3(name = "_core")]
+fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    law::register(module)?;
+    ledger::register(module)?;
+    knn::register(module)?;
+    metrics::register(module)?;
+    certificates::register(module)?;
+    ensemble::register(module)?;
+    bounds::register(module)
+}

@@ -1,0 +1,219 @@
+//! What the members said: one class per member and sample, or scores; counted with their N.
+
+use ndarray::{s, Array2, Array3, ArrayView2, ArrayView3, Axis};
+
+use crate::error::{Error, Result};
+
+/// Votes or scores of independent members, in the order of the members.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ballots {
+    /// Class numbers of shape (n_members, n_samples).
+    Votes {
+        /// The class each member gives each sample.
+        classes: Array2<u16>,
+        /// Number of classes K.
+        n_classes: usize,
+    },
+    /// Scores in \[0, 1\] of shape (n_members, n_samples, n_classes), summing to 1 over the classes.
+    Scores(Array3<f32>),
+}
+
+/// How far a row of scores may be from summing to 1: single precision softmax over many classes.
+const SUM_TOLERANCE: f64 = 1e-4;
+
+impl Ballots {
+    /// Checked votes.
+    ///
+    /// # Errors
+    /// `Parameter` when a class number is not in 0..n_classes, `Shape` when there is nothing to count.
+    pub fn from_votes(classes: Array2<u16>, n_classes: usize) -> Result<Self> {
+        check_n_classes(n_classes)?;
+        check_sizes("votes", classes.dim().0, classes.dim().1)?;
+        if let Some(((m, i), vote)) = classes.indexed_iter().find(|(_, v)| usize::from(**v) >= n_classes) {
+            return Err(Error::parameter(
+                "votes",
+                format_args!("class numbers from 0 to {}", n_classes - 1),
+                format_args!("{vote} from member {m} for sample {i}"),
+            ));
+        }
+        Ok(Self::Votes { classes, n_classes })
+    }
+
+    /// Checked scores.
+    ///
+    /// # Errors
+    /// `Parameter` when a score is outside \[0, 1\], not finite, or the classes do not sum to 1; `Shape` when
+    /// there is nothing to average.
+    pub fn from_scores(scores: Array3<f32>) -> Result<Self> {
+        let (members, samples, classes) = scores.dim();
+        check_n_classes(classes)?;
+        check_sizes("scores", members, samples)?;
+        for ((m, i), row) in
+            scores.lanes(Axis(2)).into_iter().enumerate().map(|(at, row)| ((at / samples, at % samples), row))
+        {
+            if let Some(bad) = row.iter().find(|v| !(0.0..=1.0).contains(*v)) {
+                return Err(Error::parameter(
+                    "scores",
+                    "floats in the range [0, 1]",
+                    format_args!("{bad} from member {m} for sample {i}"),
+                ));
+            }
+            let sum: f64 = row.iter().map(|v| f64::from(*v)).sum();
+            if (sum - 1.0).abs() > SUM_TOLERANCE {
+                return Err(Error::parameter(
+                    "scores",
+                    "scores that sum to 1 over the classes",
+                    format_args!("a sum of {sum} from member {m} for sample {i}"),
+                ));
+            }
+        }
+        Ok(Self::Scores(scores))
+    }
+
+    /// Number of members N.
+    pub fn n_members(&self) -> usize {
+        self.dim().0
+    }
+
+    /// Number of test samples.
+    pub fn n_samples(&self) -> usize {
+        self.dim().1
+    }
+
+    /// Number of classes K.
+    pub fn n_classes(&self) -> usize {
+        self.dim().2
+    }
+
+    fn dim(&self) -> (usize, usize, usize) {
+        match self {
+            Self::Votes { classes, n_classes } => (classes.nrows(), classes.ncols(), *n_classes),
+            Self::Scores(scores) => scores.dim(),
+        }
+    }
+
+    /// Sums over the members `from..to`: vote counts, or summed scores, of shape (n_samples, n_classes).
+    pub fn tally(&self, from: usize, to: usize) -> Tally {
+        let sums = match self {
+            Self::Votes { classes, n_classes } => count(classes.slice(s![from..to, ..]), *n_classes),
+            Self::Scores(scores) => add_up(scores.slice(s![from..to, .., ..])),
+        };
+        Tally { n_members: to - from, sums }
+    }
+
+    /// What each member from `from` on gave to `class` on one sample: 0 or 1 for votes.
+    pub fn sequence(&self, from: usize, sample: usize, class: usize) -> Vec<f64> {
+        match self {
+            Self::Votes { classes, .. } => classes
+                .slice(s![from.., sample])
+                .iter()
+                .map(|vote| if usize::from(*vote) == class { 1.0 } else { 0.0 })
+                .collect(),
+            Self::Scores(scores) => {
+                scores.slice(s![from.., sample, class]).iter().map(|v| f64::from(*v)).collect()
+            }
+        }
+    }
+}
+
+fn check_n_classes(n_classes: usize) -> Result<()> {
+    if (2..=usize::from(u16::MAX)).contains(&n_classes) {
+        Ok(())
+    } else {
+        Err(Error::parameter("n_classes", "an integer from 2 to 65535", n_classes))
+    }
+}
+
+fn check_sizes(name: &str, members: usize, samples: usize) -> Result<()> {
+    if members == 0 || samples == 0 {
+        return Err(Error::shape(
+            name,
+            "at least one member and one sample",
+            format_args!("{members} members and {samples} samples"),
+        ));
+    }
+    Ok(())
+}
+
+fn count(classes: ArrayView2<u16>, n_classes: usize) -> Array2<f64> {
+    let mut counts = Array2::<u32>::zeros((classes.ncols(), n_classes));
+    for member in classes.rows() {
+        for (mut row, vote) in counts.rows_mut().into_iter().zip(member) {
+            row[usize::from(*vote)] += 1;
+        }
+    }
+    counts.mapv(f64::from)
+}
+
+fn add_up(scores: ArrayView3<f32>) -> Array2<f64> {
+    let mut sums = Array2::<f64>::zeros((scores.dim().1, scores.dim().2));
+    for member in scores.outer_iter() {
+        sums.zip_mut_with(&member, |sum, score| *sum += f64::from(*score));
+    }
+    sums
+}
+
+/// Votes or scores summed over members: N and the sums travel together, so a bound cannot read another N.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    n_members: usize,
+    sums: Array2<f64>,
+}
+
+impl Tally {
+    /// Number of members summed.
+    pub fn n_members(&self) -> usize {
+        self.n_members
+    }
+
+    /// Sums of shape (n_samples, n_classes); whole numbers for votes.
+    pub fn sums(&self) -> &Array2<f64> {
+        &self.sums
+    }
+
+    /// The class with the largest sum for one sample; ties go to the lowest class.
+    pub fn winner(&self, sample: usize) -> usize {
+        let row = self.sums.row(sample);
+        (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
+    }
+
+    /// The winner of every sample.
+    pub fn winners(&self) -> Vec<usize> {
+        (0..self.sums.nrows()).map(|sample| self.winner(sample)).collect()
+    }
+}
+
+/// One sample on which `against` of the members, the last ones, vote for class 1 and all others for class 0.
+pub(crate) fn unanimous_but(members: usize, against: usize, n_classes: usize) -> Option<Ballots> {
+    let classes = Array2::from_shape_fn((members, 1), |(m, _)| u16::from(m + against >= members));
+    Ballots::from_votes(classes, n_classes).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn counts_and_ties() {
+        let votes = Ballots::from_votes(array![[0, 2, 1], [1, 2, 1], [1, 0, 0]], 3).unwrap();
+        let tally = votes.tally(0, 3);
+        assert_eq!(tally.sums(), &array![[1.0, 2.0, 0.0], [1.0, 0.0, 2.0], [1.0, 2.0, 0.0]]);
+        assert_eq!(tally.winners(), [1, 2, 1]);
+        assert_eq!(votes.tally(0, 2).winners(), [0, 2, 1], "a tie goes to the lowest class");
+        assert_eq!(votes.sequence(1, 0, 1), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn bad_ballots_are_named() {
+        let error = Ballots::from_votes(array![[0, 3]], 3).unwrap_err().to_string();
+        assert!(error.contains("from 0 to 2") && error.contains("3 from member 0 for sample 1"), "{error}");
+        assert!(Ballots::from_votes(Array2::zeros((0, 3)), 2).is_err());
+        assert!(Ballots::from_votes(array![[0]], 1).is_err());
+        for bad in [array![[[0.5, 0.6]]], array![[[1.5, -0.5]]], array![[[f32::NAN, 0.5]]]] {
+            assert!(Ballots::from_scores(bad).is_err());
+        }
+        assert!(Ballots::from_scores(array![[[0.25, 0.75]]]).is_ok());
+    }
+}

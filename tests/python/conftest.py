@@ -1,0 +1,57 @@
+"""What several test files share: data, a small fitted ensemble, and the numbers of an independent implementation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import certssb as cs
+
+ORACLE = Path(__file__).resolve().parents[3] / "shared" / "oracle"
+
+Digits = tuple[Any, Any, Any, Any]
+
+
+def oracle(name: str) -> list[dict[str, Any]]:
+    """Rows of an oracle file, or a skip that says what is missing."""
+    path = ORACLE / name
+    if not path.exists():
+        pytest.skip(f"needs '{name}' in ../shared/oracle beside the repository")
+    rows: list[dict[str, Any]] = json.loads(path.read_text())
+    return rows
+
+
+def small(model: str = "linear", law: cs.Law | None = None, **settings: Any) -> cs.CertifiedClassifier:
+    """An estimator that trains in a fraction of a second on the digits below."""
+    settings = {
+        "n_members": 20,
+        "epochs": 3,
+        "learning_rate": 0.03,
+        "progress": False,
+        "alpha": 0.01,
+    } | settings
+    return cs.CertifiedClassifier(model, cs.Gaussian(0.25) if law is None else law, **settings)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """400 training and 100 test images of the 8x8 digits, ten classes."""
+    X, y = cs.datasets.load_digits()
+    return X[:400], y[:400], X[400:500], y[400:500]
+
+
+@pytest.fixture(scope="session")
+def ensemble(digits: Digits) -> cs.CertifiedClassifier:
+    """A small fitted ensemble. Shared: tests must not change it."""
+    return small().fit(digits[0], digits[1])
+
+
+@pytest.fixture(scope="session")
+def certificates() -> cs.CertificateTable:
+    """Certificates of five samples from 1000 members: unanimous, 990, 900, 600 and 500 of them for class 1."""
+    votes = np.zeros((1000, 5), dtype=int)
+    for sample, count in enumerate((1000, 990, 900, 600, 500)):
+        votes[:count, sample] = 1
+    return cs.certify_votes(votes, cs.Gaussian(0.5), n_train=12665, n_classes=2)

@@ -1,0 +1,32 @@
+"""The tree of exceptions."""
+
+import pickle
+
+import pytest
+
+from certssb import exceptions
+from certssb.exceptions import CertssbError, LedgerError, TrainingError
+
+EVERY = [getattr(exceptions, name) for name in exceptions.__all__]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_every_kind_has_one_root_and_says_when_it_is_raised(kind: type[Exception]) -> None:
+    assert issubclass(kind, CertssbError)
+    assert "aised" in (kind.__doc__ or "")
+
+
+def test_wrong_values_are_value_errors_and_the_rest_are_not() -> None:
+    values = {kind.__name__ for kind in EVERY if issubclass(kind, ValueError)}
+    assert values == {"ParameterError", "ShapeError"}
+
+
+def test_damaged_and_foreign_ledgers_are_ledger_errors() -> None:
+    assert issubclass(exceptions.LedgerCorruptError, LedgerError)
+    assert issubclass(exceptions.LedgerVersionError, LedgerError)
+
+
+def test_a_training_error_names_its_member_also_after_pickling() -> None:
+    error = pickle.loads(pickle.dumps(TrainingError("the loss is not finite", member=3)))
+    assert (error.member, str(error)) == (3, "the loss is not finite")
+    assert TrainingError("no model").member is None

@@ -1,0 +1,168 @@
+"""Noise laws as Python objects."""
+
+import copy
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sklearn.base import clone
+
+import certssb as cs
+from certssb.exceptions import ParameterError
+
+LAWS = {
+    "Gaussian(sigma=0.5)": lambda: cs.Gaussian(0.5),
+    "Uniform(half_width=0.25)": lambda: cs.Uniform(0.25),
+    "Discrete(keep=0.8, alphabet=2, labels=True, test_input=False)": lambda: cs.Discrete(0.8),
+    "Discrete(keep=0.9, alphabet=4, labels=False, test_input=True)": lambda: cs.Discrete(
+        keep=0.9, alphabet=4, labels=False, test_input=True
+    ),
+    "LabelNoise(q=0.2)": lambda: cs.LabelNoise(q=0.2),
+    "Subsample(size=30)": lambda: cs.Subsample(size=30),
+    "Subsample(Gaussian(sigma=1.0), size=100)": lambda: cs.Subsample(cs.Gaussian(1.0), size=100),
+    "Gaussian(sigma=1.0) & LabelNoise(q=0.2)": lambda: cs.Gaussian(1.0) & cs.LabelNoise(0.2),
+    "Subsample(Uniform(half_width=1.0) & LabelNoise(q=0.1), size=50)": lambda: cs.Subsample(
+        cs.Uniform(1.0) & cs.LabelNoise(0.1), size=50
+    ),
+}
+
+each_law = pytest.mark.parametrize(("text", "make"), LAWS.items(), ids=list(LAWS))
+
+
+@each_law
+def test_the_representation_is_python_that_makes_the_same_law(text: str, make: Callable[[], cs.Law]) -> None:
+    law = make()
+    assert repr(law) == text
+    names = {
+        name: getattr(cs, name) for name in ("Gaussian", "Uniform", "Discrete", "LabelNoise", "Subsample")
+    }
+    assert eval(text, names) == law
+    assert isinstance(law, cs.Law)
+
+
+@each_law
+def test_equal_laws_are_equal_and_hash_alike(text: str, make: Callable[[], cs.Law]) -> None:
+    law = make()
+    assert law == make()
+    assert hash(law) == hash(make())
+    others = [other() for name, other in LAWS.items() if name != text]
+    assert all(law != other for other in others)
+    assert len({law, make(), *others}) == len(LAWS)
+    assert law not in (None, 0.5, text)
+
+
+@each_law
+def test_pickles_and_copies_are_equal_and_of_the_same_class(text: str, make: Callable[[], cs.Law]) -> None:
+    law = make()
+    copies = [copy.copy(law), copy.deepcopy(law)]
+    copies += [
+        pickle.loads(pickle.dumps(law, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    for other in copies:
+        assert other == law
+        assert type(other) is type(law)
+        assert repr(other) == text
+
+
+@each_law
+def test_an_estimator_with_the_law_is_cloned(text: str, make: Callable[[], cs.Law]) -> None:
+    estimator = cs.CertifiedClassifier(law=make(), n_members=30)
+    copied = clone(estimator)
+    assert copied.law == make()
+    assert copied.get_params()["n_members"] == 30
+    assert text in repr(estimator)
+
+
+def test_laws_are_immutable() -> None:
+    law = cs.Gaussian(0.5)
+    assert law.sigma == 0.5
+    with pytest.raises(AttributeError):
+        law.sigma = 1.0  # type: ignore[misc]
+
+
+def test_composition_takes_one_law_on_features_and_one_on_labels_in_either_order() -> None:
+    both = cs.Gaussian(1.0) & cs.LabelNoise(0.2)
+    other = cs.LabelNoise(0.2) & cs.Gaussian(1.0)
+    assert repr(other) == "LabelNoise(q=0.2) & Gaussian(sigma=1.0)"
+    assert repr(both) == "Gaussian(sigma=1.0) & LabelNoise(q=0.2)"
+    assert isinstance(cs.Discrete(0.8, labels=False) & cs.LabelNoise(0.1), cs.Law)
+
+
+@pytest.mark.parametrize(
+    ("compose", "said"),
+    [
+        (lambda: cs.Gaussian(1.0) & cs.Gaussian(2.0), "'&'.*one law on the features and one on the labels"),
+        (lambda: cs.Gaussian(1.0) & cs.Uniform(2.0), "'&'.*two laws on the same part"),
+        (lambda: cs.LabelNoise(0.1) & cs.LabelNoise(0.1), "'&'.*two laws on the same part"),
+        (lambda: cs.Discrete(0.8) & cs.LabelNoise(0.1), "'&'.*two laws on the same part"),
+        (
+            lambda: cs.Gaussian(1.0) & cs.LabelNoise(0.1) & cs.LabelNoise(0.1),
+            "'&'.*two laws on the same part",
+        ),
+        (lambda: cs.Subsample(size=5) & cs.LabelNoise(0.1), "'&'.*put them inside.*a Subsample beside"),
+        (lambda: cs.Gaussian(1.0) & cs.Subsample(size=5), "'&'.*put them inside.*a Subsample beside"),
+    ],
+)
+def test_compositions_without_a_certificate_are_refused(compose: Callable[[], cs.Law], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        compose()
+
+
+@pytest.mark.parametrize("other", [None, 0.5, "Gaussian", object()])
+def test_a_law_is_composed_with_laws_only(other: Any) -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        cs.Gaussian(1.0) & other
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: cs.Gaussian(0.0), "'sigma'.*finite float greater than 0. Got 0 "),
+        (lambda: cs.Gaussian(sigma=-0.5), "'sigma'.*finite float greater than 0. Got -0.5"),
+        (lambda: cs.Gaussian(math.nan), "'sigma'.*finite float greater than 0. Got NaN"),
+        (lambda: cs.Gaussian(math.inf), "'sigma'.*finite float greater than 0. Got inf"),
+        (lambda: cs.Uniform(0), "'half_width'.*finite float greater than 0. Got 0"),
+        (lambda: cs.Uniform(half_width=-1.0), "'half_width'.*finite float greater than 0. Got -1"),
+        (lambda: cs.LabelNoise(-0.1), r"'q'.*\[0, \(K-1\)/K\).*Got -0.1"),
+        (lambda: cs.LabelNoise(1.0), r"'q'.*\[0, \(K-1\)/K\).*Got 1"),
+        (lambda: cs.LabelNoise(math.nan), r"'q'.*\[0, \(K-1\)/K\).*Got NaN"),
+        (lambda: cs.Discrete(0.5), r"'keep'.*\(0.5000, 1\]. Got 0.5"),
+        (lambda: cs.Discrete(0.2, alphabet=5), r"'keep'.*\(0.2000, 1\]. Got 0.2"),
+        (lambda: cs.Discrete(1.1), r"'keep'.*\(0.5000, 1\]. Got 1.1"),
+        (lambda: cs.Discrete(math.nan), "'keep'.*Got NaN"),
+        (lambda: cs.Discrete(0.9, alphabet=1), "'alphabet'.*from 2 to.*Got 1 "),
+        (lambda: cs.Subsample(size=0), "'size'.*from 1 to the number of training samples. Got 0"),
+        (lambda: cs.Subsample(size=-3), "'size'.*from 1 to the number of training samples"),
+        (lambda: cs.Subsample(cs.Subsample(size=9), size=3), "'inner'.*does not subsample.*a Subsample"),
+        (lambda: cs.Subsample(cs.Discrete(0.8, test_input=True), size=3), "'inner'.*test input"),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_name(make: Callable[[], cs.Law], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: cs.Gaussian("wide"),
+        lambda: cs.Gaussian(),
+        lambda: cs.Subsample(cs.Gaussian(1.0)),
+        lambda: cs.Subsample(cs.Gaussian(1.0), 100),
+        lambda: cs.Subsample(0.5, size=3),
+        lambda: cs.Subsample(size=2.5),
+    ],
+)
+def test_arguments_of_another_type_are_type_errors(make: Callable[[], cs.Law]) -> None:
+    with pytest.raises(TypeError):
+        make()
+
+
+def test_a_law_on_labels_needs_room_for_the_classes() -> None:
+    votes = [[0]] * 50
+    law = cs.LabelNoise(0.6)
+    with pytest.raises(ParameterError, match=r"'q'.*\[0, 0.5000\) for 2 classes. Got 0.6"):
+        cs.certify_votes(votes, law, n_train=10, n_classes=2)
+    assert len(cs.certify_votes(votes, law, n_train=10, n_classes=3)) == 1

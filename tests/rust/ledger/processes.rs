@@ -1,0 +1,125 @@
+//! Several processes, and processes that are killed.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use certssb::{Entry, Ledger, Watch};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::reference::Reference;
+use super::{all_records, place, Ask};
+
+/// Rounds of killing in a default run; `LEDGER_KILLS` sets another number.
+fn n_kills() -> u64 {
+    std::env::var("LEDGER_KILLS").map_or(5, |n| n.parse().unwrap())
+}
+
+/// The updates that a child of this seed makes.
+fn asks(seed: u64, n: usize) -> Vec<Ask> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut coordinate = || rng.random_range(-1024_i32..=1024) as f32 / 1024.0;
+    let points: Vec<[f32; 2]> = (0..n).map(|_| [coordinate(), coordinate()]).collect();
+    let ask = |x: &[f32; 2]| Ask {
+        x: x.to_vec(),
+        prediction: rng.random_range(0..3),
+        radius: rng.random_range(0.0..0.5),
+    };
+    points.iter().map(ask).collect()
+}
+
+/// Runs in a process of its own: updates one by one, and says so after each.
+#[test]
+#[ignore = "started by the other tests, in processes of their own"]
+fn child() {
+    let setting = |name: &str| std::env::var(name).unwrap();
+    let mut ledger = Ledger::open(PathBuf::from(setting("LEDGER_PATH"))).unwrap();
+    for ask in asks(setting("LEDGER_SEED").parse().unwrap(), setting("LEDGER_N").parse().unwrap()) {
+        let entry = ledger.update(&ask.x, ask.prediction, ask.radius).unwrap();
+        println!("done {}", entry.number);
+    }
+}
+
+fn start(path: &Path, seed: u64, n: usize) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["ledger::processes::child", "--exact", "--ignored", "--nocapture"])
+        .env("LEDGER_PATH", path)
+        .env("LEDGER_SEED", seed.to_string())
+        .env("LEDGER_N", n.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
+}
+
+/// Numbers of the entries that a line reports as done.
+fn reported(line: &str) -> Option<u64> {
+    line.split("done ").nth(1)?.trim().parse().ok()
+}
+
+/// The file is without fault, and repeats exactly what the plain reference makes of the same updates in that order.
+fn assert_faultless(path: &Path) -> Vec<Entry> {
+    Ledger::open(path).unwrap().verify(&mut Watch::new()).unwrap();
+    let mut reference = Reference::default();
+    let records = all_records(path);
+    for record in &records {
+        let (prediction, radius) = (record.asked.prediction, record.asked.radius);
+        let again = reference.update(&Ask { x: record.centre.clone(), prediction, radius });
+        assert_eq!(again, record.entry);
+    }
+    reference.assert_disjoint();
+    records.iter().map(|record| record.entry).collect()
+}
+
+#[test]
+fn two_processes_write_one_ledger() {
+    let (_folder, path) = place();
+    let n = 150;
+    let (children, outputs): (Vec<_>, Vec<_>) = [1, 2].map(|seed| start(&path, seed, n)).into_iter().unzip();
+    let numbers: Vec<Vec<u64>> = outputs
+        .into_iter()
+        .map(|output| output.lines().filter_map(|line| reported(&line.unwrap())).collect())
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert!(numbers.iter().all(|of_child| of_child.len() == n && of_child.is_sorted()));
+    let entries = assert_faultless(&path);
+    assert_eq!(entries.len(), 2 * n);
+    let records = all_records(&path);
+    for (seed, of_child) in [1, 2].into_iter().zip(&numbers) {
+        for (ask, number) in asks(seed, n).iter().zip(of_child) {
+            assert_eq!(records[*number as usize].centre, ask.x, "an update has the number that was reported");
+        }
+    }
+}
+
+#[test]
+fn killed_in_the_middle_everything_reported_is_there() {
+    for round in 0..n_kills() {
+        let (_folder, path) = place();
+        let mut rng = ChaCha8Rng::seed_from_u64(1000 + round);
+        let until = rng.random_range(1..1000);
+        let (mut child, mut output) = start(&path, round, 1000);
+        let (mut last, mut line) = (None, String::new());
+        while last.is_none_or(|number| number < until) && output.read_line(&mut line).unwrap() > 0 {
+            last = reported(&line).or(last);
+            line.clear();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        while output.read_line(&mut line).unwrap() > 0 {
+            last = reported(&line).or(last);
+            line.clear();
+        }
+        let last = last.unwrap();
+        let entries = assert_faultless(&path);
+        assert!(entries.len() as u64 > last, "round {round}: {} entries, {last} reported", entries.len());
+        let expected = asks(round, 1000);
+        let records = all_records(&path);
+        assert!(records.iter().zip(&expected).all(|(record, ask)| record.centre == ask.x));
+        Ledger::open(&path).unwrap().update(&[0.0, 0.0], 1, 0.5).unwrap();
+    }
+}
