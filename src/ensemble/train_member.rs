@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 use tch::{Reduction, Tensor};
 
-use super::adam::{Adam, GRADIENT_SCALE};
+use super::adam::Adam;
 use super::config::Settings;
 use super::noisy_set::{NoisySet, Source};
 use super::threads::training_error;
@@ -156,8 +156,8 @@ impl<'a> Training<'a> {
     /// One step of Adam on a batch, inputs (S B, ...) and labels (S B).
     fn step(&mut self, inputs: &Tensor, labels: &Tensor, length: usize) -> TorchResult<()> {
         let losses = losses(self.architecture, &self.weights.views()?, inputs, labels)?;
-        let scaled = losses.f_sum(None)?.f_mul_scalar(GRADIENT_SCALE)?;
-        let gradient = Tensor::f_run_backward(&[scaled], &[self.weights.flat()], false, false)?;
+        let sum = losses.f_sum(None)?;
+        let gradient = Tensor::f_run_backward(&[sum], &[self.weights.flat()], false, false)?;
         if let [gradient] = &gradient[..] {
             self.adam.step(self.weights.flat(), gradient)?;
         }
