@@ -8,10 +8,20 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// Steps between two sweeps of the moments.
+const SWEEP: i32 = 64;
+
+/// Moments below this are zero after a sweep: far below the epsilon and its square.
+const NEGLIGIBLE: f64 = 1e-30;
+
 /// Adam with PyTorch's semantics:
 ///
 /// m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,
 /// p <- p - lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + epsilon)
+///
+/// The first moments of weights without a gradient (those of units that are never active) decay by a tenth
+/// a step and are subnormal after 800 steps; an update with a quarter of them subnormal takes five times as
+/// long. A sweep every 64 steps sets them to zero before.
 #[derive(Debug)]
 pub(super) struct Adam {
     learning_rate: f64,
@@ -39,6 +49,12 @@ impl Adam {
         let _ = denominator.f_mul_scalar_(-1.0 / (rate * correction))?;
         let _ = denominator.f_add_scalar_(-EPSILON / rate)?;
         let _ = parameters.f_detach()?.f_addcdiv_(&self.mean, &denominator)?;
+        if self.step % SWEEP == 0 {
+            for moment in [&mut self.mean, &mut self.square] {
+                let negligible = moment.f_abs()?.f_lt(NEGLIGIBLE)?;
+                let _ = moment.f_masked_fill_(&negligible, 0.0)?;
+            }
+        }
         Ok(())
     }
 }
@@ -70,5 +86,20 @@ mod tests {
         for (value, expected) in to_vec(&parameters).unwrap().into_iter().zip(expected) {
             assert!((f64::from(value) - expected).abs() < 1e-6, "{value} for {expected}");
         }
+    }
+
+    #[test]
+    fn moments_never_become_subnormal() {
+        let parameters = Tensor::from_slice(&[1.0_f32; 4]);
+        let mut adam = Adam::new(&parameters, 0.01).unwrap();
+        adam.step(&parameters, &Tensor::from_slice(&[1.0_f32, 1e-9, -1e-12, 1e-15])).unwrap();
+        for step in 0..1500 {
+            adam.step(&parameters, &Tensor::from_slice(&[0.0_f32; 4])).unwrap();
+            for moment in [&adam.mean, &adam.square] {
+                let values = to_vec(moment).unwrap();
+                assert!(values.iter().all(|v| *v == 0.0 || v.is_normal()), "{values:?} at step {step}");
+            }
+        }
+        assert_eq!(to_vec(&adam.mean).unwrap(), [0.0; 4]);
     }
 }

@@ -39,7 +39,7 @@ use config::Settings;
 
 /// Version of the training procedure and of the checkpoint's format. Members of different versions do
 /// not mix.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,7 +171,7 @@ impl Ensemble {
         control: &Control<'_>,
     ) -> Result<Self> {
         let mut ensemble = Self::new(data, law, config)?;
-        ensemble.train(data, n_members, checkpoint, control)?;
+        ensemble.train_same(data, n_members, checkpoint, control)?;
         Ok(ensemble)
     }
 
@@ -193,7 +193,7 @@ impl Ensemble {
         let record = read_record(checkpoint)?;
         let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
-        let files = Checkpoint::open(checkpoint, &record, architecture.layout())?;
+        let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
         let mut members = BTreeMap::new();
         for number in files.numbers()? {
             members.extend(files.load(number)?.map(|member| (number, member)));
@@ -218,6 +218,17 @@ impl Ensemble {
         control: &Control<'_>,
     ) -> Result<()> {
         self.check_same_data(data)?;
+        self.train_same(data, n_members, checkpoint, control)
+    }
+
+    /// [`Ensemble::train`] on data that are known to be those of the record.
+    fn train_same(
+        &mut self,
+        data: &dyn TrainingSet,
+        n_members: u64,
+        checkpoint: Option<&Path>,
+        control: &Control<'_>,
+    ) -> Result<()> {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }

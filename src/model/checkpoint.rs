@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
-use crate::ensemble::{hex, Member, Record};
+use crate::ensemble::{hex, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
 
 const MANIFEST: &str = "manifest.json";
@@ -77,10 +77,17 @@ impl Checkpoint {
         }
         let there = read_manifest(folder)?;
         check_same(folder, &there, record)?;
-        let checkpoint =
-            Self { folder: folder.to_owned(), digest: record_digest(record)?, layout: layout.clone() };
+        let checkpoint = Self::view(folder, record, layout)?;
         checkpoint.check_writable()?;
         Ok(checkpoint)
+    }
+
+    /// A directory whose record is known, for reading only.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(crate) fn view(folder: &Path, record: &Record, layout: &Layout) -> Result<Self> {
+        Ok(Self { folder: folder.to_owned(), digest: record_digest(record)?, layout: layout.clone() })
     }
 
     /// Whether a file of this member exists; says nothing about what is in it.
@@ -166,11 +173,20 @@ impl Checkpoint {
 /// The record of a checkpoint directory.
 ///
 /// # Errors
-/// A checkpoint error if the directory has no manifest or one that cannot be read.
+/// A checkpoint error if the directory has no manifest, one that cannot be read, or one of another version.
 pub(crate) fn read_record(folder: &Path) -> Result<Record> {
-    read_manifest(folder)
-        .and_then(|value| serde_json::from_value::<Manifest>(value).map_err(|e| damaged(folder, e)))
-        .map(|manifest| manifest.record)
+    let value = read_manifest(folder)?;
+    let schema = value.pointer("/record/schema").and_then(Value::as_u64);
+    if schema.is_some_and(|schema| schema != u64::from(SCHEMA)) {
+        let why = format_args!("it has version {} of the format, not {SCHEMA}", schema.unwrap_or_default());
+        return Err(refuse(folder, why));
+    }
+    let manifest: Manifest = serde_json::from_value(value).map_err(|error| damaged(folder, error))?;
+    let record = manifest.record;
+    if record.shape.n_features() == 0 || record.n_classes < 2 {
+        return Err(damaged(folder, "its sizes are impossible"));
+    }
+    Ok(record)
 }
 
 fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
@@ -184,8 +200,9 @@ fn damaged(folder: &Path, why: impl std::fmt::Display) -> Error {
 fn check_empty(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
         let name = entry.map_err(|error| refuse(folder, error))?.file_name();
-        // Another process may be writing its manifest right now; MANIFEST itself is then checked as usual.
-        if !name.to_string_lossy().starts_with(TEMPORARY) && name != MANIFEST {
+        // Another process may be beginning the directory right now; its manifest is then checked as usual.
+        let known = name.to_string_lossy().starts_with(TEMPORARY) || name == MANIFEST;
+        if !known && !folder.join(MANIFEST).exists() {
             let why =
                 format!("it has no {MANIFEST} but holds other files, such as '{}'", name.to_string_lossy());
             return Err(refuse(folder, why));

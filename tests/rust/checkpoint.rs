@@ -96,6 +96,9 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
     fs::write(&file, "mine").unwrap();
     assert!(refused(fit(&config("linear"), 1, Some(&file))).contains("not a directory"));
     assert!(refused(fit(&config("linear"), 1, Some(&file.join("below")))).contains("cannot be used"));
+    if cfg!(target_os = "linux") {
+        refused(fit(&config("linear"), 1, Some(Path::new("/proc/certssb"))));
+    }
     let full = folder.join("full");
     fs::create_dir(&full).unwrap();
     fs::write(full.join("thesis.tex"), "mine").unwrap();
@@ -103,11 +106,21 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
     assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
     let damaged = folder.join("damaged");
     fit(&config("linear"), 1, Some(&damaged)).unwrap();
+    let good_manifest = fs::read_to_string(damaged.join("manifest.json")).unwrap();
     for text in ["", "{", "[]", "{\"record\": 3}", "{\"created_by\": \"x\"}"] {
         fs::write(damaged.join("manifest.json"), text).unwrap();
         let message = refused(fit(&config("linear"), 1, Some(&damaged)));
         assert!(message.contains("cannot be used"), "{text}: {message}");
         assert_eq!(fs::read_to_string(damaged.join("manifest.json")).unwrap(), text);
+    }
+    for (there, instead, what) in [
+        ("\"schema\": 1", "\"schema\": 7", "version 7"),
+        ("\"n_classes\": 2", "\"n_classes\": 0", "impossible"),
+    ] {
+        let changed = good_manifest.replace(there, instead);
+        assert_ne!(changed, good_manifest);
+        fs::write(damaged.join("manifest.json"), changed).unwrap();
+        assert!(refused(Ensemble::open(&damaged, "cpu", None)).contains(what), "{what}");
     }
     assert!(refused(Ensemble::open(&full, "cpu", None)).contains("manifest.json"));
 }
