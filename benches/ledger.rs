@@ -6,7 +6,7 @@
 //! MNIST is read from `../shared/data/MNIST/raw`; without it, random images of ten clusters stand in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -116,24 +116,44 @@ fn report(ledger: &mut Ledger, images: &Array2<f32>, path: &Path) {
     for (name, largest) in [("small", 0.5), ("usual", 2.5), ("large", 100.0)] {
         let mut rng = ChaCha8Rng::seed_from_u64(ledger.n_updates().unwrap());
         let (points, _) = noisy(images, 50, &mut rng);
-        let mut times: Vec<f64> = points
-            .rows()
-            .into_iter()
-            .map(|point| {
-                let (point, radius) = (point.to_vec(), rng.random_range(0.0..largest));
-                let start = Instant::now();
-                ledger.update(&point, 1, radius).unwrap();
-                start.elapsed().as_secs_f64() * 1e3
-            })
-            .collect();
+        let (mut times, mut bare) = (Vec::new(), Vec::new());
+        for point in points.rows() {
+            let (point, radius) = (point.to_vec(), rng.random_range(0.0..largest));
+            times.push(milliseconds(|| assert!(ledger.update(&point, 1, radius).is_ok())));
+            bare.push(milliseconds(|| write_4_kib(&path.with_extension("bare"))));
+        }
         times.sort_by(f64::total_cmp);
+        bare.sort_by(f64::total_cmp);
         println!(
-            "one update against {} regions, {name} radii: median {:.1} ms, 90 % {:.1} ms, longest {:.1} ms; memory {} MiB \
+            "one update against {} regions, {name} radii: median {:.1} ms, 90 % {:.1} ms, longest {:.1} ms \
+             (the disk takes {:.1}, {:.1} and {:.1} ms for 4 KiB alone); memory {} MiB \
              (peak {} MiB), file {} MiB",
-            ledger.len().unwrap(), times[25], times[45], times[49], status("VmRSS:"), status("VmHWM:"),
+            ledger.len().unwrap(),
+            times[25],
+            times[45],
+            times[49],
+            bare[25],
+            bare[45],
+            bare[49],
+            status("VmRSS:"),
+            status("VmHWM:"),
             std::fs::metadata(path).unwrap().len() >> 20
         );
     }
+}
+
+fn milliseconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// What every durable update has to wait for at least.
+fn write_4_kib(path: &Path) {
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(&[0; 4096]).unwrap();
+    file.sync_data().unwrap();
+    std::fs::remove_file(path).unwrap();
 }
 
 /// Images with noise of size 0.1, so that no two are alike, and radii up to 2.5.
