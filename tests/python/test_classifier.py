@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,15 @@ def test_other_settings_begin_anew(digits: Digits, ensemble: cs.CertifiedClassif
         assert not same_members(clf, ensemble)
 
 
+@pytest.fixture
+def ctrl_c_heard() -> Iterator[None]:
+    """Python's own handler: a shell that runs the tests in the background may have switched SIGINT off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_heard")
 def test_ctrl_c_comes_back_at_once_and_keeps_what_is_finished(digits: Digits) -> None:
     X_train, y_train, X_test, _ = digits
     keep = y_train < 2
