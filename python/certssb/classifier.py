@@ -408,6 +408,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return features
         if not isinstance(self.features, FeatureMap):
             raise parameter_error("features", "None or a map of certssb.features", repr(self.features))
+        if not 0.0 <= self.features.lipschitz <= 1.0:
+            expected = "a map with a Lipschitz constant of at most 1, which lengthens no change"
+            raise parameter_error("features", expected, f"one of {self.features.lipschitz}")
         return np.ascontiguousarray(self.features(features), dtype=np.float32)
 
     def _check_table(self, X: Any, features: Features, reset: bool) -> None:

@@ -90,3 +90,19 @@ def test_other_objects_are_no_maps():
     X, y = cs.datasets.load_digits(classes=(0, 1))
     with pytest.raises(cs.ParameterError, match="'features'"):
         classifier(features=lambda X: X).fit(X, y)
+
+
+def test_a_map_that_lengthens_changes_is_refused():
+    class Double(cs.features.FeatureMap):
+        lipschitz = 2.0
+
+        def __call__(self, X):
+            return 2 * X
+
+        def describe(self):
+            return "doubling"
+
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, features=Double(), progress=False)
+    with pytest.raises(cs.ParameterError, match="'features'"):
+        clf.fit(X, y)
