@@ -31,7 +31,8 @@ pub enum Guarantee {
 /// Stochastic gradient ascent on a sample's noise magnitude.
 ///
 /// Maximises s/2 (Phi^-1(p_a(s)) - max over c of Phi^-1(p_c(s))), p the mean of several noisy soft outputs, over
-/// log s in \[log `sigma_min`, log `sigma_max`\]: s <- s exp(`learning_rate` dR/ds), which has no unit.
+/// log s in \[log `sigma_min`, log `sigma_max`\]: s <- s exp(rate dR/ds), where the rate has no unit and falls
+/// linearly from `learning_rate` to 0, and |dR/ds| is cut to Phi^-1(0.98).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SigmaSearch {
     /// Where the ascent begins, in the units of the features.
@@ -42,7 +43,7 @@ pub struct SigmaSearch {
     pub sigma_max: NoiseScale,
     /// Number of steps.
     pub steps: usize,
-    /// Step size.
+    /// Step size at the beginning.
     pub learning_rate: NoiseScale,
     /// Noisy outputs averaged in each step.
     pub samples: usize,
@@ -65,7 +66,7 @@ impl SigmaSearch {
             sigma_min: times(low),
             sigma_max: times(high),
             steps: 8,
-            learning_rate: NoiseScale::wrap(0.2),
+            learning_rate: NoiseScale::wrap(0.3),
             samples: 4,
         }
     }

@@ -276,8 +276,8 @@ impl PyGaussian {
 ///     Bounds of the magnitude; ``sigma / 20`` and ``sigma`` (sound), ``sigma / 4`` and ``4 * sigma`` (published).
 /// steps : int, default=8
 ///     Steps of the ascent, 1 to 10000.
-/// learning_rate : float, default=0.2
-///     A step multiplies the magnitude by ``exp(learning_rate * dR/ds)``; no unit.
+/// learning_rate : float, default=0.3
+///     A step multiplies the magnitude by ``exp(rate * dR/ds)``; the rate has no unit and falls linearly to 0.
 /// samples : int, default=4
 ///     Noisy outputs averaged per step, and noisy copies of a test input in the sound form; 1 to 10000.
 ///
