@@ -45,7 +45,15 @@ def test_the_representation_is_python_that_makes_the_same_law(text: str, make: C
     assert repr(law) == text
     names = {
         name: getattr(cs, name)
-        for name in "Cascade Gaussian Uniform Discrete LabelNoise SampleSpecific Subsample".split()
+        for name in [
+            "Cascade",
+            "Gaussian",
+            "Uniform",
+            "Discrete",
+            "LabelNoise",
+            "SampleSpecific",
+            "Subsample",
+        ]
     }
     assert eval(text, names) == law
     assert isinstance(law, cs.Law)
