@@ -56,7 +56,7 @@ impl Cascade {
     }
 
     /// Thresholds that are not given are this many times the unit of their level.
-    pub const RULE: f64 = 0.3;
+    pub const RULE: f64 = 0.2;
 
     /// The laws, in the order in which they are asked.
     pub fn levels(&self) -> &[Law] {

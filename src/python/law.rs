@@ -378,7 +378,7 @@ impl PySampleSpecific {
 ///     are certified, no radius).
 /// thresholds : list of float, optional
 ///     One for every level but the last, greater than 0, in the units of the features (for laws without Gaussian
-///     noise: in halves of a gap of normal quantiles). Fix them before looking at votes. By default 0.3 times each
+///     noise: in halves of a gap of normal quantiles). Fix them before looking at votes. By default 0.2 times each
 ///     level's sigma.
 ///
 /// Raises
