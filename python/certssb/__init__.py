@@ -31,6 +31,7 @@ from certssb.classifier import CertifiedClassifier
 from certssb.displays import (
     CertifiedAccuracyDisplay,
     FrontierDisplay,
+    NoiseMagnitudeDisplay,
     PredictionGridDisplay,
 )
 from certssb.exceptions import (
@@ -68,6 +69,7 @@ __all__ = [
     "LedgerCorruptError",
     "LedgerError",
     "LedgerVersionError",
+    "NoiseMagnitudeDisplay",
     "ParameterError",
     "PredictionGridDisplay",
     "ShapeError",

@@ -10,5 +10,6 @@ from __future__ import annotations
 from certssb.displays.accuracy import CertifiedAccuracyDisplay
 from certssb.displays.frontier import FrontierDisplay
 from certssb.displays.grid import PredictionGridDisplay
+from certssb.displays.noise import NoiseMagnitudeDisplay
 
-__all__ = ["CertifiedAccuracyDisplay", "FrontierDisplay", "PredictionGridDisplay"]
+__all__ = ["CertifiedAccuracyDisplay", "FrontierDisplay", "NoiseMagnitudeDisplay", "PredictionGridDisplay"]

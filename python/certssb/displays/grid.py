@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import check_integer, parameter_error, shape_error
-from certssb.displays._images import as_images, columns_for
+from certssb.displays._images import as_images, columns_for, draw_image
 from certssb.displays._style import INK, figure_of, label_of, new_axes, write_note
 from certssb.displays._table import Certificates, Floats, per_sample
 
@@ -202,7 +202,9 @@ class PredictionGridDisplay:
             row, column = divmod(place, columns)
             box = ((column + 0.06) / columns, 1 - (row + 0.98) / rows, 0.88 / columns, 0.72 / rows)
             cell = ax.inset_axes(box)
-            self._draw_image(cell, place, image_kw)
+            draw_image(cell, self.images[place], self._caption(place), **image_kw)
+            for spine in cell.spines.values():
+                spine.set(color=_FRAMES[self._state(place)], linewidth=2.5)
             self.axes_.append(cell)
         self._draw_key(ax)
         self.ax_, self.figure_ = ax, figure_of(ax)
@@ -229,22 +231,6 @@ class PredictionGridDisplay:
 
     def _class_name(self, value: Any) -> str:
         return str(value) if self.class_names is None else str(self.class_names[int(value)])
-
-    def _draw_image(self, cell: Axes, place: int, image_kw: dict[str, Any]) -> None:
-        image = self.images[place]
-        picture = image.transpose(1, 2, 0) if len(image) in (3, 4) else image.mean(axis=0)
-        top = 255 if self.images.dtype == np.uint8 else 1
-        if picture.ndim == 3 and top == 1:
-            picture = picture.clip(0, 1)
-        cell.imshow(
-            picture, **{"cmap": "gray", "vmin": 0, "vmax": top, "interpolation": "nearest", **image_kw}
-        )
-        cell.set_xticks([])
-        cell.set_yticks([])
-        state = self._state(place)
-        cell.set_title(self._caption(place), fontsize=8, color=INK, pad=4, linespacing=1.25)
-        for spine in cell.spines.values():
-            spine.set(color=_FRAMES[state], linewidth=2.5)
 
     def _draw_key(self, ax: Axes) -> None:
         from matplotlib.lines import Line2D
