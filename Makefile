@@ -19,11 +19,12 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-de
 SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
 INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint ring0 rings12 pytest stubs build bench clean help
+.PHONY: run test lint ring0 rings12 pytest stubs browser build bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
 	@echo "make test   set up, build, and run every check that CI runs"
+	@echo "make browser  open the report in chromium, which has to be there"
 	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
 
 run: build
@@ -56,6 +57,11 @@ pytest: build
 stubs: build
 	$(BIN)/python -m mypy -p certssb
 	$(BIN)/python -m mypy.stubtest certssb._core
+
+# Needs chromium; `make test` skips this file where playwright is not installed.
+browser: build
+	$(BIN)/python -m pip install --quiet -r tests/requirements-browser.txt
+	$(BIN)/python -m pytest -q tests/python/test_report_in_browser.py
 
 build: $(INSTALLED)
 

@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, data, datasets, features, metrics, triggers
+from certssb import bounds, data, datasets, features, metrics, report, triggers
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
 from certssb.classifier import CertifiedClassifier
@@ -85,5 +85,6 @@ __all__ = [
     "datasets",
     "features",
     "metrics",
+    "report",
     "triggers",
 ]
