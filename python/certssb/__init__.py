@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, data, datasets, features, metrics, report, triggers
+from certssb import bounds, callbacks, data, datasets, features, metrics, report, triggers
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
 from certssb.classifier import CertifiedClassifier
@@ -79,6 +79,7 @@ __all__ = [
     "Until",
     "__version__",
     "bounds",
+    "callbacks",
     "certify_scores",
     "certify_votes",
     "data",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_number, parameter_error, shape_error
+from certssb._log import log_certify
 from certssb.laws import Law
 
 if TYPE_CHECKING:
@@ -429,6 +430,7 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
+@log_certify
 def certify_votes(
     votes: npt.ArrayLike,
     law: Law,
@@ -508,6 +510,7 @@ def certify_votes(
     return CertificateTable(core)
 
 
+@log_certify
 def certify_scores(
     scores: npt.ArrayLike,
     law: Law,

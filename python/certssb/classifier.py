@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ from certssb._checks import (
     parameter_error,
     shape_error,
 )
+from certssb._log import log_certify, log_fit
+from certssb.callbacks.base import Callback, Watched, checked_callbacks
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
 from certssb.features import FeatureMap
@@ -137,7 +140,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.features = features
 
-    def fit(self, X: Any, y: Any, *, until: Until | None = None) -> CertifiedClassifier:
+    @log_fit
+    def fit(
+        self, X: Any, y: Any, *, until: Until | None = None, callbacks: Iterable[Callback] | None = None
+    ) -> CertifiedClassifier:
         """Train the members.
 
         Called again with the same data and settings and a larger `n_members`, it trains only the missing ones.
@@ -152,6 +158,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
             betting bound, which holds at every number of members at once; a number that was chosen after a look
             would spoil any other.
+        callbacks : iterable of Callback, optional
+            Who is told about the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
 
         Returns
         -------
@@ -173,7 +181,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         before = self.__dict__.copy()
         try:
-            self._train(X, y, until)
+            self._train(X, y, until, checked_callbacks(callbacks))
         except BaseException:
             # An earlier fit stays as it was; what this one finished waits for the next.
             unfinished = self.__dict__.get("_unfinished")
@@ -183,7 +191,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise
         return self
 
-    def _train(self, X: Any, y: Any, until: Until | None) -> None:
+    def _train(self, X: Any, y: Any, until: Until | None, callbacks: list[Callback]) -> None:
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
@@ -199,7 +207,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
         goal = None if until is None else self._goal(ensemble, until, len(features), len(classes))
-        with progress_bar(self.progress, "training") as report:
+        bar = progress_bar(self.progress, "training")
+        with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
             if goal is None:
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
@@ -339,6 +348,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with progress_bar(self.progress, "scoring") as report:
             return self._fitted().scores(self._test_features(X), report)
 
+    @log_certify
     def certify(
         self,
         X: Any,

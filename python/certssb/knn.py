@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certssb import _core
 from certssb._checks import check_positive, shape_error
+from certssb._log import log_certify, log_fit
 from certssb.certificates import CertificateTable
 from certssb.data import as_features, as_labels
 from certssb.progress import Report, progress_bar
@@ -52,6 +53,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.sigma = sigma
         self.progress = progress
 
+    @log_fit
     def fit(self, X: Any, y: Any) -> CertifiedKNN:
         """Keep the training points.
 
@@ -86,6 +88,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probability of each class over the noise, to 1e-10, in the order of ``classes_``."""
         return self._fitted().probabilities(self._test(X))
 
+    @log_certify
     def certify(self, X: Any) -> CertificateTable:
         """Certify the prediction for each sample; ``p_lower`` is the probability itself, rounded down.
 
