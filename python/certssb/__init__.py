@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, callbacks, data, datasets, features, metrics, report, triggers
+from certssb import adapters, bounds, callbacks, data, datasets, features, metrics, report, triggers
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
 from certssb.classifier import CertifiedClassifier
@@ -78,6 +78,7 @@ __all__ = [
     "Uniform",
     "Until",
     "__version__",
+    "adapters",
     "bounds",
     "callbacks",
     "certify_scores",

@@ -301,6 +301,10 @@ class CertificateTable:
         metadata = {"guarantee": self.guarantee, "record": self._core.record()}
         return pa.table(self._columns()).replace_schema_metadata(metadata)
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule interface: pyarrow, polars and others read the table as it is. Needs pyarrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
         columns: dict[str, npt.NDArray[Any]] = {
             "prediction": self.prediction,
