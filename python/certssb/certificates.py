@@ -144,11 +144,27 @@ class CertificateTable:
         ------
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+        >>> certs.holds(n_poisoned=4, trigger_norm=0.5)
+        array([ True, False])
         """
         return self._core.holds(_count("n_poisoned", n_poisoned), _norm(trigger_norm), bool(labels))
 
     def trigger_norm(self, n_poisoned: int, labels: bool = False) -> Floats:
         """The largest trigger norm each prediction survives on `n_poisoned` samples.
+
+        Parameters
+        ----------
+        n_poisoned : int
+            Number of training samples changed, at most.
+        labels : bool, default=False
+            Whether the labels of the changed samples may be any as well.
 
         Returns
         -------
@@ -160,11 +176,27 @@ class CertificateTable:
         ------
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+        >>> certs.trigger_norm(n_poisoned=100).round(2)
+        array([3.23, 2.73])
         """
         return self._core.trigger_norm(_count("n_poisoned", n_poisoned), bool(labels))
 
     def n_poisoned(self, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.int64]:
         """The largest number of changed samples each prediction survives at `trigger_norm` (``inf``: any trigger).
+
+        Parameters
+        ----------
+        trigger_norm : float
+            L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change.
+        labels : bool, default=False
+            Whether the labels of the changed samples may be any as well.
 
         Returns
         -------
@@ -174,16 +206,38 @@ class CertificateTable:
         ------
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+        >>> certs.n_poisoned(trigger_norm=2.5)
+        array([137, 107])
         """
         return self._core.n_poisoned(_norm(trigger_norm), bool(labels))
 
     def n_flips(self) -> npt.NDArray[np.int64]:
         """The largest number of changed entries each prediction survives, under :class:`~certssb.Discrete`.
 
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+
         Raises
         ------
         ParameterError
             If the law does not count entries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Discrete(keep=0.8), n_train=12665, n_classes=2)
+        >>> certs.n_flips()
+        array([3, 2])
         """
         return self._core.n_flips()
 
@@ -200,6 +254,21 @@ class CertificateTable:
         Returns
         -------
         ndarray of float64, shape (n_samples, n_counts)
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+        >>> certs.frontier([10, 100]).round(1)
+        array([[inf, 3.2],
+               [inf, 2.7]])
         """
         counts = np.array([_count("n_poisoned", r) for r in np.ravel(np.asarray(n_poisoned))], dtype=np.int64)
         return self._core.frontier(counts, bool(labels))
@@ -281,7 +350,22 @@ class CertificateTable:
         return np.asarray(self.prediction == truth, dtype=np.bool_)
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius."""
+        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per sample.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+        >>> certs.to_frame().columns.tolist()
+        ['prediction', 'abstained', 'p_lower', 'p_upper', 'radius']
+        """
         import pandas as pd
 
         return pd.DataFrame(self._columns())
@@ -289,10 +373,24 @@ class CertificateTable:
     def to_arrow(self) -> pa.Table:
         """The table as an Arrow table, with guarantee and record in its metadata. Needs pyarrow.
 
+        Returns
+        -------
+        pyarrow.Table
+            One row per sample, with the columns of :meth:`to_frame`.
+
         Raises
         ------
         ImportError
             If pyarrow is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+        >>> certs.to_arrow().num_rows
+        2
         """
         try:
             import pyarrow as pa
@@ -322,6 +420,22 @@ class CertificateTable:
 
         The file is a NumPy ``.npz`` archive (whatever its name) with the record and a digest; nothing in it is
         executed on loading.
+
+        Parameters
+        ----------
+        path : str or path
+            The file to write.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 2), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> path = os.path.join(tempfile.mkdtemp(), "table.npz")
+        >>> certs.save(path)
+        >>> cs.CertificateTable.load(path).radius.tolist() == certs.radius.tolist()
+        True
         """
         target = Path(path)
         parts = self._parts()
@@ -352,10 +466,27 @@ class CertificateTable:
     def load(cls, path: str | os.PathLike[str]) -> CertificateTable:
         """Read a table written by :meth:`save`.
 
+        Parameters
+        ----------
+        path : str or path
+            The file to read.
+
+        Returns
+        -------
+        CertificateTable
+            The same certificates, bit for bit.
+
         Raises
         ------
         ParameterError
             If the file is not such a table, or is damaged.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.CertificateTable.load(__file__)  # a file of another kind
+        Traceback (most recent call last):
+        certssb.exceptions.ParameterError: The 'path' parameter must be a file written by CertificateTable.save...
         """
         content = Path(path).read_bytes()
         try:

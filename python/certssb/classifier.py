@@ -23,7 +23,8 @@ from certssb._checks import (
     shape_error,
 )
 from certssb._log import log_certify, log_fit
-from certssb.callbacks.base import Callback, Watched, checked_callbacks
+from certssb.callbacks._watched import Watched, checked_callbacks
+from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
 from certssb.features import FeatureMap
@@ -178,6 +179,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If a member fails; `member` is its number.
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf.fit(X[:300], y[:300]).n_members_
+        20
         """
         before = self.__dict__.copy()
         try:
@@ -303,6 +312,22 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,)
             Labels, as `y` held them.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
+        True
         """
         winners, _ = self._fitted().count(self.votes(X))
         return self.classes_[winners]
@@ -310,10 +335,31 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Share of the votes for each class.
 
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.predict_proba(X[300:302]).shape
+        (2, 2)
         """
         votes = self.votes(X)
         _, counts = self._fitted().count(votes)
@@ -322,9 +368,30 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
         """Each member's vote for each sample, as a number into ``classes_``.
 
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
         Returns
         -------
         ndarray of uint16, shape (n_members, n_samples)
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.votes(X[300:305]).shape
+        (20, 5)
         """
         ensemble = self._fitted()
         features = self._test_features(X)
@@ -341,9 +408,30 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def scores(self, X: Any) -> npt.NDArray[np.float32]:
         """Each member's softmax scores for each sample, as :func:`certssb.certify_scores` takes them.
 
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
         Returns
         -------
         ndarray of float32, shape (n_members, n_samples, n_classes)
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.scores(X[300:305]).shape
+        (20, 5, 2)
         """
         with progress_bar(self.progress, "scoring") as report:
             return self._fitted().scores(self._test_features(X), report)
@@ -382,6 +470,16 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ParameterError
             If a value is out of range, or there are too few members to certify anything.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> certs = clf.certify(X[300:305], alpha=0.01)
+        >>> certs.radius.round(3)
+        array([0.182, 0.182, 0.182, 0.182, 0.182])
         """
         ensemble = self._fitted()
         if self._grown and bound not in ("auto", "betting"):
@@ -401,7 +499,28 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return CertificateTable(core, None if plain else self.classes_)
 
     def record(self) -> str:
-        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest."""
+        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest.
+
+        Returns
+        -------
+        str
+            The record; the members' checkpoint and every table carry it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> import json
+        >>> json.loads(clf.record())["law"]
+        {'law': 'gaussian', 'sigma': 0.25}
+        """
         return self._fitted().record()
 
     def _fitted(self) -> _core.Ensemble:

@@ -36,7 +36,26 @@ _ARRAYS = ("X_train", "y_train", "X_test", "y_test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 1 refused or failed, 130 interrupted)."""
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after ``certssb``; those of the process if not given.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done, 1 refused or failed, 130 interrupted.
+
+    Examples
+    --------
+    >>> from certssb.cli import main
+    >>> main(["plan", "--n-train", "1000", "--n-poisoned", "5", "--norm", "0.5", "--subsample", "50"])
+    ... # doctest: +ELLIPSIS
+    5 poisoned samples...
+    0
+    """
     options = _parser().parse_args(arguments)
     try:
         options.command(options)

@@ -13,8 +13,8 @@ from conftest import HOSTILE
 
 import certssb as cs
 from certssb import cli, report
-from certssb.report.markup import joined, tag
-from certssb.report.samples import least_certain
+from certssb.report._markup import joined, tag
+from certssb.report._samples import least_certain
 
 VOID = {"img", "meta", "br"}
 

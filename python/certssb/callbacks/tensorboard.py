@@ -40,12 +40,12 @@ class TensorBoardCallback(Callback):
         self._writer: Any = None
         self._total: int | None = None
         self._done = 0
-        _summary_writer()
+        self._new_writer = _summary_writer()
 
     def start(self, settings: dict[str, Any]) -> None:
         self._run = self.log_dir / f"{settings['model']}-{settings['ensemble']}"
         self._total, self._done = None, 0
-        self._writer = _summary_writer()(log_dir=str(self._run))
+        self._writer = self._new_writer(log_dir=str(self._run))
         self._writer.add_text("settings", _as_markdown(settings), 0)
 
     def progress(self, done: int, total: int, seconds_per_member: float) -> None:
@@ -65,7 +65,7 @@ class TensorBoardCallback(Callback):
     def _record_certificates(self, certs: CertificateTable, name: str, shares: dict[str, float]) -> None:
         if self._run is None:
             raise no_run()
-        with _summary_writer()(log_dir=str(self._run)) as writer:
+        with self._new_writer(log_dir=str(self._run)) as writer:
             writer.add_text(f"{name}/guarantee", certs.guarantee, certs.n_members)
             for key, share in shares.items():
                 writer.add_scalar(key, share, certs.n_members)

@@ -139,6 +139,17 @@ class CertifiedAccuracyDisplay:
         ParameterError
             If the law has no radius and `n_poisoned` is None, or if both `radii` and `n_poisoned`
             are given.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> display = cs.CertifiedAccuracyDisplay.from_certificates(certs, [1, 1, 1, 0], radii=[0, 1, 2])
+        >>> display.accuracy
+        array([0.75, 0.75, 0.  ])
         """
         if n_poisoned is None:
             grid = _radius_grid(certs) if radii is None else _ascending("radii", radii)
@@ -195,6 +206,17 @@ class CertifiedAccuracyDisplay:
         -------
         CertifiedAccuracyDisplay
             Itself, with ``line_``, ``ax_`` and ``figure_``.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> display = cs.CertifiedAccuracyDisplay.from_certificates(certs, [1, 1, 1, 0])
+        >>> display.plot(guarantee=True).ax_.get_title(loc="left")
+        'Share of test samples predicted right and certified'
         """
         from matplotlib.ticker import PercentFormatter
 

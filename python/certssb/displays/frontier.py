@@ -162,6 +162,17 @@ class FrontierDisplay:
             If a parameter is outside its range.
         ShapeError
             If `y_true` does not have one class per sample.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> display = cs.FrontierDisplay.from_certificates(certs, n_poisoned=[1, 4], levels=(0.5,))
+        >>> display.curves.round(2)
+        array([[1.21, 0.61]])
         """
         default = n_poisoned is None
         grid = _default_counts(certs) if n_poisoned is None else _counts(n_poisoned)
@@ -207,6 +218,17 @@ class FrontierDisplay:
         -------
         FrontierDisplay
             Itself, with ``lines_``, ``line_``, ``ax_`` and ``figure_``.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> display = cs.FrontierDisplay.from_certificates(certs, [1, 1, 1, 0]).plot()
+        >>> [line.get_label() for line in display.lines_]
+        ['50 % of samples', '75 % of samples', '90 % of samples']
         """
         ax, _ = dressed_axes(ax)
         drawn: _Drawn = memory_of(ax).setdefault("frontiers", [])

@@ -150,6 +150,18 @@ class PredictionGridDisplay:
             If `n` or `order` is outside its range.
         ShapeError
             If there is not one image, or one true class, per certificate, or `X` are no images.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> display = cs.PredictionGridDisplay.from_certificates(certs, X[:4], y[:4], n=2)
+        >>> display.images.shape
+        (2, 1, 8, 8)
         """
         images = as_images(X)
         n_samples = len(np.asarray(certs.prediction))
@@ -190,6 +202,18 @@ class PredictionGridDisplay:
         -------
         PredictionGridDisplay
             Itself, with ``axes_``, ``ax_`` and ``figure_``.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> display = cs.PredictionGridDisplay.from_certificates(certs, X[:4], y[:4]).plot()
+        >>> len(display.axes_)
+        4
         """
         n_images = len(self.images)
         columns = columns_for(n_images)

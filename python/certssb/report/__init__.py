@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from certssb.report.page import render
-from certssb.report.run import Run
-from certssb.report.samples import save_samples
+from certssb.report._page import render
+from certssb.report._run import Run
+from certssb.report._samples import save_samples
 
 __all__ = ["Run", "render", "save_samples", "write_report"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
 from certssb.displays._style import COLOURS, FAINT, INK
-from certssb.report.markup import Markup, tag
-from certssb.report.run import Run
+from certssb.report._markup import Markup, tag
+from certssb.report._run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

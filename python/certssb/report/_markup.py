@@ -30,7 +30,7 @@ def joined(*parts: Any) -> Markup:
 
     Examples
     --------
-    >>> from certssb.report.markup import joined, tag
+    >>> from certssb.report._markup import joined, tag
     >>> joined(tag("b", "1 < 2"), " & more", None)
     '<b>1 &lt; 2</b> &amp; more'
     """
@@ -55,7 +55,7 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Markup:
 
     Examples
     --------
-    >>> from certssb.report.markup import tag
+    >>> from certssb.report._markup import tag
     >>> tag("p", "a < b", class_='"x"', aria_label=None)
     '<p class="&quot;x&quot;">a &lt; b</p>'
     >>> tag("img", src="data:,", alt="")
@@ -88,7 +88,7 @@ def table(head: list[Any], rows: list[list[Any]], **attributes: Any) -> Markup:
 
     Examples
     --------
-    >>> from certssb.report.markup import table
+    >>> from certssb.report._markup import table
     >>> table([], [["alpha", 0.001]])
     '<div class="scroll"><table><tbody><tr><th scope="row">alpha</th><td>0.001</td></tr></tbody></table></div>'
     """

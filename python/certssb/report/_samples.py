@@ -58,7 +58,7 @@ def least_certain(table: CertificateTable) -> tuple[Places, Places]:
     --------
     >>> import numpy as np
     >>> import certssb as cs
-    >>> from certssb.report.samples import least_certain
+    >>> from certssb.report._samples import least_certain
     >>> votes = np.array([[1, 1, 0]] * 600 + [[0, 1, 0]] * 390 + [[0, 0, 1]] * 10)
     >>> certs = cs.certify_votes(votes, cs.Gaussian(1.0), n_train=100, n_classes=2)
     >>> least_certain(certs)
@@ -117,7 +117,7 @@ def load_samples(path: Path, n_samples: int) -> Samples:
 
     Examples
     --------
-    >>> from certssb.report.samples import load_samples
+    >>> from certssb.report._samples import load_samples
     >>> samples = load_samples(path, n_samples=451)  # doctest: +SKIP
     """
     content = path.read_bytes()

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from certssb._format import share_down
 from certssb.certificates import CertificateTable
-from certssb.report.markup import Markup, table, tag
-from certssb.report.plots import figures
-from certssb.report.run import Run
-from certssb.report.samples import Samples, least_certain
+from certssb.report._markup import Markup, table, tag
+from certssb.report._plots import figures
+from certssb.report._run import Run
+from certssb.report._samples import Samples, least_certain
 
 __all__ = ["render"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
-from certssb.report.samples import Samples, load_samples
+from certssb.report._samples import Samples, load_samples
 
 __all__ = ["Run"]
 
