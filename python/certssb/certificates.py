@@ -41,8 +41,10 @@ class CertificateTable:
         The ensemble's class, always a class; int64 class numbers, or labels as `y` held them.
     abstained : ndarray of bool, shape (n_samples,)
         Whether no class could be certified.
-    p_lower, p_upper : ndarray of float64, shape (n_samples,)
-        Lower bound for the probability of the class, upper bound for every other class.
+    p_lower : ndarray of float64, shape (n_samples,)
+        Lower bound for the probability of the class.
+    p_upper : ndarray of float64, shape (n_samples,)
+        Upper bound for that of every other class.
     radius : ndarray of float64, shape (n_samples,), or None
         The prediction holds for every change of the training features whose L2 norm over the whole training set
         is *below* the radius, in the units of the features; 0 where abstained. None for a law that has no such

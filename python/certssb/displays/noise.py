@@ -44,8 +44,10 @@ class NoiseMagnitudeDisplay:
 
     Attributes
     ----------
-    smallest, largest : ndarray of shape (n_shown,)
-        Places of the shown samples, outermost first.
+    smallest : ndarray of shape (n_shown,)
+        Places of the shown samples with the least noise, smallest magnitude first.
+    largest : ndarray of shape (n_shown,)
+        Places of those with the most, largest magnitude first.
     axes_ : list of matplotlib.axes.Axes
         One per image, after :meth:`plot`: first those of the smallest magnitudes.
     histogram_ : matplotlib.axes.Axes
