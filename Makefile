@@ -19,11 +19,14 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-de
 SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
 INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint ring0 rings12 pytest stubs build bench clean help
+.PHONY: run test lint ring0 rings12 pytest stubs browser external docs build bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
 	@echo "make test   set up, build, and run every check that CI runs"
+	@echo "make browser   open the report in chromium, which has to be there"
+	@echo "make docs      build the documentation site in site/, with links checked"
+	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
 	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
 
 run: build
@@ -38,8 +41,8 @@ lint: $(DEPENDENCIES)
 	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
 	cargo clippy --quiet --release --features python --lib -- -D warnings
-	$(BIN)/ruff check python tests/python
-	$(BIN)/ruff format --check python tests/python
+	$(BIN)/ruff check python tests docs
+	$(BIN)/ruff format --check python tests docs
 
 # The statistics alone: no libtorch, no Python.
 ring0:
@@ -50,12 +53,33 @@ rings12: $(DEPENDENCIES)
 	cargo test --quiet --release --features torch
 
 pytest: build
-	$(BIN)/python -m pytest -q tests/python
+	$(BIN)/python -m pytest -q tests/python tests/external
 	$(BIN)/python -m pytest -q --doctest-modules python/certssb
 
 stubs: build
 	$(BIN)/python -m mypy -p certssb
 	$(BIN)/python -m mypy.stubtest certssb._core
+
+# What the next three need stays out of the environment: in a folder of its own, found through PYTHONPATH.
+# `make test` runs the same files and skips what is not there.
+
+# Needs chromium.
+browser: build
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/browser -r tests/requirements-browser.txt
+	PYTHONPATH=$(abspath $(VENV))/browser $(BIN)/python -m pytest -q tests/python/test_report_in_browser.py
+
+external: build
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external -r tests/requirements-external.txt
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external --no-deps \
+	    -r tests/requirements-external-no-deps.txt
+	PYTHONPATH=$(abspath $(VENV))/external $(BIN)/python -m pytest -q tests/external tests/python/test_estimator_checks.py
+
+# Warnings are errors; the tests then follow every link of the site.
+docs: build
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/docs -r docs/requirements.txt
+	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs site
+	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m pytest -q tests/python/test_docs.py
+	@echo "open site/index.html"
 
 build: $(INSTALLED)
 
@@ -72,5 +96,5 @@ $(DEPENDENCIES): pyproject.toml requirements-dev.txt
 	@touch $@
 
 clean:
-	rm -rf target .venv runs dist
+	rm -rf target .venv runs dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

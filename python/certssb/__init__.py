@@ -24,13 +24,14 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import bounds, data, datasets, features, metrics, triggers
+from certssb import adapters, bounds, callbacks, data, datasets, features, metrics, report, triggers
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
 from certssb.classifier import CertifiedClassifier
 from certssb.displays import (
     CertifiedAccuracyDisplay,
     FrontierDisplay,
+    NoiseMagnitudeDisplay,
     PredictionGridDisplay,
 )
 from certssb.exceptions import (
@@ -78,6 +79,7 @@ __all__ = [
     "LedgerCorruptError",
     "LedgerError",
     "LedgerVersionError",
+    "NoiseMagnitudeDisplay",
     "ParameterError",
     "PredictionGridDisplay",
     "SampleSpecific",
@@ -87,12 +89,15 @@ __all__ = [
     "Uniform",
     "Until",
     "__version__",
+    "adapters",
     "bounds",
+    "callbacks",
     "certify_scores",
     "certify_votes",
     "data",
     "datasets",
     "features",
     "metrics",
+    "report",
     "triggers",
 ]

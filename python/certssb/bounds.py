@@ -112,6 +112,25 @@ def clopper_pearson_lower(k: npt.ArrayLike, n: int, alpha: float) -> Any:
 def clopper_pearson_upper(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     """Upper bound for the chance behind `k` successes in `n` trials; see :func:`clopper_pearson_lower`.
 
+    Parameters
+    ----------
+    k : int or array of int
+        Successes, 0 to `n`.
+    n : int
+        Trials, at least 1.
+    alpha : float
+        Chance that the bound is wrong, in (0, 1), one-sided.
+
+    Returns
+    -------
+    float or ndarray
+        The bound, rounded up, in the shape of `k`.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
+
     Examples
     --------
     >>> import certssb as cs
@@ -155,6 +174,25 @@ def kl_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
 def kl_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     """Upper bound for the expectation of scores in [0, 1]; see :func:`kl_lower`.
 
+    Parameters
+    ----------
+    mean : float or array of float
+        Mean score, in [0, 1].
+    n : int
+        Number of scores averaged, at least 1.
+    alpha : float
+        Chance that the bound is wrong, in (0, 1), one-sided.
+
+    Returns
+    -------
+    float or ndarray
+        The bound, rounded up, in the shape of `mean`.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
+
     Examples
     --------
     >>> import certssb as cs
@@ -167,7 +205,24 @@ def kl_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
 def hoeffding_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     """``mean - sqrt(log(1 / alpha) / (2 n))``: the literature's bound, for comparison (Hoeffding 1963, Theorem 2).
 
-    Parameters and errors as for :func:`kl_lower`.
+    Parameters
+    ----------
+    mean : float or array of float
+        Mean score, in [0, 1].
+    n : int
+        Number of scores averaged, at least 1.
+    alpha : float
+        Chance that the bound is wrong, in (0, 1), one-sided.
+
+    Returns
+    -------
+    float or ndarray
+        The bound, rounded down, in the shape of `mean`.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
 
     Examples
     --------
@@ -180,6 +235,25 @@ def hoeffding_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
 
 def hoeffding_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     """``mean + sqrt(log(1 / alpha) / (2 n))``; see :func:`hoeffding_lower`.
+
+    Parameters
+    ----------
+    mean : float or array of float
+        Mean score, in [0, 1].
+    n : int
+        Number of scores averaged, at least 1.
+    alpha : float
+        Chance that the bound is wrong, in (0, 1), one-sided.
+
+    Returns
+    -------
+    float or ndarray
+        The bound, rounded up, in the shape of `mean`.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
 
     Examples
     --------
@@ -224,6 +298,23 @@ def betting_lower(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64
 
 def betting_upper(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64]:
     """Upper bound for the expectation of scores at every number of members at once; see :func:`betting_lower`.
+
+    Parameters
+    ----------
+    scores : array of float, shape (n_members, n_samples)
+        Scores in [0, 1] (or votes for a class as 0 and 1), in the order in which members came.
+    alpha : float
+        Chance that the bound is wrong at any time, in (0, 1), one-sided.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        The bound after the last member, rounded up.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range.
 
     Examples
     --------

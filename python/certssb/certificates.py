@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_number, parameter_error, shape_error
+from certssb._log import log_certify
 from certssb.laws import Cascade, Law
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ class CertificateTable:
         The ensemble's class, always a class; int64 class numbers, or labels as `y` held them.
     abstained : ndarray of bool, shape (n_samples,)
         Whether no class could be certified.
-    p_lower, p_upper : ndarray of float64, shape (n_samples,)
-        Lower bound for the probability of the class, upper bound for every other class.
+    p_lower : ndarray of float64, shape (n_samples,)
+        Lower bound for the probability of the class.
+    p_upper : ndarray of float64, shape (n_samples,)
+        Upper bound for that of every other class.
     radius : ndarray of float64, shape (n_samples,), or None
         The prediction holds for every change of the training features whose L2 norm over the whole training set
         is *below* the radius, in the units of the features; 0 where abstained. None for a law that has no such
@@ -160,11 +163,27 @@ class CertificateTable:
         ------
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+        >>> certs.holds(n_poisoned=4, trigger_norm=0.5)
+        array([ True, False])
         """
         return self._core.holds(_count("n_poisoned", n_poisoned), _norm(trigger_norm), bool(labels))
 
     def trigger_norm(self, n_poisoned: int, labels: bool = False) -> Floats:
         """The largest trigger norm each prediction survives on `n_poisoned` samples.
+
+        Parameters
+        ----------
+        n_poisoned : int
+            Number of training samples changed, at most.
+        labels : bool, default=False
+            Whether the labels of the changed samples may be any as well.
 
         Returns
         -------
@@ -176,11 +195,27 @@ class CertificateTable:
         ------
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+        >>> certs.trigger_norm(n_poisoned=100).round(2)
+        array([3.23, 2.73])
         """
         return self._core.trigger_norm(_count("n_poisoned", n_poisoned), bool(labels))
 
     def n_poisoned(self, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.int64]:
         """The largest number of changed samples each prediction survives at `trigger_norm` (``inf``: any trigger).
+
+        Parameters
+        ----------
+        trigger_norm : float
+            L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change.
+        labels : bool, default=False
+            Whether the labels of the changed samples may be any as well.
 
         Returns
         -------
@@ -190,16 +225,38 @@ class CertificateTable:
         ------
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+        >>> certs.n_poisoned(trigger_norm=2.5)
+        array([137, 107])
         """
         return self._core.n_poisoned(_norm(trigger_norm), bool(labels))
 
     def n_flips(self) -> npt.NDArray[np.int64]:
         """The largest number of changed entries each prediction survives, under :class:`~certssb.Discrete`.
 
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+
         Raises
         ------
         ParameterError
             If the law does not count entries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Discrete(keep=0.8), n_train=12665, n_classes=2)
+        >>> certs.n_flips()
+        array([3, 2])
         """
         return self._core.n_flips()
 
@@ -216,6 +273,21 @@ class CertificateTable:
         Returns
         -------
         ndarray of float64, shape (n_samples, n_counts)
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+        >>> certs.frontier([10, 100]).round(1)
+        array([[inf, 3.2],
+               [inf, 2.7]])
         """
         counts = np.array([_count("n_poisoned", r) for r in np.ravel(np.asarray(n_poisoned))], dtype=np.int64)
         return self._core.frontier(counts, bool(labels))
@@ -297,7 +369,22 @@ class CertificateTable:
         return np.asarray(self.prediction == truth, dtype=np.bool_)
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius."""
+        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per sample.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+        >>> certs.to_frame().columns.tolist()
+        ['prediction', 'abstained', 'p_lower', 'p_upper', 'radius']
+        """
         import pandas as pd
 
         return pd.DataFrame(self._columns())
@@ -305,10 +392,24 @@ class CertificateTable:
     def to_arrow(self) -> pa.Table:
         """The table as an Arrow table, with guarantee and record in its metadata. Needs pyarrow.
 
+        Returns
+        -------
+        pyarrow.Table
+            One row per sample, with the columns of :meth:`to_frame`.
+
         Raises
         ------
         ImportError
             If pyarrow is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
+        >>> certs.to_arrow().num_rows
+        2
         """
         try:
             import pyarrow as pa
@@ -316,6 +417,10 @@ class CertificateTable:
             raise ImportError("to_arrow needs pyarrow: pip install 'certssb[arrow]'") from None
         metadata = {"guarantee": self.guarantee, "record": self._core.record()}
         return pa.table(self._columns()).replace_schema_metadata(metadata)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule interface: pyarrow, polars and others read the table as it is. Needs pyarrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
         columns: dict[str, npt.NDArray[Any]] = {
@@ -338,6 +443,22 @@ class CertificateTable:
 
         The file is a NumPy ``.npz`` archive (whatever its name) with the record and a digest; nothing in it is
         executed on loading.
+
+        Parameters
+        ----------
+        path : str or path
+            The file to write.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 2), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> path = os.path.join(tempfile.mkdtemp(), "table.npz")
+        >>> certs.save(path)
+        >>> cs.CertificateTable.load(path).radius.tolist() == certs.radius.tolist()
+        True
         """
         target = Path(path)
         parts = self._parts()
@@ -376,10 +497,27 @@ class CertificateTable:
     def load(cls, path: str | os.PathLike[str]) -> CertificateTable:
         """Read a table written by :meth:`save`.
 
+        Parameters
+        ----------
+        path : str or path
+            The file to read.
+
+        Returns
+        -------
+        CertificateTable
+            The same certificates, bit for bit.
+
         Raises
         ------
         ParameterError
             If the file is not such a table, or is damaged.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.CertificateTable.load(__file__)  # a file of another kind
+        Traceback (most recent call last):
+        certssb.exceptions.ParameterError: The 'path' parameter must be a file written by CertificateTable.save...
         """
         content = Path(path).read_bytes()
         try:
@@ -466,6 +604,7 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
+@log_certify
 def certify_votes(
     votes: npt.ArrayLike,
     law: Law,
@@ -561,6 +700,7 @@ def _level_votes(votes: npt.NDArray[Any], n_classes: int) -> list[npt.NDArray[np
     return list(votes.astype(np.uint16))
 
 
+@log_certify
 def certify_scores(
     scores: npt.ArrayLike,
     law: Law,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +22,15 @@ from certssb._checks import (
     parameter_error,
     shape_error,
 )
+from certssb._levels import Levels, Members
+from certssb._log import log_certify, log_fit
+from certssb.callbacks._watched import Watched, checked_callbacks
+from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
-from certssb.levels import Levels, Members
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
 
@@ -139,7 +143,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.features = features
 
-    def fit(self, X: Any, y: Any, *, until: Until | None = None) -> CertifiedClassifier:
+    @log_fit
+    def fit(
+        self, X: Any, y: Any, *, until: Until | None = None, callbacks: Iterable[Callback] | None = None
+    ) -> CertifiedClassifier:
         """Train the members.
 
         Called again with the same data and settings and a larger `n_members`, it trains only the missing ones.
@@ -154,6 +161,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
             betting bound, which holds at every number of members at once; a number that was chosen after a look
             would spoil any other.
+        callbacks : iterable of Callback, optional
+            Who is told about the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
 
         Returns
         -------
@@ -172,10 +181,18 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If a member fails; `member` is its number.
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf.fit(X[:300], y[:300]).n_members_
+        20
         """
         before = self.__dict__.copy()
         try:
-            self._train(X, y, until)
+            self._train(X, y, until, checked_callbacks(callbacks))
         except BaseException:
             # An earlier fit stays as it was; what this one finished waits for the next.
             unfinished = self.__dict__.get("_unfinished")
@@ -185,7 +202,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise
         return self
 
-    def _train(self, X: Any, y: Any, until: Until | None) -> None:
+    def _train(self, X: Any, y: Any, until: Until | None, callbacks: list[Callback]) -> None:
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
@@ -200,7 +217,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 # Members that were added after a look stay so, whatever is added to them.
                 grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
-        with progress_bar(self.progress, "training") as report:
+        bar = progress_bar(self.progress, "training")
+        with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
             if until is None:
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
@@ -308,6 +326,22 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples,)
             Labels, as `y` held them.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
+        True
         """
         winners, _ = self._fitted().count(self.votes(X))
         return self.classes_[winners]
@@ -315,10 +349,31 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Share of the votes for each class; under a cascade, at the level that decided.
 
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.predict_proba(X[300:302]).shape
+        (2, 2)
         """
         _, counts = self._fitted().count(self.votes(X))
         return counts / self.n_members_
@@ -326,10 +381,31 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
         """Each member's vote for each sample, as a number into ``classes_``.
 
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
         Returns
         -------
         ndarray of uint16, shape (n_members, n_samples)
             For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples).
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.votes(X[300:305]).shape
+        (20, 5)
         """
         ensemble = self._fitted()
         features = self._test_features(X)
@@ -346,10 +422,31 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def scores(self, X: Any) -> npt.NDArray[np.float32]:
         """Each member's softmax scores for each sample, as :func:`certssb.certify_scores` takes them.
 
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
         Returns
         -------
         ndarray of float32, shape (n_members, n_samples, n_classes)
             For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples, n_classes).
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.scores(X[300:305]).shape
+        (20, 5, 2)
         """
         with progress_bar(self.progress, "scoring") as report:
             return self._fitted().scores(self._test_features(X), report)
@@ -372,6 +469,19 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ParameterError
             If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
+        ShapeError
+            For samples of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> law = cs.SampleSpecific(0.25, steps=3)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
+        >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
+        (20, 5)
         """
         ensemble = self._fitted()
         if isinstance(ensemble, Levels):
@@ -379,6 +489,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with progress_bar(self.progress, "searching") as report:
             return ensemble.magnitudes(self._test_features(X), report)
 
+    @log_certify
     def certify(
         self,
         X: Any,
@@ -421,6 +532,16 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             law's radii are not regions around test inputs.
         LedgerError
             If the ledger cannot be read or written.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> certs = clf.certify(X[300:305], alpha=0.01)
+        >>> certs.radius.round(3)
+        array([0.182, 0.182, 0.182, 0.182, 0.182])
         """
         ensemble = self._fitted()
         if ledger is not None and not isinstance(ledger, Ledger):
@@ -445,7 +566,28 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return CertificateTable(core, None if plain else self.classes_)
 
     def record(self) -> str:
-        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest."""
+        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest.
+
+        Returns
+        -------
+        str
+            The record; the members' checkpoint and every table carry it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> import json
+        >>> json.loads(clf.record())["law"]
+        {'law': 'gaussian', 'sigma': 0.25}
+        """
         return self._fitted().record()
 
     def _fitted(self) -> Members:

@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import numpy.typing as npt
 import certssb as cs
 from certssb import metrics
 from certssb._checks import check_integer, one_of, parameter_error, shape_error
+from certssb._format import share_down
+from certssb.report import save_samples, write_report
 
 __all__ = ["main"]
 
@@ -33,7 +36,26 @@ _ARRAYS = ("X_train", "y_train", "X_test", "y_test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 1 refused or failed, 130 interrupted)."""
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after ``certssb``; those of the process if not given.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done, 1 refused or failed, 130 interrupted.
+
+    Examples
+    --------
+    >>> from certssb.cli import main
+    >>> main(["plan", "--n-train", "1000", "--n-poisoned", "5", "--norm", "0.5", "--subsample", "50"])
+    ... # doctest: +ELLIPSIS
+    5 poisoned samples...
+    0
+    """
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -61,8 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_law(run)
     _add_training(run)
     _add_confidence(run)
-    run.add_argument("--out", default="runs/latest", help="folder to write certificates, summary and plot to")
+    run.add_argument(
+        "--out", default="runs/latest", help="folder to write certificates, summary, plot and report to"
+    )
     run.set_defaults(command=_run)
+    report = commands.add_parser("report", help="write one HTML page about a run, from its folder")
+    report.add_argument("folder", help="the folder that certssb run wrote")
+    report.add_argument("--out", help="file to write; report.html in the folder if not given")
+    report.set_defaults(command=_report)
     plan = commands.add_parser(
         "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
     )
@@ -279,10 +307,12 @@ def _run(options: argparse.Namespace) -> None:
         "best_possible": best,
         "n_train": len(X_train),
         "n_poisoned": n_poisoned,
+        "budget": {"n_poisoned": budget, "labels": options.labels},
         "record": json.loads(clf.record()),
         "seconds": {"training": trained - started, "total": time.monotonic() - started},
         "peak_memory_mb": _peak_memory(),
         "versions": _versions(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     _write(out, tables, tests, summary, budget, options)
     print(_text(summary, budget, options))
@@ -453,10 +483,16 @@ def _write(
         frame.to_csv(out / "certificates.csv", index=False, float_format="%.17g")
     for name, table in tables.items():
         table.save(out / f"certificates-{name}.npz")
+        save_samples(out / f"samples-{name}.npz", table, *tests[name])
     partial = out / "summary.json.part"
     partial.write_text(json.dumps(summary, indent=2) + "\n")
     os.replace(partial, out / "summary.json")
     _plot(out / "certified_accuracy.png", tables, tests, budget, options)
+    write_report(out)
+
+
+def _report(options: argparse.Namespace) -> None:
+    print(f"Written to {write_report(options.folder, options.out)}")
 
 
 def _plot(
@@ -508,7 +544,7 @@ def _text(summary: dict[str, Any], budget: int, options: argparse.Namespace) -> 
         for number, (name, results) in enumerate(rows.items()):
             if number == 0:
                 lines += [title, _row("size", [f"{size:g}" for size in results[sizes]])]
-            lines.append(_row(name, [f"{_down(share):.4f}" for share in results[shares]]))
+            lines.append(_row(name, [f"{share_down(share):.4f}" for share in results[shares]]))
         if rows:
             lines.append("")
     seconds = summary["seconds"]
@@ -519,11 +555,6 @@ def _text(summary: dict[str, Any], budget: int, options: argparse.Namespace) -> 
         + ("" if memory is None else f", {memory:.0f} MB at most")
     )
     return "\n".join(lines)
-
-
-def _down(share: float) -> float:
-    """Four digits, rounded down: a share in a table never claims more than was certified."""
-    return float(np.floor(share * 1e4 + 1e-9) / 1e4)
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

@@ -99,6 +99,13 @@ class LedgerError(CertssbError):
 
     Raised when the file cannot be reached or locked, or when a point does not have the number
     of features that the ledger holds.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> cs.Ledger("/no/such/folder/regions.sqlite")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    certssb.exceptions.LedgerError: ...
     """
 
 
@@ -106,6 +113,15 @@ class LedgerCorruptError(LedgerError):
     """A ledger file is damaged, or is not a ledger.
 
     Raised when a ledger is opened or read; the file is left as it was found.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> try:
+    ...     cs.Ledger(cs.__file__)
+    ... except cs.LedgerCorruptError:
+    ...     print("no ledger")
+    no ledger
     """
 
 
@@ -113,6 +129,11 @@ class LedgerVersionError(LedgerError):
     """A ledger was written with a schema that this version does not read.
 
     Raised when a ledger is opened; the file is left as it was found.
+
+    Examples
+    --------
+    >>> issubclass(LedgerVersionError, LedgerError)
+    True
     """
 
 
@@ -121,6 +142,17 @@ class CheckpointError(CertssbError):
 
     Raised before training when the directory was made with other settings or other data (the
     difference is named), and when a member's file does not match the manifest.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, progress=False, checkpoint=cs.__file__)
+    >>> try:
+    ...     clf.fit(X, y)
+    ... except cs.CheckpointError:
+    ...     print("a file is no directory")
+    a file is no directory
     """
 
 
@@ -129,6 +161,16 @@ class DeviceError(CertssbError):
 
     Raised before training for an unknown or absent device, and during it when the device runs
     out of memory.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> try:
+    ...     cs.CertifiedClassifier("linear", device="cuda:99", progress=False).fit(X, y)
+    ... except cs.DeviceError:
+    ...     print("not there")
+    not there
     """
 
 
@@ -137,4 +179,17 @@ class CancelledError(CertssbError):
 
     Raised when a caller's own code stops a run. Ctrl-C gives :class:`KeyboardInterrupt`, as
     everywhere in Python.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> def stop(done, total):
+    ...     raise KeyboardInterrupt
+    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, progress=stop)
+    >>> try:
+    ...     clf.fit(X, y)
+    ... except cs.CancelledError:
+    ...     print("finished members are kept")
+    finished members are kept
     """

@@ -30,6 +30,19 @@ class FeatureMap(ABC):
     ----------
     lipschitz : float
         A proven Lipschitz constant, at most 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> class Mirror(cs.features.FeatureMap):
+    ...     def __call__(self, X):
+    ...         return np.ascontiguousarray(X[..., ::-1])  # a permutation keeps every distance
+    ...     def describe(self):
+    ...         return "a mirror"
+    >>> X, y = cs.datasets.load_digits()
+    >>> Mirror()(X).shape
+    (1797, 1, 8, 8)
     """
 
     lipschitz: float = 1.0
@@ -40,10 +53,34 @@ class FeatureMap(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """The map in a few words, for guarantees."""
+        """The map in a few words, for guarantees.
+
+        Returns
+        -------
+        str
+            A few words.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.features.AveragePool(2).describe()
+        'averages over 2 x 2 blocks times 2'
+        """
 
     def before_noise(self) -> str:
-        """What guarantees say: follows "Each sample first passes"."""
+        """What guarantees say: follows "Each sample first passes".
+
+        Returns
+        -------
+        str
+            Part of a sentence.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.features.AveragePool(2).before_noise()[:61]
+        'averages over 2 x 2 blocks times 2, a map that is fixed in ad'
+        """
         return (
             f"{self.describe()}, a map that is fixed in advance and lengthens no change (Lipschitz constant "
             f"{self.lipschitz:g}), so that norms are in the units of the samples as they came"
@@ -87,6 +124,20 @@ class Cosine(FeatureMap):
         return out
 
     def describe(self) -> str:
+        """The map in a few words, for guarantees.
+
+        Returns
+        -------
+        str
+            A few words.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.features.Cosine(5).describe()
+        'an orthonormal cosine transform cut to its 5 x 5 lowest coefficients per channel'
+        """
+
         return f"an orthonormal cosine transform cut to its {self.size} x {self.size} lowest coefficients per channel"
 
 
@@ -126,6 +177,20 @@ class AveragePool(FeatureMap):
         return np.asarray(blocks.sum(axis=(3, 5), dtype=np.float64) / self.k, dtype=np.float32)
 
     def describe(self) -> str:
+        """The map in a few words, for guarantees.
+
+        Returns
+        -------
+        str
+            A few words.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.features.AveragePool(2).describe()
+        'averages over 2 x 2 blocks times 2'
+        """
+
         return f"averages over {self.k} x {self.k} blocks times {self.k}"
 
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certssb import _core
 from certssb._checks import check_positive, shape_error
+from certssb._log import log_certify, log_fit
 from certssb.certificates import CertificateTable
 from certssb.data import as_features, as_labels
 from certssb.progress import Report, progress_bar
@@ -52,6 +53,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.sigma = sigma
         self.progress = progress
 
+    @log_fit
     def fit(self, X: Any, y: Any) -> CertifiedKNN:
         """Keep the training points.
 
@@ -62,10 +64,23 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array-like of shape (n_samples,)
             Their labels.
 
+        Returns
+        -------
+        CertifiedKNN
+            This object.
+
         Raises
         ------
         ParameterError, ShapeError
             For values and shapes that cannot be worked with.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> knn.fit(X[:300], y[:300]).classes_
+        array([0, 1])
         """
         features = as_features(X)
         classes, codes = as_labels(y, len(features))
@@ -77,22 +92,98 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The most probable class of each sample."""
+        """The most probable class of each sample.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, as `y` held them.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> _ = knn.fit(X[:300], y[:300])
+        >>> knn.predict(X[300:305])
+        array([0, 0, 1, 1, 1])
+        """
         numbers = self._fitted().predict(self._test(X))
         labels: npt.NDArray[Any] = self.classes_[numbers]
         return labels
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Probability of each class over the noise, to 1e-10, in the order of ``classes_``."""
+        """Probability of each class over the noise, to 1e-10, in the order of ``classes_``.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities in [0, 1].
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> _ = knn.fit(X[:300], y[:300])
+        >>> knn.predict_proba(X[300:302]).shape
+        (2, 2)
+        """
         return self._fitted().probabilities(self._test(X))
 
+    @log_certify
     def certify(self, X: Any) -> CertificateTable:
         """Certify the prediction for each sample; ``p_lower`` is the probability itself, rounded down.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
 
         Returns
         -------
         CertificateTable
             One certificate per sample, with certainty: ``alpha`` is None.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> _ = knn.fit(X[:300], y[:300])
+        >>> knn.certify(X[300:303]).radius.round(2)
+        array([1.18, 0.06, 0.3 ])
         """
         core = self._fitted()
         features = self._test(X)

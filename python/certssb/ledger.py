@@ -38,6 +38,13 @@ class LedgerEntry(NamedTuple):
         Place in the order of arrival, from 0.
     cause : int or None
         Number of the entry whose region made this one trim, adopt or abstain.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> from certssb.ledger import LedgerEntry
+    >>> LedgerEntry(prediction=1, radius=0.25, outcome="trimmed", number=7, cause=3).outcome
+    'trimmed'
     """
 
     prediction: int
@@ -48,7 +55,23 @@ class LedgerEntry(NamedTuple):
 
 
 class LedgerClaim(NamedTuple):
-    """What the ledger says at an input: class, L2 distance to the region's edge, and number of its entry."""
+    """What the ledger says at an input.
+
+    Attributes
+    ----------
+    prediction : int
+        Class of the region that contains the input deepest.
+    radius : float
+        L2 distance to that region's edge, in the units of x.
+    number : int
+        Number of its entry.
+
+    Examples
+    --------
+    >>> from certssb.ledger import LedgerClaim
+    >>> LedgerClaim(prediction=1, radius=0.25, number=7).radius
+    0.25
+    """
 
     prediction: int
     radius: float
@@ -56,7 +79,23 @@ class LedgerClaim(NamedTuple):
 
 
 class LedgerReport(NamedTuple):
-    """What a verification has counted: updates, regions, and updates by outcome."""
+    """What a verification has counted.
+
+    Attributes
+    ----------
+    updates : int
+        Updates, abstentions included.
+    regions : int
+        Regions.
+    outcomes : dict of int
+        Updates by outcome.
+
+    Examples
+    --------
+    >>> from certssb.ledger import LedgerReport
+    >>> LedgerReport(updates=3, regions=2, outcomes={"kept": 2, "abstained": 1}).regions
+    2
+    """
 
     updates: int
     regions: int
@@ -126,6 +165,15 @@ class Ledger:
             For NaN, a negative radius, another number of values. Nothing is stored then.
         LedgerError
             If the file cannot be written. Nothing is stored then.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> entry = ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+        >>> entry
+        LedgerEntry(prediction=1, radius=0.5, outcome='kept', number=0, cause=None)
         """
         point = _numbers("x", x).reshape(-1)
         return LedgerEntry(*self._core.update(point, _class(prediction), _radius(radius)))
@@ -159,6 +207,15 @@ class Ledger:
             As :meth:`update`; arguments are checked before anything is stored.
         CancelledError
             After Ctrl-C; what was settled until then stays.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> entries = ledger.update_many([[0.0, 0.0], [0.0, 0.75]], [1, 0], [0.5, 0.5])
+        >>> [entry.radius for entry in entries]
+        [0.5, 0.25]
         """
         points = _numbers("X", X)
         if points.ndim < 2:
@@ -178,24 +235,86 @@ class Ledger:
         return [LedgerEntry(*row) for row in rows]
 
     def query(self, x: npt.ArrayLike) -> LedgerClaim | None:
-        """What is claimed at `x`: the region that contains it deepest, or None."""
+        """What is claimed at `x`: the region that contains it deepest, or None.
+
+        Parameters
+        ----------
+        x : array-like
+            The input; any shape, flattened, with as many values as the entries.
+
+        Returns
+        -------
+        LedgerClaim or None
+            The claim; None where no region contains `x`.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For NaN or another number of values.
+        LedgerError
+            If the file cannot be read.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> entry = ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+        >>> ledger.query([0.0, 0.25])
+        LedgerClaim(prediction=1, radius=0.25, number=0)
+        >>> ledger.query([1.0, 1.0]) is None
+        True
+        """
         found = self._core.query(_numbers("x", x).reshape(-1))
         return None if found is None else LedgerClaim(found[1], found[2], found[0])
 
     def verify(self, *, progress: bool | Report = False) -> LedgerReport:
         """Check the whole file: structure, digests, order, every decision repeated, and that regions are disjoint.
 
+        Parameters
+        ----------
+        progress : bool or callable, default=False
+            Whether to show a bar; or a function called with (done, total).
+
+        Returns
+        -------
+        LedgerReport
+
         Raises
         ------
         LedgerCorruptError
             Naming the first fault.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> entry = ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+        >>> ledger.verify().regions
+        1
         """
         with progress_bar(progress, "verifying", unit="entry") as report:
             updates, regions, outcomes = self._core.verify(report)
         return LedgerReport(updates, regions, dict(outcomes))
 
     def to_frame(self) -> pd.DataFrame:
-        """All entries in the order of arrival, without their centres."""
+        """All entries in the order of arrival, without their centres.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per update: number, prediction, radius, outcome, cause, and the prediction and radius asked for.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> entry = ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+        >>> ledger.to_frame()["outcome"].tolist()
+        ['kept']
+        """
         import pandas as pd
 
         names = ["number", "prediction", "radius", "outcome", "cause", "asked_prediction", "asked_radius"]
@@ -206,7 +325,22 @@ class Ledger:
         return pd.DataFrame(rows, columns=names).astype({"cause": "Int64"})
 
     def centres(self) -> npt.NDArray[np.float32]:
-        """The centres of all entries in the order of arrival, shape (n_updates, dimension)."""
+        """The centres of all entries in the order of arrival.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_updates, dimension)
+            Flattened centres, in the units of x.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> entry = ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+        >>> ledger.centres()
+        array([[0., 0.]], dtype=float32)
+        """
         rows = [centre for *_, centre in self._records()]
         return np.stack(rows) if rows else np.empty((0, self.dimension or 0), dtype=np.float32)
 
@@ -232,7 +366,15 @@ class Ledger:
         return len(self._core)
 
     def close(self) -> None:
-        """Close the file; done by ``with`` as well."""
+        """Close the file; done by ``with`` as well.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import certssb as cs
+        >>> ledger = cs.Ledger(os.path.join(tempfile.mkdtemp(), "regions.sqlite"))
+        >>> ledger.close()
+        """
         self._core.close()
 
     def __enter__(self) -> Self:

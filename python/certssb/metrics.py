@@ -47,6 +47,23 @@ def certified_accuracy(
 ) -> float | None:
     """Share of samples that are predicted right and certified.
 
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        True and predicted classes.
+    certified : array-like of bool, shape (n_samples,)
+        Whether each prediction is certified.
+
+    Returns
+    -------
+    float or None
+        The share; None of nothing.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in length.
+
     Examples
     --------
     >>> from certssb import metrics
@@ -59,6 +76,16 @@ def certified_accuracy(
 
 def certified_ratio(certified: npt.ArrayLike) -> float | None:
     """Share of samples that are certified, predicted right or not.
+
+    Parameters
+    ----------
+    certified : array-like of bool, shape (n_samples,)
+        Whether each prediction is certified.
+
+    Returns
+    -------
+    float or None
+        The share; None of nothing.
 
     Examples
     --------
@@ -76,6 +103,23 @@ def conditional_accuracy(
 ) -> float | None:
     """Share of the certified samples that are predicted right.
 
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        True and predicted classes.
+    certified : array-like of bool, shape (n_samples,)
+        Whether each prediction is certified.
+
+    Returns
+    -------
+    float or None
+        The share; None where nothing is certified.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in length.
+
     Examples
     --------
     >>> from certssb import metrics
@@ -88,6 +132,21 @@ def conditional_accuracy(
 
 def empirical_robust_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float | None:
     """Share of triggered samples that are still given their true class.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_samples,)
+        True and predicted classes of triggered samples.
+
+    Returns
+    -------
+    float or None
+        The share; None of nothing.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in length.
 
     Examples
     --------
@@ -113,6 +172,11 @@ def attack_success_rate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, target: An
     -------
     float or None
         None if every sample is of the target class.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays differ in length.
 
     Examples
     --------

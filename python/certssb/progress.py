@@ -69,7 +69,13 @@ class ProgressBar:
         self.done = done
 
     def close(self) -> None:
-        """Draw the last state and leave it standing."""
+        """Draw the last state and leave it standing.
+
+        Examples
+        --------
+        >>> from certssb.progress import ProgressBar
+        >>> ProgressBar("training").close()
+        """
         if self._bar is not None:
             self._bar.refresh()
             self._bar.close()

@@ -55,6 +55,14 @@ class Trigger(ABC):
         L2 norm of the change before clipping, over all pixels and channels, in the units of the
         features; None where it depends on the image (a :class:`Patch` that replaces values).
         Clipping can only make a change smaller: :func:`trigger_norms` measures it.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits()
+    >>> trigger = cs.triggers.OnePixel(norm=0.5)
+    >>> isinstance(trigger, cs.triggers.Trigger), trigger(X).shape
+    (True, (1797, 1, 8, 8))
     """
 
     norm: float | None
@@ -102,6 +110,13 @@ class Trigger(ABC):
         ------
         ParameterError
             If the trigger lies outside an image of this shape.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> change = cs.triggers.FourPixel(norm=1.0).pattern((1, 8, 8))
+        >>> change.shape, int((change != 0).sum())
+        ((1, 8, 8), 4)
         """
 
     @staticmethod

@@ -55,3 +55,25 @@ def certificates() -> cs.CertificateTable:
     for sample, count in enumerate((1000, 990, 900, 600, 500)):
         votes[:count, sample] = 1
     return cs.certify_votes(votes, cs.Gaussian(0.5), n_train=12665, n_classes=2)
+
+
+HOSTILE = "<script>alert('1')</script>"
+"""Name of class 0 in the run below, which must reach the page as text."""
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
+    """Folder of a run whose data set and classes are named to break a page that does not escape them."""
+    from certssb import cli
+
+    X_train, y_train, X_test, y_test = digits
+    names = np.array([HOSTILE, '"><img src=x onerror=alert(2)>', *(f"digit &amp; {i}" for i in range(2, 10))])
+    folder = tmp_path_factory.mktemp("hostile")
+    data = folder / "<b>&'mine'.npz"
+    np.savez(data, X_train=X_train, y_train=names[y_train], X_test=X_test, y_test=names[y_test])
+    arguments = [
+        "run", "--dataset", str(data), "--members", "30", "--epochs", "3", "--subsample", "150", "--sigma", "0.25",
+        "--model", "linear", "--learning-rate", "0.05", "--quiet", "--out", str(folder / "out"),
+    ]  # fmt: skip
+    assert cli.main(arguments) == 0
+    return folder / "out"

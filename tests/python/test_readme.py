@@ -19,9 +19,9 @@ BLOCK = re.compile(
 )
 
 
-def blocks(language: str) -> list[tuple[int, str, str]]:
+def blocks(language: str, path: Path = README) -> list[tuple[int, str, str]]:
     """Line, mark and code of each block of a language."""
-    text = README.read_text()
+    text = path.read_text()
     return [
         (text.count("\n", 0, block.start("code")) + 1, (block["mark"] or "").strip(), block["code"])
         for block in BLOCK.finditer(text)

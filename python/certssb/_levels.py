@@ -73,7 +73,7 @@ class Levels:
 
     def count(self, votes: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Classes, and the votes counted at the level that decided each sample."""
-        n_classes = json.loads(self._ensembles[0].record())["n_classes"]
+        n_classes = json.loads(self.record())["n_classes"]
         winners, _, counts = _core.decide_cascade(list(votes), self.law, n_classes)
         return winners, counts
 
@@ -83,8 +83,9 @@ class Levels:
         return _core.certify_ensembles(self._ensembles, list(votes), self.law, confidence)
 
     def record(self) -> str:
-        """The records of all levels, as a JSON list."""
-        return "[" + ",".join(ensemble.record() for ensemble in self._ensembles) + "]"
+        """What the levels have in common, with the cascade as the law, as JSON."""
+        record = json.loads(self._ensembles[0].record())
+        return json.dumps(record | {"law": json.loads(self.law.to_json())})
 
     def _reports(self, report: Report | None) -> Sequence[Report | None]:
         """One report per level, each counting on from where the level before it ended."""

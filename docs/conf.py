@@ -1,0 +1,72 @@
+"""Configuration of the documentation site; `make docs` builds it, with warnings as errors."""
+
+import argparse
+import os
+import sys
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+
+import certssb
+from certssb.cli import _parser
+
+project = "certssb"
+release = version = certssb.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "requirements.txt"]
+html_theme = "furo"
+html_title = f"certssb {release}"
+# Nothing is fetched from elsewhere when the pages are read.
+html_theme_options = {"navigation_with_keys": True}
+html_copy_source = False
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+# With --fail-on-warning a reference that leads nowhere stops the build. Types in signatures and in NumPy's
+# "name : type" lines are words for people, not links.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:(class|obj|exc|data)", r"(?!certssb).*"),
+    (r"py:.*", r"(matplotlib|sklearn|numpy|pandas|pyarrow)\..*"),
+]
+# Words such as n_members in a shape are no references; "more than one target" is about them.
+suppress_warnings = ["ref.python"]
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+# scikit-learn generates these, with references into its own manual.
+generated = "set_fit_request, set_score_request, set_partial_fit_request"
+autodoc_default_options = {"members": True, "exclude-members": generated}
+napoleon_google_docstring = False
+# As a list, so that entries of several names, "y_true, y_pred : array-like", keep them.
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+
+class CommandHelp(Directive):
+    """The help of one command, from the parser itself."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        parser = _subparsers(_parser())[self.arguments[0]]
+        text = parser.format_help()
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                found[name] = child
+                found |= {f"{name} {inner}": deeper for inner, deeper in _subparsers(child).items()}
+    return found
+
+
+def setup(app: Sphinx) -> None:
+    # The help's width must not depend on the terminal of the builder.
+    os.environ["COLUMNS"] = "100"
+    sys.argv[0] = "certssb"
+    app.add_directive("command-help", CommandHelp)

@@ -1,0 +1,147 @@
+"""Attacks of other packages as triggers, and the size of an attack in the words of a budget."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._checks import parameter_error, shape_error
+
+__all__ = ["ArtTrigger", "AttackSize", "attack_size"]
+
+
+class ArtTrigger:
+    """A backdoor attack of the Adversarial Robustness Toolbox (ART), as a trigger for :func:`certssb.triggers.poison`.
+
+    Anything with a method ``poison(x, y)`` that returns changed images and labels will do, such as
+    ``art.attacks.poisoning.PoisoningAttackBackdoor``. Only the images are taken; which samples are poisoned, and with
+    which label, is for :func:`certssb.triggers.poison` to say.
+
+    Parameters
+    ----------
+    attack : object
+        The attack.
+    channels_last : bool, default=False
+        Whether the attack wants images as (n, height, width, channels), as most of ART's perturbations do.
+
+    Raises
+    ------
+    ParameterError
+        If `attack` has no method ``poison``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> class Corner:  # stands for art.attacks.poisoning.PoisoningAttackBackdoor(add_single_bd)
+    ...     def poison(self, x, y):
+    ...         x[:, -2, -2, :] = 1
+    ...         return x, y
+    >>> X, y = cs.datasets.load_digits()
+    >>> trigger = cs.adapters.ArtTrigger(Corner(), channels_last=True)
+    >>> X_bad, y_bad, index = cs.triggers.poison(X, y, trigger, rate=0.01, target=0, seed=0)
+    >>> cs.adapters.attack_size(X, y, X_bad, y_bad).n_poisoned == len(index)
+    True
+    """
+
+    def __init__(self, attack: Any, channels_last: bool = False) -> None:
+        if not callable(getattr(attack, "poison", None)):
+            raise parameter_error("attack", "an attack with a method poison(x, y)", repr(attack))
+        self.attack = attack
+        self.channels_last = bool(channels_last)
+
+    def __call__(self, X: Any) -> npt.NDArray[Any]:
+        """Stamp images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, channels, height, width)
+            Images; they are not changed.
+
+        Returns
+        -------
+        ndarray of the shape and type of `X`
+            Changed copies.
+
+        Raises
+        ------
+        ShapeError
+            If the attack returns images of another shape.
+        """
+        images = np.array(X)
+        given = images.transpose(0, 2, 3, 1).copy() if self.channels_last else images.copy()
+        # The labels are somebody else's business, but attacks want some.
+        changed = np.asarray(self.attack.poison(given, np.zeros(len(images), dtype=np.int64))[0])
+        if changed.ndim == 4 and self.channels_last:
+            changed = changed.transpose(0, 3, 1, 2)
+        if changed.shape != images.shape:
+            raise shape_error("attack", f"images of shape {images.shape} as result", f"shape {changed.shape}")
+        return np.ascontiguousarray(changed, dtype=images.dtype)
+
+
+class AttackSize(NamedTuple):
+    """How large an attack on a training set was: what :meth:`certssb.CertificateTable.holds` asks for.
+
+    Attributes
+    ----------
+    n_poisoned : int
+        Number of samples whose features or label differ.
+    trigger_norm : float
+        Largest L2 norm of the change of a sample's features, rounded up.
+    labels : bool
+        Whether any label differs.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> cs.adapters.AttackSize(n_poisoned=27, trigger_norm=1.0, labels=True)._asdict()
+    {'n_poisoned': 27, 'trigger_norm': 1.0, 'labels': True}
+    """
+
+    n_poisoned: int
+    trigger_norm: float
+    labels: bool
+
+
+def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad: npt.ArrayLike) -> AttackSize:
+    """Measure an attack, whoever made it, from the training set before and after.
+
+    Parameters
+    ----------
+    X, X_bad : array-like of shape (n_samples, ...)
+        Features before and after, sample by sample.
+    y, y_bad : array-like of shape (n_samples,)
+        Labels before and after.
+
+    Returns
+    -------
+    AttackSize
+        A named tuple; ``certs.holds(**size._asdict())`` says which predictions survive every attack of this size.
+
+    Raises
+    ------
+    ShapeError
+        If samples were added or removed, which no certificate covers, or shapes differ otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> cs.adapters.attack_size(np.zeros((3, 2)), [0, 1, 1], [[0, 0], [3, 4], [0, 0]], [0, 1, 0])
+    AttackSize(n_poisoned=2, trigger_norm=5.000000000000001, labels=True)
+    """
+    before, after = (np.asarray(values, dtype=np.float64) for values in (X, X_bad))
+    label, label_bad = np.asarray(y), np.asarray(y_bad)
+    if after.shape != before.shape:
+        raise shape_error("X_bad", f"the shape of X, {before.shape}", f"shape {after.shape}")
+    if label.shape != (len(before),) or label_bad.shape != label.shape:
+        got = f"shapes {label.shape} and {label_bad.shape}"
+        raise shape_error("y, y_bad", f"one label per sample, {len(before)} in all", got)
+    norms = np.sqrt(((after - before) ** 2).reshape(len(before), -1).sum(axis=1))
+    changed = label != label_bad
+    largest = float(norms.max(initial=0.0))
+    return AttackSize(
+        int(((norms > 0) | changed).sum()), float(np.nextafter(largest, np.inf)) if largest else 0.0, bool(changed.any())
+    )  # fmt: skip

@@ -1,0 +1,15 @@
+"""Plots of certificates, as scikit-learn's Display objects do it.
+
+``SomeDisplay.from_certificates(certs, ...)`` collects what is to be drawn, ``.plot(ax=ax)`` draws
+it and returns the display with ``ax_`` and ``figure_``. Nothing is rounded in the certificates'
+favour: between two computed points a curve shows the lower one.
+"""
+
+from __future__ import annotations
+
+from certssb.displays.accuracy import CertifiedAccuracyDisplay
+from certssb.displays.frontier import FrontierDisplay
+from certssb.displays.grid import PredictionGridDisplay
+from certssb.displays.noise import NoiseMagnitudeDisplay
+
+__all__ = ["CertifiedAccuracyDisplay", "FrontierDisplay", "NoiseMagnitudeDisplay", "PredictionGridDisplay"]

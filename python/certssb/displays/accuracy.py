@@ -1,0 +1,281 @@
+"""Certified accuracy over the size of the change."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._checks import parameter_error, shape_error
+from certssb.displays._style import dressed_axes, finish, label_of, line_style
+from certssb.displays._table import Certificates, Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from typing_extensions import Self
+
+__all__ = ["CertifiedAccuracyDisplay"]
+
+
+class CertifiedAccuracyDisplay:
+    """Share of test samples that are predicted right and certified, over the size of the change.
+
+    Build it with :meth:`from_certificates`, draw it with :meth:`plot`.
+
+    Parameters
+    ----------
+    radii : array-like of shape (n_points,)
+        Sizes of the change, ascending, at least 0: L2 radii over the whole training set, or
+        trigger norms per sample; in the units of the features.
+    accuracy : array-like of shape (n_points,)
+        Certified accuracy at each of them, in [0, 1].
+    name : str or None, default=None
+        Name of the curve in the legend.
+    guarantee : str or None, default=None
+        What is guaranteed, one sentence.
+    xlabel : str or None, default=None
+        Label of the x axis; None for that of radii.
+    title : str or None, default=None
+        Title over the plot.
+    sound : bool, default=True
+        False marks a curve that is no proof: dashed, and said in the legend.
+
+    Attributes
+    ----------
+    line_ : matplotlib.lines.Line2D
+        The curve, after :meth:`plot`.
+    ax_ : matplotlib.axes.Axes
+        What it was drawn on.
+    figure_ : matplotlib.figure.Figure
+        The figure around it.
+
+    Raises
+    ------
+    ShapeError
+        If `radii` and `accuracy` are not of one length of at least 1.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> from certssb.displays import CertifiedAccuracyDisplay
+    >>> display = CertifiedAccuracyDisplay([0, 0.5, 1], [0.99, 0.9, 0.2], name="sigma 0.5").plot()
+    >>> display.ax_.get_ylabel()
+    'Certified accuracy'
+    """
+
+    line_: Line2D
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(
+        self,
+        radii: npt.ArrayLike,
+        accuracy: npt.ArrayLike,
+        *,
+        name: str | None = None,
+        guarantee: str | None = None,
+        xlabel: str | None = None,
+        title: str | None = None,
+        sound: bool = True,
+    ) -> None:
+        self.radii = np.asarray(radii, dtype=np.float64)
+        self.accuracy = np.asarray(accuracy, dtype=np.float64)
+        if self.radii.ndim != 1 or self.radii.size == 0 or self.accuracy.shape != self.radii.shape:
+            got = f"shapes {self.radii.shape} and {self.accuracy.shape}"
+            raise shape_error("radii, accuracy", "one value each per point", got)
+        self.name = name
+        self.guarantee = guarantee
+        self.xlabel = xlabel
+        self.title = title
+        self.sound = sound
+
+    @classmethod
+    def from_certificates(
+        cls,
+        certs: Certificates,
+        y_true: npt.ArrayLike,
+        *,
+        radii: npt.ArrayLike | None = None,
+        n_poisoned: int | None = None,
+        trigger_norms: npt.ArrayLike | None = None,
+        labels: bool = False,
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Compute the curve of a table of certificates.
+
+        Parameters
+        ----------
+        certs : CertificateTable
+            Certificates of test samples.
+        y_true : array-like of shape (n_samples,)
+            Their true classes.
+        radii : array-like of shape (n_points,) or None, default=None
+            L2 radii over the whole training set; None takes 257 from 0 to just beyond the largest.
+        n_poisoned : int or None, default=None
+            Draw over the trigger norm instead, at up to this many poisoned samples.
+        trigger_norms : array-like of shape (n_points,) or None, default=None
+            Trigger norms (L2, per sample) to draw over, with `n_poisoned`; None takes 101 from 0
+            to just beyond the largest that is certified.
+        labels : bool, default=False
+            Whether the attacker may change the poisoned samples' labels as well, with
+            `n_poisoned`.
+        name : str or None, default=None
+            Name of the curve in the legend.
+        ax : matplotlib.axes.Axes or None, default=None
+            Draw at once on these axes; None leaves that to :meth:`plot`.
+
+        Returns
+        -------
+        CertifiedAccuracyDisplay
+
+        Raises
+        ------
+        ParameterError
+            If the law has no radius and `n_poisoned` is None, or if both `radii` and `n_poisoned`
+            are given.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> display = cs.CertifiedAccuracyDisplay.from_certificates(certs, [1, 1, 1, 0], radii=[0, 1, 2])
+        >>> display.accuracy
+        array([0.75, 0.75, 0.  ])
+        """
+        if n_poisoned is None:
+            grid = _radius_grid(certs) if radii is None else _ascending("radii", radii)
+            accuracy = _shares(certs.certified_accuracy(y_true, radii=grid))
+            xlabel, title = None, "Share of test samples predicted right and certified"
+        else:
+            if radii is not None:
+                raise parameter_error("radii", "None where 'n_poisoned' is given", "an array")
+            budget: dict[str, Any] = {"n_poisoned": n_poisoned, **({"labels": True} if labels else {})}
+            grid = (
+                _norm_grid(certs, budget)
+                if trigger_norms is None
+                else _ascending("trigger_norms", trigger_norms)
+            )
+            points = [certs.certified_accuracy(y_true, trigger_norm=float(t), **budget) for t in grid]
+            accuracy = _shares(points)
+            xlabel = "Trigger's L2 norm per poisoned sample (units of the features)"
+            title = f"Predicted right and certified, up to {n_poisoned:,} poisoned training samples" + (
+                ", labels included" if labels else ""
+            )
+        display = cls(
+            grid,
+            accuracy,
+            name=name,
+            guarantee=certs.guarantee,
+            xlabel=xlabel,
+            title=title,
+            sound=certs.sound,
+        )
+        return display if ax is None else display.plot(ax=ax)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        name: str | None = None,
+        guarantee: bool = False,
+        **line_kw: Any,
+    ) -> Self:
+        """Draw the curve.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on, next to what is there already; None makes a figure.
+        name : str or None, default=None
+            Name in the legend; None for the display's own.
+        guarantee : bool, default=False
+            Whether to write the guarantee under the plot.
+        **line_kw
+            Options of :meth:`matplotlib.axes.Axes.plot`, such as ``color``.
+
+        Returns
+        -------
+        CertifiedAccuracyDisplay
+            Itself, with ``line_``, ``ax_`` and ``figure_``.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("agg")
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
+        >>> display = cs.CertifiedAccuracyDisplay.from_certificates(certs, [1, 1, 1, 0])
+        >>> display.plot(guarantee=True).ax_.get_title(loc="left")
+        'Share of test samples predicted right and certified'
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        ax, n_before = dressed_axes(ax)
+        style = line_style(n_before, self.sound)
+        label = label_of(name if name is not None else self.name, self.sound)
+        # "steps-pre": up to the next computed point the curve has that point's value, the lower one.
+        options = {
+            **style,
+            "drawstyle": "steps-pre",
+            "label": label,
+            "clip_on": False,
+            "zorder": 3,
+            **line_kw,
+        }
+        (self.line_,) = ax.plot(self.radii, self.accuracy, **options)
+        ax.set_xlabel(
+            self.xlabel or "Certified L2 radius over the whole training set (units of the features)"
+        )
+        ax.set_ylabel("Certified accuracy")
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_yticks(np.linspace(0, 1, 6))
+        ax.set_ylim(0, 1)
+        right = max(float(self.radii[-1]), ax.get_xlim()[1] if n_before else 0)
+        ax.set_xlim(0, right if right > 0 else 1)
+        finish(self, ax, self.title, guarantee, name if name is not None else self.name)
+        return self
+
+
+def _shares(values: Any) -> Floats:
+    """Certified accuracies as an array; None (no samples) becomes NaN."""
+    return np.array(
+        [np.nan if v is None else v for v in np.atleast_1d(np.asarray(values, dtype=object))], dtype=float
+    )
+
+
+def _ascending(name: str, values: npt.ArrayLike) -> Floats:
+    grid = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if grid.ndim != 1 or grid.size == 0 or not (grid >= 0).all() or not np.isfinite(grid).all():
+        raise parameter_error(name, "finite floats greater than or equal to 0", repr(values))
+    return np.unique(grid)
+
+
+def _radius_grid(certs: Certificates) -> Floats:
+    if certs.radius is None:
+        raise parameter_error(
+            "n_poisoned", "an integer, because this law certifies no L2 radius over the training set", "None"
+        )
+    return np.linspace(0, _beyond(np.asarray(certs.radius, dtype=np.float64)), 257)
+
+
+def _norm_grid(certs: Certificates, budget: dict[str, Any]) -> Floats:
+    return np.linspace(0, _beyond(np.asarray(certs.trigger_norm(**budget), dtype=np.float64)), 101)
+
+
+def _beyond(values: Floats) -> float:
+    """A round number a little larger than the largest finite value; 1 if there is none."""
+    largest = float(values[np.isfinite(values)].max(initial=0.0))
+    if largest <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(largest)) / 4
+    return unit * (math.floor(largest * 1.02 / unit) + 1)

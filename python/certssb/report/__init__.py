@@ -1,0 +1,50 @@
+"""One self-contained HTML page about a run: guarantee, tables, plots, least certain samples, settings.
+
+The page loads nothing: styles, plots and images are inside, there is no script, and its content security policy
+forbids every request. Whatever comes from the run (names of classes, paths, settings) is escaped.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from certssb.report._page import render
+from certssb.report._run import Run
+from certssb.report._samples import save_samples
+
+__all__ = ["Run", "render", "save_samples", "write_report"]
+
+
+def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | None = None) -> Path:
+    """Write the report of a folder that ``certssb run`` wrote; the same as ``certssb report``.
+
+    Parameters
+    ----------
+    folder : str or path
+        The run's folder, with ``summary.json`` and the tables of certificates.
+    path : str or path, optional
+        File to write; ``report.html`` in the folder if not given.
+
+    Returns
+    -------
+    pathlib.Path
+        The file that was written, by atomic rename.
+
+    Raises
+    ------
+    ParameterError
+        If the folder is no run's, or a file in it is damaged.
+
+    Examples
+    --------
+    >>> from certssb import report
+    >>> report.write_report("runs/digits")  # doctest: +SKIP
+    PosixPath('runs/digits/report.html')
+    """
+    target = Path(folder) / "report.html" if path is None else Path(path)
+    page = render(Run.read(folder))
+    partial = target.with_name(target.name + ".part")
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, target)
+    return target

@@ -1,0 +1,235 @@
+"""The page itself: its sections, from the guarantee to the versions."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import shlex
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._format import share_down
+from certssb.certificates import CertificateTable
+from certssb.report._markup import Markup, table, tag
+from certssb.report._plots import figures
+from certssb.report._run import Run
+from certssb.report._samples import Samples, least_certain
+
+__all__ = ["render"]
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_THUMBNAIL = 128
+"""Larger images are shown scaled down to this many pixels."""
+
+
+def render(run: Run) -> str:
+    """Make the page.
+
+    Parameters
+    ----------
+    run : Run
+        What the run left in its folder.
+
+    Returns
+    -------
+    str
+        A whole HTML document that loads nothing.
+
+    Examples
+    --------
+    >>> from certssb.report import Run, render
+    >>> page = render(Run.read("runs/digits"))  # doctest: +SKIP
+    """
+    title = f"Certificates: {run.name}"
+    css = resources.files("certssb.report").joinpath("style.css").read_text(encoding="utf-8")
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("title", title),
+        tag("style", Markup(css)),
+    )
+    sections = [
+        _guarantee(run), _results(run), tag("section", tag("h2", "Plots"), tag("div", *figures(run), class_="plots")),
+        *(_samples(run, name) for name in run.tables), _settings(run), _origin(run),
+    ]  # fmt: skip
+    header = tag("header", tag("h1", title), tag("p", _subtitle(run), class_="faint"))
+    body = tag("body", tag("main", header, *sections))
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _subtitle(run: Run) -> str:
+    summary, settings = run.summary, run.summary["settings"]
+    n_train = summary["record"].get("n_train", summary.get("n_train"))
+    return f"{settings.get('dataset')}, {n_train:,} training samples, {settings.get('members')} members, {summary['law']}"
+
+
+def _guarantee(run: Run) -> Markup:
+    sentences = list(dict.fromkeys(table.guarantee for table in run.tables.values()))
+    warning = tag(
+        "p",
+        tag("strong", "Not a proof against an attacker on the training set."),
+        " The numbers below follow a published form whose assumptions such an attacker can break.",
+        class_="warning",
+    )
+    sound = all(certs.sound for certs in run.tables.values())
+    quotes = [tag("blockquote", sentence) for sentence in sentences]
+    return tag("section", tag("h2", "What is guaranteed"), *quotes, None if sound else warning)
+
+
+def _results(run: Run) -> Markup:
+    results = run.summary["results"]
+    names = list(results)
+    rows: list[list[Any]] = [["Samples", *(f"{r['n_samples']:,}" for r in results.values())]]
+    for key, label in (
+        ("accuracy", "Predicted right"),
+        ("certified_ratio", "Not abstained"),
+        ("attack_success_rate", "Given the attacker's class"),
+    ):
+        if any(r.get(key) is not None for r in results.values()):
+            rows.append([label, *(_share(r.get(key)) for r in results.values())])
+    parts = [tag("h2", "Results"), table(["Test samples", *names], rows, class_="numbers")]
+    for sizes, shares, title, unit in _kinds(run):
+        if all(sizes in r for r in results.values()):
+            points = zip(results[names[0]][sizes], *(r[shares] for r in results.values()), strict=True)
+            body = [[f"{point[0]:g}", *(_share(share) for share in point[1:])] for point in points]
+            parts += [tag("h3", title), table([unit, *names], body, class_="numbers")]
+    return tag("section", *parts)
+
+
+def _kinds(run: Run) -> list[tuple[str, str, str, str]]:
+    budget = run.summary["budget"]
+    labels = ", their labels as well" if budget["labels"] else ""
+    return [
+        ("radii", "certified_accuracy", "Right and certified, over the total L2 radius", "Radius"),
+        (
+            "trigger_norms",
+            "certified_accuracy_budget",
+            f"Right and certified, up to {budget['n_poisoned']:,} samples changed{labels}",
+            "Trigger norm (L2)",
+        ),
+        ("flips", "certified_accuracy_flips", "Right and certified, over changed entries", "Entries"),
+    ]
+
+
+def _share(value: float | None) -> str:
+    """In percent with two decimals, rounded down, so that no share claims more than was certified."""
+    return "-" if value is None else f"{100 * share_down(value):.2f} %"
+
+
+def _samples(run: Run, name: str) -> Markup | None:
+    samples, certs = run.samples[name], run.tables[name]
+    if samples.images is None:
+        return None
+    of_all, certified = least_certain(certs)
+    value, unit = _certainty(run, certs)
+    rows = [
+        tag("h3", title) + tag("div", *(_sample(samples, certs, value, unit, i) for i in places), class_="samples")
+        for title, places in (("Of all", of_all), ("Of those certified", certified))
+        if len(places)
+    ]  # fmt: skip
+    heading = tag("h2", f"Least certain {name} test samples")
+    note = tag(
+        "p", f"Frame: blue right and certified, grey abstained, orange wrong. {unit[1]}", class_="faint"
+    )
+    return tag("section", heading, note, *(Markup(row) for row in rows))
+
+
+def _certainty(run: Run, certs: CertificateTable) -> tuple[npt.NDArray[Any], tuple[str, str]]:
+    """What is certified about each sample as one number, with its name and what it means."""
+    if certs.radius is not None:
+        return certs.radius, ("radius", "Radius: total L2 norm over the training set.")
+    if "flips" in run.summary["results"][next(iter(run.tables))]:
+        return certs.n_flips(), ("entries", "Entries: how many may change.")
+    budget = run.summary["budget"]
+    norms = certs.trigger_norm(**budget)
+    return norms, ("norm", f"Norm: the largest trigger survived on {budget['n_poisoned']:,} samples.")
+
+
+def _sample(
+    samples: Samples, certs: CertificateTable, value: npt.NDArray[Any], unit: tuple[str, str], place: int
+) -> Markup:
+    assert samples.images is not None
+    shown = np.flatnonzero(samples.index == place)
+    predicted, truth = certs.prediction[place], samples.y_true[place]
+    right = bool(predicted == truth)
+    state = "wrong" if not right else "abstained" if certs.abstained[place] else "certified"
+    words = f"{predicted} \u2713" if right else f"{predicted} \u2717 true: {truth}"
+    second = "abstained" if certs.abstained[place] else f"{unit[0]} {_down(float(value[place]))}"
+    alt = f"Sample {place}, predicted {predicted}, true class {truth}, {second}"
+    image = tag("img", src=_png(samples.images[shown[0]]), alt=alt) if len(shown) else None
+    caption = tag("figcaption", words, tag("br"), second, tag("br"), tag("span", f"#{place}", class_="faint"))
+    return tag("figure", image, caption, class_=f"sample {state}")
+
+
+def _down(value: float) -> str:
+    if math.isinf(value):
+        return "any"
+    return f"{value:g}" if value == int(value) else f"{math.floor(value * 1000) / 1000:.3f}"
+
+
+def _png(image: npt.NDArray[np.float32]) -> str:
+    from PIL import Image
+
+    pixels = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    colour = len(pixels) in (3, 4)
+    picture = Image.fromarray(
+        pixels.transpose(1, 2, 0).copy() if colour else pixels.mean(axis=0).astype(np.uint8)
+    )
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    written = io.BytesIO()
+    picture.save(written, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def _settings(run: Run) -> Markup:
+    settings = run.summary["settings"]
+    rows = [[key.replace("_", " "), _value(value)] for key, value in settings.items() if value is not None]
+    command = tag("pre", tag("code", _command(settings)))
+    secret = settings.get("secret_seed")
+    note = "The noise was drawn from a fresh seed, which this command does not repeat." if secret else None
+    again = [tag("h3", "The same run again"), command, tag("p", note) if note else None]
+    return tag("section", tag("h2", "Settings"), table([], rows), *again)
+
+
+def _command(settings: dict[str, Any]) -> str:
+    words = ["certssb", "run"]
+    for key, value in settings.items():
+        option = f"--{key.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [option, *(str(item) for item in value)]
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def _origin(run: Run) -> Markup:
+    summary = run.summary
+    record, seconds = summary["record"], summary["seconds"]
+    memory = summary.get("peak_memory_mb")
+    rows = [
+        ["Seed of the noise", str(record.get("seed"))],
+        ["Digest of the training data", tag("code", record.get("data_digest"))],
+        ["Poisoned on purpose", f"{summary.get('n_poisoned', 0):,} training samples"],
+        *([f"Version of {name}", version] for name, version in summary["versions"].items()),
+        ["Training took", f"{seconds.get('training', 0):,.1f} s"],
+        ["All of it took", f"{seconds.get('total', 0):,.1f} s"],
+        *([["Memory at most", f"{memory:,.0f} MB"]] if memory else []),
+        *([["Finished", summary["finished"]]] if "finished" in summary else []),
+    ]
+    raw = tag("details", tag("summary", "The ensemble's record"), tag("pre", json.dumps(record, indent=2)))
+    return tag("section", tag("h2", "Where it comes from"), table([], rows), raw)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

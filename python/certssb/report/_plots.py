@@ -1,0 +1,162 @@
+"""The displays' curves as drawings inside the page, in colours that follow its light or dark scheme."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
+from certssb.displays._style import COLOURS, FAINT, INK
+from certssb.report._markup import Markup, tag
+from certssb.report._run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["figures"]
+
+# Small enough that its letters stay readable where a phone shows it in full width.
+_SIZE = (4.7, 3.3)
+
+
+def figures(run: Run) -> list[Markup]:
+    """Draw what a run's certificates can be drawn over: radius, trigger norm or entries, and the frontier.
+
+    Parameters
+    ----------
+    run : Run
+        What the run left.
+
+    Returns
+    -------
+    list of Markup
+        One ``<figure>`` per plot.
+    """
+    drawn: list[Markup] = []
+    tables = run.tables
+    if all(table.radius is not None for table in tables.values()):
+        drawn.append(_over_radius(run))
+    if all("flips" in results for results in run.summary["results"].values()):
+        drawn.append(_over_entries(run))
+    else:
+        drawn.append(_over_norm(run))
+        drawn += [_frontier(run, name) for name in tables]
+    return drawn
+
+
+def _budget(run: Run) -> tuple[dict[str, Any], str]:
+    budget = run.summary["budget"]
+    words = f"up to {budget['n_poisoned']:,} poisoned training samples"
+    return budget, words + (", labels included" if budget["labels"] else "")
+
+
+def _over_radius(run: Run) -> Markup:
+    ax = _axes()
+    for name, table in run.tables.items():
+        display = CertifiedAccuracyDisplay.from_certificates(table, run.samples[name].y_true, name=name)
+        _plot(display, ax, "L2 radius over the whole training set")
+    return _figure(ax, "Predicted right and certified, over the total change of the training features")
+
+
+def _over_norm(run: Run) -> Markup:
+    budget, words = _budget(run)
+    ax = _axes()
+    for name, table in run.tables.items():
+        display = CertifiedAccuracyDisplay.from_certificates(
+            table, run.samples[name].y_true, name=name, **budget
+        )
+        _plot(display, ax, "Trigger's L2 norm per poisoned sample")
+    return _figure(ax, f"Predicted right and certified, {words}")
+
+
+def _over_entries(run: Run) -> Markup:
+    ax = _axes()
+    for name, results in run.summary["results"].items():
+        display = CertifiedAccuracyDisplay(
+            results["flips"], results["certified_accuracy_flips"], name=name, sound=run.tables[name].sound
+        )
+        _plot(display, ax, "Changed entries of the training set")
+    return _figure(ax, "Predicted right and certified, over the number of changed entries")
+
+
+def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str) -> None:
+    display.xlabel, display.title = xlabel, ""
+    display.plot(ax=ax)
+
+
+def _frontier(run: Run, name: str) -> Markup:
+    labels = run.summary["budget"]["labels"]
+    display = FrontierDisplay.from_certificates(run.tables[name], run.samples[name].y_true, labels=labels)
+    display.title = ""
+    ax = _axes()
+    display.plot(ax=ax)
+    words = "Largest certified trigger over the number of poisoned samples, for shares of the"
+    title = f"{words} {name} test samples{', labels included' if labels else ''}"
+    return _figure(ax, title, dashes=(None, "9 3", "2 2"))
+
+
+def _axes() -> Axes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def _figure(ax: Axes, title: str, dashes: tuple[str | None, ...] = ()) -> Markup:
+    """The plot with its title above and its key below, where they wrap."""
+    lines, labels = ax.get_legend_handles_labels()
+    handles: list[Any] = list(lines)
+    dashes = dashes or tuple(None if line.get_linestyle() == "-" else "9 4" for line in handles)
+    keys = [
+        tag("li", _swatch(line, dash), label)
+        for line, dash, label in zip(handles, dashes, labels, strict=True)
+    ]
+    legend: Any = ax.get_legend()
+    if legend is not None:
+        legend.remove()
+    key = tag("ul", *keys, class_="key") if keys else None
+    return tag("figure", tag("figcaption", title), _svg(ax, title), key)
+
+
+def _swatch(line: Any, dash: str | None) -> Markup:
+    stroke = {
+        "stroke": _THEMED.get(str(line.get_color()).lower(), "currentColor"),
+        "stroke_width": "2.5",
+        "stroke_dasharray": dash,
+    }
+    size = {"viewBox": "0 0 24 10", "width": "24", "height": "10"}
+    return tag("svg", tag("path", d="M0 5h24", **stroke), aria_hidden="true", **size)
+
+
+_THEMED = {
+    INK.lower(): "currentColor",
+    FAINT.lower(): "var(--faint)",
+    "#e3e3e3": "var(--line)",
+    "#f0f0f0": "var(--band)",
+    **{colour.lower(): f"var(--series-{place})" for place, colour in enumerate(COLOURS)},
+}
+
+
+def _svg(ax: Axes, title: str) -> Markup:
+    import matplotlib
+
+    written = io.StringIO()
+    figure: Any = ax.figure
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    drawing = written.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r"#[0-9a-f]{6}\b", lambda colour: _THEMED.get(colour[0], colour[0]), drawing)
+    drawing = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", drawing)
+    # Several drawings share the page, so that names inside them must differ.
+    prefix = re.sub(r"\W+", "-", title)
+    drawing = re.sub(r'\bid="', f'id="{prefix}-', drawing)
+    drawing = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", drawing)
+    opened = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
+    opened = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", opened, count=1)
+    named = tag("svg", role="img", aria_label=title)[: -len("></svg>")]
+    return Markup(opened.replace("<svg", named, 1))

@@ -1,0 +1,142 @@
+"""The least certain samples of a table, kept with their images for the report."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._checks import parameter_error
+from certssb.certificates import CertificateTable
+
+__all__ = ["Samples", "least_certain", "load_samples", "save_samples"]
+
+N_SHOWN = 12
+"""How many samples each row of images shows."""
+
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """True classes of all samples, and images of a few.
+
+    Attributes
+    ----------
+    y_true : ndarray of shape (n_samples,)
+        True classes.
+    index : ndarray of shape (n_images,)
+        Which samples the images are of.
+    images : ndarray of shape (n_images, channels, height, width), or None
+        None where the samples are no images.
+    """
+
+    y_true: npt.NDArray[Any]
+    index: Places
+    images: npt.NDArray[np.float32] | None
+
+
+def least_certain(table: CertificateTable) -> tuple[Places, Places]:
+    """The least certain samples of all, and the least certain ones among those that are certified.
+
+    Parameters
+    ----------
+    table : CertificateTable
+        Certificates.
+
+    Returns
+    -------
+    of_all, certified : ndarray of shape (at most 12,)
+        Places in the table, least certain first: abstained ones, then by radius where the law has one, then by
+        how far `p_lower` is above `p_upper`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> from certssb.report._samples import least_certain
+    >>> votes = np.array([[1, 1, 0]] * 600 + [[0, 1, 0]] * 390 + [[0, 0, 1]] * 10)
+    >>> certs = cs.certify_votes(votes, cs.Gaussian(1.0), n_train=100, n_classes=2)
+    >>> least_certain(certs)
+    (array([0, 1, 2]), array([0, 1, 2]))
+    """
+    radius = np.zeros(len(table)) if table.radius is None else table.radius
+    order = np.lexsort((table.p_lower - table.p_upper, radius, ~table.abstained))
+    return order[:N_SHOWN], order[~table.abstained[order]][:N_SHOWN]
+
+
+def save_samples(path: Path, table: CertificateTable, X: Any, y_true: Any) -> None:
+    """Keep what the report shows of the test samples beside their certificates.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The ``.npz`` file to write.
+    table : CertificateTable
+        Their certificates.
+    X : array-like of shape (n_samples, ...)
+        The test samples; images are kept for the least certain ones if there are four dimensions.
+    y_true : array-like of shape (n_samples,)
+        Their true classes.
+
+    Examples
+    --------
+    >>> from certssb import report
+    >>> report.save_samples(path, certs, X_test, y_test)  # doctest: +SKIP
+    """
+    index = np.unique(np.concatenate(least_certain(table)))
+    truth = np.asarray(y_true)
+    parts: dict[str, npt.NDArray[Any]] = {"y_true": truth.astype(str) if truth.dtype == object else truth}
+    if np.ndim(X) == 4:
+        parts |= {"index": index, "images": np.asarray(X[index], dtype=np.float32)}
+    np.savez(path, **parts)  # type: ignore[arg-type]
+
+
+def load_samples(path: Path, n_samples: int) -> Samples:
+    """Read what :func:`save_samples` wrote, for a table of `n_samples` certificates.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    n_samples : int
+        Number of certificates it belongs to.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    ParameterError
+        If the file is damaged or belongs to another table.
+
+    Examples
+    --------
+    >>> from certssb.report._samples import load_samples
+    >>> samples = load_samples(path, n_samples=451)  # doctest: +SKIP
+    """
+    content = path.read_bytes()
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            parts = {name: archive[name] for name in archive.files}
+        samples = Samples(parts["y_true"], parts.get("index", np.zeros(0, np.int64)), parts.get("images"))
+    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
+        raise parameter_error("folder", "a folder with undamaged files", f"'{path}' ({error})") from None
+    if not _fits(samples, n_samples):
+        raise parameter_error("folder", "a folder with files of one run", f"'{path}' of another one")
+    return samples
+
+
+def _fits(samples: Samples, n_samples: int) -> bool:
+    images, index = samples.images, samples.index
+    if samples.y_true.shape != (n_samples,) or index.ndim != 1:
+        return False
+    if images is None:
+        return len(index) == 0
+    inside = index.dtype.kind == "i" and bool(((index >= 0) & (index < n_samples)).all())
+    return inside and images.ndim == 4 and images.dtype.kind == "f" and len(images) == len(index)

@@ -1,0 +1,94 @@
+"""The report in a real browser: no errors, no requests, no overflow on a phone. Needs playwright and chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser")
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs chromium on the PATH, or its path in CHROMIUM"
+)
+
+PHONE, DESKTOP = 390, 1280
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        # Root in a container may not open Chromium's sandbox; the page is our own.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that has been loaded, with everything it asked for and complained about."""
+
+    def __init__(self, browser: Any, path: Path, width: int, scheme: str = "light") -> None:
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.said.append(dialog.message), dialog.dismiss()))
+        self.page.goto(path.as_uri())
+
+    def run(self, script: str) -> Any:
+        return self.page.evaluate(script)
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_opens_quietly_and_fits(browser: Any, hostile_run: Path, width: int, scheme: str) -> None:
+    opened = Opened(browser, hostile_run / "report.html", width, scheme)
+    assert [url for url in opened.asked if not url.startswith("data:")] == [
+        (hostile_run / "report.html").as_uri()
+    ]
+    assert opened.said == []
+    assert opened.run("document.documentElement.scrollWidth") == width
+    outside = "[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    hidden = f"{outside}.filter(e => !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
+    assert opened.run(hidden) == []
+
+
+def test_all_images_are_decoded_and_drawings_have_a_size(browser: Any, hostile_run: Path) -> None:
+    opened = Opened(browser, hostile_run / "report.html", PHONE)
+    sizes = opened.run("[...document.images].map(i => i.naturalWidth)")
+    assert len(sizes) > 12 and set(sizes) == {8}
+    drawn = opened.run(
+        "[...document.querySelectorAll('svg[role=img]')].map(s => s.getBoundingClientRect().height)"
+    )
+    assert len(drawn) == 2 and min(drawn) > 150
+    letters = opened.run(
+        "[...document.querySelectorAll('svg[role=img] text')].map(t => t.getBoundingClientRect().height)"
+    )
+    assert min(letters) > 7
+
+
+def test_the_dark_scheme_is_dark_and_legible(browser: Any, hostile_run: Path) -> None:
+    opened = Opened(browser, hostile_run / "report.html", DESKTOP, "dark")
+    colours = opened.run(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill]"
+    )
+    paper, ink = (sum(int(part) for part in colour[4:-1].split(",")) for colour in colours)
+    assert paper < 120 and ink > 550
+
+
+def test_the_policy_stops_what_escaping_would_have_missed(
+    browser: Any, hostile_run: Path, tmp_path: Path
+) -> None:
+    text = (hostile_run / "report.html").read_text(encoding="utf-8")
+    attack = "<script>document.title = 'broken'</script><img src='http://127.0.0.1:9/x.png'>"
+    (tmp_path / "broken.html").write_text(text.replace("</main>", attack + "</main>"), encoding="utf-8")
+    opened = Opened(browser, tmp_path / "broken.html", DESKTOP)
+    assert opened.page.title() != "broken"
+    assert len(opened.said) == 2 and all("Content Security Policy" in message for message in opened.said)
