@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
-from typing import Any, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from certssb import _core
+from certssb import _core, _saved
 from certssb._checks import (
     check_integer,
     check_positive,
@@ -25,8 +28,13 @@ from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Gaussian, Law
+from certssb.modules import Blueprint, BuiltInModule
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
+
+if TYPE_CHECKING:
+    from torch import nn
+    from typing_extensions import Self
 
 __all__ = ["CertifiedClassifier"]
 
@@ -42,8 +50,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    model : str, default="auto"
-        Name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
+    model : str or callable, default="auto"
+        A callable without arguments that returns a fresh ``torch.nn.Module`` mapping (batch, ...) to logits
+        (batch, n_classes), such as the module's class; see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
         closed form: the one for small or very noisy members' sets), "mlp", "cnn" (the literature's
         conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
@@ -92,7 +101,17 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     Training data are what is certified against: their scaling must not be learned from them. Pixels in [0, 1]
-    need none. A scaler fitted on the received data would be a second door to it, around the noise.
+    need none. A scaler fitted on the received data would be a second door to it, around the noise. The same goes for
+    weights of a module that were learned from these data, frozen or not.
+
+    A module of your own is looked at before training: what cannot work is refused with the sub-module named. It is
+    built on the CPU in float32, is trained in training mode with cross-entropy and votes in evaluation mode. Each member
+    has a module of its own, whose weights come from the member's stream: torch's, Python's and NumPy's global
+    generators are seeded while the callable runs, and put back. Dropout and other randomness of torch inside the
+    module come from the member's stream as well, so that the same seed gives the same votes for any `n_jobs`; so does
+    what it draws from ``random`` and ``numpy.random``, if it does so in its first two passes. Not reproducible is only
+    what it draws from elsewhere (files, clocks, a backward pass of its own). Parameters, frozen ones and buffers are
+    kept in float32: buffers may hold integers up to 2**24.
 
     Examples
     --------
@@ -107,7 +126,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str = "auto",
+        model: str | Callable[[], nn.Module] = "auto",
         law: Law | None = None,
         n_members: int | Literal["auto"] = 1000,
         epochs: int = 20,
@@ -262,7 +281,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             codes,
             n_classes,
             Gaussian(0.5) if self.law is None else _law(self.law),
-            model=self._model_name(features),
+            model=self._checked_model(features, n_classes),
             epochs=_at_least_one("epochs", self.epochs),
             batch_size=_at_least_one("batch_size", self.batch_size),
             learning_rate=check_positive("learning_rate", self.learning_rate),
@@ -272,12 +291,12 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             before_noise=None if self.features is None else self.features.before_noise(),
         )
 
-    def _model_name(self, features: Features) -> str:
-        if not isinstance(self.model, str):
-            raise parameter_error("model", "the name of a built-in architecture", repr(self.model))
+    def _checked_model(self, features: Features, n_classes: int) -> str | Blueprint:
         if self.model == "auto":
             return "mlp" if features.ndim == 2 else "cnn"
-        return self.model
+        if isinstance(self.model, str):
+            return self.model
+        return Blueprint(self.model, features.shape[1:], n_classes)
 
     def _checkpoint(self) -> str | None:
         return None if self.checkpoint is None else os.fspath(self.checkpoint)
@@ -389,6 +408,136 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         core = ensemble.certify(self.votes(X), confidence)
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
+
+    def member(self, number: int) -> nn.Module:
+        """One member as a module of its own, in evaluation mode on the CPU.
+
+        Parameters
+        ----------
+        number : int
+            Which one, from 0 to ``n_members_ - 1``.
+
+        Returns
+        -------
+        torch.nn.Module
+            Maps (batch, ...) to logits (batch, n_classes). What the callable returned, with the member's weights; for
+            a built-in a :class:`certssb.modules.BuiltInModule`, for a closed form too. Changing it changes no vote.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such member.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> from torch import nn
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf.member(2)[1].weight.shape
+        torch.Size([2, 64])
+        """
+        ensemble = self._fitted()
+        expected = f"an integer from 0 to {ensemble.n_members - 1}"
+        values = ensemble.values(check_integer("number", number, expected, 0))
+        if values is None:
+            raise parameter_error("number", expected, repr(number))
+        if ensemble.model is not None:
+            return ensemble.model.module(values)
+        record = json.loads(ensemble.record())
+        return BuiltInModule(record["model"], _saved.sample_shape(record), record["n_classes"], values).eval()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder that is not there, is empty, or holds members of the same settings and data.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be used or holds something else.
+        """
+        ensemble = self._fitted()
+        facts = {
+            "n_members": ensemble.n_members,
+            "classes": _saved.classes_to_json(self.classes_),
+            "features": _saved.map_to_json(self.features),
+            "alpha": self.alpha,
+            "grown": self._grown,
+            "decided": getattr(self, "decided_", None),
+            "names": [str(name) for name in getattr(self, "feature_names_in_", [])],
+            "shape": list(self._shape),
+        }
+        _saved.write(Path(path), ensemble, facts)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: Callable[[], nn.Module] | None = None,
+        *,
+        features: FeatureMap | None = None,
+        device: Any = "auto",
+        n_jobs: int | None = None,
+    ) -> Self:
+        """Read an ensemble that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+            The folder.
+        model : callable, optional
+            For members of the user's module: the callable that makes it, as in the constructor.
+        features : FeatureMap, optional
+            For a map that is not this package's.
+        device, n_jobs
+            As in the constructor.
+
+        Returns
+        -------
+        CertifiedClassifier
+            Fitted; its votes and certificates are those of the one that was saved. Its `seed` is the seed that was
+            used, so that fitting it again on the same data with more `n_members` goes on.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no whole ensemble.
+        ParameterError
+            If `model` is missing or makes another module.
+        """
+        folder = Path(path)
+        facts = _saved.read_facts(folder)
+        jobs = None if n_jobs is None else _jobs(n_jobs)
+        ensemble = _saved.read_members(folder, facts["n_members"], model, str(device), jobs)
+        record = json.loads(ensemble.record())
+        new = cls(
+            record["model"] if model is None else model,
+            ensemble.law,
+            n_members="auto" if facts["grown"] else ensemble.n_members,
+            epochs=record["epochs"],
+            batch_size=record["batch_size"],
+            learning_rate=record["learning_rate"],
+            seed=record["seed"],
+            alpha=facts["alpha"],
+            features=_saved.map_from_json(facts["features"], features),
+            device=device,
+            n_jobs=n_jobs,
+        )
+        new._ensemble, new._unfinished, new._grown, new._votes = ensemble, None, facts["grown"], {}
+        new.classes_ = _saved.classes_from_json(facts["classes"])
+        new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
+        if facts["decided"] is not None:
+            new.decided_ = facts["decided"]
+        if len(new._shape) == 1:
+            new.n_features_in_ = new._shape[0]
+        if facts["names"]:
+            new.feature_names_in_ = np.array(facts["names"], dtype=object)
+        return new
 
     def record(self) -> str:
         """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest."""
