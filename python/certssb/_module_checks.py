@@ -20,7 +20,9 @@ from certssb.exceptions import CertssbError, ParameterError, ShapeError
 
 Factory: TypeAlias = Callable[[], nn.Module]
 
-_FACTORY = "the name of a built-in or a callable without arguments that returns a fresh torch.nn.Module"
+_FACTORY = (
+    "the name of a built-in architecture or a callable without arguments that returns a fresh torch.nn.Module"
+)
 _BATCH = 4
 
 

@@ -25,7 +25,7 @@ from certssb._checks import (
     shape_error,
 )
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
-from certssb.data import as_features, as_labels
+from certssb.data import as_arrays, as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Gaussian, Law
 from certssb.modules import Blueprint, BuiltInModule
@@ -156,7 +156,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.features = features
 
-    def fit(self, X: Any, y: Any, *, until: Until | None = None) -> CertifiedClassifier:
+    def fit(self, X: Any, y: Any = None, *, until: Until | None = None) -> CertifiedClassifier:
         """Train the members.
 
         Called again with the same data and settings and a larger `n_members`, it trains only the missing ones.
@@ -164,9 +164,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width)
-            Training samples, possibly poisoned: arrays, tensors, frames; see :func:`certssb.data.as_features`.
-        y : array-like of shape (n_samples,)
-            Their labels: integers from anywhere, strings or booleans.
+            Training samples, possibly poisoned: arrays, tensors, frames, a map-style torch ``Dataset`` or a
+            ``DataLoader``, whose items are read once; see :func:`certssb.data.as_arrays`.
+        y : array-like of shape (n_samples,), optional
+            Their labels: integers from anywhere, strings or booleans. Left out if `X` holds them.
         until : Until, optional
             With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
             betting bound, which holds at every number of members at once; a number that was chosen after a look
@@ -203,7 +204,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _train(self, X: Any, y: Any, until: Until | None) -> None:
-        features = as_features(X)
+        features, y = as_arrays(X, y)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
         features = self._mapped(features)
@@ -329,6 +330,27 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _, counts = self._fitted().count(votes)
         return counts / len(votes)
 
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Share of samples whose label is predicted.
+
+        Parameters
+        ----------
+        X : array-like, Dataset or DataLoader
+            Samples of the shape seen in :meth:`fit`.
+        y : array-like of shape (n_samples,), optional
+            Their labels; left out if `X` holds them.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        if y is None:
+            X, y = as_arrays(X)
+        return float(super().score(X, y, sample_weight))
+
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
         """Each member's vote for each sample, as a number into ``classes_``.
 
@@ -338,7 +360,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         ensemble = self._fitted()
         features = self._test_features(X)
-        key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()
+        digest = hashlib.sha256(repr(features.shape).encode())
+        digest.update(features.data)
+        key = digest.hexdigest()
         votes = self._votes.get(key)
         if votes is None:
             with progress_bar(self.progress, "voting") as report:

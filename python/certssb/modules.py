@@ -207,13 +207,13 @@ class BuiltInModule(nn.Module):
     --------
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", n_members=2, alpha=0.5, progress=False).fit(X, y)
+    >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, progress=False).fit(X, y)
     >>> member = clf.member(1)
     >>> import torch
     >>> member(torch.as_tensor(X[:3])).shape
     torch.Size([3, 2])
     >>> sorted(member.state_dict())
-    ['fc.bias', 'fc.weight']
+    ['fc1.bias', 'fc1.weight']
     """
 
     def __init__(

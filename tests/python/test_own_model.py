@@ -331,7 +331,12 @@ def needs_an_argument(size: int) -> nn.Module:
 
 REFUSED: list[tuple[str, Any, type[Exception], str]] = [
     ("a module", Body(), cs.ParameterError, r"Got a module; pass what makes it: lambda: Body\(...\)"),
-    ("no callable", 3, cs.ParameterError, "'model' parameter must be the name of a built-in or a callable"),
+    (
+        "no callable",
+        3,
+        cs.ParameterError,
+        "'model' parameter must be the name of a built-in architecture or a callable",
+    ),
     ("an argument", needs_an_argument, cs.ParameterError, "TypeError: needs_an_argument"),
     ("no module", lambda: 3, cs.ParameterError, "one that returns int"),
     (
@@ -565,9 +570,9 @@ def test_a_member_of_a_built_in_is_a_module(digits: Digits, name: str) -> None:
 
 
 def test_torchvisions_resnet(digits: Digits) -> None:
-    torchvision = pytest.importorskip("torchvision")
-    X = np.repeat(np.kron(digits[0][:24], np.ones((1, 1, 4, 4), np.float32)), 3, axis=1)
-    clf = small(lambda: torchvision.models.resnet18(num_classes=10), n_members=2, alpha=0.99, epochs=1)  # type: ignore[arg-type]
-    clf.set_params(n_members=6, batch_size=12, alpha=0.4, n_jobs=2).fit(X, digits[1][:24])
+    models = pytest.importorskip("torchvision.models")
+    X = np.repeat(np.kron(digits[0][:20], np.ones((1, 1, 2, 2), np.float32)), 3, axis=1)
+    clf = own(lambda: models.resnet18(num_classes=10), epochs=1, batch_size=10, n_jobs=2)
+    clf.fit(X, digits[1][:20])
     assert clf.votes(X[:3]).shape == (6, 3)
     assert clf.member(0).state_dict()["layer4.1.bn2.running_mean"].abs().max() > 0
