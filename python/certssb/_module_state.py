@@ -83,6 +83,14 @@ def places(module: nn.Module) -> list[Places]:
     return [found[id(tensor)] for _, tensor, _ in tensors(module)]
 
 
+def let_go(module: nn.Module) -> None:
+    """Take all tensors from a module that is done with: in a cycle it would hold them until the collector comes."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for key in table:
+                table[key] = None
+
+
 def is_exact(tensor: torch.Tensor) -> bool:
     """Whether float32 holds the tensor's values as they are."""
     if tensor.dtype in (torch.float32, torch.bool) or tensor.numel() == 0:

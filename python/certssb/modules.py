@@ -84,7 +84,9 @@ class Blueprint:
         if state.specs(module) != self.specs:
             expected = "a callable that returns the same architecture every time"
             raise parameter_error("model", expected, "another one")
-        return state.values(module)
+        values = state.values(module)
+        state.let_go(module)
+        return values
 
     def instance(self, seed: int | None) -> Instance:
         """Make a module of its own for a member; with a seed for what it draws in training."""
@@ -160,10 +162,7 @@ class Instance:
 
     def close(self) -> None:
         """Let go of all tensors, even if the module lives on in a cycle."""
-        if self._bound:
-            for places in (*self._trained_places, *self._running_places):
-                for table, key in places:
-                    table[key] = None
+        state.let_go(self._module)
         self._running = []
         self._module = nn.Module()
 
