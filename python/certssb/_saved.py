@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ def write(folder: Path, ensemble: _core.Ensemble, facts: dict[str, Any]) -> None
     ensemble.save(folder)
     text = json.dumps({"version": _VERSION, **facts}, indent=2)
     try:
-        handle, name = tempfile.mkstemp(prefix=".writing-", dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        beside = folder / f".writing-{os.getpid()}-{secrets.token_hex(4)}"
+        with open(beside, "x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(handle)
-        os.replace(name, folder / _FILE)
+            os.fsync(file.fileno())
+        os.replace(beside, folder / _FILE)
     except OSError as error:
         raise CheckpointError(f"The ensemble cannot be saved in '{folder}': {error}.") from error
 
