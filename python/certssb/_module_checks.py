@@ -51,6 +51,8 @@ def check_parts(module: nn.Module) -> None:
         here = state.label(name, part)
         if isinstance(part, torch.jit.ScriptModule):
             raise _refuse("plain modules", f"{here}, which is compiled by torch.jit")
+        if type(part).__name__ == "OptimizedModule":
+            raise _refuse("plain modules", f"{here}, which is compiled by torch.compile")
         if isinstance(part, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             raise _refuse("a module without parallel wrappers, since members run side by side", here)
         if type(part).get_extra_state is not nn.Module.get_extra_state:

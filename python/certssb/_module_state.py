@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import inspect
+import itertools
 import json
 import math
 import numbers
@@ -27,6 +28,9 @@ Places: TypeAlias = list[tuple[dict[str, Any], str]]
 
 _OWN = {"_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"}
 _DEPTH = 4
+_LONG = 1000
+_LARGE = 2**20
+"""Of longer lists the beginning is looked at, of larger arrays a regular sample: a global may be a whole data set."""
 _EXACT = 2**24
 """Integers up to here are exact in float32, in which members keep all their values."""
 
@@ -157,18 +161,18 @@ def _collect(
     """Note values under their paths, but not tensors that are known or computed from others."""
     if isinstance(value, torch.Tensor):
         if id(value) not in known and value.is_leaf:
-            found[path] = value.detach().clone() if value.device.type != "meta" else tuple(value.shape)
+            found[path] = _sample(value.detach()) if value.device.type != "meta" else tuple(value.shape)
     elif isinstance(value, np.ndarray):
-        found[path] = value.copy()
+        found[path] = value.flat[:: 1 + value.size // _LARGE].copy() if value.size > _LARGE else value.copy()
     elif value is None or isinstance(value, (numbers.Number, str, bool)):
         found[path] = value
     elif depth > 0 and isinstance(value, dict):
         found[f"{path} (length)"] = len(value)
-        for key in list(value):
+        for key in itertools.islice(list(value), _LONG):
             _collect(f"{path}[{key!r}]", value[key], found, depth - 1, known)
     elif depth > 0 and isinstance(value, (list, tuple)):
         found[f"{path} (length)"] = len(value)
-        for number, item in enumerate(value):
+        for number, item in enumerate(value[:_LONG]):
             _collect(f"{path}[{number}]", item, found, depth - 1, known)
     elif isinstance(value, (set, frozenset)):
         found[f"{path} (length)"] = len(value)
@@ -177,6 +181,12 @@ def _collect(
             _collect(f"{path}.{key}", part, found, depth - 1, known)
     elif isinstance(value, (FunctionType, BuiltinFunctionType)):
         found[path] = f"{value.__module__}.{value.__qualname__}" if _is_torchs(value) else _source(value)
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.numel() <= _LARGE:
+        return tensor.clone()
+    return tensor.reshape(-1)[:: 1 + tensor.numel() // _LARGE].clone()
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -113,6 +113,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     what it draws from elsewhere (files, clocks, a backward pass of its own). Parameters, frozen ones and buffers are
     kept in float32: buffers may hold integers up to 2**24.
 
+    Memory, beside the data as float32 (a float32, C-contiguous ``numpy.memmap`` is read where it lies, anything else is
+    copied once): for each of the `n_jobs` members in training its noised samples (all of the data for a law on the whole
+    set, ``size`` samples for :class:`Subsample`: the way for data larger than memory), one batch, and the model with its
+    gradient and two moments; and the weights of all members.
+
     Examples
     --------
     >>> import certssb as cs

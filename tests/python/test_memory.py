@@ -15,6 +15,8 @@ from conftest import small
 from torch import nn
 from torch.nn import functional as F
 
+import certssb as cs
+
 LONG = os.environ.get("CERTSSB_LONG") == "1"
 STATM = Path("/proc/self/statm")
 MEBIBYTE = 2**20
@@ -131,3 +133,26 @@ def test_modules_in_cycles_give_their_tensors_back_without_the_collector() -> No
         assert living() < before + one
     finally:
         gc.enable()
+
+
+def anonymous() -> float:
+    """Memory of this process that is no mapped file, in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="reads /proc")
+def test_a_mapped_array_stays_out_of_memory(tmp_path: Path) -> None:
+    n, d = 40_000, 1_600
+    X = np.memmap(tmp_path / "X", dtype=np.float32, shape=(n, d), mode="w+")
+    X[::2, :8] = 1.0
+    X.flush()
+    mapped = np.memmap(tmp_path / "X", dtype=np.float32, shape=(n, d), mode="r")
+    y = np.arange(n) % 2
+    highest = []
+    before = anonymous()
+    law = cs.Subsample(cs.Gaussian(0.25), size=50)
+    clf = small("linear", law, n_members=10, epochs=1, alpha=0.3, n_jobs=2)
+    clf.set_params(progress=lambda done, total: highest.append(anonymous())).fit(mapped, y)
+    assert clf.predict(mapped[:100]).shape == (100,)
+    assert max(highest) - before < 0.25 * X.nbytes / MEBIBYTE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import Digits, small
@@ -416,6 +417,7 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
         cs.ParameterError,
         r"sub-module 'stuck' \(Stuck\), which stays in training mode",
     ),
+    ("compiled", lambda: torch.compile(dense()), cs.ParameterError, r"which is compiled by torch.compile"),
     ("extra state", ExtraState, cs.ParameterError, "extra state"),
 ]
 
@@ -455,6 +457,15 @@ def test_a_failure_in_training_names_the_member_and_keeps_the_others(digits: Dig
 
 
 FAILURES: "queue.SimpleQueue[bool]" = queue.SimpleQueue()
+
+
+def test_a_frame_and_a_module(digits: Digits) -> None:
+    X, y, X_test, _ = digits
+    names = [f"pixel {place}" for place in range(64)]
+    frame, test = (pd.DataFrame(part.reshape(-1, 64), columns=names) for part in (X, X_test))
+    clf = own(Body).fit(frame, pd.Series(y))
+    assert list(clf.feature_names_in_) == names
+    assert np.array_equal(clf.votes(test), own(Body).fit(X.reshape(-1, 64), y).votes(X_test.reshape(-1, 64)))
 
 
 def test_batch_norm_needs_two_samples(digits: Digits) -> None:
