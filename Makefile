@@ -19,7 +19,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-de
 SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
 INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint ring0 rings12 pytest stubs browser external docs build bench clean help
+.PHONY: run test lint ring0 rings12 pytest long stubs browser external docs build bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -55,6 +55,10 @@ rings12: $(DEPENDENCIES)
 pytest: build
 	$(BIN)/python -m pytest -q tests/python tests/external
 	$(BIN)/python -m pytest -q --doctest-modules python/certssb
+
+# What takes minutes: memory over 50 residual networks.
+long: build
+	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py
 
 stubs: build
 	$(BIN)/python -m mypy -p certssb

@@ -1,6 +1,7 @@
 """The compiled core: laws, bounds, certificates, members and the exact 1-nearest neighbour."""
 
 __all__ = [
+    "BuiltIn",
     "Cascade",
     "Certificates",
     "Confidence",
@@ -38,7 +39,10 @@ from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from typing_extensions import disjoint_base
+
+from certssb.modules import Blueprint
 
 _Bools: TypeAlias = npt.NDArray[np.bool_]
 _Int64: TypeAlias = npt.NDArray[np.int64]
@@ -283,7 +287,7 @@ class Ensemble:
         n_classes: int,
         law: Law,
         *,
-        model: str,
+        model: str | Blueprint,
         epochs: int,
         batch_size: int,
         learning_rate: float,
@@ -296,6 +300,8 @@ class Ensemble:
     def law(self) -> Law: ...
     @property
     def n_members(self) -> int: ...
+    @property
+    def model(self) -> Blueprint | None: ...
     def train(
         self,
         features: _Float32,
@@ -318,9 +324,32 @@ class Ensemble:
     def record(self) -> str: ...
     def parameter_names(self) -> list[str]: ...
     def parameter(self, member: int, name: str) -> _Float32 | None: ...
+    def values(self, member: int) -> _Float32 | None: ...
+    def save(self, folder: str | os.PathLike[str]) -> None: ...
+    @staticmethod
+    def open(
+        folder: str | os.PathLike[str],
+        device: str,
+        n_jobs: int | None = None,
+        model: Blueprint | None = None,
+    ) -> Ensemble: ...
+    @staticmethod
+    def record_of(folder: str | os.PathLike[str]) -> str: ...
     def __reduce__(self) -> tuple[Callable[..., Ensemble], tuple[Any, ...]]: ...
     @staticmethod
-    def from_parts(record: str, members: list[tuple[int, float, _Float32]]) -> Ensemble: ...
+    def from_parts(
+        record: str, members: list[tuple[int, float, _Float32]], model: str | Blueprint | None = None
+    ) -> Ensemble: ...
+
+@final
+class BuiltIn:
+    def __new__(cls, name: str, shape: list[int], n_classes: int) -> BuiltIn: ...
+    @property
+    def specs(self) -> list[tuple[str, list[int], bool]]: ...
+    def forward(
+        self, trained: list[torch.Tensor], running: list[torch.Tensor], inputs: torch.Tensor, train: bool
+    ) -> torch.Tensor: ...
+    def __reduce__(self) -> tuple[type[BuiltIn], tuple[str, list[int], int]]: ...
 
 def devices() -> list[str]: ...
 

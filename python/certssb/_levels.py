@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from certssb import _core
 from certssb._core import Cascade
 from certssb.progress import Report
 
-__all__ = ["Levels", "Members"]
+__all__ = ["Levels", "Members", "place"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
@@ -25,9 +25,23 @@ class Levels:
     Votes have the shape (n_levels, n_members, n_samples), scores (n_levels, n_members, n_samples, n_classes).
     """
 
-    def __init__(self, law: Cascade, new: Callable[[_core.Law], _core.Ensemble]) -> None:
+    def __init__(self, law: Cascade, ensembles: Sequence[_core.Ensemble]) -> None:
         self.law = law
-        self._ensembles = [new(level) for level in law.levels]
+        self._ensembles = list(ensembles)
+
+    @property
+    def model(self) -> Any:
+        """The blueprint of the user's module, if the members are such."""
+        return self._ensembles[0].model
+
+    def values(self, member: int, level: int = 0) -> npt.NDArray[np.float32] | None:
+        """All values of one member of a level."""
+        return self._ensembles[level].values(member)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write every level's members into a folder of their own."""
+        for g, ensemble in enumerate(self._ensembles):
+            ensemble.save(place(folder, g))
 
     @property
     def n_members(self) -> int:
@@ -60,8 +74,8 @@ class Levels:
     ) -> None:
         """Train what is missing at every level; a checkpoint has a directory per level."""
         for g, (ensemble, told) in enumerate(zip(self._ensembles, self._reports(report), strict=True)):
-            place = None if checkpoint is None else os.path.join(checkpoint, f"level-{g}")
-            ensemble.train(features, labels, n_members, place, told)
+            folder = None if checkpoint is None else place(checkpoint, g)
+            ensemble.train(features, labels, n_members, folder, told)
 
     def votes(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:
         pairs = zip(self._ensembles, self._reports(report), strict=True)
@@ -100,3 +114,8 @@ class Levels:
 
 
 Members: TypeAlias = "_core.Ensemble | Levels"
+
+
+def place(folder: str | os.PathLike[str], level: int) -> str:
+    """Where a level's members are."""
+    return os.path.join(folder, f"level-{level}")

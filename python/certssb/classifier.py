@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from certssb import _core
+from certssb import _core, _saved
 from certssb._checks import (
     check_integer,
     check_positive,
@@ -27,12 +29,17 @@ from certssb._log import log_certify, log_fit
 from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
-from certssb.data import as_features, as_labels
+from certssb.data import as_arrays, as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
+from certssb.modules import Blueprint, BuiltInModule
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
+
+if TYPE_CHECKING:
+    from torch import nn
+    from typing_extensions import Self
 
 __all__ = ["CertifiedClassifier"]
 
@@ -48,8 +55,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    model : str, default="auto"
-        Name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
+    model : str or callable, default="auto"
+        A callable without arguments that returns a fresh ``torch.nn.Module`` mapping (batch, ...) to logits
+        (batch, n_classes), such as the module's class; see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
         closed form: the one for small or very noisy members' sets), "mlp", "cnn" (the literature's
         conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
@@ -98,7 +106,22 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     Training data are what is certified against: their scaling must not be learned from them. Pixels in [0, 1]
-    need none. A scaler fitted on the received data would be a second door to it, around the noise.
+    need none. A scaler fitted on the received data would be a second door to it, around the noise. The same goes for
+    weights of a module that were learned from these data, frozen or not.
+
+    A module of your own is looked at before training: what cannot work is refused with the sub-module named. It is
+    built on the CPU in float32, is trained in training mode with cross-entropy and votes in evaluation mode. Each member
+    has a module of its own, whose weights come from the member's stream: torch's, Python's and NumPy's global
+    generators are seeded while the callable runs, and put back. Dropout and other randomness of torch inside the
+    module come from the member's stream as well, so that the same seed gives the same votes for any `n_jobs`; so does
+    what it draws from ``random`` and ``numpy.random``, if it does so in its first two passes. Not reproducible is only
+    what it draws from elsewhere (files, clocks, a backward pass of its own). Parameters, frozen ones and buffers are
+    kept in float32: buffers may hold integers up to 2**24.
+
+    Memory, beside the data as float32 (a float32, C-contiguous ``numpy.memmap`` is read where it lies, anything else is
+    copied once): for each of the `n_jobs` members in training its noised samples (all of the data for a law on the whole
+    set, ``size`` samples for :class:`Subsample`: the way for data larger than memory), one batch, and the model with its
+    gradient and two moments; and the weights of all members.
 
     Examples
     --------
@@ -113,7 +136,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str = "auto",
+        model: str | Callable[[], nn.Module] = "auto",
         law: Law | None = None,
         n_members: int | Literal["auto"] = 1000,
         epochs: int = 20,
@@ -145,7 +168,12 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @log_fit
     def fit(
-        self, X: Any, y: Any, *, until: Until | None = None, callbacks: Iterable[Callback] | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        until: Until | None = None,
+        callbacks: Iterable[Callback] | None = None,
     ) -> CertifiedClassifier:
         """Train the members.
 
@@ -154,9 +182,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width)
-            Training samples, possibly poisoned: arrays, tensors, frames; see :func:`certssb.data.as_features`.
-        y : array-like of shape (n_samples,)
-            Their labels: integers from anywhere, strings or booleans.
+            Training samples, possibly poisoned: arrays, tensors, frames, a map-style torch ``Dataset`` or a
+            ``DataLoader``, whose items are read once; see :func:`certssb.data.as_arrays`.
+        y : array-like of shape (n_samples,), optional
+            Their labels: integers from anywhere, strings or booleans. Left out if `X` holds them.
         until : Until, optional
             With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
             betting bound, which holds at every number of members at once; a number that was chosen after a look
@@ -203,7 +232,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _train(self, X: Any, y: Any, until: Until | None, callbacks: list[Callback]) -> None:
-        features = as_features(X)
+        features, y = as_arrays(X, y)
         classes, codes = as_labels(y, len(features))
         self._check_table(X, features, reset=True)
         features = self._mapped(features)
@@ -283,7 +312,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _new_ensemble(self, features: Features, codes: npt.NDArray[np.int64], n_classes: int) -> Members:
         law = Gaussian(0.5) if self.law is None else _law(self.law)
         if isinstance(law, Cascade):
-            return Levels(law, lambda level: self._new_level(level, features, codes, n_classes))
+            return Levels(law, [self._new_level(level, features, codes, n_classes) for level in law.levels])
         return self._new_level(law, features, codes, n_classes)
 
     def _new_level(
@@ -294,7 +323,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             codes,
             n_classes,
             law,
-            model=self._model_name(features),
+            model=self._checked_model(features, n_classes),
             epochs=_at_least_one("epochs", self.epochs),
             batch_size=_at_least_one("batch_size", self.batch_size),
             learning_rate=check_positive("learning_rate", self.learning_rate),
@@ -304,12 +333,12 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             before_noise=None if self.features is None else self.features.before_noise(),
         )
 
-    def _model_name(self, features: Features) -> str:
-        if not isinstance(self.model, str):
-            raise parameter_error("model", "the name of a built-in architecture", repr(self.model))
+    def _checked_model(self, features: Features, n_classes: int) -> str | Blueprint:
         if self.model == "auto":
             return "mlp" if features.ndim == 2 else "cnn"
-        return self.model
+        if isinstance(self.model, str):
+            return self.model
+        return Blueprint(self.model, features.shape[1:], n_classes)
 
     def _checkpoint(self) -> str | None:
         return None if self.checkpoint is None else os.fspath(self.checkpoint)
@@ -378,6 +407,27 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _, counts = self._fitted().count(self.votes(X))
         return counts / self.n_members_
 
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Share of samples whose label is predicted.
+
+        Parameters
+        ----------
+        X : array-like, Dataset or DataLoader
+            Samples of the shape seen in :meth:`fit`.
+        y : array-like of shape (n_samples,), optional
+            Their labels; left out if `X` holds them.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        if y is None:
+            X, y = as_arrays(X)
+        return float(super().score(X, y, sample_weight))
+
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
         """Each member's vote for each sample, as a number into ``classes_``.
 
@@ -409,7 +459,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         ensemble = self._fitted()
         features = self._test_features(X)
-        key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()
+        digest = hashlib.sha256(repr(features.shape).encode())
+        digest.update(features.data)
+        key = digest.hexdigest()
         votes = self._votes.get(key)
         if votes is None:
             with progress_bar(self.progress, "voting") as report:
@@ -564,6 +616,142 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             core = _settle(core, features, ledger)
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
+
+    def member(self, number: int, level: int = 0) -> nn.Module:
+        """One member as a module of its own, in evaluation mode on the CPU.
+
+        Parameters
+        ----------
+        number : int
+            Which one, from 0 to ``n_members_ - 1``.
+        level : int, default=0
+            Of which level of a :class:`~certssb.Cascade`.
+
+        Returns
+        -------
+        torch.nn.Module
+            Maps (batch, ...) to logits (batch, n_classes). What the callable returned, with the member's weights; for
+            a built-in a :class:`certssb.modules.BuiltInModule`, for a closed form too. Changing it changes no vote.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such member.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> from torch import nn
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf.member(2)[1].weight.shape
+        torch.Size([2, 64])
+        """
+        ensemble = self._fitted()
+        expected = f"an integer from 0 to {ensemble.n_members - 1}"
+        place = check_integer("number", number, expected, 0)
+        levels = f"an integer from 0 to {self._n_levels() - 1}"
+        if check_integer("level", level, levels, 0) >= self._n_levels():
+            raise parameter_error("level", levels, repr(level))
+        values = ensemble.values(place, level) if isinstance(ensemble, Levels) else ensemble.values(place)
+        if values is None:
+            raise parameter_error("number", expected, repr(number))
+        if ensemble.model is not None:
+            return ensemble.model.module(values)
+        record = json.loads(ensemble.record())
+        return BuiltInModule(record["model"], _saved.sample_shape(record), record["n_classes"], values).eval()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder that is not there, is empty, or holds members of the same settings and data.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be used or holds something else.
+        """
+        ensemble = self._fitted()
+        facts = {
+            "n_members": ensemble.n_members,
+            "classes": _saved.classes_to_json(self.classes_),
+            "features": _saved.map_to_json(self.features),
+            "alpha": self.alpha,
+            "grown": self._grown,
+            "decided": getattr(self, "decided_", None),
+            "names": [str(name) for name in getattr(self, "feature_names_in_", [])],
+            "shape": list(self._shape),
+        }
+        _saved.write(Path(path), ensemble, facts)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: Callable[[], nn.Module] | None = None,
+        *,
+        features: FeatureMap | None = None,
+        device: Any = "auto",
+        n_jobs: int | None = None,
+    ) -> Self:
+        """Read an ensemble that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+            The folder.
+        model : callable, optional
+            For members of the user's module: the callable that makes it, as in the constructor.
+        features : FeatureMap, optional
+            For a map that is not this package's.
+        device, n_jobs
+            As in the constructor.
+
+        Returns
+        -------
+        CertifiedClassifier
+            Fitted; its votes and certificates are those of the one that was saved. Its `seed` is the seed that was
+            used, so that fitting it again on the same data with more `n_members` goes on.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no whole ensemble.
+        ParameterError
+            If `model` is missing or makes another module.
+        """
+        folder = Path(path)
+        facts = _saved.read_facts(folder)
+        jobs = None if n_jobs is None else _jobs(n_jobs)
+        ensemble = _saved.read_members(folder, facts, model, str(device), jobs)
+        record = json.loads(ensemble.record())
+        new = cls(
+            record["model"] if model is None else model,
+            ensemble.law,
+            n_members="auto" if facts["grown"] else ensemble.n_members,
+            epochs=record["epochs"],
+            batch_size=record["batch_size"],
+            learning_rate=record["learning_rate"],
+            seed=record["seed"],
+            alpha=facts["alpha"],
+            features=_saved.map_from_json(facts["features"], features),
+            device=device,
+            n_jobs=n_jobs,
+        )
+        new._ensemble, new._unfinished, new._grown, new._votes = ensemble, None, facts["grown"], {}
+        new.classes_ = _saved.classes_from_json(facts["classes"])
+        new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
+        if facts["decided"] is not None:
+            new.decided_ = facts["decided"]
+        if len(new._shape) == 1:
+            new.n_features_in_ = new._shape[0]
+        if facts["names"]:
+            new.feature_names_in_ = np.array(facts["names"], dtype=object)
+        return new
 
     def record(self) -> str:
         """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest.

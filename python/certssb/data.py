@@ -6,24 +6,78 @@ Everything behind this door may assume finite, C-contiguous float32 features, ta
 
 from __future__ import annotations
 
-import sys
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error, shape_error
+from certssb._items import is_items, read_items
+from certssb._tensors import is_tensor, plain
 from certssb.exceptions import ParameterError, ShapeError
 
-__all__ = ["as_features", "as_labels"]
+__all__ = ["as_arrays", "as_features", "as_labels"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Codes: TypeAlias = npt.NDArray[np.int64]
 
 _CHANNELS = (1, 3, 4)
 _LABELS = "an array of class labels (integers, strings or booleans), one per sample"
-_CPU = 1
-"""DLPack's number for memory of the CPU."""
+
+
+def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
+    """Turn training data of any kind into features, and labels as they came.
+
+    A ``Dataset`` is read once, item after item in the order of the index, whatever shuffles or workers a
+    ``DataLoader`` around it has: its batches, order, ``collate_fn`` and ``drop_last`` play no part. What was read is
+    the training set that noise is added to and that is certified against. A transform that is random has been drawn
+    once with it; drawing it anew in every epoch would be a second door to the data, around the noise.
+
+    Parameters
+    ----------
+    X : array-like, Dataset or DataLoader
+        As for :func:`as_features`. Items of a data set are (sample, label) or, with `y`, samples; samples are
+        tensors, arrays, numbers or PIL images (which are uint8, and scaled as such).
+    y : array-like of shape (n_samples,), optional
+        Labels; left out if the items hold them.
+    name : str, default="X"
+        What to call the data in messages.
+
+    Returns
+    -------
+    features : ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
+        As from :func:`as_features`: float32, in memory. A data set that does not fit is written into a
+        ``numpy.memmap`` of that shape first, which is used where it lies.
+    labels : array-like
+        `y`, or the items' labels as a list.
+
+    Raises
+    ------
+    ParameterError
+        If an item cannot be read (the error names its number, and the reason is its ``__cause__``), labels are
+        missing or given twice, the data set has no length, or a loader draws only some items.
+    ShapeError
+        If items differ in shape, or there are none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.utils.data import TensorDataset
+    >>> from certssb.data import as_arrays
+    >>> X, y = as_arrays(TensorDataset(torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 0])))
+    >>> X.shape, [int(label) for label in y]
+    ((3, 1, 8, 8), [0, 1, 0])
+    """
+    if not is_items(X):
+        return as_features(X, name), y
+    samples, labels = read_items(X, name)
+    if y is not None and labels is not None:
+        raise parameter_error("y", f"left out, since the items of '{name}' hold labels", "labels")
+    if y is None and labels is None:
+        raise parameter_error(
+            name, "a data set of items (sample, label), or y given beside it", "items alone"
+        )
+    return as_features(samples, name), labels if y is None else y
 
 
 def as_features(X: Any, name: str = "X") -> Features:
@@ -33,8 +87,9 @@ def as_features(X: Any, name: str = "X") -> Features:
     ----------
     X : array-like
         NumPy array (memory-mapped too), torch tensor on any device, pandas or polars frame,
-        object with ``__array__`` or ``__dlpack__``, list of numbers, arrays, tensors or images.
-        Not changed.
+        object with ``__array__`` or ``__dlpack__``, list of numbers, arrays, tensors or images;
+        a map-style torch ``Dataset`` or a ``DataLoader`` (see :func:`as_arrays`; labels in its
+        items are left aside). Not changed.
 
         - 2 dimensions are a table (n_samples, n_features).
         - 3 dimensions are grey images (n_samples, height, width).
@@ -76,16 +131,19 @@ def as_features(X: Any, name: str = "X") -> Features:
     >>> images.shape, float(images.max())
     ((5, 3, 32, 32), 1.0)
     """
+    if is_items(X):
+        X, _ = read_items(X, name)
     given = _numeric(X, name)
     _check_not_empty(given, name)
-    axes = _axes_of(given, name, torch_like=_is_tensor(X))
+    axes = _axes_of(given, name, torch_like=is_tensor(X))
     array = given.transpose(axes)
     if array.ndim == 3:
         array = array[:, np.newaxis]
     with np.errstate(over="ignore"):
         features = np.ascontiguousarray(array, dtype=np.float32)
     if array.ndim == 4 and array.dtype == np.uint8:
-        features = features / np.float32(255)
+        # A new array already, since its type is another.
+        np.divide(features, np.float32(255), out=features)
     if given.dtype.kind == "f":
         _check_finite(features, given, axes, name)
     return features
@@ -148,52 +206,14 @@ def as_labels(y: Any, n_samples: int, name: str = "y") -> tuple[npt.NDArray[Any]
     return classes, codes.astype(np.int64)
 
 
-def _is_tensor(value: object) -> bool:
-    """Whether a value is a torch tensor, without importing torch for those who do not use it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _plain(X: Any, name: str) -> Any:
-    """What NumPy and scikit-learn can read: tensors and foreign devices brought to the CPU."""
-    if isinstance(X, (list, tuple)) and len(X) > 0 and all(_is_tensor(x) for x in X):
-        shapes = {tuple(x.shape) for x in X}
-        if len(shapes) > 1:
-            raise shape_error(name, "samples of one shape", f"shapes {sorted(shapes)}")
-        return np.stack([_plain(x, name) for x in X])
-    if _is_tensor(X):
-        return _tensor_to_numpy(X, name)
-    device = getattr(X, "__dlpack_device__", None)
-    if device is not None and not isinstance(X, np.ndarray) and int(device()[0]) != _CPU:
-        import torch.utils.dlpack
-
-        return _tensor_to_numpy(torch.utils.dlpack.from_dlpack(X), name)
-    if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
-        return np.from_dlpack(X)
-    return X
-
-
-def _tensor_to_numpy(X: Any, name: str) -> npt.NDArray[Any]:
-    import torch
-
-    if X.layout != torch.strided:
-        raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
-    X = X.detach().cpu().resolve_conj().resolve_neg()
-    # NumPy has no bfloat16 nor the 8-bit floats.
-    if X.is_floating_point() and X.dtype not in (torch.float16, torch.float32, torch.float64):
-        X = X.float()
-    array: npt.NDArray[Any] = X.numpy()
-    return array
-
-
 def _numeric(X: Any, name: str) -> npt.NDArray[Any]:
     """`X` as an array of real numbers, with scikit-learn's rules and wording."""
     from sklearn.utils import check_array
 
-    plain = _plain(X, name)
+    readable = plain(X, name)
     try:
         array = check_array(
-            plain,
+            readable,
             dtype="numeric",
             ensure_all_finite=False,
             ensure_2d=False,
@@ -305,7 +325,7 @@ def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
     if issparse(y):
         raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
     try:
-        return np.asarray(_plain(y, name))
+        return np.asarray(plain(y, name))
     except ValueError:
         raise shape_error(name, "one label per sample", "rows of different length") from None
 

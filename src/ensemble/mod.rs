@@ -189,6 +189,15 @@ impl Ensemble {
     /// Parameter errors for a record that no ensemble can have.
     pub fn of_record(record: Record) -> Result<Self> {
         let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
+        Self::of_record_with(record, architecture)
+    }
+
+    /// The same with an architecture of the caller's.
+    ///
+    /// # Errors
+    /// A parameter error if it is not the architecture of the record.
+    pub fn of_record_with(record: Record, architecture: Arc<dyn Architecture>) -> Result<Self> {
+        check_same_model(&record, architecture.as_ref())?;
         let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
         Ok(Self { record, settings, architecture, members: BTreeMap::new(), scout: None, sigmas: None })
     }
@@ -198,8 +207,31 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if the directory is none or is damaged.
     pub fn open(checkpoint: &Path, device: &str, n_jobs: Option<usize>) -> Result<Self> {
-        let record = read_record(checkpoint)?;
+        let record = Self::read_record(checkpoint)?;
         let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
+        Self::open_with(checkpoint, architecture, device, n_jobs)
+    }
+
+    /// The record of a checkpoint directory.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory is none or is damaged.
+    pub fn read_record(checkpoint: &Path) -> Result<Record> {
+        read_record(checkpoint)
+    }
+
+    /// [`Ensemble::open`] with an architecture of the caller's.
+    ///
+    /// # Errors
+    /// The same; a parameter error if it is not the architecture of the record.
+    pub fn open_with(
+        checkpoint: &Path,
+        architecture: Arc<dyn Architecture>,
+        device: &str,
+        n_jobs: Option<usize>,
+    ) -> Result<Self> {
+        let record = read_record(checkpoint)?;
+        check_same_model(&record, architecture.as_ref())?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
         let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
         let settings = config.check()?;
@@ -209,6 +241,15 @@ impl Ensemble {
             files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
         }
         Ok(ensemble)
+    }
+
+    /// Writes all members into a directory, as a checkpoint holds them.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be used or is another ensemble's.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let files = Checkpoint::open(folder, &self.record, self.architecture.layout())?;
+        self.trained().try_for_each(|member| files.save(member))
     }
 
     /// Trains the missing ones of the members 0..`n_members`.
@@ -327,6 +368,14 @@ impl Ensemble {
         }
         Err(Error::parameter("X", "the training set the ensemble was begun with", "another training set"))
     }
+}
+
+fn check_same_model(record: &Record, architecture: &dyn Architecture) -> Result<()> {
+    if record.model == architecture.name() {
+        return Ok(());
+    }
+    let expected = format_args!("the model that the members were trained as, '{}'", record.model);
+    Err(Error::parameter("model", expected, format_args!("'{}'", architecture.name())))
 }
 
 /// A member's noised set must be large enough for its architecture.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
+use rand::Rng;
 use tch::{Reduction, Tensor};
 
 use super::adam::Adam;
@@ -150,9 +151,12 @@ struct Training<'a> {
 impl<'a> Training<'a> {
     fn new(job: Job<'a>, members: &'a [u64], set: &'a NoisySet) -> TorchResult<Self> {
         let (layout, seed) = (job.architecture.layout(), job.source.seed);
-        let initial: Vec<Vec<f32>> = members.iter().map(|&m| layout.initial(seed, m)).collect();
+        let initial: TorchResult<Vec<_>> =
+            members.iter().map(|&m| job.architecture.initial(seed, m)).collect();
+        let initial = initial?;
         let initial: Vec<&[f32]> = initial.iter().map(Vec::as_slice).collect();
-        let weights = FlatWeights::new(layout, &initial, job.settings.device)?;
+        let inside = members.iter().map(|&m| seed.stream(Role::Model, m, 0).next_u64());
+        let weights = FlatWeights::new(layout, &initial, job.settings.device)?.with_model_seeds(inside);
         let adam = Adam::new(weights.flat(), job.settings.learning_rate)?;
         let _ = weights.flat().f_set_requires_grad(true)?;
         let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, job.settings.device))?;

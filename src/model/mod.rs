@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use crate::error::{Error, Result};
+use crate::seed::Seed;
 
 pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
 pub use weights::Weights;
@@ -118,6 +119,14 @@ pub trait Architecture: Send + Sync + fmt::Debug {
     /// Names, shapes and initial values of all parameters.
     fn layout(&self) -> &Layout;
 
+    /// A member's values before training, from its streams of [`Role::Weights`](crate::Role::Weights).
+    ///
+    /// # Errors
+    /// Whatever building the model reports.
+    fn initial(&self, seed: Seed, member: u64) -> TorchResult<Vec<f32>> {
+        Ok(self.layout().initial(seed, member))
+    }
+
     /// Logits of a batch.
     ///
     /// # Errors
@@ -164,7 +173,6 @@ pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::seed::Seed;
     use tch::{Device, Kind};
 
     const SHAPE: FeatureShape = FeatureShape::Image { channels: 2, height: 9, width: 8 };

@@ -1,6 +1,8 @@
 //! The parameters of a stack of members, as tensors.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -17,9 +19,21 @@ pub struct Weights {
     trained: Vec<Tensor>,
     running: Vec<Tensor>,
     next: [Cell<usize>; 2],
+    companion: Companion,
+    model_seeds: Arc<[u64]>,
 }
 
+/// What an architecture keeps for one stack beside its values; see [`Weights::companion`].
+type Companion = Arc<OnceLock<Box<dyn Any + Send + Sync>>>;
+
 impl Weights {
+    /// The parameters of one member in tensors of the caller's: trained ones, then running statistics, each group
+    /// in the order of declaration.
+    pub fn of_member(trained: Vec<Tensor>, running: Vec<Tensor>) -> Self {
+        let (next, companion) = (Default::default(), Companion::default());
+        Self { stack: 1, trained, running, next, companion, model_seeds: Arc::from([]) }
+    }
+
     /// Number of members S.
     pub fn stack(&self) -> i64 {
         self.stack
@@ -46,20 +60,39 @@ impl Weights {
                 .map(|t| if self.stack == 1 { Ok(t.shallow_clone()) } else { t.f_select(0, place as i64) })
                 .collect()
         };
-        Ok(Self {
-            stack: 1,
-            trained: of(&self.trained)?,
-            running: of(&self.running)?,
-            next: Default::default(),
-        })
+        let (trained, running) = (of(&self.trained)?, of(&self.running)?);
+        let companion = if self.stack == 1 { self.companion.clone() } else { Companion::default() };
+        let model_seeds = Arc::from([]);
+        Ok(Self { stack: 1, trained, running, next: Default::default(), companion, model_seeds })
     }
 
     /// The same values in double precision.
     #[cfg(test)]
     pub(crate) fn double(&self) -> Self {
         let of = |tensors: &[Tensor]| tensors.iter().map(|t| t.to_kind(Kind::Double)).collect();
-        let (trained, running) = (of(&self.trained), of(&self.running));
-        Self { stack: self.stack, trained, running, next: Default::default() }
+        Self::of_member(of(&self.trained), of(&self.running))
+    }
+
+    /// One seed per member for randomness inside the model, such as dropout; none outside training.
+    pub fn model_seeds(&self) -> &[u64] {
+        &self.model_seeds
+    }
+
+    /// What the architecture keeps for this stack beside its values, such as a module with a state of its own:
+    /// made at the first forward pass, dropped with the stack, and never seen by another stack.
+    ///
+    /// # Errors
+    /// Those of `make`; or if an earlier pass made something of another type.
+    pub fn companion<T: Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce() -> TorchResult<T>,
+    ) -> TorchResult<&T> {
+        if self.companion.get().is_none() {
+            // A stack is driven by one thread: nobody else sets it meanwhile.
+            let _ = self.companion.set(Box::new(make()?));
+        }
+        let companion = self.companion.get().and_then(|kept| kept.downcast_ref());
+        companion.ok_or_else(|| TchError::Shape("a stack belongs to one architecture".to_owned()))
     }
 
     /// Starts a forward pass: the next parameter taken is the first.
@@ -100,6 +133,8 @@ pub(crate) struct FlatWeights {
     sizes: Vec<i64>,
     shapes: Vec<Vec<i64>>,
     running: Vec<Tensor>,
+    companion: Companion,
+    model_seeds: Arc<[u64]>,
 }
 
 impl FlatWeights {
@@ -123,7 +158,13 @@ impl FlatWeights {
             running.push(tensor(&values, &lead(&spec.shape), device)?);
         }
         let flat = tensor(&gather(members, 0..n_trained), &lead(&[n_trained]), device)?;
-        Ok(Self { stack, flat, sizes, shapes, running })
+        let (companion, model_seeds) = (Companion::default(), Arc::from([]));
+        Ok(Self { stack, flat, sizes, shapes, running, companion, model_seeds })
+    }
+
+    /// The same with a seed per member for randomness inside the model.
+    pub(crate) fn with_model_seeds(self, seeds: impl IntoIterator<Item = u64>) -> Self {
+        Self { model_seeds: seeds.into_iter().collect(), ..self }
     }
 
     /// The flat tensor of trained parameters.
@@ -141,6 +182,8 @@ impl FlatWeights {
             trained: trained?,
             running: self.running.iter().map(Tensor::shallow_clone).collect(),
             next: Default::default(),
+            companion: Arc::clone(&self.companion),
+            model_seeds: Arc::clone(&self.model_seeds),
         })
     }
 

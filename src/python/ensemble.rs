@@ -5,18 +5,18 @@ use std::path::PathBuf;
 
 use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::certificates::{certify_levels, count, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
+use super::module::{architecture, feature_shape};
 use crate::certify::{decided, Certificates, Change};
 use crate::ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Member, Precision, Progress, Record,
+    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Inputs, Member, Precision, Progress, Record,
     TrainConfig,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::law::Law;
-use crate::model::FeatureShape;
 use crate::votes::Ballots;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -36,17 +36,13 @@ fn device_names() -> Vec<String> {
 #[pyclass(name = "Ensemble", module = "certssb._core")]
 pub(super) struct PyEnsemble {
     inner: Ensemble,
+    /// The blueprint of a user's module.
+    model: Option<Py<PyAny>>,
 }
 
 /// Features of shape (n, d) or (n, c, h, w) as the core reads them, borrowed.
 fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs<'a>> {
-    let shape = match *features.shape() {
-        [_, d] => FeatureShape::Flat(d),
-        [_, channels, height, width] => FeatureShape::Image { channels, height, width },
-        ref other => {
-            return Err(Error::shape("X", "2 or 4 dimensions", format_args!("{}", other.len())).into())
-        }
-    };
+    let shape = feature_shape(features.shape().get(1..).unwrap_or_default())?;
     Ok(ArrayInputs::new(features.as_slice()?, shape)?)
 }
 
@@ -108,7 +104,7 @@ impl PyEnsemble {
         labels: PyReadonlyArray1<'_, i64>,
         n_classes: usize,
         law: PyRef<'_, PyLaw>,
-        model: String,
+        model: &Bound<'_, PyAny>,
         epochs: usize,
         batch_size: usize,
         learning_rate: f64,
@@ -119,8 +115,9 @@ impl PyEnsemble {
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
         let (stack, precision) = (None, Precision::F32);
+        let architecture = architecture(model, data.shape(), n_classes)?;
         let config = TrainConfig {
-            model,
+            model: architecture.name().to_owned(),
             epochs,
             batch_size,
             learning_rate,
@@ -132,7 +129,8 @@ impl PyEnsemble {
             before_noise,
         };
         let law = law.law.clone();
-        Ok(Self { inner: py.detach(|| Ensemble::new(&data, law, &config))? })
+        let inner = py.detach(|| Ensemble::with_architecture(&data, law, &config, architecture))?;
+        Ok(Self { inner, model: own_module(model) })
     }
 
     /// Trains what is missing of the members 0 .. n_members; finished ones are kept whatever happens.
@@ -281,13 +279,18 @@ impl PyEnsemble {
 
     /// Everything that decides what members are, as JSON.
     fn record(&self) -> PyResult<String> {
-        Ok(serde_json::to_string(self.inner.record())
-            .map_err(|e| Error::parameter("record", "a record that can be written", e))?)
+        json(self.inner.record())
     }
 
     /// Names of a member's parameters.
     fn parameter_names(&self) -> Vec<String> {
         self.inner.architecture().layout().specs().iter().map(|spec| spec.name.clone()).collect()
+    }
+
+    /// All values of one member, trained ones first.
+    fn values<'py>(&self, py: Python<'py>, member: u64) -> Option<Bound<'py, PyArray1<f32>>> {
+        let member = self.inner.members().find(|known| known.number == member)?;
+        Some(PyArray1::from_slice(py, &member.values))
     }
 
     /// One parameter of one member.
@@ -312,20 +315,80 @@ impl PyEnsemble {
             members.append((member.number, member.loss, PyArray1::from_slice(py, &member.values)))?;
         }
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
-        Ok((rebuild, PyTuple::new(py, [this.record()?.into_pyobject(py)?.into_any(), members.into_any()])?))
+        let model = this.model(py).into_pyobject(py)?;
+        let parts = [this.record()?.into_pyobject(py)?.into_any(), members.into_any(), model];
+        Ok((rebuild, PyTuple::new(py, parts)?))
     }
 
     /// An ensemble from its record and members, as a pickle holds them.
     #[staticmethod]
-    fn from_parts(record: &str, members: Vec<(u64, f32, PyReadonlyArray1<'_, f32>)>) -> PyResult<Self> {
+    #[pyo3(signature = (record, members, model=None))]
+    fn from_parts(
+        record: &str,
+        members: Vec<(u64, f32, PyReadonlyArray1<'_, f32>)>,
+        model: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
-        let mut inner = Ensemble::of_record(record)?;
+        let mut inner = match model {
+            None => Ensemble::of_record(record)?,
+            Some(model) => {
+                let architecture = architecture(model, record.shape, record.n_classes)?;
+                Ensemble::of_record_with(record, architecture)?
+            }
+        };
         for (number, loss, values) in members {
             inner.insert(Member { number, loss, values: values.as_slice()?.into() })?;
         }
-        Ok(Self { inner })
+        Ok(Self { inner, model: model.cloned().and_then(|model| own_module(&model)) })
     }
+
+    /// Writes all members into a directory, as a checkpoint holds them.
+    fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
+        Ok(py.detach(|| self.inner.save(&folder))?)
+    }
+
+    /// The ensemble in a directory.
+    #[staticmethod]
+    #[pyo3(signature = (folder, device, n_jobs=None, model=None))]
+    fn open(
+        py: Python<'_>,
+        folder: PathBuf,
+        device: &str,
+        n_jobs: Option<usize>,
+        model: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let Some(given) = model else {
+            let inner = py.detach(|| Ensemble::open(&folder, device, n_jobs))?;
+            return Ok(Self { inner, model: None });
+        };
+        let record = Ensemble::read_record(&folder)?;
+        let architecture = architecture(given, record.shape, record.n_classes)?;
+        let inner = py.detach(|| Ensemble::open_with(&folder, architecture, device, n_jobs))?;
+        Ok(Self { inner, model: own_module(given) })
+    }
+
+    /// The record of a directory, as JSON.
+    #[staticmethod]
+    fn record_of(folder: PathBuf) -> PyResult<String> {
+        json(&Ensemble::read_record(&folder)?)
+    }
+
+    /// The blueprint of the user's module, if the members are such.
+    #[getter]
+    fn model(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.model.as_ref().map(|model| model.clone_ref(py))
+    }
+}
+
+/// The blueprint of a user's module; nothing for the name of a built-in.
+fn own_module(model: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+    (!model.is_instance_of::<PyString>()).then(|| model.clone().unbind())
+}
+
+fn json(record: &Record) -> PyResult<String> {
+    let text = serde_json::to_string(record);
+    Ok(text.map_err(|e| Error::parameter("record", "a record that can be written", e))?)
 }
 
 impl PyEnsemble {

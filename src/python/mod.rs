@@ -2,12 +2,14 @@
 
 mod bounds;
 mod certificates;
+mod convert;
 mod ensemble;
 mod error;
 mod knn;
 mod law;
 mod ledger;
 mod metrics;
+mod module;
 
 use pyo3::prelude::*;
 
@@ -20,6 +22,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     knn::register(module)?;
     metrics::register(module)?;
     certificates::register(module)?;
+    module::register(module)?;
     ensemble::register(module)?;
     bounds::register(module)
 }

@@ -1,0 +1,246 @@
+"""What a module consists of: tensors that travel with a member, and everything else that it or its class keeps."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import itertools
+import json
+import math
+import numbers
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+
+Spec: TypeAlias = tuple[str, list[int], bool]
+"""Name, shape, and whether it is trained."""
+
+Places: TypeAlias = list[tuple[dict[str, Any], str]]
+"""Where one tensor stands: the dictionaries of sub-modules that hold it (several if it is tied), and the keys."""
+
+_OWN = {"_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"}
+_DEPTH = 4
+_LONG = 1000
+_LARGE = 2**20
+"""Of longer lists the beginning is looked at, of larger arrays a regular sample: a global may be a whole data set."""
+_EXACT = 2**24
+"""Integers up to here are exact in float32, in which members keep all their values."""
+
+
+def label(name: str, module: nn.Module) -> str:
+    """How messages call a sub-module."""
+    kind = type(module).__name__
+    return f"the sub-module '{name}' ({kind})" if name else f"the module itself ({kind})"
+
+
+def owner(module: nn.Module, name: str) -> str:
+    """How messages call the sub-module that holds the parameter or buffer `name`."""
+    path = name.rpartition(".")[0]
+    return label(path, module.get_submodule(path))
+
+
+def tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
+    """Name, tensor and whether it is trained, for every parameter and buffer once, trained ones first."""
+    parameters = list(module.named_parameters())
+    yield from ((name, p, True) for name, p in parameters if p.requires_grad)
+    yield from ((name, p, False) for name, p in parameters if not p.requires_grad)
+    yield from ((name, b, False) for name, b in module.named_buffers())
+
+
+def specs(module: nn.Module) -> list[Spec]:
+    """Parameters and buffers as the core lists them."""
+    return [(name, list(tensor.shape), trained) for name, tensor, trained in tensors(module)]
+
+
+def values(module: nn.Module) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """All values of a module, in the order of :func:`tensors`, float32."""
+    parts = [tensor.detach().cpu().to(torch.float32).reshape(-1) for _, tensor, _ in tensors(module)]
+    flat: np.ndarray[Any, np.dtype[np.float32]] = torch.cat(parts).numpy()
+    return flat
+
+
+def set_values(module: nn.Module, flat: torch.Tensor) -> None:
+    """Write values back that :func:`values` gave."""
+    start = 0
+    with torch.no_grad():
+        for _, tensor, _ in tensors(module):
+            tensor.copy_(flat[start : start + tensor.numel()].view(tensor.shape))
+            start += tensor.numel()
+
+
+def places(module: nn.Module) -> list[Places]:
+    """Where each tensor of :func:`tensors` stands, in its order."""
+    found: dict[int, Places] = {}
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for key, tensor in table.items():
+                if tensor is not None:
+                    found.setdefault(id(tensor), []).append((table, key))
+    return [found[id(tensor)] for _, tensor, _ in tensors(module)]
+
+
+def let_go(module: nn.Module) -> None:
+    """Take all tensors from a module that is done with: in a cycle it would hold them until the collector comes."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for key in table:
+                table[key] = None
+
+
+def is_exact(tensor: torch.Tensor) -> bool:
+    """Whether float32 holds the tensor's values as they are."""
+    if tensor.dtype in (torch.float32, torch.bool) or tensor.numel() == 0:
+        return True
+    whole = not tensor.is_floating_point() and not tensor.is_complex()
+    return whole and int(tensor.abs().max()) <= _EXACT
+
+
+def plain(module: nn.Module) -> dict[str, Any]:
+    """Numbers, strings, arrays and tensors that sub-modules keep as ordinary attributes, by path."""
+    found: dict[str, Any] = {}
+    own = {id(tensor) for _, tensor, _ in tensors(module)}
+    for name, part in module.named_modules():
+        hooks = {key for key in vars(part) if key.startswith("_") and key.endswith("_hooks")}
+        for key, value in vars(part).items():
+            if (
+                key not in _OWN
+                and key not in hooks
+                and not key.endswith(("_hooks_with_kwargs", "_hooks_always_called"))
+            ):
+                _collect(f"{name}.{key}" if name else key, value, found, _DEPTH, own)
+    return found
+
+
+def shared(module: nn.Module) -> dict[str, Any]:
+    """What all instances of the module's classes see: class attributes, globals and closures of their methods."""
+    found: dict[str, Any] = {}
+    for kind in _own_classes(module):
+        for key, value in vars(kind).items():
+            _collect(f"{kind.__name__}.{key}", value, found, _DEPTH)
+    for function in _functions(module):
+        for key in function.__code__.co_names:
+            _collect(f"the global '{key}'", function.__globals__.get(key), found, _DEPTH)
+        for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+            try:
+                _collect(f"the variable '{key}'", cell.cell_contents, found, _DEPTH)
+            except ValueError:  # a cell that is still empty
+                continue
+    return found
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Paths whose values differ."""
+    return [
+        path for path in [*a, *(path for path in b if path not in a)] if not _same(a.get(path), b.get(path))
+    ]
+
+
+def identity(module: nn.Module) -> str:
+    """A name for the architecture: the class, and a digest of its structure, constants and code."""
+    digest = hashlib.sha256()
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(module))
+    digest.update(json.dumps([text, specs(module)]).encode())
+    for path, value in sorted(plain(module).items()):
+        digest.update(path.encode() + _bytes(value))
+    for code in sorted({*map(_source, _own_classes(module)), *map(_source, _functions(module))}):
+        digest.update(code.encode())
+    return f"{type(module).__name__} {digest.hexdigest()[:16]}"
+
+
+def _collect(
+    path: str, value: Any, found: dict[str, Any], depth: int, known: set[int] | frozenset[int] = frozenset()
+) -> None:
+    """Note values under their paths, but not tensors that are known or computed from others."""
+    if isinstance(value, torch.Tensor):
+        if id(value) not in known and value.is_leaf:
+            found[path] = _sample(value.detach()) if value.device.type != "meta" else tuple(value.shape)
+    elif isinstance(value, np.ndarray):
+        found[path] = value.flat[:: 1 + value.size // _LARGE].copy() if value.size > _LARGE else value.copy()
+    elif value is None or isinstance(value, (numbers.Number, str, bool)):
+        found[path] = value
+    elif depth > 0 and isinstance(value, dict):
+        found[f"{path} (length)"] = len(value)
+        for key in itertools.islice(list(value), _LONG):
+            _collect(f"{path}[{key!r}]", value[key], found, depth - 1, known)
+    elif depth > 0 and isinstance(value, (list, tuple)):
+        found[f"{path} (length)"] = len(value)
+        for number, item in enumerate(value[:_LONG]):
+            _collect(f"{path}[{number}]", item, found, depth - 1, known)
+    elif isinstance(value, (set, frozenset)):
+        found[f"{path} (length)"] = len(value)
+    elif isinstance(value, functools.partial):
+        for key, part in (("func", value.func), ("args", value.args), ("keywords", value.keywords)):
+            _collect(f"{path}.{key}", part, found, depth - 1, known)
+    elif isinstance(value, (FunctionType, BuiltinFunctionType)):
+        found[path] = f"{value.__module__}.{value.__qualname__}" if _is_torchs(value) else _source(value)
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.numel() <= _LARGE:
+        return tensor.clone()
+    return tensor.reshape(-1)[:: 1 + tensor.numel() // _LARGE].clone()
+
+
+def _same(a: Any, b: Any) -> bool:
+    def is_nan(value: Any) -> bool:
+        return isinstance(value, float) and math.isnan(value)
+
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a.nan_to_num(), b.nan_to_num())
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return type(a) is type(b) and bool(a == b or (is_nan(a) and is_nan(b)))
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, torch.Tensor):
+        value = value.cpu().contiguous().view(-1)
+        return str(value.dtype).encode() + bytes(value.view(torch.uint8).numpy() if value.numel() else b"")
+    return value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+
+
+def _is_torchs(thing: Any) -> bool:
+    return str(getattr(thing, "__module__", "")).partition(".")[0] in ("torch", "builtins", "numpy")
+
+
+def _own_classes(module: nn.Module) -> list[type]:
+    """Classes of the module's parts that are not torch's."""
+    kinds = {kind: None for part in module.modules() for kind in type(part).__mro__ if not _is_torchs(kind)}
+    return list(kinds)
+
+
+def _functions(module: nn.Module) -> list[FunctionType]:
+    """Methods of those classes, and the functions of their modules that they name."""
+    found: dict[FunctionType, None] = {}
+    waiting: list[Any] = [value for kind in _own_classes(module) for value in vars(kind).values()]
+    while waiting:
+        function = inspect.unwrap(waiting.pop()) if callable(waiting[-1]) else waiting.pop()
+        if not isinstance(function, FunctionType) or function in found or _is_torchs(function):
+            continue
+        found[function] = None
+        named: Iterable[Any] = (function.__globals__.get(key) for key in function.__code__.co_names)
+        waiting.extend(value for value in named if isinstance(value, FunctionType))
+    return list(found)
+
+
+def _source(thing: Any) -> str:
+    """Code without its comments and layout; its bytecode where the text is not at hand."""
+    name = (
+        f"{thing.__module__}.{thing.__qualname__}\n"
+        if thing.__module__ != "__main__"
+        else f"{thing.__qualname__}\n"
+    )
+    try:
+        return name + ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(thing))))
+    except (OSError, TypeError, SyntaxError):
+        functions = [thing] if isinstance(thing, FunctionType) else vars(thing).values()
+        codes = [f.__code__ for f in functions if isinstance(f, FunctionType)]
+        return name + "".join(f"{c.co_code.hex()} {c.co_names} {c.co_varnames}" for c in codes)

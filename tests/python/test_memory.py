@@ -1,0 +1,158 @@
+"""Memory while many modules are trained: what members keep, and nothing else.
+
+``CERTSSB_LONG=1`` trains 50 residual networks on 500 images of CIFAR's shape (`make long`) instead of 12 on fewer and smaller ones.
+"""
+
+import gc
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+from torch import nn
+from torch.nn import functional as F
+
+import certssb as cs
+
+LONG = os.environ.get("CERTSSB_LONG") == "1"
+STATM = Path("/proc/self/statm")
+MEBIBYTE = 2**20
+
+
+class Block(nn.Module):
+    """torchvision's basic block."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        out += identity
+        return self.relu(out)
+
+
+class ResNet18(nn.Module):
+    """torchvision's ResNet-18, narrower."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # A cycle, as users' modules have them: what they hold must not wait for the garbage collector.
+        self.itself = [self]
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        sizes = [width, width, 2 * width, 4 * width, 8 * width]
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(Block(a, b, 1 if a == b else 2), Block(b, b, 1))
+                for a, b in itertools.pairwise(sizes)
+            )
+        )
+        self.fc = nn.Linear(8 * width, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        return self.fc(self.layers(x).mean((2, 3)))
+
+
+def resident() -> float:
+    """Memory of this process in MiB."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / MEBIBYTE
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="reads /proc")
+def test_memory_is_flat_but_for_the_weights_that_members_keep() -> None:
+    n_members, n, width, settled, slack = (50, 500, 32, 20, 64.0) if LONG else (12, 20, 24, 4, 24.0)
+    rng = np.random.default_rng(0)
+    side = 32 if LONG else 16
+    X = rng.random((n, 3, side, side), dtype=np.float32)
+    y = rng.integers(0, 10, n)
+    y[:10] = range(10)
+    curve = []
+
+    def model() -> nn.Module:
+        return ResNet18(width)
+
+    def report(done: int, total: int) -> None:
+        curve.append(resident())
+
+    clf = small(model, n_members=n_members, alpha=0.4, epochs=2, batch_size=50, n_jobs=2)  # type: ignore[arg-type]
+    clf.set_params(progress=report).fit(X, y)
+    one = sum(value.numel() for value in clf.member(0).state_dict().values()) * 4 / MEBIBYTE
+    if LONG:
+        steps = ", ".join(f"{number}: {size:.0f}" for number, size in enumerate(curve, 1) if number % 5 == 0)
+        print(f"\nresident MiB after member {steps}; {one:.1f} MiB of weights each")
+    growth = curve[-1] - curve[settled - 1] - one * (len(curve) - settled)
+    assert len(curve) == n_members
+    assert growth < slack, f"{growth:.0f} MiB beyond the weights: {[round(size) for size in curve]}"
+    before = resident()
+    for _ in range(3):
+        clf._votes.clear()
+        clf.set_params(progress=False).predict(X[:20])
+    assert resident() - before < slack
+
+
+def living() -> int:
+    """Values of all tensors that Python knows."""
+    return sum(thing.numel() for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+
+
+def test_modules_in_cycles_give_their_tensors_back_without_the_collector() -> None:
+    X = np.random.default_rng(0).random((20, 3, 8, 8), dtype=np.float32)
+    y = np.arange(20) % 10
+    after = []
+
+    def model() -> nn.Module:
+        return ResNet18(4)
+
+    def report(done: int, total: int) -> None:
+        after.append(living())
+
+    gc.collect()
+    gc.disable()
+    try:
+        clf = small(model, n_members=8, alpha=0.4, epochs=1, n_jobs=1, progress=report).fit(X, y)  # type: ignore[arg-type]
+        one = sum(value.numel() for value in clf.member(0).state_dict().values())
+        # Eight members: one that was kept alive by each would show eight times.
+        assert after[-1] < after[0] + 2 * one, after
+        before = living()
+        clf.set_params(progress=False).predict(X)
+        assert living() < before + one
+    finally:
+        gc.enable()
+
+
+def anonymous() -> float:
+    """Memory of this process that is no mapped file, in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="reads /proc")
+def test_a_mapped_array_stays_out_of_memory(tmp_path: Path) -> None:
+    n, d = 40_000, 1_600
+    X = np.memmap(tmp_path / "X", dtype=np.float32, shape=(n, d), mode="w+")
+    X[::2, :8] = 1.0
+    X.flush()
+    mapped = np.memmap(tmp_path / "X", dtype=np.float32, shape=(n, d), mode="r")
+    y = np.arange(n) % 2
+    highest = []
+    before = anonymous()
+    law = cs.Subsample(cs.Gaussian(0.25), size=50)
+    clf = small("linear", law, n_members=10, epochs=1, alpha=0.3, n_jobs=2)
+    clf.set_params(progress=lambda done, total: highest.append(anonymous())).fit(mapped, y)
+    assert clf.predict(mapped[:100]).shape == (100,)
+    assert max(highest) - before < 0.25 * X.nbytes / MEBIBYTE
