@@ -47,6 +47,17 @@ def seeded(seed: int) -> Iterator[None]:
             _set(before)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread inside the block: small operations crawl on several of a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def used(before: States) -> set[str]:
     """Which of the global generators have moved since `before`."""
     now = _get()

@@ -14,7 +14,7 @@ from certssb import _module_checks as checks
 from certssb import _module_state as state
 from certssb._checks import parameter_error
 from certssb._module_checks import Factory
-from certssb._randomness import MemberStream
+from certssb._randomness import MemberStream, one_thread
 
 __all__ = ["Blueprint", "BuiltInModule", "Instance"]
 
@@ -63,20 +63,26 @@ class Blueprint:
     def __init__(self, factory: Factory, shape: tuple[int, ...], n_classes: int) -> None:
         self._arguments = (factory, tuple(shape), n_classes)
         self._factory = factory
-        tried, self._prototype = (checks.build(factory, seed) for seed in _PROBES)
+        self._n_classes = n_classes
+        with one_thread():
+            self._look()
+
+    def _look(self) -> None:
+        """Everything that is found out before training."""
+        _, shape, n_classes = self._arguments
+        tried, self._prototype = (checks.build(self._factory, seed) for seed in _PROBES)
         for module in (tried, self._prototype):
             checks.check_parts(module)
         checks.check_fresh(tried, self._prototype)
         fresh = state.plain(tried)
         self.name = state.identity(tried)
         self.specs = state.specs(tried)
-        self.draws = checks.check_passes(tried, self._prototype, self._arguments[1], n_classes)
+        self.draws = checks.check_passes(tried, self._prototype, shape, n_classes)
         self._copies = checks.copied(self._prototype) is not None
         restored = self.module(state.values(tried))
-        checks.check_restored(tried, restored, self._arguments[1], fresh)
-        self._channels_last = checks.takes_channels_last(restored, self._arguments[1], bool(self.draws))
-        self.min_samples = 1 if checks.takes_one(restored, self._arguments[1]) else 2
-        self._n_classes = n_classes
+        checks.check_restored(tried, restored, shape, fresh)
+        self._channels_last = checks.takes_channels_last(restored, shape, bool(self.draws))
+        self.min_samples = 1 if checks.takes_one(restored, shape) else 2
 
     def initial(self, seed: int) -> npt.NDArray[np.float32]:
         """Values of a new member before training, in the order of `specs`."""

@@ -179,3 +179,14 @@ def test_bytes_and_floats_of_the_same_images_meet(ensemble: cs.CertifiedClassifi
     last = torch.as_tensor(bytes_).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(ensemble.votes(last), ensemble.votes(floats))
     assert np.array_equal(ensemble.votes(floats[:1])[:, 0], ensemble.votes(floats)[:, 0])
+
+
+def test_torchvisions_data_sets_with_and_without_a_transform() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    options: dict[str, Any] = {"size": 30, "image_size": (3, 9, 8), "num_classes": 2}
+    pictures = torchvision.datasets.FakeData(**options)
+    tensors = torchvision.datasets.FakeData(**options, transform=torchvision.transforms.ToTensor())
+    (X, y), (X_plain, y_plain) = as_arrays(tensors), as_arrays(pictures)
+    assert X.shape == (30, 3, 9, 8) and np.array_equal(X, X_plain) and list(y) == list(y_plain)
+    clf = small("linear", n_members=8, alpha=0.3).fit(DataLoader(tensors, batch_size=8, shuffle=True))
+    assert np.array_equal(clf.votes(pictures), clf.votes(X))
