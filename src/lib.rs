@@ -42,9 +42,10 @@ mod quantity;
 mod seed;
 mod votes;
 
-pub use certify::{bounds, decided, members_needed};
+pub use certify::{bounds, cascade_radius, decide, decided, members_needed};
 pub use certify::{
-    Bound, Certificates, Change, Confidence, Evidence, Interval, Plan, Record, RunnerUp, Selection,
+    Bound, Certificates, Change, Confidence, Decision, Detail, Evidence, Interval, LevelBounds, LevelMargins,
+    Plan, Record, RunnerUp, Selection, Settled,
 };
 #[cfg(feature = "torch")]
 pub use ensemble::{
@@ -53,8 +54,11 @@ pub use ensemble::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
+pub use law::{
+    Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, Product, SampleSpecific, SigmaSearch, Subsample,
+    Uniform,
+};
 pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
-pub use law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
 pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Record as LedgerRecord, Report, Watch};
 #[cfg(feature = "torch")]
 pub use model::{

@@ -26,10 +26,12 @@ pub enum Role {
     Model = 6,
     /// Noise on a test input.
     TestNoise = 7,
-    /// Noise of the sigma search, and the extra noise it asks for.
+    /// Noise of the sigma search.
     Optimise = 8,
     /// Fixed feature maps, drawn once before any data is seen.
     FeatureMap = 9,
+    /// Noise of a sample's own magnitude, on top of the law's.
+    ExtraNoise = 10,
 }
 
 /// The root seed of a run.

@@ -173,6 +173,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A tally whose shares are known.
+    #[cfg(test)]
+    pub(crate) fn of_shares(sums: Array2<f64>) -> Self {
+        Self { n_members: 1, sums }
+    }
+
     /// Number of members summed.
     pub fn n_members(&self) -> usize {
         self.n_members

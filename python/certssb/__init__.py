@@ -47,12 +47,22 @@ from certssb.exceptions import (
     TrainingError,
 )
 from certssb.knn import CertifiedKNN
-from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Subsample, Uniform
+from certssb.laws import (
+    Cascade,
+    Discrete,
+    Gaussian,
+    LabelNoise,
+    Law,
+    SampleSpecific,
+    Subsample,
+    Uniform,
+)
 from certssb.ledger import Ledger
 from certssb.until import Until
 
 __all__ = [
     "CancelledError",
+    "Cascade",
     "CertificateTable",
     "CertifiedAccuracyDisplay",
     "CertifiedClassifier",
@@ -72,6 +82,7 @@ __all__ = [
     "NoiseMagnitudeDisplay",
     "ParameterError",
     "PredictionGridDisplay",
+    "SampleSpecific",
     "ShapeError",
     "Subsample",
     "TrainingError",

@@ -1,6 +1,7 @@
 """The compiled core: laws, bounds, certificates, members and the exact 1-nearest neighbour."""
 
 __all__ = [
+    "Cascade",
     "Certificates",
     "Confidence",
     "Discrete",
@@ -12,23 +13,27 @@ __all__ = [
     "Ledger",
     "Plan",
     "Product",
+    "SampleSpecific",
     "Subsample",
     "Uniform",
     "__version__",
     "attack_success_rate",
     "betting",
     "certified_share",
+    "certify_cascade",
+    "certify_ensembles",
     "certify_scores",
     "certify_votes",
     "clopper_pearson",
     "conditional_accuracy",
+    "decide_cascade",
     "devices",
     "law_from_json",
     "mean_bound",
 ]
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
@@ -119,6 +124,37 @@ class Subsample(Law):
     def inner(self) -> Law | None: ...
 
 @final
+class SampleSpecific(Law):
+    def __new__(
+        cls,
+        sigma: float,
+        guarantee: Literal["sound", "published"] = "sound",
+        *,
+        start: float | None = None,
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        samples: int | None = None,
+    ) -> SampleSpecific: ...
+    @property
+    def sigma(self) -> float: ...
+    @property
+    def guarantee(self) -> Literal["sound", "published"]: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def bounds(self) -> tuple[float, float]: ...
+
+@final
+class Cascade(Law):
+    def __new__(cls, levels: Sequence[Law], thresholds: Sequence[float] | None = None) -> Cascade: ...
+    @property
+    def levels(self) -> list[Law]: ...
+    @property
+    def thresholds(self) -> list[float]: ...
+
+@final
 class Product(Law): ...
 
 def law_from_json(text: str) -> Law: ...
@@ -144,7 +180,7 @@ class Confidence:
         family_wise: bool = False,
         split: int | None = None,
     ) -> Confidence: ...
-    def check_enough(self, n_members: int, n_classes: int, n_samples: int) -> None: ...
+    def check_enough(self, n_members: int, n_classes: int, n_samples: int, n_levels: int = 1) -> None: ...
 
 @final
 class Certificates:
@@ -152,7 +188,16 @@ class Certificates:
     @property
     def prediction(self) -> _Int64: ...
     @property
+    def own_prediction(self) -> _Int64: ...
+    @property
     def abstained(self) -> _Bools: ...
+    @property
+    def levels(self) -> tuple[_Float64, _Float64, _Int64] | None: ...
+    @property
+    def sigmas(self) -> _Float64 | None: ...
+    @property
+    def outcomes(self) -> list[str] | None: ...
+    def with_ledger(self, prediction: _Int64, radius: _Float64, outcome: list[str]) -> Certificates: ...
     @property
     def p_lower(self) -> _Float64: ...
     @property
@@ -187,9 +232,28 @@ class Certificates:
     def record(self) -> str: ...
     @staticmethod
     def from_parts(
-        record: str, prediction: _Int64, p_lower: _Float64, p_upper: _Float64, p_rest: _Float64
+        record: str,
+        prediction: _Int64,
+        p_lower: _Float64,
+        p_upper: _Float64,
+        p_rest: _Float64,
+        levels: tuple[_Float64, _Float64, _Int64] | None = None,
+        sigmas: _Float64 | None = None,
+        settled: tuple[_Int64, _Float64, list[str]] | None = None,
     ) -> Certificates: ...
 
+def decide_cascade(votes: list[_UInt16], law: Law, n_classes: int) -> tuple[_Int64, _Int64, _Float64]: ...
+def certify_cascade(
+    votes: list[_UInt16],
+    law: Law,
+    n_train: int,
+    n_classes: int,
+    n_features: int | None,
+    confidence: Confidence,
+) -> Certificates: ...
+def certify_ensembles(
+    ensembles: list[Ensemble], votes: list[_UInt16], law: Law, confidence: Confidence
+) -> Certificates: ...
 def certify_votes(
     votes: _Int64,
     law: Law,
@@ -246,7 +310,8 @@ class Ensemble:
     def votes(self, features: _Float32, report: _Report | None = None) -> _UInt16: ...
     def scores(self, features: _Float32, report: _Report | None = None) -> _Float32: ...
     def count(self, votes: _UInt16) -> tuple[_Int64, _Float64]: ...
-    def certify(self, votes: _UInt16, confidence: Confidence) -> Certificates: ...
+    def magnitudes(self, features: _Float32, report: _Report | None = None) -> _Float32: ...
+    def certify(self, features: _Float32, votes: _UInt16, confidence: Confidence) -> Certificates: ...
     def decided(
         self, votes: _UInt16, confidence: Confidence, n_poisoned: int, trigger_norm: float, labels: bool
     ) -> _Bools: ...

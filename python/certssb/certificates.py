@@ -17,7 +17,7 @@ import numpy.typing as npt
 from certssb import _core
 from certssb._checks import check_number, parameter_error, shape_error
 from certssb._log import log_certify
-from certssb.laws import Law
+from certssb.laws import Cascade, Law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +125,23 @@ class CertificateTable:
     def alpha(self) -> float | None:
         """Chance that a statement is wrong; None for exact certificates."""
         return self._core.alpha
+
+    @property
+    def level(self) -> npt.NDArray[np.int64] | None:
+        """The level, from 0, that decided each sample; None unless the law is a :class:`~certssb.Cascade`."""
+        levels = self._core.levels
+        return None if levels is None else levels[2]
+
+    @property
+    def noise_magnitude(self) -> Floats | None:
+        """Each test sample's own sigma in the published form of SampleSpecific; None for every other law."""
+        return self._core.sigmas
+
+    @property
+    def outcome(self) -> npt.NDArray[np.str_] | None:
+        """What the ledger made of each region ("kept", "trimmed", "adopted", "abstained"); None without a ledger."""
+        outcomes = self._core.outcomes
+        return None if outcomes is None else np.array(outcomes, dtype=np.str_)
 
     def holds(self, n_poisoned: int, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.bool_]:
         """Whether each prediction survives a change of the training set.
@@ -415,6 +432,10 @@ class CertificateTable:
         radius = self.radius
         if radius is not None:
             columns["radius"] = radius
+        for name in ("level", "noise_magnitude", "outcome"):
+            values = getattr(self, name)
+            if values is not None:
+                columns[name] = values
         return columns
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -453,11 +474,19 @@ class CertificateTable:
         parts: dict[str, Any] = {
             "format": np.array(_FILE_FORMAT),
             "record": np.array(self._core.record()),
-            "prediction": self._core.prediction,
+            "prediction": self._core.own_prediction,
             "p_lower": self.p_lower,
             "p_upper": self.p_upper,
             "p_rest": self._core.p_rest,
         }
+        if self._core.levels is not None:
+            parts["level_lower"], parts["level_upper"], parts["level"] = self._core.levels
+        if self._core.sigmas is not None:
+            parts["sigmas"] = self._core.sigmas
+        if self._core.outcomes is not None:
+            parts["settled_prediction"] = self._core.prediction
+            parts["settled_radius"] = self._core.radius
+            parts["outcome"] = np.array(self._core.outcomes, dtype=np.str_)
         if self._classes is not None:
             # Strings held as objects are written as text: no pickle.
             plain = self._classes.astype(str) if self._classes.dtype == object else self._classes
@@ -502,8 +531,10 @@ class CertificateTable:
         if str(parts.get("format")) != _FILE_FORMAT or digest != _digest(parts):
             raise parameter_error("path", "an undamaged file written by CertificateTable.save", f"'{path}'")
         core = _core.Certificates.from_parts(
-            str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"], parts["p_rest"]
-        )
+            str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"], parts["p_rest"],
+            levels=(parts["level_lower"], parts["level_upper"], parts["level"]) if "level" in parts else None,
+            sigmas=parts.get("sigmas"), settled=_settled(parts),
+        )  # fmt: skip
         return cls(core, parts.get("classes"))
 
     def __repr__(self) -> str:
@@ -525,6 +556,12 @@ class CertificateTable:
             f"<div><p><em>{html.escape(self.guarantee)}</em></p>{warning}"
             f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}</div>"
         )
+
+
+def _settled(parts: dict[str, Any]) -> tuple[Any, Any, list[str]] | None:
+    if "outcome" not in parts:
+        return None
+    return parts["settled_prediction"], parts["settled_radius"], [str(o) for o in parts["outcome"]]
 
 
 def _shown(name: str, value: Any) -> str:
@@ -590,7 +627,7 @@ def certify_votes(
     Parameters
     ----------
     votes : array-like of int, shape (n_members, n_samples)
-        Class numbers 0 .. n_classes - 1.
+        Class numbers 0 .. n_classes - 1; for a :class:`~certssb.Cascade` of shape (n_levels, n_members, n_samples).
     law : Law
         The law from which each member's training set was drawn.
     n_train : int
@@ -635,16 +672,32 @@ def certify_votes(
     array([1.79, 1.79, 1.79])
     """
     array = np.asarray(votes)
-    if array.ndim != 2:
-        raise shape_error("votes", "shape (n_members, n_samples)", f"shape {array.shape}")
+    cascade = isinstance(law, Cascade)
+    if array.ndim != 2 + cascade:
+        expected = "shape (n_levels, n_members, n_samples)" if cascade else "shape (n_members, n_samples)"
+        raise shape_error("votes", expected, f"shape {array.shape}")
     if array.dtype.kind not in "iub":
         raise parameter_error("votes", "an array of integers", f"values of type {array.dtype}")
     confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
+    if cascade:
+        sizes = (
+            _count("n_train", n_train),
+            _count("n_classes", n_classes),
+            _optional_count("n_features", n_features),
+        )
+        return CertificateTable(_core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence))
     core = _core.certify_votes(
         np.ascontiguousarray(array, dtype=np.int64), _law(law), _count("n_train", n_train),
         _count("n_classes", n_classes), _optional_count("n_features", n_features), confidence,
     )  # fmt: skip
     return CertificateTable(core)
+
+
+def _level_votes(votes: npt.NDArray[Any], n_classes: int) -> list[npt.NDArray[np.uint16]]:
+    if votes.size and not (0 <= votes.min() and votes.max() < min(n_classes, 2**16)):
+        bad = votes[(votes < 0) | (votes >= n_classes)].flat[0]
+        raise parameter_error("votes", f"class numbers from 0 to {n_classes - 1}", str(bad))
+    return list(votes.astype(np.uint16))
 
 
 @log_certify

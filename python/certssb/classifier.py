@@ -22,13 +22,15 @@ from certssb._checks import (
     parameter_error,
     shape_error,
 )
+from certssb._levels import Levels, Members
 from certssb._log import log_certify, log_fit
 from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_features, as_labels
 from certssb.features import FeatureMap
-from certssb.laws import Gaussian, Law
+from certssb.laws import Cascade, Gaussian, Law
+from certssb.ledger import Ledger
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
 
@@ -210,15 +212,20 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ensemble = self._new_ensemble(features, codes, len(classes))
         grown = until is not None
         for earlier in ("_ensemble", "_unfinished"):
-            known: _core.Ensemble | None = getattr(self, earlier, None)
-            if known is not None and ensemble.adopt(known):
+            known: Members | None = getattr(self, earlier, None)
+            if known is not None and _adopt(ensemble, known):
                 # Members that were added after a look stay so, whatever is added to them.
                 grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
-        goal = None if until is None else self._goal(ensemble, until, len(features), len(classes))
+        goal = None
+        if until is not None:
+            if isinstance(ensemble, Levels):
+                expected = "a law of one level with n_members='auto'; give a cascade a number of members"
+                raise parameter_error("law", expected, repr(self.law))
+            goal = self._goal(ensemble, until, len(features), len(classes))
         bar = progress_bar(self.progress, "training")
         with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
-            if goal is None:
+            if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
             else:
@@ -269,17 +276,26 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.executor is not None:
             raise parameter_error("executor", "None", repr(self.executor))
         alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)
-        _core.Confidence(alpha).check_enough(n_members, n_classes, 1)
+        _core.Confidence(alpha).check_enough(n_members, n_classes, 1, self._n_levels())
         return n_members
 
-    def _new_ensemble(
-        self, features: Features, codes: npt.NDArray[np.int64], n_classes: int
+    def _n_levels(self) -> int:
+        return len(self.law.levels) if isinstance(self.law, Cascade) else 1
+
+    def _new_ensemble(self, features: Features, codes: npt.NDArray[np.int64], n_classes: int) -> Members:
+        law = Gaussian(0.5) if self.law is None else _law(self.law)
+        if isinstance(law, Cascade):
+            return Levels(law, lambda level: self._new_level(level, features, codes, n_classes))
+        return self._new_level(law, features, codes, n_classes)
+
+    def _new_level(
+        self, law: Law, features: Features, codes: npt.NDArray[np.int64], n_classes: int
     ) -> _core.Ensemble:
         return _core.Ensemble(
             features,
             codes,
             n_classes,
-            Gaussian(0.5) if self.law is None else _law(self.law),
+            law,
             model=self._model_name(features),
             epochs=_at_least_one("epochs", self.epochs),
             batch_size=_at_least_one("batch_size", self.batch_size),
@@ -333,7 +349,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[winners]
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Share of the votes for each class.
+        """Share of the votes for each class; under a cascade, at the level that decided.
 
         Parameters
         ----------
@@ -361,9 +377,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.predict_proba(X[300:302]).shape
         (2, 2)
         """
-        votes = self.votes(X)
-        _, counts = self._fitted().count(votes)
-        return counts / len(votes)
+        _, counts = self._fitted().count(self.votes(X))
+        return counts / self.n_members_
 
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
         """Each member's vote for each sample, as a number into ``classes_``.
@@ -376,6 +391,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of uint16, shape (n_members, n_samples)
+            For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples).
 
         Raises
         ------
@@ -416,6 +432,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of float32, shape (n_members, n_samples, n_classes)
+            For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples, n_classes).
 
         Raises
         ------
@@ -436,6 +453,40 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with progress_bar(self.progress, "scoring") as report:
             return self._fitted().scores(self._test_features(X), report)
 
+    def noise_magnitudes(self, X: Any) -> Features:
+        """The noise magnitude that sample-specific noise gives each sample.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_members, n_samples)
+            In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
+            one row, shared by all members, with ``guarantee="published"``.
+
+        Raises
+        ------
+        ParameterError
+            If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> law = cs.Subsample(cs.SampleSpecific(sigma=0.25), size=50)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=3, progress=False).fit(X[:300], y[:300])
+        >>> clf.noise_magnitudes(X[300:305]).shape
+        (20, 5)
+        """
+        ensemble = self._fitted()
+        if isinstance(ensemble, Levels):
+            raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
+        with progress_bar(self.progress, "searching") as report:
+            return ensemble.magnitudes(self._test_features(X), report)
+
     @log_certify
     def certify(
         self,
@@ -446,6 +497,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         runner_up: Literal["auto", "complement", "bound"] = "auto",
         family_wise: bool = False,
         split: int | None = None,
+        *,
+        ledger: Ledger | None = None,
     ) -> CertificateTable:
         """Certify the prediction for each sample.
 
@@ -459,7 +512,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha : float, optional
             Chance that a statement is wrong, in (0, 1); the constructor's (0.001) if not given.
         bound, selection, runner_up, family_wise, split
-            As for :func:`certssb.certify_votes`.
+            As for :func:`certssb.certify_votes`; a cascade takes ``selection="union"`` only.
+        ledger : Ledger, optional
+            For ``SampleSpecific(..., guarantee="published")``, whose radii are regions around test inputs: every region
+            is settled against those in the ledger, in order, and the table tells what became of it. Radii of all other
+            laws are distances between training sets, with which a ledger has nothing to do.
 
         Returns
         -------
@@ -469,7 +526,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            If a value is out of range, or there are too few members to certify anything.
+            If a value is out of range, there are too few members to certify anything, or a ledger is given and the
+            law's radii are not regions around test inputs.
+        LedgerError
+            If the ledger cannot be read or written.
 
         Examples
         --------
@@ -482,6 +542,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         array([0.182, 0.182, 0.182, 0.182, 0.182])
         """
         ensemble = self._fitted()
+        if ledger is not None and not isinstance(ledger, Ledger):
+            raise parameter_error("ledger", "None or a certssb.Ledger", repr(ledger))
         if self._grown and bound not in ("auto", "betting"):
             expected = "'betting' for members that were added until the answer was liked"
             raise parameter_error("bound", expected, repr(bound))
@@ -493,8 +555,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         confidence = _confidence(
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
         )
-        confidence.check_enough(ensemble.n_members, len(self.classes_), 1)
-        core = ensemble.certify(self.votes(X), confidence)
+        confidence.check_enough(ensemble.n_members, len(self.classes_), 1, self._n_levels())
+        features = self._test_features(X)
+        core = ensemble.certify(features, self.votes(X), confidence)
+        if ledger is not None:
+            core = _settle(core, features, ledger)
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
 
@@ -523,7 +588,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self._fitted().record()
 
-    def _fitted(self) -> _core.Ensemble:
+    def _fitted(self) -> Members:
         check_is_fitted(self, "n_members_")
         return self._ensemble
 
@@ -565,6 +630,23 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if callable(state.get("progress")):
             state["progress"] = True
         return state
+
+
+def _adopt(ensemble: Members, known: Members) -> bool:
+    if isinstance(ensemble, Levels):
+        return ensemble.adopt(known)
+    return not isinstance(known, Levels) and ensemble.adopt(known)
+
+
+def _settle(core: _core.Certificates, features: Features, ledger: Ledger) -> _core.Certificates:
+    """The storage-update step of the published form, on regions around the test inputs."""
+    # Asked before anything is stored: only one law has such regions.
+    core.with_ledger(core.prediction, np.zeros(len(core)), ["abstained"] * len(core))
+    radii = core.radius if core.radius is not None else np.zeros(len(core))
+    entries = ledger.update_many(features, core.prediction, radii)
+    prediction = np.array([entry.prediction for entry in entries], dtype=np.int64)
+    radius = np.array([entry.radius for entry in entries], dtype=np.float64)
+    return core.with_ledger(prediction, radius, [entry.outcome for entry in entries])
 
 
 def _at_least_one(name: str, value: Any) -> int:

@@ -1,5 +1,25 @@
 """Noise laws: how each member's training set is drawn from the received one, and what that proves."""
 
-from certssb._core import Discrete, Gaussian, LabelNoise, Law, Plan, Subsample, Uniform
+from certssb._core import (
+    Cascade,
+    Discrete,
+    Gaussian,
+    LabelNoise,
+    Law,
+    Plan,
+    SampleSpecific,
+    Subsample,
+    Uniform,
+)
 
-__all__ = ["Discrete", "Gaussian", "LabelNoise", "Law", "Plan", "Subsample", "Uniform"]
+__all__ = [
+    "Cascade",
+    "Discrete",
+    "Gaussian",
+    "LabelNoise",
+    "Law",
+    "Plan",
+    "SampleSpecific",
+    "Subsample",
+    "Uniform",
+]

@@ -4,10 +4,11 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Change;
+use super::cascade::{LevelBounds, Levels};
 use super::confidence::{members_needed, Bound, Confidence, Interval, Selection};
 use super::frontier::Distinct;
 use crate::error::{Error, Result};
-use crate::law::{DataFacts, Law, NoiseLaw};
+use crate::law::{Cascade, DataFacts, Gaussian, Law, NoiseLaw};
 use crate::metrics::certified_accuracy;
 use crate::quantity::{Quantity, Radius};
 use crate::votes::Ballots;
@@ -40,11 +41,40 @@ pub struct Record {
     pub before_noise: Option<String>,
 }
 
-/// Certificates of a set of test samples.
+/// A region around a test input as a ledger settled it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The class.
+    pub prediction: usize,
+    /// The radius, L2 around the test input.
+    pub radius: f64,
+    /// What the ledger did: kept, trimmed, adopted or abstained.
+    pub outcome: String,
+}
+
+/// What some laws know of each sample beyond its interval.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Detail {
+    /// Nothing.
+    #[default]
+    None,
+    /// Bounds at every level of a cascade.
+    Levels(LevelBounds),
+    /// The noise magnitude of each test sample, for the published form of sample-specific noise.
+    Magnitudes {
+        /// One per sample, in the units of the features.
+        sigmas: Vec<f64>,
+        /// What a ledger made of each, if one was asked.
+        settled: Option<Vec<Settled>>,
+    },
+}
+
+/// Certificates of a set of test samples.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Certificates {
     record: Record,
     intervals: Vec<Interval>,
+    detail: Detail,
 }
 
 impl Certificates {
@@ -74,11 +104,92 @@ impl Certificates {
         before_noise: Option<String>,
         ballots: &Ballots,
     ) -> Result<Self> {
+        if !law.sound() {
+            let expected =
+                "a law with a proof; the published form needs each test sample's magnitude, so it is \
+                            certified by the classifier that found them";
+            return Err(Error::parameter("law", expected, law.describe()));
+        }
+        Self::from_members(law, facts, confidence, before_noise, ballots, Detail::None)
+    }
+
+    /// Certificates of the published form of sample-specific noise, with each test sample's own magnitude.
+    ///
+    /// # Errors
+    /// As [`from_ballots`](Self::from_ballots); `Shape` unless there is one finite magnitude above 0 per sample.
+    pub fn published(
+        law: Law,
+        facts: DataFacts,
+        confidence: Confidence,
+        before_noise: Option<String>,
+        ballots: &Ballots,
+        sigmas: Vec<f64>,
+    ) -> Result<Self> {
+        if law.sound() {
+            let expected = "the published form of SampleSpecific";
+            return Err(Error::parameter("law", expected, law.describe()));
+        }
+        let detail = Detail::Magnitudes { sigmas, settled: None };
+        detail.check(&law, &facts, ballots.n_samples())?;
+        Self::from_members(law, facts, confidence, before_noise, ballots, detail)
+    }
+
+    fn from_members(
+        law: Law,
+        facts: DataFacts,
+        confidence: Confidence,
+        before_noise: Option<String>,
+        ballots: &Ballots,
+        detail: Detail,
+    ) -> Result<Self> {
         law.check(&facts)?;
+        if let Law::Cascade(_) = law {
+            let expected = "a law of one level; a cascade has votes of every level";
+            return Err(Error::parameter("law", expected, law.describe()));
+        }
         check_enough(&confidence, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
         let evidence = Evidence::Members { n_members: ballots.n_members(), confidence };
         let intervals = confidence.intervals(ballots);
-        Ok(Self { record: Record { law, facts, evidence, before_noise }, intervals })
+        Ok(Self { record: Record { law, facts, evidence, before_noise }, intervals, detail })
+    }
+
+    /// Certificates of a cascade from the members of each of its levels.
+    ///
+    /// # Errors
+    /// `Parameter` when a level does not fit the data, when even unanimous votes of so many members could certify
+    /// nothing, or for `selection="split"`; `Shape` unless every level answered on the same samples.
+    ///
+    /// # Example
+    /// ```
+    /// use certssb::{Ballots, Cascade, Certificates, Confidence, DataFacts, Gaussian, Law};
+    /// use ndarray::Array2;
+    ///
+    /// let level = |sigma| Gaussian::new(sigma).map(Law::Gaussian);
+    /// let cascade = Cascade::new(vec![level(1.0)?, level(0.5)?], Some(vec![0.3]))?;
+    /// let sure = Ballots::from_votes(Array2::ones((1000, 1)), 2)?;
+    /// let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
+    /// let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
+    /// let votes = [sure.clone(), sure];
+    /// let certificates = Certificates::from_levels(cascade, facts, confidence, None, &votes)?;
+    /// // 2.397 for the first level, four bounds sharing alpha, less its threshold.
+    /// assert!(certificates.radius().is_some_and(|r| r[0] > 2.09 && r[0] < 2.10));
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn from_levels(
+        cascade: Cascade,
+        facts: DataFacts,
+        confidence: Confidence,
+        before_noise: Option<String>,
+        ballots: &[Ballots],
+    ) -> Result<Self> {
+        cascade.check(&facts)?;
+        let (bounds, intervals) = LevelBounds::of(&cascade, &confidence, ballots)?;
+        let part = confidence.part_of(ballots.len());
+        let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
+        check_enough(&part, n_members, facts.n_classes, intervals.len())?;
+        let evidence = Evidence::Members { n_members, confidence };
+        let record = Record { law: Law::Cascade(cascade), facts, evidence, before_noise };
+        Ok(Self { record, intervals, detail: Detail::Levels(bounds) })
     }
 
     /// Certificates from probabilities that are known exactly, already rounded outward.
@@ -87,15 +198,17 @@ impl Certificates {
     /// `Parameter` when the law does not fit the data.
     pub fn exact(law: Law, facts: DataFacts, intervals: Vec<Interval>) -> Result<Self> {
         law.check(&facts)?;
-        Ok(Self { record: Record { law, facts, evidence: Evidence::Exact, before_noise: None }, intervals })
+        let record = Record { law, facts, evidence: Evidence::Exact, before_noise: None };
+        Ok(Self { record, intervals, detail: Detail::None })
     }
 
     /// Puts a table together again that was taken apart for a file.
     ///
     /// # Errors
     /// `Parameter` when a value is not one that a table can have.
-    pub fn from_parts(record: Record, intervals: Vec<Interval>) -> Result<Self> {
+    pub fn from_parts(record: Record, intervals: Vec<Interval>, detail: Detail) -> Result<Self> {
         record.law.check(&record.facts)?;
+        detail.check(&record.law, &record.facts, intervals.len())?;
         for (i, interval) in intervals.iter().enumerate() {
             let probabilities = 0.0..=1.0;
             if !probabilities.contains(&interval.p_lower)
@@ -110,7 +223,7 @@ impl Certificates {
                 ));
             }
         }
-        Ok(Self { record, intervals })
+        Ok(Self { record, intervals, detail })
     }
 
     /// The record behind the table.
@@ -123,15 +236,82 @@ impl Certificates {
         &self.intervals
     }
 
+    /// What is known of each sample beyond its interval.
+    pub fn detail(&self) -> &Detail {
+        &self.detail
+    }
+
+    /// The class of every sample: the ensemble's, or the one of the region it was found to lie in.
+    pub fn predictions(&self) -> Vec<usize> {
+        match &self.detail {
+            Detail::Magnitudes { settled: Some(settled), .. } => {
+                settled.iter().map(|s| s.prediction).collect()
+            }
+            _ => self.intervals.iter().map(|interval| interval.prediction).collect(),
+        }
+    }
+
+    /// Whether no class could be certified for a sample, not even against no change at all.
+    pub fn abstained(&self) -> Vec<bool> {
+        match (&self.detail, self.levels()) {
+            (Detail::Magnitudes { settled: Some(settled), .. }, _) => {
+                settled.iter().map(|settled| settled.radius <= 0.0).collect()
+            }
+            (_, Some(levels)) => levels.received().iter().map(|radius| *radius <= 0.0).collect(),
+            _ => self.intervals.iter().map(Interval::abstained).collect(),
+        }
+    }
+
+    /// Takes over what a ledger made of the regions around these test inputs.
+    ///
+    /// # Errors
+    /// `Parameter` for a law whose radii do not speak of test inputs; `Shape` unless there is one per sample.
+    pub fn with_ledger(mut self, entries: Vec<Settled>) -> Result<Self> {
+        let Detail::Magnitudes { settled, .. } = &mut self.detail else {
+            let expected = "None: a ledger keeps regions around test inputs, and the radius of this law is a \
+                            distance between training sets; only the published form of SampleSpecific has such regions";
+            return Err(Error::parameter("ledger", expected, "a ledger"));
+        };
+        *settled = Some(entries);
+        self.detail.check(&self.record.law, &self.record.facts, self.intervals.len())?;
+        Ok(self)
+    }
+
+    fn levels(&self) -> Option<Levels<'_>> {
+        match (&self.record.law, &self.detail) {
+            (Law::Cascade(cascade), Detail::Levels(bounds)) => {
+                Some(Levels { cascade, facts: &self.record.facts, bounds, intervals: &self.intervals })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the guarantee is a proof against an attacker on the training set.
     pub fn sound(&self) -> bool {
-        true
+        self.record.law.sound()
     }
 
     /// Radius of every sample, L2 over the whole training set, labels unchanged: the prediction holds for every
     /// change of total norm *below* it. 0 where abstained; `None` for a law without such a radius.
+    ///
+    /// The published form of sample-specific noise states sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with each sample's own
+    /// sigma instead, trimmed by a ledger if one was asked.
     pub fn radius(&self) -> Option<Vec<f64>> {
         let Record { law, facts, .. } = &self.record;
+        if let Some(levels) = self.levels() {
+            return levels.radius().map(|radii| radii.into_iter().map(|radius| radius.max(0.0)).collect());
+        }
+        if let Detail::Magnitudes { sigmas, settled } = &self.detail {
+            if let Some(settled) = settled {
+                return Some(settled.iter().map(|settled| settled.radius).collect());
+            }
+            return self
+                .intervals
+                .iter()
+                .zip(sigmas)
+                .map(|(i, sigma)| own_radius(*sigma, i, facts))
+                .collect();
+        }
         self.intervals
             .iter()
             .map(|interval| match law.total_radius(interval, facts) {
@@ -146,6 +326,9 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn holds(&self, change: &Change) -> Result<Vec<bool>> {
+        if let Some(levels) = self.levels() {
+            return levels.holds(change);
+        }
         Distinct::of(&self.intervals).holds(&self.record.law, &self.record.facts, change)
     }
 
@@ -155,6 +338,9 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
+        if let Some(levels) = self.levels() {
+            return levels.norms(n_poisoned, labels);
+        }
         Distinct::of(&self.intervals).norms(&self.record.law, &self.record.facts, n_poisoned, labels)
     }
 
@@ -163,6 +349,9 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
+        if let Some(levels) = self.levels() {
+            return levels.counts(trigger_norm, labels);
+        }
         Distinct::of(&self.intervals).counts(&self.record.law, &self.record.facts, trigger_norm, labels)
     }
 
@@ -171,10 +360,9 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn frontier(&self, n_poisoned: &[usize], labels: bool) -> Result<Array2<f64>> {
-        let distinct = Distinct::of(&self.intervals);
         let mut frontier = Array2::zeros((self.intervals.len(), n_poisoned.len()));
         for (mut column, count) in frontier.columns_mut().into_iter().zip(n_poisoned) {
-            let norms = distinct.norms(&self.record.law, &self.record.facts, *count, labels)?;
+            let norms = self.trigger_norm(*count, labels)?;
             column.assign(&ndarray::ArrayView1::from(&norms));
         }
         Ok(frontier)
@@ -237,6 +425,40 @@ impl Certificates {
     }
 }
 
+/// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) at a sample's own sigma, 0 where abstained.
+fn own_radius(sigma: f64, interval: &Interval, facts: &DataFacts) -> Option<f64> {
+    let radius = Gaussian::new(sigma).ok()?.total_radius(interval, facts)?;
+    Some(if interval.abstained() { 0.0 } else { radius.max(0.0) })
+}
+
+impl Detail {
+    fn check(&self, law: &Law, facts: &DataFacts, n_samples: usize) -> Result<()> {
+        match (law, self) {
+            (Law::Cascade(cascade), Self::Levels(bounds)) => {
+                bounds.check(cascade, n_samples, facts.n_classes)
+            }
+            (law, Self::Magnitudes { sigmas, settled }) if !law.sound() => {
+                let sizes = sigmas.len() == n_samples && settled.iter().all(|s| s.len() == n_samples);
+                let sigmas = sigmas.iter().all(|sigma| *sigma > 0.0 && sigma.is_finite());
+                let right = |s: &Settled| s.radius >= 0.0 && s.prediction < facts.n_classes;
+                if sizes && sigmas && settled.iter().flatten().all(right) {
+                    return Ok(());
+                }
+                Err(Error::shape(
+                    "sigmas",
+                    format_args!("one magnitude for each of {n_samples} samples"),
+                    "others",
+                ))
+            }
+            (Law::Cascade(_), _) => {
+                Err(Error::parameter("levels", "the bounds of a cascade's levels", "none"))
+            }
+            (law, Self::None) if law.sound() => Ok(()),
+            _ => Err(Error::parameter("detail", "what the law's certificates consist of", law.describe())),
+        }
+    }
+}
+
 /// Refuses a number of members with which even unanimous votes certify nothing.
 pub(crate) fn check_enough(
     confidence: &Confidence,
@@ -277,8 +499,14 @@ impl Record {
                     Bound::Betting => ", however often members were added after a look at the result",
                     _ => "",
                 };
+                let members = match &self.law {
+                    Law::Cascade(cascade) => {
+                        format!("{n_members} members at each of {} levels", cascade.levels().len())
+                    }
+                    _ => format!("{n_members} members"),
+                };
                 format!(
-                    "{scope}, with probability at least 1 - {} over the noise of {n_members} members{choice}{any_time}, \
+                    "{scope}, with probability at least 1 - {} over the noise of {members}{choice}{any_time}, \
                      which nobody who changed the data knew,",
                     confidence.alpha.get()
                 )
@@ -288,6 +516,15 @@ impl Record {
             Some(what) => format!(" Each sample first passes {what}."),
             None => String::new(),
         };
+        if !self.law.sound() {
+            return format!(
+                "NOT A PROOF. The published form of Cert-SSBD states, with probability at least 1 - alpha for each test \
+                 sample, a radius of sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with the sample's own sigma, under {}. No change of \
+                 the training set is certified: the sigmas were tuned on the received samples, so moving a trigger also \
+                 moves the noise, and a test sample's sigma says nothing about training samples.{before}",
+                self.law.describe()
+            );
+        }
         format!(
             "{certainty} the prediction stays the same for every training set that differs from the received one \
              only by {}, under {}; inserting or deleting samples is not covered.{before}",

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 
+use ndarray::Array2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -177,6 +178,44 @@ impl Confidence {
         self.alpha.get() / (statements as f64 * family as f64)
     }
 
+    /// The same settings for one of `parts` statements that hold together.
+    pub(crate) fn part_of(&self, parts: usize) -> Self {
+        Self { alpha: Alpha::wrap(self.alpha.get() / parts as f64), ..*self }
+    }
+
+    /// Lower and upper bounds of every class's probability, all holding together; shapes (n_samples, n_classes).
+    /// With `RunnerUp::Complement` a class's upper bound is 1 minus the others' lower bounds.
+    pub(crate) fn class_bounds(&self, ballots: &Ballots) -> (Array2<f64>, Array2<f64>) {
+        let (n, k) = (ballots.n_samples(), ballots.n_classes());
+        let alpha = self.share(k, n);
+        let tally = ballots.tally(0, ballots.n_members());
+        let mut table =
+            Table { bound: self.bound, n: tally.n_members() as u64, alpha, known: HashMap::new() };
+        let mut bounds = |sample: usize, class: usize| match self.bound {
+            Bound::Betting => {
+                let answers = ballots.sequence(0, sample, class);
+                (bounds::betting_lower(&answers, alpha), bounds::betting_upper(&answers, alpha))
+            }
+            _ => table.bounds(tally.sums()[[sample, class]]),
+        };
+        let (mut lower, mut upper) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
+        for sample in 0..n {
+            for class in 0..k {
+                (lower[[sample, class]], upper[[sample, class]]) = bounds(sample, class);
+            }
+            if self.runner_up == RunnerUp::Complement {
+                for class in 0..k {
+                    let others = (0..k).filter(|c| *c != class).map(|c| lower[[sample, c]]);
+                    // Each addition rounds down, so that the difference is not too small.
+                    let sum =
+                        others.fold(0.0_f64, |sum, p| if p > 0.0 { (sum + p).next_down() } else { sum });
+                    upper[[sample, class]] = (1.0 - sum).next_up().clamp(0.0, 1.0);
+                }
+            }
+        }
+        (lower, upper)
+    }
+
     /// The interval of every sample.
     pub fn intervals(&self, ballots: &Ballots) -> Vec<Interval> {
         let (members, choosing) = (ballots.n_members(), self.choosing());
@@ -318,7 +357,6 @@ impl Table {
 mod tests {
     use super::*;
     use crate::normal::normal_quantile_lower;
-    use ndarray::Array2;
 
     fn settings(bound: &str, selection: &str, runner_up: &str, split: Option<usize>, n: usize) -> Confidence {
         Confidence::check(0.001, bound, selection, runner_up, false, split, n, 2, false).unwrap()

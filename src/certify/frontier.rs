@@ -145,7 +145,7 @@ impl Distinct {
 
 /// The end of the norms with positive margin: bracketed by doubling, then regula falsi (Illinois) on the
 /// margin with bisection as its guard.
-fn largest_norm(margin: impl Fn(f64) -> Result<f64>) -> Result<f64> {
+pub(super) fn largest_norm(margin: impl Fn(f64) -> Result<f64>) -> Result<f64> {
     let (mut low, mut low_margin, mut high, mut high_margin) = (0.0, f64::NAN, 1.0, margin(1.0)?);
     while high_margin > 0.0 && high < LARGEST_NORM {
         (low, low_margin) = (high, high_margin);
@@ -189,7 +189,11 @@ fn largest_norm(margin: impl Fn(f64) -> Result<f64>) -> Result<f64> {
 }
 
 /// The largest count with a yes, 0 if there is none: strides doubled away from `start`, then bisection.
-fn largest_count(start: usize, most: usize, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+pub(super) fn largest_count(
+    start: usize,
+    most: usize,
+    mut holds: impl FnMut(usize) -> Result<bool>,
+) -> Result<usize> {
     let (mut low, mut high, mut stride) = (0, most + 1, 1_usize);
     let mut probe = start.clamp(1, most.max(1));
     while high - low > 1 {

@@ -9,6 +9,7 @@ mod data;
 mod device;
 mod memory;
 mod noisy_set;
+mod optimise;
 mod threads;
 mod train;
 mod train_member;
@@ -113,6 +114,9 @@ pub struct Ensemble {
     settings: Settings,
     architecture: Arc<dyn Architecture>,
     members: BTreeMap<u64, Member>,
+    /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
+    scout: Option<Member>,
+    sigmas: Option<Arc<[f32]>>,
 }
 
 impl Ensemble {
@@ -136,6 +140,10 @@ impl Ensemble {
         architecture: Arc<dyn Architecture>,
     ) -> Result<Self> {
         let settings = config.check()?;
+        if let Law::Cascade(_) = law {
+            let expected = "a law of one level; each level of a cascade is an ensemble of its own";
+            return Err(Error::parameter("law", expected, law.describe()));
+        }
         data::check_sizes(data)?;
         let record = Record {
             schema: SCHEMA,
@@ -155,7 +163,7 @@ impl Ensemble {
         record.law.check(&record.facts())?;
         data::check_features(data, &record.law)?;
         check_member_size(&record, architecture.as_ref())?;
-        Ok(Self { record, settings, architecture, members: BTreeMap::new() })
+        Ok(Self { record, settings, architecture, members: BTreeMap::new(), scout: None, sigmas: None })
     }
 
     /// Trains `n_members` members: [`Ensemble::new`], then [`Ensemble::train`].
@@ -182,7 +190,7 @@ impl Ensemble {
     pub fn of_record(record: Record) -> Result<Self> {
         let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
         let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
-        Ok(Self { record, settings, architecture, members: BTreeMap::new() })
+        Ok(Self { record, settings, architecture, members: BTreeMap::new(), scout: None, sigmas: None })
     }
 
     /// The ensemble in a checkpoint directory, with all members that are whole; only built-in architectures.
@@ -194,11 +202,13 @@ impl Ensemble {
         let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
         let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
-        let mut members = BTreeMap::new();
+        let settings = config.check()?;
+        let members = BTreeMap::new();
+        let mut ensemble = Self { record, settings, architecture, members, scout: None, sigmas: None };
         for number in files.numbers()? {
-            members.extend(files.load(number)?.map(|member| (number, member)));
+            files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
         }
-        Ok(Self { record, settings: config.check()?, architecture, members })
+        Ok(ensemble)
     }
 
     /// Trains the missing ones of the members 0..`n_members`.
@@ -234,7 +244,9 @@ impl Ensemble {
         }
         let checkpoint =
             checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
-        train::train(self, data, n_members, checkpoint.transpose()?.as_ref(), control)
+        let checkpoint = checkpoint.transpose()?;
+        self.scout(data, checkpoint.as_ref(), control)?;
+        train::train(self, data, n_members, checkpoint.as_ref(), control)
     }
 
     /// What the members are.
@@ -257,6 +269,12 @@ impl Ensemble {
         self.members.values()
     }
 
+    /// Everything that was trained: the members, and the scout of the published form of sample-specific noise.
+    /// [`Ensemble::insert`] takes them back.
+    pub fn trained(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().chain(&self.scout)
+    }
+
     /// Adds a member that was trained elsewhere for the same record, such as one that was pickled.
     ///
     /// # Errors
@@ -267,7 +285,11 @@ impl Ensemble {
             let got = format_args!("{} values", member.values.len());
             return Err(Error::shape("member", format_args!("{expected} values"), got));
         }
-        self.members.insert(member.number, member);
+        if member.number == optimise::SCOUT {
+            self.scout = Some(member);
+        } else {
+            self.members.insert(member.number, member);
+        }
         Ok(())
     }
 

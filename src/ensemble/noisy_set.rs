@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use super::data::{check_label, read, TrainingSet};
 use super::threads::training_error;
 use crate::error::{Error, Result};
-use crate::law::{Law, NoiseLaw};
+use crate::law::{Gaussian, Law, NoiseLaw};
 use crate::model::TorchResult;
 use crate::seed::Seed;
 
@@ -35,6 +35,21 @@ pub(crate) struct Source<'a> {
     pub(crate) data: &'a dyn TrainingSet,
     pub(crate) law: &'a Law,
     pub(crate) seed: Seed,
+    /// Each training sample's own sigma in place of the law's, for the published form of sample-specific noise.
+    pub(crate) sigmas: Option<&'a [f32]>,
+}
+
+impl Source<'_> {
+    /// The noise of (`member`, `index`), in place.
+    fn noise(&self, member: u64, index: usize, row: &mut [f32]) -> Result<()> {
+        match self.sigmas.and_then(|sigmas| sigmas.get(index)) {
+            None => self.law.noise_features(self.seed, member, index, row),
+            Some(sigma) => {
+                Gaussian::new(f64::from(*sigma))?.noise_features(self.seed, member, index, row);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl NoisySet {
@@ -95,7 +110,7 @@ fn draw_features(
         }
         for (&(member, index), row) in block.iter().zip(values.chunks_exact_mut(size)) {
             read(source.data, index, row)?;
-            source.law.noise_features(source.seed, member, index, row);
+            source.noise(member, index, row)?;
         }
         let at = (number * rows, samples.len());
         target = Some(
@@ -133,7 +148,7 @@ fn place(
 mod tests {
     use super::*;
     use crate::ensemble::data::{ArrayInputs, ArrayTrainingSet};
-    use crate::law::{Gaussian, LabelNoise, Product, Subsample};
+    use crate::law::{LabelNoise, Product, Subsample};
     use crate::model::weights_to_vec as to_vec;
     use crate::model::FeatureShape;
 
@@ -147,7 +162,7 @@ mod tests {
     }
 
     fn draw(law: &Law, data: &dyn TrainingSet, members: &[u64]) -> (Vec<f32>, Vec<i64>, usize) {
-        let source = Source { data, law, seed: Seed::new(5) };
+        let source = Source { data, law, seed: Seed::new(5), sigmas: None };
         let set = NoisySet::draw(source, members, Device::Cpu, &STOP).unwrap();
         let labels = Vec::<i64>::try_from(&set.labels).unwrap();
         (to_vec(&set.features).unwrap(), labels, set.n)
@@ -212,7 +227,7 @@ mod tests {
     #[test]
     fn a_set_flag_stops_the_drawing() {
         let (law, data) = (gaussian(1.0), data(4, 2));
-        let source = Source { data: &data, law: &law, seed: Seed::new(5) };
+        let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None };
         let result = NoisySet::draw(source, &[0], Device::Cpu, &AtomicBool::new(true));
         assert_eq!(result.err().map(|e| e.kind().clone()), Some(crate::ErrorKind::Cancelled));
     }

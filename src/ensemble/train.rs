@@ -46,7 +46,8 @@ pub(super) fn train(
     report_resumed(ensemble, n_members, control);
     let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
     let architecture = ensemble.architecture.clone();
-    let source = Source { data, law: &record.law, seed: record.seed };
+    let sigmas = ensemble.sigmas.clone();
+    let source = Source { data, law: &record.law, seed: record.seed, sigmas: sigmas.as_deref() };
     let job = Job { source, architecture: architecture.as_ref(), settings: &settings };
     run(job, &todo, checkpoint, control, |(member, resumed)| {
         let (number, loss) = (member.number, member.loss);
@@ -89,7 +90,7 @@ fn cancelled(ensemble: &Ensemble, total: u64) -> Error {
 /// Trains the members of `todo` on all workers; `keep` gets each as it finishes, on the calling thread.
 ///
 /// The first error stops the others, cancellation does so within a batch; what was finished is kept.
-fn run(
+pub(super) fn run(
     job: Job<'_>,
     todo: &[u64],
     checkpoint: Option<&Checkpoint>,

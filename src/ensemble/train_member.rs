@@ -9,9 +9,11 @@ use tch::{Reduction, Tensor};
 use super::adam::Adam;
 use super::config::Settings;
 use super::noisy_set::{NoisySet, Source};
+use super::optimise::{add_extra_noise, Ascent, Reference};
 use super::threads::training_error;
 use super::Member;
 use crate::error::{Error, Result};
+use crate::law::{Guarantee, NoiseLaw, SigmaSearch};
 use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
 use crate::seed::{Role, Seed};
 
@@ -33,12 +35,49 @@ pub(super) struct Job<'a> {
 /// that is not finite; cancellation.
 pub(super) fn train_stack(job: Job<'_>, members: &[u64], stop: &AtomicBool) -> Result<Vec<Member>> {
     let set = NoisySet::draw(job.source, members, job.settings.device, stop)?;
+    let specific = job.source.law.sample_specific().filter(|law| law.guarantee() == Guarantee::Sound);
+    let Some(law) = specific else { return fit(job, members, &set, stop) };
+    // From here on everything looks at the noised set alone.
+    let scouts = fit(job, members, &set, stop)?;
+    let set = with_own_noise(job, law.search(), &scouts, &set, stop)?;
+    fit(job, members, &set, stop)
+}
+
+/// The noised sets with noise of each sample's own magnitude on top, as large as each member's scout bears.
+fn with_own_noise(
+    job: Job<'_>,
+    search: &SigmaSearch,
+    scouts: &[Member],
+    set: &NoisySet,
+    stop: &AtomicBool,
+) -> Result<NoisySet> {
+    let (seed, n) = (job.source.seed, set.n as i64);
+    let mut parts = Vec::with_capacity(scouts.len());
+    for (place, scout) in scouts.iter().enumerate() {
+        let torch = |error| training_error(scout.number, &error);
+        let own = |all: &Tensor| all.f_narrow(0, place as i64 * n, n);
+        let values = [&scout.values[..]];
+        let weights = FlatWeights::new(job.architecture.layout(), &values, job.settings.device);
+        let weights = weights.and_then(|weights| weights.views()).map_err(torch)?;
+        let (inputs, labels) = (own(&set.features).map_err(torch)?, own(&set.labels).map_err(torch)?);
+        let ascent =
+            Ascent { architecture: job.architecture, weights: &weights, search, seed, member: scout.number };
+        let sigma = ascent.magnitudes(&inputs, Reference::Labels(&labels), stop)?;
+        parts.push(add_extra_noise(&inputs, &sigma, seed, scout.number).map_err(torch)?);
+    }
+    let first = scouts.first().map_or(0, |scout| scout.number);
+    let features = Tensor::f_cat(&parts, 0).map_err(|error| training_error(first, &error))?;
+    Ok(NoisySet { features, labels: set.labels.shallow_clone(), n: set.n })
+}
+
+/// Trains the stack on its sets as they are.
+fn fit(job: Job<'_>, members: &[u64], set: &NoisySet, stop: &AtomicBool) -> Result<Vec<Member>> {
     let first = members.first().copied().unwrap_or(0);
     let torch = |error| training_error(first, &error);
-    if let Some(solved) = solve_stack(job, members, &set)? {
+    if let Some(solved) = solve_stack(job, members, set)? {
         return Ok(solved);
     }
-    let mut training = Training::new(job, members, &set).map_err(torch)?;
+    let mut training = Training::new(job, members, set).map_err(torch)?;
     let mut losses = Vec::new();
     for epoch in 0..job.settings.epochs {
         training.epoch(epoch as u64, stop).map_err(torch)?;

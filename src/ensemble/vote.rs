@@ -14,11 +14,13 @@ use tch::Tensor;
 
 use super::data::{read, Inputs};
 use super::memory::keep_freed_memory;
+use super::optimise::{unit_noise, Ascent, Reference};
 use super::threads::{guarded, training_error, with_workers};
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
-use crate::law::NoiseLaw;
+use crate::law::{Guarantee, NoiseLaw, SampleSpecific};
 use crate::model::{weights_to_vec, FlatWeights, Mode, TorchResult};
+use crate::seed::Role;
 
 /// Inputs of one forward pass.
 const BATCH: usize = 64;
@@ -35,7 +37,7 @@ impl Ensemble {
     /// Shape and parameter errors for inputs the members cannot take, a training error naming the member
     /// whose logits are not finite, cancellation.
     pub fn votes(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array2<u16>> {
-        let votes = evaluate(self, inputs, 1, argmax, control)?;
+        let votes = evaluate(self, inputs, 1, (Question::Logits, argmax), control)?;
         Array2::from_shape_vec((self.n_members(), inputs.n_samples()), votes).map_err(bad_shape)
     }
 
@@ -45,8 +47,26 @@ impl Ensemble {
     /// As [`Ensemble::votes`].
     pub fn scores(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array3<f32>> {
         let k = self.record().n_classes;
-        let scores = evaluate(self, inputs, k, softmax, control)?;
+        let scores = evaluate(self, inputs, k, (Question::Logits, softmax), control)?;
         Array3::from_shape_vec((self.n_members(), inputs.n_samples(), k), scores).map_err(bad_shape)
+    }
+
+    /// The noise magnitude of each input under sample-specific noise: shape (n_members, n_samples) for the sound
+    /// form, where it is each member's own; (1, n_samples) for the published form.
+    ///
+    /// # Errors
+    /// As [`Ensemble::votes`]; a parameter error for any other law.
+    pub fn magnitudes(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array2<f32>> {
+        if self.record().law.sample_specific().is_none() {
+            let law = self.record().law.describe();
+            return Err(Error::parameter("law", "a SampleSpecific law, alone or inside another", law));
+        }
+        check_inputs(self, inputs)?;
+        if let Some(sigmas) = self.published_magnitudes(inputs, control)? {
+            return Array2::from_shape_vec((1, sigmas.len()), sigmas).map_err(bad_shape);
+        }
+        let sigmas = evaluate(self, inputs, 1, (Question::Magnitudes, copy), control)?;
+        Array2::from_shape_vec((self.n_members(), inputs.n_samples()), sigmas).map_err(bad_shape)
     }
 }
 
@@ -75,17 +95,34 @@ fn softmax(logits: &[f32], out: &mut [f32]) {
     }
 }
 
+fn copy(values: &[f32], out: &mut [f32]) {
+    out.copy_from_slice(values);
+}
+
 type Convert<T> = fn(&[f32], &mut [T]);
+
+/// What members are asked about a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// One value per class; the largest is the vote.
+    Logits,
+    /// The noise magnitude that sample-specific noise gives each input.
+    Magnitudes,
+}
 
 /// Runs all inputs through all members; the result has the layout (n_members, n_samples, `width`).
 fn evaluate<T: Copy + Default + Send>(
     ensemble: &Ensemble,
     inputs: &dyn Inputs,
     width: usize,
-    convert: Convert<T>,
+    (question, convert): (Question, Convert<T>),
     control: &Control<'_>,
 ) -> Result<Vec<T>> {
     check_inputs(ensemble, inputs)?;
+    let sigmas = match question {
+        Question::Logits => ensemble.published_magnitudes(inputs, control)?,
+        Question::Magnitudes => None,
+    };
     keep_freed_memory();
     let (n, size) = (inputs.n_samples(), inputs.shape().n_features());
     let mut result = vec![T::default(); ensemble.n_members() * n * width];
@@ -96,8 +133,9 @@ fn evaluate<T: Copy + Default + Send>(
         for (offset, row) in values.chunks_exact_mut(size).take(length).enumerate() {
             read(inputs, start + offset, row)?;
         }
-        let block = Block { values: &values, start, length };
-        run(ensemble, block, width, convert, control, |place, part| {
+        let block = Block { values: &values, start, length, sigmas: sigmas.as_deref() };
+        let job = Asked { ensemble, block, width, question, convert };
+        run(job, control, |place, part| {
             let at = (place * n + start) * width;
             result[at..at + part.len()].copy_from_slice(&part);
         })?;
@@ -126,17 +164,27 @@ struct Block<'a> {
     values: &'a [f32],
     start: usize,
     length: usize,
+    /// The magnitude of every test input, for the published form of sample-specific noise.
+    sigmas: Option<&'a [f32]>,
+}
+
+/// A question to all members about a block.
+#[derive(Clone, Copy)]
+struct Asked<'a, T> {
+    ensemble: &'a Ensemble,
+    block: Block<'a>,
+    width: usize,
+    question: Question,
+    convert: Convert<T>,
 }
 
 /// One block through all members on all workers; `keep` gets each member's place and part.
 fn run<T: Copy + Default + Send>(
-    ensemble: &Ensemble,
-    block: Block<'_>,
-    width: usize,
-    convert: Convert<T>,
+    asked: Asked<'_, T>,
     control: &Control<'_>,
     keep: impl FnMut(usize, Vec<T>),
 ) -> Result<()> {
+    let Asked { ensemble, block, .. } = asked;
     let members: Vec<&Member> = ensemble.members.values().collect();
     let settings = &ensemble.settings;
     let size = settings.stack.min(ensemble.architecture.max_stack()).max(1);
@@ -153,7 +201,7 @@ fn run<T: Copy + Default + Send>(
             let Some(stack) = stacks.get(number) else { return };
             let first = stack.first().map_or(0, |member| member.number);
             let panel = Panel { ensemble, members: stack, block };
-            let result = guarded(first, || panel.evaluate(&mut shared, width, convert, &stop));
+            let result = guarded(first, || panel.evaluate(&mut shared, asked, &stop));
             let result = result.map(|parts| (number * size, parts));
             if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
                 return;
@@ -163,9 +211,10 @@ fn run<T: Copy + Default + Send>(
     with_workers(workers, work, || collect(&results, &stop, control, keep))
 }
 
-type Parts<T> = (usize, Vec<Vec<T>>);
+/// The first place of a stack, and each of its members' part.
+pub(super) type Parts<T> = (usize, Vec<Vec<T>>);
 
-fn collect<T>(
+pub(super) fn collect<T>(
     results: &Receiver<Result<Parts<T>>>,
     stop: &AtomicBool,
     control: &Control<'_>,
@@ -202,11 +251,11 @@ impl Panel<'_> {
     fn evaluate<T: Copy + Default>(
         &self,
         shared: &mut Vec<Tensor>,
-        width: usize,
-        convert: Convert<T>,
+        asked: Asked<'_, T>,
         stop: &AtomicBool,
     ) -> Result<Vec<Vec<T>>> {
-        let k = self.ensemble.record.n_classes;
+        let Asked { width, convert, question, .. } = asked;
+        let k = if question == Question::Logits { self.ensemble.record.n_classes } else { 1 };
         let numbers: Vec<u64> = self.members.iter().map(|member| member.number).collect();
         let torch = |error| training_error(numbers.first().copied().unwrap_or(0), &error);
         let values: Vec<&[f32]> = self.members.iter().map(|member| &member.values[..]).collect();
@@ -218,7 +267,10 @@ impl Panel<'_> {
                 return Err(Error::cancelled("Voting was cancelled."));
             }
             let inputs = self.inputs(batch, shared).map_err(torch)?;
-            let logits = self.logits(&weights, &inputs).map_err(torch)?;
+            let logits = match self.specific() {
+                Some(law) => self.specifically(law, &weights, &inputs, question, stop)?,
+                None => self.logits(&weights, &inputs).map_err(torch)?,
+            };
             for ((part, logits), &member) in
                 parts.iter_mut().zip(logits.chunks_exact(BATCH * k)).zip(&numbers)
             {
@@ -238,7 +290,7 @@ impl Panel<'_> {
         let stack = self.members.len() as i64;
         let size = self.ensemble.record.shape.n_features() * BATCH;
         let plain = &self.block.values[batch * size..(batch + 1) * size];
-        if !self.ensemble.record.law.noises_test_inputs() {
+        if !self.ensemble.record.law.noises_test_inputs() && self.block.sigmas.is_none() {
             if shared.len() == batch {
                 shared.push(self.tensor(plain, 1)?);
             }
@@ -254,7 +306,10 @@ impl Panel<'_> {
         for member in self.members {
             let from = noised.len();
             noised.extend_from_slice(plain);
-            self.noise(member.number, batch, &mut noised[from..]);
+            match self.block.sigmas {
+                Some(sigmas) => self.own_noise(member.number, batch, sigmas, &mut noised[from..])?,
+                None => self.noise(member.number, batch, &mut noised[from..]),
+            }
         }
         self.tensor(&noised, stack)
     }
@@ -266,6 +321,59 @@ impl Panel<'_> {
             let sample = self.block.start + batch * BATCH + offset;
             record.law.noise_test_input(record.seed, member, sample, row);
         }
+    }
+
+    /// x + sigma_x e, e the member's one vector: what a member says of an input is a function of the two.
+    fn own_noise(&self, member: u64, batch: usize, sigmas: &[f32], values: &mut [f32]) -> TorchResult<()> {
+        let record = &self.ensemble.record;
+        let size = record.shape.n_features();
+        let unit = weights_to_vec(&unit_noise(record.seed, Role::TestNoise, member, &[size as i64])?)?;
+        let from = self.block.start + batch * BATCH;
+        // Rows that only fill up a batch have no magnitude.
+        for (row, sigma) in values.chunks_exact_mut(size).zip(sigmas.iter().skip(from)) {
+            row.iter_mut().zip(&unit).for_each(|(value, e)| *value += sigma * e);
+        }
+        Ok(())
+    }
+
+    /// The law, if members add noise of their own choice to test inputs.
+    fn specific(&self) -> Option<&SampleSpecific> {
+        let law = self.ensemble.record.law.sample_specific()?;
+        (law.guarantee() == Guarantee::Sound).then_some(law)
+    }
+
+    /// Each member's magnitudes of a batch, or the logarithms of its mean scores on noisy copies of that size.
+    fn specifically(
+        &self,
+        law: &SampleSpecific,
+        weights: &FlatWeights,
+        inputs: &Tensor,
+        question: Question,
+        stop: &AtomicBool,
+    ) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        let record = &self.ensemble.record;
+        let stacked = self.members.len() > 1;
+        for (place, member) in self.members.iter().enumerate() {
+            let torch = |error| training_error(member.number, &error);
+            let views = weights.views().and_then(|views| views.member(place)).map_err(torch)?;
+            let inputs = if stacked { inputs.f_select(0, place as i64) } else { Ok(inputs.shallow_clone()) };
+            let inputs = inputs.map_err(torch)?;
+            let ascent = Ascent {
+                architecture: self.ensemble.architecture.as_ref(),
+                weights: &views,
+                search: law.search(),
+                seed: record.seed,
+                member: member.number,
+            };
+            let sigma = ascent.magnitudes(&inputs, Reference::OwnClass, stop)?;
+            let answer = match question {
+                Question::Magnitudes => Ok(sigma),
+                Question::Logits => ascent.log_scores(&inputs, &sigma),
+            };
+            all.extend(answer.and_then(|answer| weights_to_vec(&answer)).map_err(torch)?);
+        }
+        Ok(all)
     }
 
     fn tensor(&self, values: &[f32], stack: i64) -> TorchResult<Tensor> {

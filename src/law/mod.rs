@@ -5,17 +5,20 @@
 //! ratio* between two training sets that differ by a [`Change`](crate::certify::Change).
 //! A new law is one file here and one arm of [`Law`].
 
+mod cascade;
 mod discrete;
 mod edge;
 mod gaussian;
 mod label_noise;
 mod likelihood;
 mod product;
+mod sample_specific;
 mod subsample;
 mod uniform;
 
 use serde::{Deserialize, Serialize};
 
+pub use cascade::Cascade;
 pub use discrete::Discrete;
 pub(crate) use edge::{Edges, Guide};
 pub use gaussian::Gaussian;
@@ -23,6 +26,7 @@ pub use label_noise::LabelNoise;
 pub(crate) use likelihood::ManyPairs;
 pub use likelihood::{Component, LikelihoodRatio};
 pub use product::Product;
+pub use sample_specific::{Guarantee, SampleSpecific, SigmaSearch};
 pub use subsample::Subsample;
 pub use uniform::Uniform;
 
@@ -112,6 +116,11 @@ pub trait NoiseLaw {
         None
     }
 
+    /// The sample-specific part of the law, if it has one.
+    fn sample_specific(&self) -> Option<&SampleSpecific> {
+        None
+    }
+
     /// The changes that certificates of this law speak of, for guarantee sentences.
     fn covered(&self) -> String;
 
@@ -135,6 +144,10 @@ pub enum Law {
     Product(Product),
     /// A random subset of the training set, then another law.
     Subsample(Subsample),
+    /// Normal noise, then noise of each sample's own magnitude.
+    SampleSpecific(SampleSpecific),
+    /// Several laws, of which the first that is sure decides.
+    Cascade(Cascade),
 }
 
 impl Law {
@@ -146,7 +159,14 @@ impl Law {
             Law::LabelNoise(law) => law,
             Law::Product(law) => law,
             Law::Subsample(law) => law,
+            Law::SampleSpecific(law) => law,
+            Law::Cascade(law) => law,
         }
+    }
+
+    /// Whether certificates of this law are proofs against an attacker on the training set.
+    pub fn sound(&self) -> bool {
+        self.sample_specific().is_none_or(|law| law.guarantee() == Guarantee::Sound)
     }
 
     fn noises_labels(&self) -> bool {
@@ -210,6 +230,14 @@ impl Law {
             ));
         }
         Radius::check("trigger_norm", change.trigger_norm)?;
+        if let Law::Cascade(_) = self {
+            let expected = "a law of its own; a cascade's budgets go through its levels";
+            return Err(Error::parameter("law", expected, self.describe()));
+        }
+        if !self.sound() {
+            let expected = "None: the published form states a radius only (guarantee=\"sound\" has budgets)";
+            return Err(Error::parameter("n_poisoned", expected, change.n_poisoned));
+        }
         if matches!(self, Law::Subsample(_)) || change.n_poisoned == 0 {
             return Ok(());
         }
@@ -271,6 +299,9 @@ impl NoiseLaw for Law {
     }
     fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         self.inner().total_radius(interval, facts)
+    }
+    fn sample_specific(&self) -> Option<&SampleSpecific> {
+        self.inner().sample_specific()
     }
     fn covered(&self) -> String {
         self.inner().covered()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
+use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw, SampleSpecific};
 use crate::certify::Interval;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
@@ -31,6 +31,15 @@ impl Product {
                          Subsample(a & b, size)",
                         "a Subsample beside another law",
                     ))
+                }
+                Law::Cascade(_) => return Err(Error::parameter(
+                    "&",
+                    "a composition of noise on features and noise on labels; compose the levels of a cascade",
+                    "a Cascade",
+                )),
+                law if !law.sound() => {
+                    let expected = "a law with a proof; the published form of SampleSpecific stands alone";
+                    return Err(Error::parameter("&", expected, law.describe()));
                 }
                 law => parts.push(law),
             }
@@ -88,6 +97,10 @@ impl NoiseLaw for Product {
     fn norm_unit(&self) -> Option<f64> {
         self.parts.iter().find_map(NoiseLaw::norm_unit)
     }
+    fn sample_specific(&self) -> Option<&SampleSpecific> {
+        self.parts.iter().find_map(NoiseLaw::sample_specific)
+    }
+
     fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         self.parts.iter().find_map(|law| law.total_radius(interval, facts))
     }

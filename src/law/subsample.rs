@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
+use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw, SampleSpecific};
 use crate::certify::Change;
 use crate::error::{Error, Result};
 use crate::seed::{Role, Seed};
@@ -34,6 +34,14 @@ impl Subsample {
                     "a law that leaves the test input alone",
                     "a Discrete that noises it",
                 ))
+            }
+            Some(Law::Cascade(_)) => {
+                let expected = "a law of one level; a cascade may have subsamples as levels";
+                return Err(Error::parameter("inner", expected, "a Cascade"));
+            }
+            Some(law) if !law.sound() => {
+                let expected = "a law with a proof; the published form of SampleSpecific stands alone";
+                return Err(Error::parameter("inner", expected, law.describe()));
             }
             _ => {}
         }
@@ -98,6 +106,10 @@ fn hypergeometric(n: usize, marked: usize, draws: usize) -> Vec<(usize, f64)> {
 }
 
 impl NoiseLaw for Subsample {
+    fn sample_specific(&self) -> Option<&SampleSpecific> {
+        self.inner().and_then(NoiseLaw::sample_specific)
+    }
+
     fn check(&self, facts: &DataFacts) -> Result<()> {
         if self.size > facts.n_train {
             return Err(Error::parameter(

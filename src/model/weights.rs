@@ -35,6 +35,33 @@ impl Weights {
         &self.running
     }
 
+    /// The parameters of the member at `place`, without a leading dimension.
+    ///
+    /// # Errors
+    /// Whatever torch reports.
+    pub(crate) fn member(&self, place: usize) -> TorchResult<Self> {
+        let of = |tensors: &[Tensor]| -> TorchResult<Vec<Tensor>> {
+            tensors
+                .iter()
+                .map(|t| if self.stack == 1 { Ok(t.shallow_clone()) } else { t.f_select(0, place as i64) })
+                .collect()
+        };
+        Ok(Self {
+            stack: 1,
+            trained: of(&self.trained)?,
+            running: of(&self.running)?,
+            next: Default::default(),
+        })
+    }
+
+    /// The same values in double precision.
+    #[cfg(test)]
+    pub(crate) fn double(&self) -> Self {
+        let of = |tensors: &[Tensor]| tensors.iter().map(|t| t.to_kind(Kind::Double)).collect();
+        let (trained, running) = (of(&self.trained), of(&self.running));
+        Self { stack: self.stack, trained, running, next: Default::default() }
+    }
+
     /// Starts a forward pass: the next parameter taken is the first.
     pub fn rewind(&self) {
         self.next[0].set(0);

@@ -1,17 +1,21 @@
 //! Tables of certificates: votes or scores in, arrays out.
 
-use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
+use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
-use crate::certify::{Certificates, Change, Confidence, Evidence, Interval, Record};
+use crate::certify::{
+    decide, Certificates, Change, Confidence, Detail, Evidence, Interval, LevelBounds, Record, Settled,
+};
 use crate::error::{Error, Result};
-use crate::law::DataFacts;
-use crate::votes::Ballots;
+use crate::law::{Cascade, DataFacts, Law};
+use crate::votes::{Ballots, Tally};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyCertificates>()?;
     module.add_class::<PyConfidence>()?;
+    module.add_function(wrap_pyfunction!(decide_cascade, module)?)?;
+    module.add_function(wrap_pyfunction!(certify_cascade, module)?)?;
     module.add_function(wrap_pyfunction!(certify_votes, module)?)?;
     module.add_function(wrap_pyfunction!(certify_scores, module)?)
 }
@@ -44,9 +48,16 @@ impl PyConfidence {
         Self { alpha, bound, selection, runner_up, family_wise, split }
     }
 
-    /// Refuses settings under which even unanimous members certify nothing.
-    fn check_enough(&self, n_members: usize, n_classes: usize, n_samples: usize) -> PyResult<()> {
-        let confidence = self.check(n_members, n_classes, false)?;
+    /// Refuses settings under which even unanimous members, at each of a number of levels, certify nothing.
+    #[pyo3(signature = (n_members, n_classes, n_samples, n_levels=1))]
+    fn check_enough(
+        &self,
+        n_members: usize,
+        n_classes: usize,
+        n_samples: usize,
+        n_levels: usize,
+    ) -> PyResult<()> {
+        let confidence = self.check(n_members, n_classes, false)?.part_of(n_levels.max(1));
         Ok(crate::certify::check_enough(&confidence, n_members, n_classes, n_samples)?)
     }
 }
@@ -99,12 +110,65 @@ impl PyCertificates {
 
     #[getter]
     fn prediction<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        PyArray1::from_vec(py, self.inner.predictions().into_iter().map(|class| class as i64).collect())
+    }
+
+    /// The ensemble's own class, whatever a ledger made of it.
+    #[getter]
+    fn own_prediction<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         self.column(py, |interval| interval.prediction as i64)
     }
 
     #[getter]
     fn abstained<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
-        self.column(py, Interval::abstained)
+        PyArray1::from_vec(py, self.inner.abstained())
+    }
+
+    /// A cascade's bounds of every class at every level, and the level that decided.
+    #[getter]
+    #[allow(clippy::type_complexity)]
+    fn levels<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> Option<(Bound<'py, PyArray3<f64>>, Bound<'py, PyArray3<f64>>, Bound<'py, PyArray1<i64>>)> {
+        let Detail::Levels(bounds) = self.inner.detail() else { return None };
+        let level = bounds.level.iter().map(|level| *level as i64).collect();
+        Some((
+            PyArray3::from_array(py, &bounds.lower),
+            PyArray3::from_array(py, &bounds.upper),
+            PyArray1::from_vec(py, level),
+        ))
+    }
+
+    /// Each test sample's noise magnitude, for the published form of sample-specific noise.
+    #[getter]
+    fn sigmas<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
+        match self.inner.detail() {
+            Detail::Magnitudes { sigmas, .. } => Some(PyArray1::from_slice(py, sigmas)),
+            _ => None,
+        }
+    }
+
+    /// What a ledger made of each sample's region.
+    #[getter]
+    fn outcomes(&self) -> Option<Vec<String>> {
+        match self.inner.detail() {
+            Detail::Magnitudes { settled: Some(settled), .. } => {
+                Some(settled.iter().map(|settled| settled.outcome.clone()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// The table with what a ledger made of the regions around the test inputs.
+    fn with_ledger(
+        &self,
+        prediction: PyReadonlyArray1<'_, i64>,
+        radius: PyReadonlyArray1<'_, f64>,
+        outcome: Vec<String>,
+    ) -> PyResult<Self> {
+        let settled = settled(&prediction, &radius, outcome);
+        Ok(Self { inner: self.inner.clone().with_ledger(settled)? })
     }
 
     #[getter]
@@ -253,13 +317,19 @@ impl PyCertificates {
 
     /// A table from its parts, as a file holds them.
     #[staticmethod]
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+    #[pyo3(signature = (record, prediction, p_lower, p_upper, p_rest, levels=None, sigmas=None, settled=None))]
     fn from_parts(
         record: &str,
         prediction: PyReadonlyArray1<'_, i64>,
         p_lower: PyReadonlyArray1<'_, f64>,
         p_upper: PyReadonlyArray1<'_, f64>,
         p_rest: PyReadonlyArray1<'_, f64>,
+        levels: Option<(PyReadonlyArray3<'_, f64>, PyReadonlyArray3<'_, f64>, PyReadonlyArray1<'_, i64>)>,
+        sigmas: Option<PyReadonlyArray1<'_, f64>>,
+        settled: Option<(PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, f64>, Vec<String>)>,
     ) -> PyResult<Self> {
+        let detail = detail(levels, sigmas, settled);
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of a table", e))?;
         let (prediction, p_rest) = (prediction.as_array(), p_rest.as_array());
@@ -279,8 +349,109 @@ impl PyCertificates {
                 rest: *rest,
             })
             .collect();
-        Ok(Self { inner: Certificates::from_parts(record, intervals)? })
+        Ok(Self { inner: Certificates::from_parts(record, intervals, detail)? })
     }
+}
+
+fn class(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn settled(
+    prediction: &PyReadonlyArray1<'_, i64>,
+    radius: &PyReadonlyArray1<'_, f64>,
+    outcome: Vec<String>,
+) -> Vec<Settled> {
+    let columns = prediction.as_array().to_vec().into_iter().zip(radius.as_array().to_vec()).zip(outcome);
+    columns
+        .map(|((prediction, radius), outcome)| Settled { prediction: class(prediction), radius, outcome })
+        .collect()
+}
+
+#[allow(clippy::type_complexity)]
+fn detail(
+    levels: Option<(PyReadonlyArray3<'_, f64>, PyReadonlyArray3<'_, f64>, PyReadonlyArray1<'_, i64>)>,
+    sigmas: Option<PyReadonlyArray1<'_, f64>>,
+    own: Option<(PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, f64>, Vec<String>)>,
+) -> Detail {
+    if let Some((lower, upper, level)) = levels {
+        let level = level.as_array().iter().map(|level| class(*level)).collect();
+        let (lower, upper) = (lower.as_array().to_owned(), upper.as_array().to_owned());
+        return Detail::Levels(LevelBounds { lower, upper, level });
+    }
+    let Some(sigmas) = sigmas else { return Detail::None };
+    let settled = own.map(|(prediction, radius, outcome)| settled(&prediction, &radius, outcome));
+    Detail::Magnitudes { sigmas: sigmas.as_array().to_vec(), settled }
+}
+
+fn cascade_of<'a>(law: &'a PyRef<'_, PyLaw>) -> Result<&'a Cascade> {
+    match &law.law {
+        Law::Cascade(cascade) => Ok(cascade),
+        other => {
+            use crate::law::NoiseLaw;
+            Err(Error::parameter("law", "a Cascade", other.describe()))
+        }
+    }
+}
+
+fn level_ballots(votes: &[PyReadonlyArray2<'_, u16>], n_classes: usize) -> Result<Vec<Ballots>> {
+    votes.iter().map(|votes| Ballots::from_votes(votes.as_array().to_owned(), n_classes)).collect()
+}
+
+/// What a cascade decides on votes of every level: classes, deciding levels, and the votes counted there.
+#[pyfunction]
+#[allow(clippy::type_complexity)]
+fn decide_cascade<'py>(
+    py: Python<'py>,
+    votes: Vec<PyReadonlyArray2<'py, u16>>,
+    law: PyRef<'py, PyLaw>,
+    n_classes: usize,
+) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>)> {
+    let ballots = level_ballots(&votes, n_classes)?;
+    let tallies: Vec<Tally> = ballots.iter().map(|own| own.tally(0, own.n_members())).collect();
+    let decisions = decide(cascade_of(&law)?, &tallies);
+    let mut counts = ndarray::Array2::zeros((decisions.len(), n_classes));
+    for (sample, decision) in decisions.iter().enumerate() {
+        counts.row_mut(sample).assign(&tallies[decision.level].sums().row(sample));
+    }
+    let column = |of: fn(&crate::certify::Decision) -> usize| {
+        PyArray1::from_vec(py, decisions.iter().map(|decision| of(decision) as i64).collect())
+    };
+    Ok((column(|d| d.prediction), column(|d| d.level), PyArray2::from_owned_array(py, counts)))
+}
+
+/// Certificates of a cascade from votes of every level's members, drawn from the levels' laws.
+pub(super) fn certify_levels(
+    py: Python<'_>,
+    votes: &[PyReadonlyArray2<'_, u16>],
+    cascade: &Cascade,
+    facts: DataFacts,
+    confidence: &PyConfidence,
+    before_noise: Option<String>,
+) -> PyResult<PyCertificates> {
+    let ballots = level_ballots(votes, facts.n_classes)?;
+    let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
+    let confidence = confidence.check(n_members, facts.n_classes, false)?;
+    let cascade = cascade.clone();
+    let inner =
+        py.detach(|| Certificates::from_levels(cascade, facts, confidence, before_noise, &ballots))?;
+    Ok(PyCertificates::new(inner))
+}
+
+/// Certificates of a cascade whose levels were trained elsewhere.
+#[pyfunction]
+#[pyo3(signature = (votes, law, n_train, n_classes, n_features, confidence))]
+fn certify_cascade(
+    py: Python<'_>,
+    votes: Vec<PyReadonlyArray2<'_, u16>>,
+    law: PyRef<'_, PyLaw>,
+    n_train: i64,
+    n_classes: i64,
+    n_features: Option<usize>,
+    confidence: &Bound<'_, PyConfidence>,
+) -> PyResult<PyCertificates> {
+    let facts = facts(n_train, n_classes, n_features)?;
+    certify_levels(py, &votes, cascade_of(&law)?, facts, confidence.get(), None)
 }
 
 /// Certificates from class numbers of shape (n_members, n_samples).

@@ -7,7 +7,7 @@ use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use super::certificates::{count, PyCertificates, PyConfidence};
+use super::certificates::{certify_levels, count, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
 use crate::certify::{decided, Certificates, Change};
 use crate::ensemble::{
@@ -15,11 +15,13 @@ use crate::ensemble::{
     TrainConfig,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::law::Law;
 use crate::model::FeatureShape;
 use crate::votes::Ballots;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyEnsemble>()?;
+    module.add_function(wrap_pyfunction!(certify_ensembles, module)?)?;
     module.add_function(wrap_pyfunction!(device_names, module)?)
 }
 
@@ -153,7 +155,7 @@ impl PyEnsemble {
     fn adopt(&mut self, other: PyRef<'_, PyEnsemble>) -> PyResult<bool> {
         let same = self.inner.record() == other.inner.record();
         if same {
-            for member in other.inner.members() {
+            for member in other.inner.trained() {
                 self.inner.insert(member.clone())?;
             }
         }
@@ -208,19 +210,43 @@ impl PyEnsemble {
         Ok((PyArray1::from_vec(py, winners), PyArray2::from_owned_array(py, tally.sums().clone())))
     }
 
-    /// Certificates from votes of these members; law and sizes are read from the record of what was drawn.
+    /// The noise magnitude of each input under sample-specific noise: (n_members, n_samples), or (1, n_samples) for
+    /// the published form.
+    #[pyo3(signature = (features, report=None))]
+    fn magnitudes<'py>(
+        &self,
+        py: Python<'py>,
+        features: PyReadonlyArrayDyn<'py, f32>,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let inputs = inputs(&features)?;
+        let sigmas = watched(py, report, |control| self.inner.magnitudes(&inputs, control))?;
+        Ok(PyArray2::from_owned_array(py, sigmas))
+    }
+
+    /// Certificates from votes of these members on `features`; law and sizes are read from the record of what was
+    /// drawn, magnitudes of the published form are found for these very inputs.
     fn certify(
         &self,
         py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
         votes: numpy::PyReadonlyArray2<'_, u16>,
         confidence: &Bound<'_, PyConfidence>,
     ) -> PyResult<PyCertificates> {
+        let inputs = inputs(&features)?;
         let ballots = self.ballots(&votes)?;
         let record = self.inner.record();
         let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
         let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
+        if law.sound() {
+            let certificates =
+                py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
+            return Ok(PyCertificates::new(certificates));
+        }
+        let sigmas = watched(py, None, |control| self.inner.magnitudes(&inputs, control))?;
+        let sigmas = sigmas.iter().map(|sigma| f64::from(*sigma)).collect();
         let certificates =
-            py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
+            py.detach(|| Certificates::published(law, facts, confidence, before_noise, &ballots, sigmas))?;
         Ok(PyCertificates::new(certificates))
     }
 
@@ -282,7 +308,7 @@ impl PyEnsemble {
         let py = slf.py();
         let this = slf.borrow();
         let members = PyList::empty(py);
-        for member in this.inner.members() {
+        for member in this.inner.trained() {
             members.append((member.number, member.loss, PyArray1::from_slice(py, &member.values)))?;
         }
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
@@ -306,4 +332,29 @@ impl PyEnsemble {
     fn ballots(&self, votes: &numpy::PyReadonlyArray2<'_, u16>) -> Result<Ballots> {
         Ballots::from_votes(votes.as_array().to_owned(), self.inner.record().n_classes)
     }
+}
+
+/// Certificates of a cascade from its levels' ensembles and their votes; every level's law is read from its record.
+#[pyfunction]
+fn certify_ensembles(
+    py: Python<'_>,
+    ensembles: Vec<PyRef<'_, PyEnsemble>>,
+    votes: Vec<numpy::PyReadonlyArray2<'_, u16>>,
+    law: PyRef<'_, PyLaw>,
+    confidence: &Bound<'_, PyConfidence>,
+) -> PyResult<PyCertificates> {
+    let (Law::Cascade(cascade), Some(first)) = (&law.law, ensembles.first()) else {
+        return Err(Error::parameter("law", "a Cascade with an ensemble for every level", "another").into());
+    };
+    let first = first.inner.record();
+    let same = |(ensemble, law): (&PyRef<'_, PyEnsemble>, &Law)| {
+        let expected = Record { law: law.clone(), ..first.clone() };
+        *ensemble.inner.record() == expected
+    };
+    if ensembles.len() != cascade.levels().len() || !ensembles.iter().zip(cascade.levels()).all(same) {
+        let expected = "the cascade these ensembles were trained for, level by level";
+        return Err(Error::parameter("law", expected, "another").into());
+    }
+    let before_noise = first.before_noise.clone();
+    certify_levels(py, &votes, cascade, first.facts(), confidence.get(), before_noise)
 }

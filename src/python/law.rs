@@ -6,7 +6,11 @@ use pyo3::types::PyTuple;
 use super::certificates::{count, facts};
 use crate::certify::{Change, Confidence, Plan};
 use crate::error::Error;
-use crate::law::{Discrete, Gaussian, LabelNoise, Law, Product, Subsample, Uniform};
+use crate::law::{
+    Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, NoiseLaw, Product, SampleSpecific, SigmaSearch,
+    Subsample, Uniform,
+};
+use crate::quantity::{NoiseScale, Quantity};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyLaw>()?;
@@ -16,6 +20,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyLabelNoise>()?;
     module.add_class::<PySubsample>()?;
     module.add_class::<PyProduct>()?;
+    module.add_class::<PySampleSpecific>()?;
+    module.add_class::<PyCascade>()?;
     module.add_class::<PyPlan>()?;
     module.add_function(wrap_pyfunction!(law_from_json, module)?)
 }
@@ -150,7 +156,43 @@ fn repr(law: &Law) -> String {
             None => format!("Subsample(size={})", law.size()),
         },
         Law::Product(law) => law.parts().iter().map(repr).collect::<Vec<_>>().join(" & "),
+        Law::SampleSpecific(law) => repr_specific(law),
+        Law::Cascade(law) => {
+            let levels: Vec<String> = law.levels().iter().map(repr).collect();
+            let thresholds: Vec<f64> = (0..levels.len()).filter_map(|g| law.threshold(g)).collect();
+            format!("Cascade([{}], thresholds={thresholds:?})", levels.join(", "))
+        }
     }
+}
+
+fn guarantee_name(guarantee: Guarantee) -> &'static str {
+    match guarantee {
+        Guarantee::Sound => "sound",
+        Guarantee::Published => "published",
+    }
+}
+
+/// Settings of the search that are the defaults are left out.
+fn repr_specific(law: &SampleSpecific) -> String {
+    let (own, sigma) = (law.search(), law.base().sigma());
+    let usual = SigmaSearch::around(NoiseScale::wrap(sigma), law.guarantee());
+    let mut text = format!("SampleSpecific(sigma={sigma:?}, guarantee='{}'", guarantee_name(law.guarantee()));
+    for (name, own, usual) in [
+        ("start", own.start.get(), usual.start.get()),
+        ("sigma_min", own.sigma_min.get(), usual.sigma_min.get()),
+        ("sigma_max", own.sigma_max.get(), usual.sigma_max.get()),
+        ("learning_rate", own.learning_rate.get(), usual.learning_rate.get()),
+    ] {
+        if own != usual {
+            text.push_str(&format!(", {name}={own:?}"));
+        }
+    }
+    for (name, own, usual) in [("steps", own.steps, usual.steps), ("samples", own.samples, usual.samples)] {
+        if own != usual {
+            text.push_str(&format!(", {name}={own}"));
+        }
+    }
+    text + ")"
 }
 
 /// The Python object of a law, of its own class.
@@ -163,6 +205,8 @@ pub(super) fn wrap(py: Python<'_>, law: Law) -> PyResult<Py<PyAny>> {
         Law::LabelNoise(_) => Py::new(py, base.add_subclass(PyLabelNoise))?.into_any(),
         Law::Subsample(_) => Py::new(py, base.add_subclass(PySubsample))?.into_any(),
         Law::Product(_) => Py::new(py, base.add_subclass(PyProduct))?.into_any(),
+        Law::SampleSpecific(_) => Py::new(py, base.add_subclass(PySampleSpecific))?.into_any(),
+        Law::Cascade(_) => Py::new(py, base.add_subclass(PyCascade))?.into_any(),
     })
 }
 
@@ -203,6 +247,183 @@ impl PyGaussian {
         match &slf.as_super().law {
             Law::Gaussian(law) => Some(law.sigma()),
             _ => None,
+        }
+    }
+}
+
+/// Noise of each sample's own magnitude (Cert-SSBD, Qiao et al., arXiv 2504.21730).
+///
+/// Stochastic gradient ascent through a network finds how much noise each sample bears: it maximises
+/// ``s / 2 * (Phi^-1(p_a(s)) - Phi^-1(p_b(s)))``, p the mean of several noisy soft outputs, a the sample's class.
+///
+/// With ``guarantee="sound"`` Gaussian noise of standard deviation `sigma` is drawn first, once; each member then
+/// trains on its noised set, finds every sample's extra noise looking at that set only, and trains anew with it
+/// on top. Certificates are those of ``Gaussian(sigma)``: what follows the base draw is free. At test time each member
+/// votes by its mean score over noisy copies of the input at a magnitude it finds for it.
+///
+/// With ``guarantee="published"`` each sample's sigma is tuned on the received sample and the radius uses the test
+/// sample's own sigma, as published. **That is no proof** (`CertificateTable.sound` is False): it is for comparison.
+///
+/// Parameters
+/// ----------
+/// sigma : float
+///     Standard deviation of the base noise, greater than 0, in the units of the features.
+/// guarantee : {"sound", "published"}, default="sound"
+///     Which form.
+/// start : float, optional
+///     Where the ascent begins; ``sigma / 4`` for the extra noise of the sound form, ``sigma`` for the published one.
+/// sigma_min, sigma_max : float, optional
+///     Bounds of the magnitude; ``sigma / 20`` and ``sigma`` (sound), ``sigma / 4`` and ``4 * sigma`` (published).
+/// steps : int, default=8
+///     Steps of the ascent, 1 to 10000.
+/// learning_rate : float, default=0.3
+///     A step multiplies the magnitude by ``exp(rate * dR/ds)``; the rate has no unit and falls linearly to 0.
+/// samples : int, default=4
+///     Noisy outputs averaged per step, and noisy copies of a test input in the sound form; 1 to 10000.
+///
+/// Raises
+/// ------
+/// ParameterError
+///     If a value is out of range, or the bounds are in the wrong order.
+///
+/// Examples
+/// --------
+/// >>> import certssb as cs
+/// >>> cs.SampleSpecific(sigma=0.5)
+/// SampleSpecific(sigma=0.5, guarantee='sound')
+/// >>> cs.SampleSpecific(sigma=0.5, guarantee="published", steps=20)
+/// SampleSpecific(sigma=0.5, guarantee='published', steps=20)
+#[pyclass(name = "SampleSpecific", module = "certssb", extends = PyLaw, frozen)]
+struct PySampleSpecific;
+
+#[pymethods]
+impl PySampleSpecific {
+    #[new]
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (sigma, guarantee="sound", *, start=None, sigma_min=None, sigma_max=None, steps=None, learning_rate=None, samples=None))]
+    fn new(
+        sigma: f64,
+        guarantee: &str,
+        start: Option<f64>,
+        sigma_min: Option<f64>,
+        sigma_max: Option<f64>,
+        steps: Option<i64>,
+        learning_rate: Option<f64>,
+        samples: Option<i64>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let base = Gaussian::new(sigma)?;
+        let guarantee = match guarantee {
+            "sound" => Guarantee::Sound,
+            "published" => Guarantee::Published,
+            other => return Err(Error::unknown("guarantee", &["sound", "published"], other).into()),
+        };
+        let usual = SigmaSearch::around(NoiseScale::check("sigma", sigma)?, guarantee);
+        let scale = |name, value: Option<f64>, usual| value.map_or(Ok(usual), |v| NoiseScale::check(name, v));
+        let number = |value: Option<i64>, usual| value.map_or(usual, |v| usize::try_from(v).unwrap_or(0));
+        let (sigma_min, sigma_max) = (
+            scale("sigma_min", sigma_min, usual.sigma_min)?,
+            scale("sigma_max", sigma_max, usual.sigma_max)?,
+        );
+        let within =
+            |value: NoiseScale| NoiseScale::wrap(value.get().min(sigma_max.get()).max(sigma_min.get()));
+        let search = SigmaSearch {
+            start: scale("start", start, within(usual.start))?,
+            sigma_min,
+            sigma_max,
+            steps: number(steps, usual.steps),
+            learning_rate: scale("learning_rate", learning_rate, usual.learning_rate)?,
+            samples: number(samples, usual.samples),
+        };
+        let law = Law::SampleSpecific(SampleSpecific::new(base, guarantee, search)?);
+        Ok(PyClassInitializer::from(PyLaw { law }).add_subclass(Self))
+    }
+
+    /// Standard deviation of the base noise, in the units of the features.
+    #[getter]
+    fn sigma(slf: PyRef<'_, Self>) -> Option<f64> {
+        slf.as_super().law.sample_specific().map(|law| law.base().sigma())
+    }
+
+    /// "sound" or "published".
+    #[getter]
+    fn guarantee(slf: PyRef<'_, Self>) -> Option<&'static str> {
+        slf.as_super().law.sample_specific().map(|law| guarantee_name(law.guarantee()))
+    }
+
+    /// Where the ascent begins.
+    #[getter]
+    fn start(slf: PyRef<'_, Self>) -> Option<f64> {
+        slf.as_super().law.sample_specific().map(|law| law.search().start.get())
+    }
+
+    /// Smallest and largest magnitude.
+    #[getter]
+    fn bounds(slf: PyRef<'_, Self>) -> Option<(f64, f64)> {
+        let law = slf.as_super().law.sample_specific()?;
+        Some((law.search().sigma_min.get(), law.search().sigma_max.get()))
+    }
+}
+
+/// Noise levels asked one after another, the choice inside the certificate: sample-specific noise with a proof.
+///
+/// Every level has its own ensemble of `n_members` members, all from the same root seed. Level g decides for a class
+/// whose margin ``sigma_g / 2 * (Phi^-1(g_c) - max Phi^-1(g_c'))`` is at least its threshold, else the next level is
+/// asked; the last decides by majority. Samples far from the boundary keep nearly the radius of large noise, samples
+/// near it fall through to the small noise that classifies them. All levels' bounds hold together.
+///
+/// Parameters
+/// ----------
+/// levels : list of Law
+///     Two or more laws, usually from large to small noise: Gaussian, SampleSpecific, or Subsample (then only budgets
+///     are certified, no radius).
+/// thresholds : list of float, optional
+///     One for every level but the last, greater than 0, in the units of the features (for laws without Gaussian
+///     noise: in halves of a gap of normal quantiles). Fix them before looking at votes. By default 0.2 times each
+///     level's sigma.
+///
+/// Raises
+/// ------
+/// ParameterError
+///     If there are fewer than two levels, a level is a Cascade or without a proof, or thresholds do not fit.
+///
+/// Examples
+/// --------
+/// >>> import certssb as cs
+/// >>> cs.Cascade([cs.Gaussian(1.0), cs.Gaussian(0.5), cs.Gaussian(0.25)], thresholds=[0.3, 0.15])
+/// Cascade([Gaussian(sigma=1.0), Gaussian(sigma=0.5), Gaussian(sigma=0.25)], thresholds=[0.3, 0.15])
+#[pyclass(name = "Cascade", module = "certssb", extends = PyLaw, frozen)]
+struct PyCascade;
+
+#[pymethods]
+impl PyCascade {
+    #[new]
+    #[pyo3(signature = (levels, thresholds=None))]
+    fn new(
+        levels: Vec<PyRef<'_, PyLaw>>,
+        thresholds: Option<Vec<f64>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let levels = levels.iter().map(|level| level.law.clone()).collect();
+        let law = Law::Cascade(Cascade::new(levels, thresholds)?);
+        Ok(PyClassInitializer::from(PyLaw { law }).add_subclass(Self))
+    }
+
+    /// The laws, in the order in which they are asked.
+    #[getter]
+    fn levels(slf: PyRef<'_, Self>, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        match &slf.as_super().law {
+            Law::Cascade(cascade) => cascade.levels().iter().map(|law| wrap(py, law.clone())).collect(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// From which margin on each level but the last decides.
+    #[getter]
+    fn thresholds(slf: PyRef<'_, Self>) -> Vec<f64> {
+        match &slf.as_super().law {
+            Law::Cascade(cascade) => {
+                (0..cascade.levels().len()).filter_map(|g| cascade.threshold(g)).collect()
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -26,6 +26,14 @@ LAWS = {
     "Subsample(Uniform(half_width=1.0) & LabelNoise(q=0.1), size=50)": lambda: cs.Subsample(
         cs.Uniform(1.0) & cs.LabelNoise(0.1), size=50
     ),
+    "SampleSpecific(sigma=0.5, guarantee='sound')": lambda: cs.SampleSpecific(0.5),
+    "SampleSpecific(sigma=0.5, guarantee='published', sigma_max=1.0, steps=3)": lambda: cs.SampleSpecific(
+        0.5, "published", sigma_max=1.0, steps=3
+    ),
+    "Cascade([Gaussian(sigma=1.0), Subsample(SampleSpecific(sigma=0.5, guarantee='sound'), size=9)], "
+    "thresholds=[0.25])": lambda: cs.Cascade(
+        [cs.Gaussian(1.0), cs.Subsample(cs.SampleSpecific(0.5), size=9)], thresholds=[0.25]
+    ),
 }
 
 each_law = pytest.mark.parametrize(("text", "make"), LAWS.items(), ids=list(LAWS))
@@ -36,7 +44,16 @@ def test_the_representation_is_python_that_makes_the_same_law(text: str, make: C
     law = make()
     assert repr(law) == text
     names = {
-        name: getattr(cs, name) for name in ("Gaussian", "Uniform", "Discrete", "LabelNoise", "Subsample")
+        name: getattr(cs, name)
+        for name in [
+            "Cascade",
+            "Gaussian",
+            "Uniform",
+            "Discrete",
+            "LabelNoise",
+            "SampleSpecific",
+            "Subsample",
+        ]
     }
     assert eval(text, names) == law
     assert isinstance(law, cs.Law)

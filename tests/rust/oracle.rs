@@ -1,6 +1,9 @@
 //! Agreement with reference values from an independent implementation, where they are at hand.
 
-use certssb::{bounds, Change, DataFacts, Gaussian, LabelNoise, Law, LikelihoodRatio, Product, Subsample};
+use certssb::{
+    bounds, cascade_radius, Change, DataFacts, Gaussian, LabelNoise, Law, LevelMargins, LikelihoodRatio,
+    Product, Subsample,
+};
 use serde_json::Value;
 
 /// The rows of an oracle file; `None`, with a message, where the folder is absent.
@@ -94,5 +97,24 @@ fn flips_agree() {
         let tie =
             (LikelihoodRatio::categorical(flips + 1, keep, alphabet).worst_lower(p) - 0.5).abs() < 1e-12;
         assert!(flips as f64 == expected || (tie && flips as f64 + 1.0 == expected), "{flips} in {row}");
+    }
+}
+
+#[test]
+fn cascades_agree() {
+    for row in oracle("cascade.json").unwrap_or_default() {
+        let levels = row["levels"].as_array().unwrap();
+        let margins = |(g, level): (usize, &Value)| {
+            let all: Vec<f64> =
+                level["margins"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+            LevelMargins {
+                own: all[0],
+                others: all[1..].iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                threshold: (g + 1 < levels.len()).then(|| number(level, "threshold")),
+            }
+        };
+        let levels: Vec<LevelMargins> = levels.iter().enumerate().map(margins).collect();
+        let (got, expected) = (cascade_radius(&levels), number(&row, "radius"));
+        assert!((got - expected).abs() <= 1e-12, "{got} for {expected} in {row}");
     }
 }

@@ -5,8 +5,8 @@
 //! the set straight towards the boundary.
 
 use certssb::{
-    normal_quantile_lower, Ballots, Certificates, Change, Confidence, DataFacts, Gaussian, Interval, Law,
-    NoiseLaw, Seed,
+    normal_quantile_lower, Ballots, Cascade, Certificates, Change, Confidence, DataFacts, Gaussian, Interval,
+    Law, NoiseLaw, Seed,
 };
 use ndarray::Array2;
 
@@ -61,6 +61,38 @@ fn the_share_of_wrong_certificates_is_at_most_alpha() {
             "{certified} certified, {share} wrong at {value}"
         );
     }
+}
+
+#[test]
+fn the_share_of_wrong_cascades_is_at_most_alpha() {
+    // Level g's rule has its boundary at the signed distance d_g from the training set, which is its margin.
+    let (alpha, members, ensembles) = (0.1, 80, 10_000);
+    let (sigmas, distances, tau) = ([1.0, 0.5], [-0.05, 0.3], 0.6_f64);
+    let levels = sigmas.map(gaussian).to_vec();
+    let cascade = Cascade::new(levels.clone(), Some(vec![tau])).unwrap();
+    let confidence =
+        Confidence::check(alpha, "auto", "union", "auto", false, None, members, 2, false).unwrap();
+    // The first level passes on, the second decides for class 1.
+    let truth = (distances[0] - tau).max((tau + distances[0]).min(distances[1]));
+    let (mut wrong, mut certified) = (0, 0);
+    for ensemble in 0..ensembles {
+        let votes: Vec<Ballots> = levels
+            .iter()
+            .zip(distances)
+            .map(|(law, distance)| {
+                let value = distance / ((SAMPLES * FEATURES) as f64).sqrt();
+                simulate(law, Seed::new(ensemble), members, value as f32)
+            })
+            .collect();
+        let table = Certificates::from_levels(cascade.clone(), facts(), confidence, None, &votes).unwrap();
+        let radius = table.radius().unwrap()[0];
+        certified += usize::from(radius > 0.0);
+        wrong += usize::from(radius > 0.0 && (table.predictions()[0] != 1 || radius > truth));
+    }
+    let share = wrong as f64 / ensembles as f64;
+    assert!(share <= alpha, "{share} wrong");
+    // The test must be able to fail: much is certified, and a bound twice as bold is wrong more often.
+    assert!(certified > ensembles as usize / 2 && share > 0.005, "{certified} certified, {share} wrong");
 }
 
 /// Phi, by bisection on the library's quantile.

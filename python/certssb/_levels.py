@@ -1,0 +1,101 @@
+"""The ensembles of a cascade's levels, behaving as one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb import _core
+from certssb._core import Cascade
+from certssb.progress import Report
+
+__all__ = ["Levels", "Members"]
+
+Features: TypeAlias = npt.NDArray[np.float32]
+
+
+class Levels:
+    """One ensemble per level of a cascade, all from the same root seed, with the interface of a single one.
+
+    Votes have the shape (n_levels, n_members, n_samples), scores (n_levels, n_members, n_samples, n_classes).
+    """
+
+    def __init__(self, law: Cascade, new: Callable[[_core.Law], _core.Ensemble]) -> None:
+        self.law = law
+        self._ensembles = [new(level) for level in law.levels]
+
+    @property
+    def n_members(self) -> int:
+        """Number of members that every level has."""
+        return min(ensemble.n_members for ensemble in self._ensembles)
+
+    def adopt(self, other: Members) -> bool:
+        """Take over the members of another cascade, level by level where records agree; whether all did."""
+        if not isinstance(other, Levels) or len(other._ensembles) != len(self._ensembles):
+            return False
+        # Every level is asked, whatever the ones before it said.
+        same = [own.adopt(theirs) for own, theirs in zip(self._ensembles, other._ensembles, strict=True)]
+        return all(same)
+
+    def truncate(self, n_members: int) -> None:
+        for ensemble in self._ensembles:
+            ensemble.truncate(n_members)
+
+    def reconfigure(self, device: str, n_jobs: int | None = None) -> None:
+        for ensemble in self._ensembles:
+            ensemble.reconfigure(device, n_jobs)
+
+    def train(
+        self,
+        features: Features,
+        labels: npt.NDArray[np.int64],
+        n_members: int,
+        checkpoint: str | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """Train what is missing at every level; a checkpoint has a directory per level."""
+        for g, (ensemble, told) in enumerate(zip(self._ensembles, self._reports(report), strict=True)):
+            place = None if checkpoint is None else os.path.join(checkpoint, f"level-{g}")
+            ensemble.train(features, labels, n_members, place, told)
+
+    def votes(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:
+        pairs = zip(self._ensembles, self._reports(report), strict=True)
+        return np.stack([ensemble.votes(features, told) for ensemble, told in pairs])
+
+    def scores(self, features: Features, report: Report | None = None) -> npt.NDArray[np.float32]:
+        pairs = zip(self._ensembles, self._reports(report), strict=True)
+        return np.stack([ensemble.scores(features, told) for ensemble, told in pairs])
+
+    def count(self, votes: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Classes, and the votes counted at the level that decided each sample."""
+        n_classes = json.loads(self._ensembles[0].record())["n_classes"]
+        winners, _, counts = _core.decide_cascade(list(votes), self.law, n_classes)
+        return winners, counts
+
+    def certify(
+        self, features: Features, votes: npt.NDArray[np.uint16], confidence: _core.Confidence
+    ) -> _core.Certificates:
+        return _core.certify_ensembles(self._ensembles, list(votes), self.law, confidence)
+
+    def record(self) -> str:
+        """The records of all levels, as a JSON list."""
+        return "[" + ",".join(ensemble.record() for ensemble in self._ensembles) + "]"
+
+    def _reports(self, report: Report | None) -> Sequence[Report | None]:
+        """One report per level, each counting on from where the level before it ended."""
+        n = len(self._ensembles)
+        if report is None:
+            return [None] * n
+
+        def of(g: int) -> Report:
+            return lambda done, total: report(g * total + done, n * total)
+
+        return [of(g) for g in range(n)]
+
+
+Members: TypeAlias = "_core.Ensemble | Levels"

@@ -1,0 +1,573 @@
+//! Certificates of a cascade: levels asked one after another, the choice of the level inside the proof.
+//!
+//! At level g, class c has the margin m_gc = unit/2 (Phi^-1(g_c) - max over c' != c of Phi^-1(g_c')). A level decides
+//! for A if m_gA >= tau_g, else the next is asked; the last decides by majority. Suppose a change may grow to
+//! t. Level g surely still decides for A while t < `sure`, and surely for no other class while t < `open`. Then A
+//! survives every t below
+//!
+//! ```text
+//! R_G = sure_G,   R_g = max(sure_g, min(open_g, R_{g+1})).
+//! ```
+//!
+//! Proof: below `sure` the level decides for A; below `open` it decides for A or passes on, and R_{g+1} covers the
+//! rest. Under Gaussian noise margins are 1-Lipschitz in the total L2 distance, so sure = m_gA - tau_g and
+//! open = tau_g - max over c != A of m_gc; under any law `sure` and `open` are found through the likelihood ratio,
+//! which bounds every class's probability within a budget. All bounds of all classes and levels hold together,
+//! each at alpha divided by their number.
+
+use std::collections::HashMap;
+
+use ndarray::{Array3, Axis};
+use rayon::prelude::*;
+
+use super::budget::Change;
+use super::confidence::{Confidence, Interval};
+use super::frontier::{largest_count, largest_norm};
+use crate::error::{Error, Result};
+use crate::law::{Cascade, DataFacts, LikelihoodRatio};
+use crate::normal::{normal_quantile_lower, normal_quantile_upper};
+use crate::votes::{Ballots, Tally};
+
+/// Bounds of every class's probability at every level, all holding together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LevelBounds {
+    /// Lower bounds, shape (levels, n_samples, n_classes).
+    pub lower: Array3<f64>,
+    /// Upper bounds, shape (levels, n_samples, n_classes).
+    pub upper: Array3<f64>,
+    /// The level that decided each sample.
+    pub level: Vec<usize>,
+}
+
+/// The class a cascade predicts, and the level that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The class.
+    pub prediction: usize,
+    /// The deciding level, from 0.
+    pub level: usize,
+}
+
+/// What the members' own shares of votes decide, one tally per level; ties at the last level go to the lowest class.
+pub fn decide(cascade: &Cascade, tallies: &[Tally]) -> Vec<Decision> {
+    let units = cascade.units();
+    let n = tallies.first().map_or(0, |tally| tally.sums().nrows());
+    (0..n).map(|sample| decide_one(cascade, &units, tallies, sample)).collect()
+}
+
+fn decide_one(cascade: &Cascade, units: &[f64], tallies: &[Tally], sample: usize) -> Decision {
+    for (level, (tally, unit)) in tallies.iter().zip(units).enumerate() {
+        let row = tally.sums().row(sample);
+        let best = tally.winner(sample);
+        let others = row.iter().enumerate().filter(|(class, _)| *class != best);
+        let runner_up = others.map(|(_, sum)| *sum).fold(0.0, f64::max);
+        let quantile = |sum: f64| normal_quantile_lower(sum / tally.n_members() as f64);
+        let Some(threshold) = cascade.threshold(level) else {
+            return Decision { prediction: best, level };
+        };
+        // 0/0 cannot occur: the best class has votes.
+        let margin = 0.5 * unit * (quantile(row[best]) - quantile(runner_up));
+        if margin >= threshold {
+            return Decision { prediction: best, level };
+        }
+    }
+    Decision { prediction: 0, level: 0 }
+}
+
+impl LevelBounds {
+    /// The bounds from votes, one set of ballots per level, and the interval of the deciding level of each sample.
+    ///
+    /// # Errors
+    /// `Parameter` for a confidence that lets other members choose the class; `Shape` when levels differ in
+    /// members' answers.
+    pub(super) fn of(
+        cascade: &Cascade,
+        confidence: &Confidence,
+        ballots: &[Ballots],
+    ) -> Result<(Self, Vec<Interval>)> {
+        check_ballots(cascade, confidence, ballots)?;
+        let tallies: Vec<Tally> = ballots.iter().map(|own| own.tally(0, own.n_members())).collect();
+        let decisions = decide(cascade, &tallies);
+        let (n, k) = (ballots[0].n_samples(), ballots[0].n_classes());
+        let shape = (ballots.len(), n, k);
+        let (mut lower, mut upper) = (Array3::zeros(shape), Array3::zeros(shape));
+        let part = confidence.part_of(ballots.len());
+        for (level, own) in ballots.iter().enumerate() {
+            let (low, high) = part.class_bounds(own);
+            lower.index_axis_mut(Axis(0), level).assign(&low);
+            upper.index_axis_mut(Axis(0), level).assign(&high);
+        }
+        let level = decisions.iter().map(|decision| decision.level).collect();
+        let bounds = Self { lower, upper, level };
+        let intervals =
+            decisions.iter().enumerate().map(|(i, decision)| bounds.interval(i, *decision)).collect();
+        Ok((bounds, intervals))
+    }
+
+    /// Checks bounds that came from a file.
+    pub(super) fn check(&self, cascade: &Cascade, n_samples: usize, n_classes: usize) -> Result<()> {
+        let shape = (cascade.levels().len(), n_samples, n_classes);
+        let inside = |bounds: &Array3<f64>| bounds.iter().all(|p| (0.0..=1.0).contains(p));
+        let right = self.lower.dim() == shape
+            && self.upper.dim() == shape
+            && self.level.len() == n_samples
+            && self.level.iter().all(|level| *level < shape.0)
+            && inside(&self.lower)
+            && inside(&self.upper);
+        if right {
+            return Ok(());
+        }
+        let expected = format_args!("probabilities of shape {shape:?}");
+        Err(Error::parameter("levels", expected, format_args!("shape {:?}", self.lower.dim())))
+    }
+
+    fn interval(&self, sample: usize, decision: Decision) -> Interval {
+        let Decision { prediction, level } = decision;
+        let upper = self.upper.slice(ndarray::s![level, sample, ..]);
+        let others = upper.iter().enumerate().filter(|(class, _)| *class != prediction);
+        let p_upper = others.map(|(_, p)| *p).fold(0.0, f64::max);
+        Interval::new(prediction, self.lower[[level, sample, prediction]], p_upper)
+    }
+
+    /// Different samples, and which of them each sample is: samples with the same class and bounds share their
+    /// certificate.
+    fn cases(&self, intervals: &[Interval]) -> (Vec<Case<'_>>, Vec<usize>) {
+        let mut known: HashMap<(usize, Vec<u64>), usize> = HashMap::new();
+        let mut cases = Vec::new();
+        let which = intervals.iter().enumerate().map(|(sample, interval)| {
+            let own = |bounds: &Array3<f64>| {
+                bounds.index_axis(Axis(1), sample).iter().map(|p| p.to_bits()).collect::<Vec<_>>()
+            };
+            let key = (interval.prediction, [own(&self.lower), own(&self.upper)].concat());
+            *known.entry(key).or_insert_with(|| {
+                cases.push(Case { bounds: self, sample, prediction: interval.prediction });
+                cases.len() - 1
+            })
+        });
+        let which = which.collect();
+        (cases, which)
+    }
+}
+
+fn check_ballots(cascade: &Cascade, confidence: &Confidence, ballots: &[Ballots]) -> Result<()> {
+    if confidence.choosing() > 0 {
+        return Err(Error::parameter("selection", "'union' for a cascade", "'split'"));
+    }
+    let size = |own: &Ballots| (own.n_samples(), own.n_classes());
+    let same = ballots.windows(2).all(|pair| size(&pair[0]) == size(&pair[1]));
+    if ballots.len() != cascade.levels().len() || !same {
+        let expected = format_args!("answers on the same samples from {} levels", cascade.levels().len());
+        return Err(Error::shape("votes", expected, format_args!("{} levels", ballots.len())));
+    }
+    Ok(())
+}
+
+/// One sample's class and bounds.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    bounds: &'a LevelBounds,
+    sample: usize,
+    prediction: usize,
+}
+
+/// What is known of one level's margins of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LevelMargins {
+    /// A lower bound for the margin of the class in question.
+    pub own: f64,
+    /// An upper bound for the margin of every other class.
+    pub others: f64,
+    /// From which margin on the level decides; `None` for the last level.
+    pub threshold: Option<f64>,
+}
+
+/// The certified radius R_1 of a class, in the units of the margins: it survives every change below; 0 or less where
+/// nothing is certified.
+///
+/// # Example
+/// Two levels: the first is passed (margins within its threshold), the second decides.
+/// ```
+/// use certssb::{cascade_radius, LevelMargins};
+/// let first = LevelMargins { own: 0.1, others: -0.05, threshold: Some(0.3) };
+/// let last = LevelMargins { own: 0.6, others: -0.6, threshold: None };
+/// assert!((cascade_radius(&[first, last]) - 0.35).abs() < 1e-12);
+/// ```
+pub fn cascade_radius(levels: &[LevelMargins]) -> f64 {
+    let ends: Vec<_> = levels.iter().map(LevelMargins::ends).collect();
+    survives(&ends).unwrap_or(NOWHERE)
+}
+
+impl LevelMargins {
+    /// `sure` and `open`, rounded down.
+    fn ends(&self) -> (f64, Option<f64>) {
+        match self.threshold {
+            Some(tau) => ((self.own - tau).next_down(), Some((tau - self.others).next_down())),
+            None => (self.own, None),
+        }
+    }
+}
+
+impl Case<'_> {
+    /// Margins at a level when every class's probability may be as `worst` leaves it: (lower, upper) bounds
+    /// to (lower, upper) bounds.
+    fn margins(&self, level: usize, unit: f64, worst: impl Fn(f64, f64) -> (f64, f64)) -> (f64, f64) {
+        let row = |bounds: &Array3<f64>, class: usize| bounds[[level, self.sample, class]];
+        let n_classes = self.bounds.lower.dim().2;
+        let quantiles: Vec<(f64, f64)> = (0..n_classes)
+            .map(|class| {
+                let (low, high) = worst(row(&self.bounds.lower, class), row(&self.bounds.upper, class));
+                (normal_quantile_lower(low), normal_quantile_upper(high))
+            })
+            .collect();
+        margins(unit, &quantiles, self.prediction)
+    }
+}
+
+/// A lower bound for the margin of `class` and an upper bound for all others', from quantiles (from below, from
+/// above) of all classes.
+fn margins(unit: f64, quantiles: &[(f64, f64)], class: usize) -> (f64, f64) {
+    let others = |of: usize| quantiles.iter().enumerate().filter(move |(c, _)| *c != of).map(|(_, q)| *q);
+    let highest = others(class).map(|q| q.1).fold(f64::NEG_INFINITY, f64::max);
+    let own = 0.5 * unit * (quantiles[class].0 - highest);
+    let rivals = (0..quantiles.len()).filter(|c| *c != class).map(|rival| {
+        let least = others(rival).map(|q| q.0).fold(f64::NEG_INFINITY, f64::max);
+        0.5 * unit * (quantiles[rival].1 - least)
+    });
+    let others = rivals.fold(f64::NEG_INFINITY, f64::max);
+    // Three operations, each rounded to nearest.
+    (own - 4.0 * f64::EPSILON * own.abs(), others + 4.0 * f64::EPSILON * others.abs())
+}
+
+/// R from the ends of each level: `sure` and `open`, the last level without `open`.
+pub(super) fn survives<T: PartialOrd + Copy>(ends: &[(T, Option<T>)]) -> Option<T> {
+    let greater = |a: T, b: T| if b > a { b } else { a };
+    let lesser = |a: T, b: T| if b < a { b } else { a };
+    ends.iter().rev().fold(None, |inner, (sure, open)| match (inner, open) {
+        (Some(inner), Some(open)) => Some(greater(*sure, lesser(*open, inner))),
+        _ => Some(*sure),
+    })
+}
+
+/// A cascade's certificates: bounds at every level, and the laws behind them.
+pub(super) struct Levels<'a> {
+    pub(super) cascade: &'a Cascade,
+    pub(super) facts: &'a DataFacts,
+    pub(super) bounds: &'a LevelBounds,
+    pub(super) intervals: &'a [Interval],
+}
+
+/// Where a margin of a level, as a function of the likelihood ratio, stops being positive.
+type EndOf<'a, T> = dyn Fn(usize, &dyn Fn(&LikelihoodRatio) -> f64) -> Result<T> + Sync + 'a;
+
+/// An end that is nowhere: not even the received training set is certain to give it.
+const NOWHERE: f64 = -1.0;
+
+impl Levels<'_> {
+    /// Total L2 radii, 0 or below where nothing is certified; `None` if a level has no such radius.
+    pub(super) fn radius(&self) -> Option<Vec<f64>> {
+        self.cascade.has_radius(self.facts).then(|| self.received())
+    }
+
+    /// R on the received training set, in the units of the margins; positive exactly where something is certified.
+    pub(super) fn received(&self) -> Vec<f64> {
+        let units = self.cascade.units();
+        self.each(|case| {
+            let levels: Vec<LevelMargins> = units
+                .iter()
+                .enumerate()
+                .map(|(level, unit)| {
+                    let (own, others) = case.margins(level, *unit, |low, high| (low, high));
+                    LevelMargins { own, others, threshold: self.cascade.threshold(level) }
+                })
+                .collect();
+            Ok(cascade_radius(&levels))
+        })
+        .unwrap_or_default()
+    }
+
+    /// Whether each prediction survives `change`.
+    pub(super) fn holds(&self, change: &Change) -> Result<Vec<bool>> {
+        let ratios = self.ratios(change)?;
+        self.each(|case| {
+            let ends: Vec<_> = ratios
+                .iter()
+                .enumerate()
+                .map(|(level, ratio)| (self.sure(case, level, ratio) > 0.0, self.open(case, level, ratio)))
+                .map(|(sure, open)| (sure, open.map(|margin| margin > 0.0)))
+                .collect();
+            Ok(survives(&ends).unwrap_or(false))
+        })
+    }
+
+    /// The largest trigger norm each prediction survives on `n_poisoned` samples; infinity for any, 0 where none.
+    pub(super) fn norms(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
+        let at = |trigger_norm| self.ratios(&Change { n_poisoned, trigger_norm, labels });
+        let (none, any) = (at(0.0)?, at(f64::INFINITY)?);
+        let one = |level: usize, trigger_norm: f64| {
+            let change = Change { n_poisoned, trigger_norm, labels };
+            self.cascade.levels()[level].likelihood(&change, self.facts)
+        };
+        let end = |level: usize, margin: &dyn Fn(&LikelihoodRatio) -> f64| -> Result<f64> {
+            if margin(&none[level]) <= 0.0 {
+                Ok(NOWHERE)
+            } else if margin(&any[level]) > 0.0 {
+                Ok(f64::INFINITY)
+            } else {
+                largest_norm(|norm| Ok(margin(&one(level, norm)?).clamp(f64::MIN, f64::MAX)))
+            }
+        };
+        self.each(|case| Ok(survives(&self.ends(case, &end)?).unwrap_or(NOWHERE).max(0.0)))
+    }
+
+    /// The largest number of poisoned samples each prediction survives at `trigger_norm`.
+    pub(super) fn counts(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
+        let at = |n_poisoned| self.ratios(&Change { n_poisoned, trigger_norm, labels });
+        at(self.facts.n_train.min(1))?;
+        let none = at(0)?;
+        let most = self.facts.n_train;
+        // -1: not even on the received training set.
+        let end = |level: usize, margin: &dyn Fn(&LikelihoodRatio) -> f64| -> Result<i64> {
+            if margin(&none[level]) <= 0.0 {
+                return Ok(-1);
+            }
+            let law = &self.cascade.levels()[level];
+            let count = largest_count(1, most, |n_poisoned| {
+                let change = Change { n_poisoned, trigger_norm, labels };
+                Ok(margin(&law.likelihood(&change, self.facts)?) > 0.0)
+            })?;
+            Ok(count as i64)
+        };
+        self.each(|case| Ok(survives(&self.ends(case, &end)?).unwrap_or(-1).max(0) as usize))
+    }
+
+    /// `sure` and `open` of every level, as `end` finds where a margin stops being positive.
+    fn ends<T>(&self, case: &Case<'_>, end: &EndOf<'_, T>) -> Result<Vec<(T, Option<T>)>> {
+        (0..self.cascade.levels().len())
+            .map(|level| {
+                let sure = end(level, &|ratio| self.sure(case, level, ratio))?;
+                let open =
+                    |ratio: &LikelihoodRatio| self.open(case, level, ratio).unwrap_or(f64::NEG_INFINITY);
+                let open = self.cascade.threshold(level).map(|_| end(level, &open)).transpose()?;
+                Ok((sure, open))
+            })
+            .collect()
+    }
+
+    /// How far A's margin stays above what level `level` asks for, at the worst change behind `ratio`.
+    fn sure(&self, case: &Case<'_>, level: usize, ratio: &LikelihoodRatio) -> f64 {
+        let tau = self.cascade.threshold(level).unwrap_or(0.0);
+        (self.worst(case, level, ratio).0 - tau).next_down()
+    }
+
+    /// How far every other class's margin stays below what level `level` asks for; `None` for the last level.
+    fn open(&self, case: &Case<'_>, level: usize, ratio: &LikelihoodRatio) -> Option<f64> {
+        let tau = self.cascade.threshold(level)?;
+        Some((tau - self.worst(case, level, ratio).1).next_down())
+    }
+
+    fn worst(&self, case: &Case<'_>, level: usize, ratio: &LikelihoodRatio) -> (f64, f64) {
+        let unit = self.cascade.units()[level];
+        case.margins(level, unit, |low, high| (ratio.worst_lower(low), ratio.worst_upper(high)))
+    }
+
+    fn ratios(&self, change: &Change) -> Result<Vec<LikelihoodRatio>> {
+        self.cascade.levels().iter().map(|law| law.likelihood(change, self.facts)).collect()
+    }
+
+    /// `answer` for every sample, found once for samples that are alike.
+    fn each<T: Copy + Send + Sync>(
+        &self,
+        answer: impl Fn(&Case<'_>) -> Result<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let (cases, which) = self.bounds.cases(self.intervals);
+        let answers: Result<Vec<T>> = cases.par_iter().map(answer).collect();
+        let answers = answers?;
+        Ok(which.into_iter().map(|at| answers[at]).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::certify::{Certificates, Detail, Evidence, Record};
+    use crate::law::{Gaussian, LabelNoise, Law, Product, Subsample};
+    use rand::{Rng, RngExt};
+
+    fn gaussian(sigma: f64) -> Law {
+        Law::Gaussian(Gaussian::new(sigma).unwrap())
+    }
+
+    fn facts(n_classes: usize) -> DataFacts {
+        DataFacts { n_train: 400, n_features: Some(10), n_classes }
+    }
+
+    /// Probabilities of K classes at each level.
+    fn draw(rng: &mut impl Rng, levels: usize, classes: usize) -> Array3<f64> {
+        let mut p =
+            Array3::from_shape_fn((levels, 1, classes), |_| rng.random_range(0.0_f64..1.0).powi(4) + 1e-6);
+        for mut row in p.lanes_mut(Axis(2)) {
+            let sum = row.sum();
+            row /= sum;
+        }
+        p
+    }
+
+    /// Certificates from probabilities that are known: all bounds equal them.
+    fn known(cascade: &Cascade, p: &Array3<f64>) -> Certificates {
+        let (_, n, k) = p.dim();
+        let decisions: Vec<Decision> = (0..n).map(|i| truth(cascade, p, i)).collect();
+        let level = decisions.iter().map(|d| d.level).collect();
+        let bounds = LevelBounds { lower: p.clone(), upper: p.clone(), level };
+        let intervals = decisions.iter().enumerate().map(|(i, d)| bounds.interval(i, *d)).collect();
+        let confidence =
+            Confidence::check(0.001, "auto", "union", "auto", false, None, 100, k, false).unwrap();
+        let evidence = Evidence::Members { n_members: 100, confidence };
+        let record =
+            Record { law: Law::Cascade(cascade.clone()), facts: facts(k), evidence, before_noise: None };
+        Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()
+    }
+
+    fn truth(cascade: &Cascade, p: &Array3<f64>, sample: usize) -> Decision {
+        let tallies: Vec<Tally> = (0..p.dim().0)
+            .map(|level| Tally::of_shares(p.slice(ndarray::s![level, sample..=sample, ..]).to_owned()))
+            .collect();
+        decide(cascade, &tallies)[0]
+    }
+
+    /// All classes' probabilities after a change of Gaussian size t that helps `class` at a level: every quantile moves
+    /// by at most t / sigma.
+    fn moved(p: &[f64], sigma: f64, t: f64, rng: &mut impl Rng, attack: Option<(usize, usize)>) -> Vec<f64> {
+        let phi = |x: f64| crate::normal::cdf(x);
+        let shift = |class: usize, rng: &mut dyn FnMut() -> f64| match attack {
+            Some((victim, _)) if class == victim => -t / sigma,
+            Some((_, rival)) if class == rival => t / sigma,
+            Some(_) => 0.0,
+            None => (2.0 * rng() - 1.0) * t / sigma,
+        };
+        let mut uniform = || rng.random_range(0.0..1.0);
+        (0..p.len()).map(|c| phi(normal_quantile_lower(p[c]) + shift(c, &mut uniform))).collect()
+    }
+
+    fn decide_shares(cascade: &Cascade, shares: &[Vec<f64>]) -> usize {
+        let tallies: Vec<Tally> = shares
+            .iter()
+            .map(|row| {
+                Tally::of_shares(ndarray::Array2::from_shape_vec((1, row.len()), row.clone()).unwrap())
+            })
+            .collect();
+        decide(cascade, &tallies)[0].prediction
+    }
+
+    #[test]
+    fn nothing_within_the_radius_changes_the_class() {
+        let sigmas = [1.0, 0.5, 0.25];
+        let cascade = Cascade::new(sigmas.map(gaussian).to_vec(), Some(vec![0.3, 0.15])).unwrap();
+        let mut rng = crate::Seed::new(1).stream(crate::Role::Model, 0, 0);
+        let (mut certified, mut flipped_outside) = (0, 0);
+        for _ in 0..2000 {
+            let k = rng.random_range(2..5);
+            let p = draw(&mut rng, 3, k);
+            let table = known(&cascade, &p);
+            let (class, radius) = (table.predictions()[0], table.radius().unwrap()[0]);
+            certified += usize::from(radius > 0.0);
+            for attempt in 0..20 {
+                let t = radius * 0.9999;
+                let attack = (attempt < 10).then(|| (class, (class + 1 + attempt % (k - 1)) % k));
+                let shares: Vec<Vec<f64>> = (0..3)
+                    .map(|g| {
+                        // An attacker may aim at a margin at each level, in either direction.
+                        let attack =
+                            attack.map(|(a, b)| if attempt & (1 << g) == 0 { (a, b) } else { (b, a) });
+                        moved(
+                            p.slice(ndarray::s![g, 0, ..]).as_slice().unwrap(),
+                            sigmas[g],
+                            t,
+                            &mut rng,
+                            attack,
+                        )
+                    })
+                    .collect();
+                if radius > 0.0 {
+                    assert_eq!(decide_shares(&cascade, &shares), class, "{p} {radius}");
+                }
+            }
+            if radius > 0.0 && k == 2 {
+                // Two classes: just outside, an attack on every level at once succeeds, for some pattern of directions.
+                flipped_outside += usize::from((0..8).any(|pattern| {
+                    let shares: Vec<Vec<f64>> = (0..3)
+                        .map(|g| {
+                            let attack =
+                                if pattern & (1 << g) == 0 { (class, 1 - class) } else { (1 - class, class) };
+                            let p = p.slice(ndarray::s![g, 0, ..]).to_vec();
+                            let mut moved =
+                                moved(&p, sigmas[g], radius * 1.001 + 1e-9, &mut rng, Some(attack));
+                            // Keep what the attack leaves consistent: probabilities of two classes.
+                            moved[1 - class] = 1.0 - moved[class];
+                            moved
+                        })
+                        .collect();
+                    decide_shares(&cascade, &shares) != class
+                }));
+            }
+        }
+        assert!(certified > 1000 && flipped_outside > 300, "{certified} {flipped_outside}");
+    }
+
+    #[test]
+    fn budgets_and_radius_say_the_same_under_gaussian_levels() {
+        let cascade = Cascade::new([1.0, 0.5, 0.25].map(gaussian).to_vec(), Some(vec![0.3, 0.15])).unwrap();
+        let mut rng = crate::Seed::new(2).stream(crate::Role::Model, 0, 0);
+        for _ in 0..60 {
+            let k = rng.random_range(2..4);
+            let table = known(&cascade, &draw(&mut rng, 3, k));
+            let radius = table.radius().unwrap()[0];
+            let norm = table.trigger_norm(9, false).unwrap()[0];
+            assert!((3.0 * norm - radius).abs() < 1e-7 * (1.0 + radius), "{norm} {radius}");
+            assert_eq!(table.abstained()[0], radius <= 0.0);
+            let holds = |trigger_norm| {
+                table.holds(&Change { n_poisoned: 9, trigger_norm, labels: false }).unwrap()[0]
+            };
+            if norm > 0.0 {
+                assert!(holds(norm) && !holds(1.0001 * norm));
+            }
+            let count = table.n_poisoned(0.1, false).unwrap()[0];
+            let largest = ((radius / 0.1).powi(2)).min(400.0);
+            assert!(
+                (count as f64) <= largest && count as f64 >= largest - 1.0 - 1e-6 * largest,
+                "{count} {largest}"
+            );
+        }
+    }
+
+    #[test]
+    fn budgets_of_subsample_levels_are_those_of_brute_force() {
+        let inner = Law::Product(
+            Product::new(gaussian(1.0), Law::LabelNoise(LabelNoise::new(0.2).unwrap())).unwrap(),
+        );
+        let bag = |inner, size| Law::Subsample(Subsample::new(inner, size).unwrap());
+        let levels = vec![bag(Some(inner), 20), bag(None, 10), bag(Some(gaussian(0.5)), 5)];
+        let cascade = Cascade::new(levels, None).unwrap();
+        let mut rng = crate::Seed::new(3).stream(crate::Role::Model, 0, 0);
+        let mut certified = 0;
+        for _ in 0..20 {
+            let table = known(&cascade, &draw(&mut rng, 3, 2));
+            assert_eq!(table.radius(), None);
+            for labels in [false, true] {
+                let holds = |n_poisoned, trigger_norm| {
+                    table.holds(&Change { n_poisoned, trigger_norm, labels }).unwrap()[0]
+                };
+                let norm = table.trigger_norm(10, labels).unwrap()[0];
+                assert_eq!(norm > 0.0, holds(10, 1e-6));
+                if norm > 0.0 && norm.is_finite() {
+                    certified += 1;
+                    assert!(holds(10, norm) && !holds(10, norm * 1.0001));
+                }
+                let count = table.n_poisoned(0.5, labels).unwrap()[0];
+                assert!(count == 0 || holds(count, 0.5));
+                assert!(count == 400 || !holds(count + 1, 0.5));
+            }
+        }
+        assert!(certified > 5, "{certified}");
+    }
+}
