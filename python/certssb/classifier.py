@@ -33,7 +33,10 @@ from certssb.data import as_arrays, as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
+<<<<<<< HEAD
 from certssb.modules import Blueprint, BuiltInModule
+=======
+>>>>>>> at-home
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
 
@@ -246,16 +249,27 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 # Members that were added after a look stay so, whatever is added to them.
                 grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
+<<<<<<< HEAD
         bar = progress_bar(self.progress, "training")
         with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
             if until is None:
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
             elif isinstance(ensemble, Levels):
+=======
+        goal = None
+        if until is not None:
+            if isinstance(ensemble, Levels):
+>>>>>>> at-home
                 expected = "a law of one level with n_members='auto'; give a cascade a number of members"
                 raise parameter_error("law", expected, repr(self.law))
+            goal = self._goal(ensemble, until, len(features), len(classes))
+        bar = progress_bar(self.progress, "training")
+        with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
+            if goal is None or isinstance(ensemble, Levels):
+                ensemble.truncate(n_members)
+                ensemble.train(features, codes, n_members, self._checkpoint(), report)
             else:
-                goal = self._goal(ensemble, until, len(features), len(classes))
                 self._grow(ensemble, features, codes, goal, report)
         self._ensemble, self._unfinished, self._grown = ensemble, None, grown
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
@@ -521,18 +535,27 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ParameterError
             If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
+<<<<<<< HEAD
         ShapeError
             For samples of another shape than in :meth:`fit`.
         sklearn.exceptions.NotFittedError
             Before :meth:`fit`.
+=======
+>>>>>>> at-home
 
         Examples
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+<<<<<<< HEAD
         >>> law = cs.SampleSpecific(0.25, steps=3)
         >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
         >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
+=======
+        >>> law = cs.Subsample(cs.SampleSpecific(sigma=0.25), size=50)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=3, progress=False).fit(X[:300], y[:300])
+        >>> clf.noise_magnitudes(X[300:305]).shape
+>>>>>>> at-home
         (20, 5)
         """
         ensemble = self._fitted()

@@ -1,11 +1,15 @@
 """A progress bar for long work, with an estimate of the time left.
 
-In a notebook the bar is a widget where ipywidgets is installed, and quietly plain text where it is
-not (tqdm issue 1082).
+In a notebook the bar is a widget where ipywidgets is installed, and plain HTML where it is not, without a
+word (tqdm issue 1082): one line that updates itself, and is one line in a notebook that is kept or converted.
 """
 
 from __future__ import annotations
 
+import html
+import importlib.util
+import io
+import sys
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -163,6 +167,8 @@ def _new_bar(description: str, unit: str, done: int, total: int) -> Any:
         # Members finish in bursts, one per thread: a slow average keeps the estimate steady.
         "smoothing": 0.1,
     }
+    if _in_notebook() and importlib.util.find_spec("ipywidgets") is None:
+        return _html_bar(options)
     with warnings.catch_warnings():
         # Without ipywidgets tqdm warns at import or raises when the bar is made.
         warnings.simplefilter("ignore")
@@ -174,3 +180,36 @@ def _new_bar(description: str, unit: str, done: int, total: int) -> Any:
             from tqdm.std import tqdm as plain
 
             return plain(**options)
+
+
+def _in_notebook() -> bool:
+    """Whether a notebook's kernel runs this, without importing IPython for those who have none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _html_bar(options: dict[str, Any]) -> Any:
+    """tqdm's bar, estimate and all, shown as an HTML element that the notebook replaces."""
+    from IPython.display import HTML, display
+    from tqdm.std import tqdm
+
+    class HtmlBar(tqdm):  # type: ignore[misc]
+        handle: Any = None
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+            shown = HTML(_bar_html(self.format_dict, tqdm.format_meter))
+            if self.handle is None:
+                self.handle = display(shown, display_id=True)
+            else:
+                self.handle.update(shown)
+            return True
+
+    # Where tqdm would write text of its own: nowhere.
+    return HtmlBar(**options | {"file": io.StringIO(), "dynamic_ncols": False})
+
+
+def _bar_html(state: dict[str, Any], meter: Callable[..., str]) -> str:
+    facts = meter(**state | {"bar_format": "{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"})
+    bar = f'<progress value="{state["n"]}" max="{state["total"]}"></progress>'
+    return f"<div>{html.escape(state['prefix'] or '')} {bar} {html.escape(facts)}</div>"

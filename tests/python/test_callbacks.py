@@ -58,6 +58,15 @@ def test_an_enlarged_ensemble_is_the_same_run_and_another_seed_is_not(digits: Di
     assert [done for done, _ in recorder.all("end")] == [20, 25, 25]
 
 
+def test_a_cascade_is_one_run_with_all_its_levels(digits: Digits) -> None:
+    recorder = Recorder()
+    law = cs.Cascade([cs.Gaussian(0.5), cs.Gaussian(0.25)])
+    small(law=law).fit(*digits[:2], callbacks=[recorder])
+    ((settings,),) = recorder.all("start")
+    assert settings["law"] == repr(law) and settings["model"] == "linear" and "seed" not in settings
+    assert recorder.heard[-1][0] == "end" and recorder.heard[-1][2] is None
+
+
 def test_the_bar_is_still_drawn(digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
     small(progress=True).fit(*digits[:2], callbacks=[Recorder()])
     assert "20/20" in capsys.readouterr().err

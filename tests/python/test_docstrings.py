@@ -115,8 +115,8 @@ def refuses_something(function: Callable[..., Any], depth: int = 3) -> bool:
             called = node.func.id
             if called.startswith("check_") or called in ("as_features", "as_labels"):
                 return True
-            helper = scope.get(called)
-            if depth and inspect.isfunction(helper) and refuses_something(helper, depth - 1):
+            deeper = scope.get(called)
+            if depth and inspect.isfunction(deeper) and refuses_something(deeper, depth - 1):
                 return True
     return False
 

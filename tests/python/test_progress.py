@@ -77,6 +77,55 @@ def test_a_notebook_without_ipywidgets_gets_plain_text(monkeypatch: Any, capsys:
     assert "1/2" in shown(capsys)
 
 
+class Kernel:
+    """Stands for a notebook: a shell with a kernel, and a display that is kept."""
+
+    def __init__(self) -> None:
+        self.kernel = object()
+        self.shown: list[str] = []
+
+    def display(self, element: str, display_id: bool) -> "Kernel":
+        assert display_id
+        self.shown.append(element)
+        return self
+
+    def update(self, element: str) -> None:
+        self.shown.append(element)
+
+
+@pytest.fixture
+def notebook(monkeypatch: Any) -> Kernel:
+    kernel = Kernel()
+    ipython: Any = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: kernel
+    shown: Any = types.ModuleType("IPython.display")
+    shown.HTML, shown.display = str, kernel.display
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    return kernel
+
+
+def test_a_notebook_without_ipywidgets_gets_one_element_that_is_replaced(
+    notebook: Kernel, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with progress_bar(True, "training <now>") as report:
+        for done in (0, 2, 4):
+            report(done, 4)
+    assert shown(capsys) == ""
+    assert '<progress value="0" max="4"></progress> 0/4' in notebook.shown[0]
+    assert '<progress value="4" max="4"></progress> 4/4' in notebook.shown[-1]
+    assert "training &lt;now&gt;" in notebook.shown[-1] and "member/s" in notebook.shown[-1]
+
+
+def test_a_terminal_with_ipython_gets_text(notebook: Kernel, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(notebook, "kernel", None)
+    with progress_bar(True) as report:
+        report(1, 2)
+    assert "1/2" in shown(capsys) and notebook.shown == []
+
+
 def test_anything_else_is_refused() -> None:
     answer: Any = "yes"
     with pytest.raises(ParameterError, match="'progress' parameter must be a bool or a callable. Got 'yes'"):

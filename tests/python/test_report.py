@@ -161,6 +161,9 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     "no summary": (lambda f: (f / "summary.json").unlink(), "without summary.json"),
     "damaged summary": (lambda f: (f / "summary.json").write_text("{"), "undamaged summary.json"),
     "another summary": (lambda f: (f / "summary.json").write_text("[]"), "complete summary.json"),
+    "half a summary": (lambda f: edit(f, results={"clean": {}}), "complete summary.json. Got KeyError"),
+    "text for numbers": (lambda f: edit(f, seconds={"training": "long"}), "complete summary.json. Got"),
+    "another budget": (lambda f: edit(f, budget=[3]), "complete summary.json. Got"),
     "no results": (lambda f: edit(f, results={}), "complete summary.json.*without results"),
     "a way out": (lambda f: edit(f, results={"../../x": {}}), "plain names of test sets"),
     "no table": (

@@ -49,11 +49,7 @@ class Watched(ProgressBar):
         self._inner = bar
         self._callbacks = list(callbacks)
         self._first: tuple[int, float] | None = None
-        settings = json.loads(record)
-        settings.pop("seed", None)
-        settings["law"] = repr(law)
-        settings["ensemble"] = hashlib.sha256(record.encode()).hexdigest()[:12]
-        self._start(settings)
+        self._start(_settings(record, law))
 
     def _start(self, settings: dict[str, Any]) -> None:
         started: list[Callback] = []
@@ -93,3 +89,12 @@ class Watched(ProgressBar):
                 name = type(callback).__name__
                 LOGGER.warning("%s.%s failed and is silent for the rest of this fit: %s", name, what, error)
                 self._callbacks.remove(callback)
+
+
+def _settings(record: str, law: object) -> dict[str, Any]:
+    """What callbacks are told at the start; a cascade's record is a list, whose entries differ in their law only."""
+    decoded = json.loads(record)
+    settings: dict[str, Any] = dict(decoded[0] if isinstance(decoded, list) else decoded)
+    settings.pop("seed", None)
+    ensemble = hashlib.sha256(record.encode()).hexdigest()[:12]
+    return settings | {"law": repr(law), "ensemble": ensemble}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from certssb._checks import parameter_error
+from certssb.exceptions import CertssbError
 from certssb.report._page import render
 from certssb.report._run import Run
 from certssb.report._samples import save_samples
@@ -43,7 +45,14 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
     PosixPath('runs/digits/report.html')
     """
     target = Path(folder) / "report.html" if path is None else Path(path)
-    page = render(Run.read(folder))
+    run = Run.read(folder)
+    try:
+        page = render(run)
+    except CertssbError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # Something is missing in the summary, or is of another kind than certssb run writes.
+        raise parameter_error("folder", "a folder with a complete summary.json", repr(error)) from error
     partial = target.with_name(target.name + ".part")
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, target)

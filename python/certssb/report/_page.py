@@ -66,7 +66,7 @@ def render(run: Run) -> str:
 
 def _subtitle(run: Run) -> str:
     summary, settings = run.summary, run.summary["settings"]
-    n_train = summary["record"].get("n_train", summary.get("n_train"))
+    n_train = summary["n_train"]
     return f"{settings.get('dataset')}, {n_train:,} training samples, {settings.get('members')} members, {summary['law']}"
 
 
@@ -213,7 +213,7 @@ def _command(settings: dict[str, Any]) -> str:
 
 def _origin(run: Run) -> Markup:
     summary = run.summary
-    record, seconds = summary["record"], summary["seconds"]
+    record, seconds = _record(run), summary["seconds"]
     memory = summary.get("peak_memory_mb")
     rows = [
         ["Seed of the noise", str(record.get("seed"))],
@@ -225,8 +225,18 @@ def _origin(run: Run) -> Markup:
         *([["Memory at most", f"{memory:,.0f} MB"]] if memory else []),
         *([["Finished", summary["finished"]]] if "finished" in summary else []),
     ]
-    raw = tag("details", tag("summary", "The ensemble's record"), tag("pre", json.dumps(record, indent=2)))
+    raw = tag(
+        "details",
+        tag("summary", "The ensemble's record"),
+        tag("pre", json.dumps(summary["record"], indent=2)),
+    )
     return tag("section", tag("h2", "Where it comes from"), table([], rows), raw)
+
+
+def _record(run: Run) -> dict[str, Any]:
+    """The ensemble's record; the first level's of a cascade, where data and seed are the same."""
+    record: Any = run.summary["record"]
+    return dict(record[0] if isinstance(record, list) else record)
 
 
 def _value(value: Any) -> str:

@@ -14,7 +14,18 @@ from certssb.report._samples import Samples, load_samples
 
 __all__ = ["Run"]
 
-_NEEDED = ("guarantee", "sound", "results", "settings", "law", "record", "budget", "versions", "seconds")
+_NEEDED = (
+    "guarantee",
+    "sound",
+    "results",
+    "settings",
+    "law",
+    "record",
+    "n_train",
+    "budget",
+    "versions",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
