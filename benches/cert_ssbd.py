@@ -53,7 +53,13 @@ class Attack:
         self.X, self.y, index = cs.triggers.poison(X, y, mark, rate=rate, target=0, seed=seed)
         others = y_test == 1
         self.tests = {"clean": (X_test, y_test), "triggered": (mark(X_test[others]), y_test[others])}
-        self.settings: Row = {"n_members": members, "seed": seed, "epochs": 4, "batch_size": 512, "learning_rate": 3e-3}
+        self.settings: Row = {
+            "n_members": members,
+            "seed": seed,
+            "epochs": 4,
+            "batch_size": 512,
+            "learning_rate": 3e-3,
+        }
         self.settings |= {"progress": False, "features": cs.features.Cosine(10 if data == "mnist" else 8)}
         self.n_poisoned = len(index)
 
@@ -92,7 +98,9 @@ def judged(certs: cs.CertificateTable, y: Any) -> Row:
 
 def rows(attack: Attack, options: argparse.Namespace) -> Any:
     yield undefended(attack, "mlp on cosine coefficients")
-    yield undefended(attack, "cnn on pixels", model="cnn", features=None, epochs=10, batch_size=128, learning_rate=1e-3)
+    yield undefended(
+        attack, "cnn on pixels", model="cnn", features=None, epochs=10, batch_size=128, learning_rate=1e-3
+    )
     started = time.monotonic()
     cascade = cs.Cascade([cs.Gaussian(sigma) for sigma in SIGMAS])
     clf = attack.fit(cascade)

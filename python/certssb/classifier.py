@@ -33,10 +33,7 @@ from certssb.data import as_arrays, as_features, as_labels
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
-<<<<<<< HEAD
 from certssb.modules import Blueprint, BuiltInModule
-=======
->>>>>>> at-home
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
 
@@ -249,18 +246,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 # Members that were added after a look stay so, whatever is added to them.
                 grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
-<<<<<<< HEAD
-        bar = progress_bar(self.progress, "training")
-        with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
-            if until is None:
-                ensemble.truncate(n_members)
-                ensemble.train(features, codes, n_members, self._checkpoint(), report)
-            elif isinstance(ensemble, Levels):
-=======
         goal = None
         if until is not None:
             if isinstance(ensemble, Levels):
->>>>>>> at-home
                 expected = "a law of one level with n_members='auto'; give a cascade a number of members"
                 raise parameter_error("law", expected, repr(self.law))
             goal = self._goal(ensemble, until, len(features), len(classes))
@@ -520,43 +508,43 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def noise_magnitudes(self, X: Any) -> Features:
         """The noise magnitude that sample-specific noise gives each sample.
 
-        Parameters
-        ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+                Parameters
+                ----------
+                X : array-like
+                    Samples of the shape seen in :meth:`fit`.
 
-        Returns
-        -------
-        ndarray of float32, shape (n_members, n_samples)
-            In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
-            one row, shared by all members, with ``guarantee="published"``.
+                Returns
+                -------
+                ndarray of float32, shape (n_members, n_samples)
+                    In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
+                    one row, shared by all members, with ``guarantee="published"``.
 
-        Raises
-        ------
-        ParameterError
-            If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
-<<<<<<< HEAD
-        ShapeError
-            For samples of another shape than in :meth:`fit`.
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-=======
->>>>>>> at-home
+                Raises
+                ------
+                ParameterError
+                    If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
+        <<<<<<< HEAD
+                ShapeError
+                    For samples of another shape than in :meth:`fit`.
+                sklearn.exceptions.NotFittedError
+                    Before :meth:`fit`.
+        =======
+        >>>>>>> at-home
 
-        Examples
-        --------
-        >>> import certssb as cs
-        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-<<<<<<< HEAD
-        >>> law = cs.SampleSpecific(0.25, steps=3)
-        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
-        >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
-=======
-        >>> law = cs.Subsample(cs.SampleSpecific(sigma=0.25), size=50)
-        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=3, progress=False).fit(X[:300], y[:300])
-        >>> clf.noise_magnitudes(X[300:305]).shape
->>>>>>> at-home
-        (20, 5)
+                Examples
+                --------
+                >>> import certssb as cs
+                >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        <<<<<<< HEAD
+                >>> law = cs.SampleSpecific(0.25, steps=3)
+                >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
+                >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
+        =======
+                >>> law = cs.Subsample(cs.SampleSpecific(sigma=0.25), size=50)
+                >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=3, progress=False).fit(X[:300], y[:300])
+                >>> clf.noise_magnitudes(X[300:305]).shape
+        >>>>>>> at-home
+                (20, 5)
         """
         ensemble = self._fitted()
         if isinstance(ensemble, Levels):
