@@ -21,8 +21,8 @@ def digits() -> Arrays:
 
 
 def classifier(law: cs.Law, **settings: Any) -> cs.CertifiedClassifier:
-    usual = {"n_members": 40, "epochs": 3, "learning_rate": 1e-2, "progress": False}
-    return cs.CertifiedClassifier("mlp", law, **(usual | settings))
+    usual = {"model": "mlp", "n_members": 40, "epochs": 3, "learning_rate": 1e-2, "progress": False}
+    return cs.CertifiedClassifier(law=law, **(usual | settings))
 
 
 SOUND = cs.SampleSpecific(0.5, steps=3, samples=2)
@@ -111,7 +111,8 @@ def test_the_published_form_says_that_it_is_no_proof(digits: Arrays, tmp_path: P
     # Members, and the network that finds magnitudes, are taken from the checkpoint and from a pickle.
     again = classifier(PUBLISHED, checkpoint=tmp_path / "members").fit(X, y)
     copied = pickle.loads(pickle.dumps(clf))
-    for other in (again, copied):
+    clf.save(tmp_path / "ensemble")
+    for other in (again, copied, cs.CertifiedClassifier.load(tmp_path / "ensemble")):
         np.testing.assert_array_equal(other.certify(X_test).radius, certs.radius)
     certs.save(tmp_path / "table")
     loaded = cs.CertificateTable.load(tmp_path / "table")
@@ -184,6 +185,21 @@ def test_a_ledger_is_refused_where_radii_are_no_regions(law: cs.Law, digits: Arr
         clf.certify(X_test, ledger="regions.sqlite")  # type: ignore[arg-type]
 
 
+# --- a module of the user's
+
+
+def test_all_forms_work_with_a_module(digits: Arrays) -> None:
+    from torch import nn
+
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    X, y, X_test, y_test = digits
+    for law in (SOUND, PUBLISHED, cs.Cascade(GAUSSIANS[1:])):
+        clf = classifier(law, model=net, n_members=20, epochs=5).fit(X, y)
+        assert np.mean(clf.certify(X_test).prediction == y_test) > 0.7, law
+
+
 # --- cascades
 
 
@@ -228,8 +244,14 @@ def test_a_cascade_has_the_members_of_single_ensembles_with_its_seed(digits: Arr
     certs = clf.certify(X_test)
     elsewhere = cs.certify_votes(clf.votes(X_test), law, n_train=300, n_classes=3)
     np.testing.assert_array_equal(elsewhere.radius, certs.radius)
-    copied = pickle.loads(pickle.dumps(clf))
-    np.testing.assert_array_equal(copied.certify(X_test).radius, certs.radius)
+    clf.save(tmp_path / "ensemble")
+    for copied in (pickle.loads(pickle.dumps(clf)), cs.CertifiedClassifier.load(tmp_path / "ensemble")):
+        np.testing.assert_array_equal(copied.certify(X_test).radius, certs.radius)
+        assert copied.law == law
+    weight = clf.member(3, level=1).state_dict()
+    assert all(len(values) for values in weight.values())
+    with pytest.raises(cs.ParameterError, match="'level'"):
+        clf.member(3, level=2)
     more = clf.set_params(n_members=45).fit(X, y)
     assert more.votes(X_test).shape == (2, 45, 100)
     certs.save(tmp_path / "table")
