@@ -159,6 +159,19 @@ def _add_law(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sigma", type=float, help="Gaussian noise on features (0.5 if no other noise is asked for)"
     )
+    group.add_argument(
+        "--sample-specific", action="store_true", help="noise of each sample's own size on top of --sigma"
+    )
+    group.add_argument(
+        "--cascade",
+        type=float,
+        nargs="+",
+        metavar="SIGMA",
+        help="these levels of Gaussian noise instead, in order",
+    )
+    group.add_argument(
+        "--thresholds", type=float, nargs="+", metavar="TAU", help="how sure each level but the last must be"
+    )
     group.add_argument("--uniform", type=float, metavar="HALF_WIDTH", help="uniform noise instead")
     group.add_argument(
         "--keep", type=float, help="discrete noise instead: chance that a 0/1 feature keeps its value"
@@ -200,25 +213,39 @@ def _add_confidence(parser: argparse.ArgumentParser) -> None:
 
 
 def _law(options: argparse.Namespace) -> cs.Law:
-    features: list[cs.Law] = [
-        law
-        for law in (
-            cs.Gaussian(options.sigma) if options.sigma is not None else None,
-            cs.Uniform(options.uniform) if options.uniform is not None else None,
-            cs.Discrete(options.keep) if options.keep is not None else None,
-        )
-        if law is not None
-    ]
-    if len(features) > 1:
-        raise parameter_error("--sigma, --uniform, --keep", "given one at a time", f"{len(features)} of them")
-    labels: list[cs.Law] = [] if options.label_noise is None else [cs.LabelNoise(options.label_noise)]
-    parts = features + labels
-    if not parts and options.subsample is None:
-        parts = [cs.Gaussian(0.5)]
-    inner = parts[0] & parts[1] if len(parts) > 1 else (parts[0] if parts else None)
+    given = [name for name in ("cascade", "sigma", "uniform", "keep") if getattr(options, name) is not None]
+    if len(given) > 1:
+        names = ", ".join(f"--{name}" for name in ("cascade", "sigma", "uniform", "keep"))
+        raise parameter_error(names, "given one at a time", f"{len(given)} of them")
+    if options.thresholds is not None and options.cascade is None:
+        raise parameter_error("--thresholds", "given with --cascade", "them alone")
+    if options.sample_specific and options.sigma is None and options.cascade is None:
+        raise parameter_error("--sample-specific", "given with --sigma or --cascade", "it alone")
+    if options.cascade is not None:
+        levels = [_member_law(_gaussian(sigma, options), options) for sigma in options.cascade]
+        return cs.Cascade(levels, thresholds=options.thresholds)
+    if options.uniform is not None:
+        return _member_law(cs.Uniform(options.uniform), options)
+    if options.keep is not None:
+        return _member_law(cs.Discrete(options.keep), options)
+    if options.sigma is not None:
+        return _member_law(_gaussian(options.sigma, options), options)
+    alone = options.label_noise is None and options.subsample is None
+    return _member_law(cs.Gaussian(0.5) if alone else None, options)
+
+
+def _gaussian(sigma: float, options: argparse.Namespace) -> cs.Law:
+    return cs.SampleSpecific(sigma) if options.sample_specific else cs.Gaussian(sigma)
+
+
+def _member_law(features: cs.Law | None, options: argparse.Namespace) -> cs.Law:
+    """Noise on features, with noise on labels and a subsample where they are asked for."""
+    labels = None if options.label_noise is None else cs.LabelNoise(options.label_noise)
+    inner = features & labels if features is not None and labels is not None else features or labels
     if options.subsample is not None:
         return cs.Subsample(inner, size=options.subsample)
-    assert inner is not None
+    if inner is None:
+        raise parameter_error("--sigma", "given, or another noise", "none")
     return inner
 
 
@@ -324,8 +351,9 @@ def _rehearse(
 ) -> dict[str, Any]:
     """Certify members that all agree: refuses every bad setting before training, and says what is within reach."""
     members = check_integer("--members", options.members, "an integer of at least 1", 1)
+    levels = (len(law.levels),) if isinstance(law, cs.Cascade) else ()
     table = cs.certify_votes(
-        np.zeros((members, 1), dtype=np.int64), law, len(X_train), len(np.unique(y_train)),
+        np.zeros((*levels, members, 1), dtype=np.int64), law, len(X_train), len(np.unique(y_train)),
         n_features=int(np.prod(np.shape(X_train)[1:])), **_settings(options),
     )  # fmt: skip
     best: dict[str, Any] = {}
@@ -342,7 +370,7 @@ def _rehearse(
         for name, value in best.items()
     )
     print(f"If all {members} members agree: {reach}", flush=True)
-    if options.trigger != "none" and not isinstance(law, cs.Discrete):
+    if options.trigger != "none" and not isinstance(law, (cs.Discrete, cs.Cascade)):
         plan = law.plan(
             len(X_train), budget, options.norm, options.labels, options.alpha, len(np.unique(y_train)),
             int(np.prod(np.shape(X_train)[1:])),
@@ -600,7 +628,7 @@ def _certify(options: argparse.Namespace) -> None:
     if not isinstance(ballots, np.ndarray):
         raise parameter_error("votes", expected, f"'{options.votes}'")
     law, settings = _law(options), _settings(options)
-    if ballots.ndim == 3:
+    if ballots.ndim == 3 and not isinstance(law, cs.Cascade):
         table = cs.certify_scores(ballots, law, options.n_train, n_features=options.n_features, **settings)
     else:
         if options.n_classes is None:

@@ -102,6 +102,30 @@ def test_full_noise_has_a_radius_to_report(tmp_path: Path, capsys: pytest.Captur
     assert "Certified accuracy over the total L2 radius:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("noise", "law"),
+    [
+        (["--cascade", "1", "0.5"], "Cascade([Gaussian(sigma=1.0), Gaussian(sigma=0.5)], thresholds=[0.2])"),
+        (["--sigma", "0.5", "--sample-specific"], "SampleSpecific(sigma=0.5, guarantee='sound')"),
+        (
+            ["--cascade", "1", "0.5", "--thresholds", "0.1", "--subsample", "9"],
+            "Cascade([Subsample(Gaussian(sigma=1.0), size=9), Subsample(Gaussian(sigma=0.5), size=9)], thresholds=[0.1])",
+        ),
+    ],
+    ids=["cascade", "sample-specific", "cascade of subsamples"],
+)
+def test_noise_of_each_samples_own_size(tmp_path: Path, noise: list[str], law: str) -> None:
+    options = ["--model", "linear", "--members", "40", "--epochs", "2", "--learning-rate", "0.01", "--quiet"]
+    trigger = ["--trigger", "one-pixel"]
+    assert cli.main(["run", "--dataset", "digits", *noise, *trigger, *options, "--out", str(tmp_path)]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["law"] == law and summary["sound"]
+    table = cs.CertificateTable.load(tmp_path / "certificates-clean.npz")
+    assert repr(table.law) == law
+    assert (table.radius is None) == ("Subsample" in law)
+    assert "cascade" in (tmp_path / "report.html").read_text() or "Cascade" not in law
+
+
 def test_an_archive_of_the_users(tmp_path: Path, digits: Digits) -> None:
     X_train, y_train, X_test, y_test = digits
     path = tmp_path / "mine.npz"
@@ -189,7 +213,10 @@ BAD_RUNS = {
     "unequal archive": (["--dataset", "{folder}/unequal.npz"], "'y_test'.*one label per test sample, 4. Got 3"),
     "NaN archive": (["--dataset", "{folder}/nan.npz"], "'X.*finite numbers. Got NaN"),
     "classes of an archive": (["--dataset", "{folder}/nan.npz", "--classes", "0", "1"], "'--classes'.*left out"),
-    "two noises": (["--sigma", "1", "--uniform", "1"], "'--sigma, --uniform, --keep'.*one at a time. Got 2"),
+    "two noises": (["--sigma", "1", "--uniform", "1"], "'--cascade, --sigma, --uniform, --keep'.*at a time. Got 2"),
+    "thresholds alone": (["--thresholds", "0.1"], "'--thresholds'.*--cascade"),
+    "a cascade of one": (["--cascade", "0.5"], "'levels'.*at least two"),
+    "sample-specific alone": (["--sample-specific"], "'--sample-specific'.*--sigma"),
     "sigma 0": (["--sigma", "0"], "'sigma'.*greater than 0. Got 0"),
     "few members": (["--members", "5"], "'n_members'.*at least 15.*Got 5"),
     "no members": (["--members", "0"], "'--members'.*at least 1. Got 0"),
