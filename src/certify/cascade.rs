@@ -129,23 +129,20 @@ impl LevelBounds {
         Interval::new(prediction, self.lower[[level, sample, prediction]], p_upper)
     }
 
-    /// Different samples, and which of them each sample is: samples with the same class and bounds share their
-    /// certificate.
-    fn cases(&self, intervals: &[Interval]) -> (Vec<Case<'_>>, Vec<usize>) {
-        let mut known: HashMap<(usize, Vec<u64>), usize> = HashMap::new();
-        let mut cases = Vec::new();
+    /// The different contests at a level, and which of them each sample has.
+    fn contests(&self, level: usize, intervals: &[Interval]) -> (Vec<Contest>, Vec<usize>) {
+        let mut known: HashMap<[u64; 6], usize> = HashMap::new();
+        let mut contests = Vec::new();
         let which = intervals.iter().enumerate().map(|(sample, interval)| {
-            let own = |bounds: &Array3<f64>| {
-                bounds.index_axis(Axis(1), sample).iter().map(|p| p.to_bits()).collect::<Vec<_>>()
-            };
-            let key = (interval.prediction, [own(&self.lower), own(&self.upper)].concat());
-            *known.entry(key).or_insert_with(|| {
-                cases.push(Case { bounds: self, sample, prediction: interval.prediction });
-                cases.len() - 1
+            let row = |bounds: &Array3<f64>| bounds.slice(ndarray::s![level, sample, ..]).to_vec();
+            let contest = Contest::of(&row(&self.lower), &row(&self.upper), interval.prediction);
+            *known.entry(contest.key()).or_insert_with(|| {
+                contests.push(contest);
+                contests.len() - 1
             })
         });
         let which = which.collect();
-        (cases, which)
+        (contests, which)
     }
 }
 
@@ -162,12 +159,55 @@ fn check_ballots(cascade: &Cascade, confidence: &Confidence, ballots: &[Ballots]
     Ok(())
 }
 
-/// One sample's class and bounds.
-#[derive(Clone, Copy)]
-struct Case<'a> {
-    bounds: &'a LevelBounds,
-    sample: usize,
-    prediction: usize,
+/// All that decides a class A's fate at one level: margins are differences of quantiles, which grow with the
+/// probability, so of all classes' bounds only a few can matter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Contest {
+    /// A's lower bound, and the largest upper bound of another class.
+    own: (f64, f64),
+    /// Another class's upper bound, and the largest lower bound among all classes but that one: the others with the
+    /// largest upper bound against the class with the largest lower bound, and that class itself if it is not A.
+    rivals: [(f64, f64); 2],
+}
+
+impl Contest {
+    fn of(lower: &[f64], upper: &[f64], class: usize) -> Self {
+        let largest = |bounds: &[f64], but: &[usize]| {
+            let rest = bounds.iter().enumerate().filter(|(c, _)| !but.contains(c));
+            rest.map(|(_, p)| *p).fold(0.0, f64::max)
+        };
+        let top = (1..lower.len()).fold(0, |top, c| if lower[c] > lower[top] { c } else { top });
+        let many = (largest(upper, &[class, top]), lower[top]);
+        let rivals = if top != class {
+            // With two classes there is nobody but the top one.
+            let one = (upper[top], largest(lower, &[top]));
+            [one, if lower.len() > 2 { many } else { one }]
+        } else {
+            [many, many]
+        };
+        Self { own: (lower[class], largest(upper, &[class])), rivals }
+    }
+
+    fn key(&self) -> [u64; 6] {
+        let [(a, b), (c, d)] = self.rivals;
+        [self.own.0, self.own.1, a, b, c, d].map(f64::to_bits)
+    }
+
+    /// A lower bound for A's margin and an upper bound for every other class's, when every probability may be as
+    /// `low` makes of its lower bound and `high` of its upper bound.
+    fn margins(&self, unit: f64, low: impl Fn(f64) -> f64, high: impl Fn(f64) -> f64) -> (f64, f64) {
+        let (below, above) = (|p| normal_quantile_lower(low(p)), |p| normal_quantile_upper(high(p)));
+        let own = 0.5 * unit * (below(self.own.0) - above(self.own.1));
+        let rival = |(p, against): (f64, f64)| 0.5 * unit * (above(p) - below(against));
+        let others = if self.rivals[0] == (self.own.1, self.own.0) && self.rivals[1] == self.rivals[0] {
+            // The usual contest: A leads, and the margins mirror each other.
+            -own
+        } else {
+            rival(self.rivals[0]).max(rival(self.rivals[1]))
+        };
+        // Three operations, each rounded to nearest.
+        (own - 4.0 * f64::EPSILON * own.abs(), others + 4.0 * f64::EPSILON * others.abs())
+    }
 }
 
 /// What is known of one level's margins of one sample.
@@ -207,37 +247,6 @@ impl LevelMargins {
     }
 }
 
-impl Case<'_> {
-    /// Margins at a level when every class's probability may be as `worst` leaves it: (lower, upper) bounds
-    /// to (lower, upper) bounds.
-    fn margins(&self, level: usize, unit: f64, worst: impl Fn(f64, f64) -> (f64, f64)) -> (f64, f64) {
-        let row = |bounds: &Array3<f64>, class: usize| bounds[[level, self.sample, class]];
-        let n_classes = self.bounds.lower.dim().2;
-        let quantiles: Vec<(f64, f64)> = (0..n_classes)
-            .map(|class| {
-                let (low, high) = worst(row(&self.bounds.lower, class), row(&self.bounds.upper, class));
-                (normal_quantile_lower(low), normal_quantile_upper(high))
-            })
-            .collect();
-        margins(unit, &quantiles, self.prediction)
-    }
-}
-
-/// A lower bound for the margin of `class` and an upper bound for all others', from quantiles (from below, from
-/// above) of all classes.
-fn margins(unit: f64, quantiles: &[(f64, f64)], class: usize) -> (f64, f64) {
-    let others = |of: usize| quantiles.iter().enumerate().filter(move |(c, _)| *c != of).map(|(_, q)| *q);
-    let highest = others(class).map(|q| q.1).fold(f64::NEG_INFINITY, f64::max);
-    let own = 0.5 * unit * (quantiles[class].0 - highest);
-    let rivals = (0..quantiles.len()).filter(|c| *c != class).map(|rival| {
-        let least = others(rival).map(|q| q.0).fold(f64::NEG_INFINITY, f64::max);
-        0.5 * unit * (quantiles[rival].1 - least)
-    });
-    let others = rivals.fold(f64::NEG_INFINITY, f64::max);
-    // Three operations, each rounded to nearest.
-    (own - 4.0 * f64::EPSILON * own.abs(), others + 4.0 * f64::EPSILON * others.abs())
-}
-
 /// R from the ends of each level: `sure` and `open`, the last level without `open`.
 pub(super) fn survives<T: PartialOrd + Copy>(ends: &[(T, Option<T>)]) -> Option<T> {
     let greater = |a: T, b: T| if b > a { b } else { a };
@@ -256,11 +265,11 @@ pub(super) struct Levels<'a> {
     pub(super) intervals: &'a [Interval],
 }
 
-/// Where a margin of a level, as a function of the likelihood ratio, stops being positive.
-type EndOf<'a, T> = dyn Fn(usize, &dyn Fn(&LikelihoodRatio) -> f64) -> Result<T> + Sync + 'a;
-
 /// An end that is nowhere: not even the received training set is certain to give it.
 const NOWHERE: f64 = -1.0;
+
+/// A margin as a function of the likelihood ratio; how far it is above what is asked for.
+type Margin<'a> = dyn Fn(&LikelihoodRatio) -> f64 + 'a;
 
 impl Levels<'_> {
     /// Total L2 radii, 0 or below where nothing is certified; `None` if a level has no such radius.
@@ -271,118 +280,101 @@ impl Levels<'_> {
     /// R on the received training set, in the units of the margins; positive exactly where something is certified.
     pub(super) fn received(&self) -> Vec<f64> {
         let units = self.cascade.units();
-        self.each(|case| {
-            let levels: Vec<LevelMargins> = units
-                .iter()
-                .enumerate()
-                .map(|(level, unit)| {
-                    let (own, others) = case.margins(level, *unit, |low, high| (low, high));
-                    LevelMargins { own, others, threshold: self.cascade.threshold(level) }
-                })
-                .collect();
-            Ok(cascade_radius(&levels))
-        })
-        .unwrap_or_default()
+        let ends = |level: usize, contest: &Contest| {
+            let (own, others) = contest.margins(units[level], |p| p, |p| p);
+            Ok(LevelMargins { own, others, threshold: self.cascade.threshold(level) }.ends())
+        };
+        self.each(ends).unwrap_or_default().into_iter().map(|end| end.unwrap_or(NOWHERE)).collect()
     }
 
     /// Whether each prediction survives `change`.
     pub(super) fn holds(&self, change: &Change) -> Result<Vec<bool>> {
         let ratios = self.ratios(change)?;
-        self.each(|case| {
-            let ends: Vec<_> = ratios
-                .iter()
-                .enumerate()
-                .map(|(level, ratio)| (self.sure(case, level, ratio) > 0.0, self.open(case, level, ratio)))
-                .map(|(sure, open)| (sure, open.map(|margin| margin > 0.0)))
-                .collect();
-            Ok(survives(&ends).unwrap_or(false))
-        })
+        let verdicts =
+            self.each(|level, contest| self.both(level, contest, |margin| Ok(margin(&ratios[level]) > 0.0)))?;
+        Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(false)).collect())
     }
 
     /// The largest trigger norm each prediction survives on `n_poisoned` samples; infinity for any, 0 where none.
     pub(super) fn norms(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
         let at = |trigger_norm| self.ratios(&Change { n_poisoned, trigger_norm, labels });
         let (none, any) = (at(0.0)?, at(f64::INFINITY)?);
-        let one = |level: usize, trigger_norm: f64| {
-            let change = Change { n_poisoned, trigger_norm, labels };
-            self.cascade.levels()[level].likelihood(&change, self.facts)
-        };
-        let end = |level: usize, margin: &dyn Fn(&LikelihoodRatio) -> f64| -> Result<f64> {
+        let end = |level: usize, margin: &Margin<'_>| {
             if margin(&none[level]) <= 0.0 {
                 Ok(NOWHERE)
             } else if margin(&any[level]) > 0.0 {
                 Ok(f64::INFINITY)
             } else {
-                largest_norm(|norm| Ok(margin(&one(level, norm)?).clamp(f64::MIN, f64::MAX)))
+                let law = &self.cascade.levels()[level];
+                largest_norm(|trigger_norm| {
+                    let ratio = law.likelihood(&Change { n_poisoned, trigger_norm, labels }, self.facts)?;
+                    Ok(margin(&ratio).clamp(f64::MIN, f64::MAX))
+                })
             }
         };
-        self.each(|case| Ok(survives(&self.ends(case, &end)?).unwrap_or(NOWHERE).max(0.0)))
+        let ends = self.each(|level, contest| self.both(level, contest, |margin| end(level, margin)))?;
+        Ok(ends.into_iter().map(|end| end.unwrap_or(NOWHERE).max(0.0)).collect())
     }
 
     /// The largest number of poisoned samples each prediction survives at `trigger_norm`.
     pub(super) fn counts(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
         let at = |n_poisoned| self.ratios(&Change { n_poisoned, trigger_norm, labels });
+        // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
         at(self.facts.n_train.min(1))?;
         let none = at(0)?;
-        let most = self.facts.n_train;
         // -1: not even on the received training set.
-        let end = |level: usize, margin: &dyn Fn(&LikelihoodRatio) -> f64| -> Result<i64> {
+        let end = |level: usize, margin: &Margin<'_>| {
             if margin(&none[level]) <= 0.0 {
                 return Ok(-1);
             }
             let law = &self.cascade.levels()[level];
-            let count = largest_count(1, most, |n_poisoned| {
-                let change = Change { n_poisoned, trigger_norm, labels };
-                Ok(margin(&law.likelihood(&change, self.facts)?) > 0.0)
+            let count = largest_count(1, self.facts.n_train, |n_poisoned| {
+                Ok(margin(&law.likelihood(&Change { n_poisoned, trigger_norm, labels }, self.facts)?) > 0.0)
             })?;
             Ok(count as i64)
         };
-        self.each(|case| Ok(survives(&self.ends(case, &end)?).unwrap_or(-1).max(0) as usize))
+        let ends = self.each(|level, contest| self.both(level, contest, |margin| end(level, margin)))?;
+        Ok(ends.into_iter().map(|end| end.unwrap_or(-1).max(0) as usize).collect())
     }
 
-    /// `sure` and `open` of every level, as `end` finds where a margin stops being positive.
-    fn ends<T>(&self, case: &Case<'_>, end: &EndOf<'_, T>) -> Result<Vec<(T, Option<T>)>> {
-        (0..self.cascade.levels().len())
-            .map(|level| {
-                let sure = end(level, &|ratio| self.sure(case, level, ratio))?;
-                let open =
-                    |ratio: &LikelihoodRatio| self.open(case, level, ratio).unwrap_or(f64::NEG_INFINITY);
-                let open = self.cascade.threshold(level).map(|_| end(level, &open)).transpose()?;
-                Ok((sure, open))
-            })
-            .collect()
-    }
-
-    /// How far A's margin stays above what level `level` asks for, at the worst change behind `ratio`.
-    fn sure(&self, case: &Case<'_>, level: usize, ratio: &LikelihoodRatio) -> f64 {
-        let tau = self.cascade.threshold(level).unwrap_or(0.0);
-        (self.worst(case, level, ratio).0 - tau).next_down()
-    }
-
-    /// How far every other class's margin stays below what level `level` asks for; `None` for the last level.
-    fn open(&self, case: &Case<'_>, level: usize, ratio: &LikelihoodRatio) -> Option<f64> {
-        let tau = self.cascade.threshold(level)?;
-        Some((tau - self.worst(case, level, ratio).1).next_down())
-    }
-
-    fn worst(&self, case: &Case<'_>, level: usize, ratio: &LikelihoodRatio) -> (f64, f64) {
+    /// What `find` says of both margins of a level: how far A's stays above what the level asks for, and how far
+    /// every other class's stays below it; the last level has only the first.
+    fn both<T>(
+        &self,
+        level: usize,
+        contest: &Contest,
+        find: impl Fn(&Margin<'_>) -> Result<T>,
+    ) -> Result<(T, Option<T>)> {
+        let threshold = self.cascade.threshold(level);
         let unit = self.cascade.units()[level];
-        case.margins(level, unit, |low, high| (ratio.worst_lower(low), ratio.worst_upper(high)))
+        let worst = |ratio: &LikelihoodRatio| {
+            contest.margins(unit, |p| ratio.worst_lower(p), |p| ratio.worst_upper(p))
+        };
+        let sure = find(&|ratio| (worst(ratio).0 - threshold.unwrap_or(0.0)).next_down())?;
+        let open = threshold.map(|tau| find(&|ratio| (tau - worst(ratio).1).next_down())).transpose()?;
+        Ok((sure, open))
     }
 
     fn ratios(&self, change: &Change) -> Result<Vec<LikelihoodRatio>> {
         self.cascade.levels().iter().map(|law| law.likelihood(change, self.facts)).collect()
     }
 
-    /// `answer` for every sample, found once for samples that are alike.
-    fn each<T: Copy + Send + Sync>(
+    /// Every sample's R from the ends of its levels, which are found once for contests that are alike.
+    fn each<T: PartialOrd + Copy + Send + Sync>(
         &self,
-        answer: impl Fn(&Case<'_>) -> Result<T> + Send + Sync,
-    ) -> Result<Vec<T>> {
-        let (cases, which) = self.bounds.cases(self.intervals);
-        let answers: Result<Vec<T>> = cases.par_iter().map(answer).collect();
-        let answers = answers?;
-        Ok(which.into_iter().map(|at| answers[at]).collect())
+        ends: impl Fn(usize, &Contest) -> Result<(T, Option<T>)> + Send + Sync,
+    ) -> Result<Vec<Option<T>>> {
+        let levels: Result<Vec<Vec<(T, Option<T>)>>> = (0..self.cascade.levels().len())
+            .map(|level| {
+                let (contests, which) = self.bounds.contests(level, self.intervals);
+                let known: Result<Vec<_>> = contests.par_iter().map(|contest| ends(level, contest)).collect();
+                let known = known?;
+                Ok(which.into_iter().map(|at| known[at]).collect())
+            })
+            .collect();
+        let levels = levels?;
+        let own = |sample: usize| levels.iter().map(|ends| ends[sample]).collect::<Vec<_>>();
+        Ok((0..self.intervals.len()).map(|sample| survives(&own(sample))).collect())
     }
 }
 
@@ -457,6 +449,29 @@ mod tests {
             })
             .collect();
         decide(cascade, &tallies)[0].prediction
+    }
+
+    #[test]
+    fn a_contest_keeps_what_all_classes_decide() {
+        let mut rng = crate::Seed::new(4).stream(crate::Role::Model, 0, 0);
+        for _ in 0..3000 {
+            let k = rng.random_range(2..6);
+            let lower: Vec<f64> = (0..k).map(|_| rng.random_range(0.0..0.6)).collect();
+            let upper: Vec<f64> = lower.iter().map(|p| p + rng.random_range(0.0..0.4)).collect();
+            let class = rng.random_range(0..k);
+            let (own, others) = Contest::of(&lower, &upper, class).margins(2.0, |p| p, |p| p);
+            let margin = |c: usize, p: f64, against: &[f64]| {
+                let others = (0..k).filter(|o| *o != c).map(|o| normal_quantile_lower(against[o]));
+                normal_quantile_lower(p) - others.fold(f64::NEG_INFINITY, f64::max)
+            };
+            let rivals = (0..k).filter(|c| *c != class).map(|c| margin(c, upper[c], &lower));
+            let expected = (margin(class, lower[class], &upper), rivals.fold(f64::NEG_INFINITY, f64::max));
+            assert!((own - expected.0).abs() < 1e-9 && own <= expected.0, "{own} {expected:?}");
+            assert!(
+                (others - expected.1).abs() < 1e-9 && others >= expected.1 - 1e-12,
+                "{others} {expected:?}"
+            );
+        }
     }
 
     #[test]
