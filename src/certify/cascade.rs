@@ -268,6 +268,9 @@ pub(super) struct Levels<'a> {
 /// An end that is nowhere: not even the received training set is certain to give it.
 const NOWHERE: f64 = -1.0;
 
+/// `sure` and `open` of a level.
+type Ends<T> = (T, Option<T>);
+
 /// A margin as a function of the likelihood ratio; how far it is above what is asked for.
 type Margin<'a> = dyn Fn(&LikelihoodRatio) -> f64 + 'a;
 
@@ -344,7 +347,7 @@ impl Levels<'_> {
         level: usize,
         contest: &Contest,
         find: impl Fn(&Margin<'_>) -> Result<T>,
-    ) -> Result<(T, Option<T>)> {
+    ) -> Result<Ends<T>> {
         let threshold = self.cascade.threshold(level);
         let unit = self.cascade.units()[level];
         let worst = |ratio: &LikelihoodRatio| {
@@ -362,9 +365,9 @@ impl Levels<'_> {
     /// Every sample's R from the ends of its levels, which are found once for contests that are alike.
     fn each<T: PartialOrd + Copy + Send + Sync>(
         &self,
-        ends: impl Fn(usize, &Contest) -> Result<(T, Option<T>)> + Send + Sync,
+        ends: impl Fn(usize, &Contest) -> Result<Ends<T>> + Send + Sync,
     ) -> Result<Vec<Option<T>>> {
-        let levels: Result<Vec<Vec<(T, Option<T>)>>> = (0..self.cascade.levels().len())
+        let levels: Result<Vec<Vec<Ends<T>>>> = (0..self.cascade.levels().len())
             .map(|level| {
                 let (contests, which) = self.bounds.contests(level, self.intervals);
                 let known: Result<Vec<_>> = contests.par_iter().map(|contest| ends(level, contest)).collect();
