@@ -7,6 +7,25 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::layout::{Layout, ParameterKind};
 use super::TorchResult;
 
+/// How a stack convolves; one member alone has its own fast path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Convolution {
+    /// One convolution with as many groups as members.
+    #[default]
+    Grouped,
+    /// Patches are copied out and multiplied, one batched product for all members.
+    Unfolded,
+}
+
+/// How layers compute what they compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// How a stack convolves.
+    pub convolution: Convolution,
+    /// Whether convolutions may round their factors to TF32.
+    pub tf32: bool,
+}
+
 /// The parameters of a stack of S members, in the order of their declaration.
 ///
 /// Each has a leading dimension S, left out for S = 1. A forward pass takes them one after another with
@@ -16,6 +35,7 @@ pub struct Weights {
     stack: i64,
     trained: Vec<Tensor>,
     running: Vec<Tensor>,
+    how: How,
     next: [Cell<usize>; 2],
 }
 
@@ -23,6 +43,11 @@ impl Weights {
     /// Number of members S.
     pub fn stack(&self) -> i64 {
         self.stack
+    }
+
+    /// How layers compute.
+    pub fn how(&self) -> How {
+        self.how
     }
 
     /// All trained parameters, in the order of declaration.
@@ -50,6 +75,7 @@ impl Weights {
             stack: 1,
             trained: of(&self.trained)?,
             running: of(&self.running)?,
+            how: self.how,
             next: Default::default(),
         })
     }
@@ -59,7 +85,7 @@ impl Weights {
     pub(crate) fn double(&self) -> Self {
         let of = |tensors: &[Tensor]| tensors.iter().map(|t| t.to_kind(Kind::Double)).collect();
         let (trained, running) = (of(&self.trained), of(&self.running));
-        Self { stack: self.stack, trained, running, next: Default::default() }
+        Self { stack: self.stack, trained, running, how: self.how, next: Default::default() }
     }
 
     /// Starts a forward pass: the next parameter taken is the first.
@@ -100,6 +126,7 @@ pub(crate) struct FlatWeights {
     sizes: Vec<i64>,
     shapes: Vec<Vec<i64>>,
     running: Vec<Tensor>,
+    how: How,
 }
 
 impl FlatWeights {
@@ -123,7 +150,12 @@ impl FlatWeights {
             running.push(tensor(&values, &lead(&spec.shape), device)?);
         }
         let flat = tensor(&gather(members, 0..n_trained), &lead(&[n_trained]), device)?;
-        Ok(Self { stack, flat, sizes, shapes, running })
+        Ok(Self { stack, flat, sizes, shapes, running, how: How::default() })
+    }
+
+    /// The same values, computed with as said.
+    pub(crate) fn computing(self, how: How) -> Self {
+        Self { how, ..self }
     }
 
     /// The flat tensor of trained parameters.
@@ -140,6 +172,7 @@ impl FlatWeights {
             stack: self.stack,
             trained: trained?,
             running: self.running.iter().map(Tensor::shallow_clone).collect(),
+            how: self.how,
             next: Default::default(),
         })
     }
@@ -175,4 +208,17 @@ pub(crate) fn to_vec(tensor: &Tensor) -> TorchResult<Vec<f32>> {
     let length = values.len();
     tensor.f_copy_data(&mut values, length)?;
     Ok(values)
+}
+
+/// A tensor of the CPU on `device`, through page-locked memory, so that the calling thread does not wait for what
+/// the device still has to do.
+pub(crate) fn upload(tensor: &Tensor, device: Device) -> TorchResult<Tensor> {
+    if device == Device::Cpu {
+        return Ok(tensor.shallow_clone());
+    }
+    match tensor.f_pin_memory(device) {
+        Ok(pinned) => pinned.f_to_device_(device, tensor.f_kind()?, true, false),
+        // Page-locked memory is scarce on some systems; then the copy waits.
+        Err(_) => tensor.f_to_device(device),
+    }
 }

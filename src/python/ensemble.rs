@@ -130,6 +130,7 @@ impl PyEnsemble {
             stack,
             precision,
             before_noise,
+            ..TrainConfig::default()
         };
         let law = law.law.clone();
         Ok(Self { inner: py.detach(|| Ensemble::new(&data, law, &config))? })
