@@ -24,6 +24,7 @@ INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
 	@echo "make test   set up, build, and run every check that CI runs"
+	@echo "make bench  time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
 
 run: build
@@ -38,7 +39,7 @@ lint: $(DEPENDENCIES)
 	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
 	cargo clippy --quiet --release --features python --lib -- -D warnings
-	$(BIN)/ruff check python tests/python
+	$(BIN)/ruff check python tests/python benches
 	$(BIN)/ruff format --check python tests/python
 
 # The statistics alone: no libtorch, no Python.
@@ -48,6 +49,10 @@ ring0:
 # Members and training, in the profile of the wheel, so that torch-sys is compiled once.
 rings12: $(DEPENDENCIES)
 	cargo test --quiet --release --features torch
+
+# certssb against the literature's loop on this machine: a table, and a run added to benches/results.
+bench: build
+	$(BIN)/python benches/bench.py
 
 pytest: build
 	$(BIN)/python -m pytest -q tests/python

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from certssb import _core
+from certssb import _core, _gpu
 from certssb._checks import (
     check_integer,
     check_positive,
@@ -59,7 +59,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     learning_rate : float, default=1e-3
         Step size of Adam.
     device : str or torch.device, default="auto"
-        "auto", "cpu", "cuda", "cuda:1".
+        "auto" (every GPU, members split between them; the CPU if there is none), "cpu", "cuda" (the first GPU), "cuda:1".
     seed : int or None, default=0
         Root of all random streams. The same seed gives the same votes for any `n_jobs` on one machine.
         Certificates speak of noise that the attacker did not know when he changed the data: if he may have
@@ -79,6 +79,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     features : FeatureMap, optional
         A fixed map that every sample, training and test, passes before the noise, such as
         ``cs.features.Cosine(8)``; it lengthens no change, is part of the record and named in the guarantee.
+    precision : {"f32", "tf32"}, default="f32"
+        Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
+        mantissa, which is faster; part of the record.
 
     Attributes
     ----------
@@ -123,6 +126,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         progress: bool | Report = True,
         alpha: float = 0.001,
         features: FeatureMap | None = None,
+        precision: Literal["f32", "tf32"] = "f32",
     ) -> None:
         self.model = model
         self.law = law
@@ -138,6 +142,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.progress = progress
         self.alpha = alpha
         self.features = features
+        self.precision = precision
 
     def fit(self, X: Any, y: Any, *, until: Until | None = None) -> CertifiedClassifier:
         """Train the members.
@@ -200,7 +205,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 # Members that were added after a look stay so, whatever is added to them.
                 grown = grown or getattr(self, "_grown", False)
         self._unfinished = ensemble
-        with progress_bar(self.progress, "training") as report:
+        with progress_bar(self.progress, "training") as report, _gpu.products(self.precision):
             if until is None:
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
@@ -284,6 +289,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=str(self.device),
             n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
             before_noise=None if self.features is None else self.features.before_noise(),
+            memory=_gpu.free_memory(str(self.device)),
+            precision=str(self.precision),
         )
 
     def _model_name(self, features: Features) -> str:
@@ -336,7 +343,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).hexdigest()
         votes = self._votes.get(key)
         if votes is None:
-            with progress_bar(self.progress, "voting") as report:
+            with progress_bar(self.progress, "voting") as report, _gpu.products(self.precision):
                 votes = ensemble.votes(features, report)
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
@@ -351,7 +358,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of float32, shape (n_members, n_samples, n_classes)
             For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples, n_classes).
         """
-        with progress_bar(self.progress, "scoring") as report:
+        with progress_bar(self.progress, "scoring") as report, _gpu.products(self.precision):
             return self._fitted().scores(self._test_features(X), report)
 
     def noise_magnitudes(self, X: Any) -> Features:
@@ -376,7 +383,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ensemble = self._fitted()
         if isinstance(ensemble, Levels):
             raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
-        with progress_bar(self.progress, "searching") as report:
+        with progress_bar(self.progress, "searching") as report, _gpu.products(self.precision):
             return ensemble.magnitudes(self._test_features(X), report)
 
     def certify(

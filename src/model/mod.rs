@@ -236,8 +236,14 @@ mod tests {
                 close(&format!("{name} {convolution:?} {mode:?} logits"), &single[0], &stacked[0], 1e-5);
                 // A product adds in another order than a convolution, so a ReLU near 0 may switch, and batch norm
                 // over few pixels enlarges what is left.
-                let tolerance = if convolution == Convolution::Unfolded && name == "resnet" { 3e-3 } else { 1e-4 };
-                close(&format!("{name} {convolution:?} {mode:?} gradient"), &single[1], &stacked[1], tolerance);
+                let tolerance =
+                    if convolution == Convolution::Unfolded && name == "resnet" { 3e-3 } else { 1e-4 };
+                close(
+                    &format!("{name} {convolution:?} {mode:?} gradient"),
+                    &single[1],
+                    &stacked[1],
+                    tolerance,
+                );
                 close(&format!("{name} {convolution:?} {mode:?} running"), &single[2], &stacked[2], 1e-5);
                 assert!(single[1].iter().any(|g| g.abs() > 1e-3), "{name}: there is a gradient");
             }

@@ -101,7 +101,7 @@ fn watched<T: Send>(
 impl PyEnsemble {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32"))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -116,9 +116,12 @@ impl PyEnsemble {
         device: String,
         n_jobs: Option<usize>,
         before_noise: Option<String>,
+        stack: Option<usize>,
+        memory: Option<u64>,
+        precision: &str,
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
-        let (stack, precision) = (None, Precision::F32);
+        let precision = Precision::parse(precision)?;
         let config = TrainConfig {
             model,
             epochs,
@@ -128,6 +131,7 @@ impl PyEnsemble {
             device,
             n_jobs,
             stack,
+            memory,
             precision,
             before_noise,
             ..TrainConfig::default()
