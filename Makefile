@@ -27,6 +27,7 @@ help:
 	@echo "make browser   open the report in chromium, which has to be there"
 	@echo "make docs      build the documentation site in site/, with links checked"
 	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
+	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
 
 run: build
@@ -41,8 +42,8 @@ lint: $(DEPENDENCIES)
 	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
 	cargo clippy --quiet --release --features python --lib -- -D warnings
-	$(BIN)/ruff check python tests docs
-	$(BIN)/ruff format --check python tests docs
+	$(BIN)/ruff check python tests docs benches
+	$(BIN)/ruff format --check python tests docs benches
 
 # The statistics alone: no libtorch, no Python.
 ring0:
@@ -51,6 +52,10 @@ ring0:
 # Members and training, in the profile of the wheel, so that torch-sys is compiled once.
 rings12: $(DEPENDENCIES)
 	cargo test --quiet --release --features torch
+
+# certssb against the literature's loop on this machine: a table, and a run added to benches/results.
+bench: build
+	$(BIN)/python benches/bench.py
 
 pytest: build
 	$(BIN)/python -m pytest -q tests/python tests/external

@@ -62,8 +62,8 @@ pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Record as LedgerRecord, Report, Watch};
 #[cfg(feature = "torch")]
 pub use model::{
-    by_name, Architecture, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec, Solution,
-    TorchResult, Weights, KNOWN as KNOWN_MODELS,
+    by_name, Architecture, Convolution, FeatureShape, How, Init, Layout, Mode, ParameterKind, ParameterSpec,
+    Solution, TorchResult, Weights, KNOWN as KNOWN_MODELS,
 };
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};

@@ -1,6 +1,6 @@
 //! What the members said: one class per member and sample, or scores; counted with their N.
 
-use ndarray::{s, Array2, Array3, ArrayView2, ArrayView3, Axis};
+use ndarray::{s, Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 
 use crate::error::{Error, Result};
 
@@ -29,7 +29,13 @@ impl Ballots {
     pub fn from_votes(classes: Array2<u16>, n_classes: usize) -> Result<Self> {
         check_n_classes(n_classes)?;
         check_sizes("votes", classes.dim().0, classes.dim().1)?;
-        if let Some(((m, i), vote)) = classes.indexed_iter().find(|(_, v)| usize::from(**v) >= n_classes) {
+        let largest = classes.rows().into_iter().map(largest).max().unwrap_or(0);
+        let bad = if usize::from(largest) < n_classes {
+            None
+        } else {
+            classes.indexed_iter().find(|(_, v)| usize::from(**v) >= n_classes)
+        };
+        if let Some(((m, i), vote)) = bad {
             return Err(Error::parameter(
                 "votes",
                 format_args!("class numbers from 0 to {}", n_classes - 1),
@@ -117,6 +123,14 @@ impl Ballots {
     }
 }
 
+/// The largest class number of one member; many at a time where its votes lie side by side.
+fn largest(votes: ArrayView1<u16>) -> u16 {
+    match votes.as_slice() {
+        Some(votes) => votes.iter().fold(0, |most, vote| most.max(*vote)),
+        None => votes.iter().fold(0, |most, vote| most.max(*vote)),
+    }
+}
+
 /// Scales scores that sum to more than 1, by rounding of whoever made them, down to a sum of at most 1: other
 /// classes are bounded by 1 - p_A.
 fn at_most_one(mut row: ndarray::ArrayViewMut1<f32>) {
@@ -147,14 +161,58 @@ fn check_sizes(name: &str, members: usize, samples: usize) -> Result<()> {
     Ok(())
 }
 
+/// Samples whose votes are counted at a time: their counters stay in the fastest cache.
+const BLOCK: usize = 1024;
+
+/// Up to so many classes each is compared with every vote; beyond, every vote finds its counter.
+const COMPARED: usize = 16;
+
 fn count(classes: ArrayView2<u16>, n_classes: usize) -> Array2<f64> {
-    let mut counts = Array2::<u32>::zeros((classes.ncols(), n_classes));
-    for member in classes.rows() {
-        for (mut row, vote) in counts.rows_mut().into_iter().zip(member) {
-            row[usize::from(*vote)] += 1;
+    let mut counts = Array2::zeros((classes.ncols(), n_classes));
+    for (mut part, votes) in
+        counts.axis_chunks_iter_mut(Axis(0), BLOCK).zip(classes.axis_chunks_iter(Axis(1), BLOCK))
+    {
+        if n_classes <= COMPARED {
+            compare(votes, &mut part);
+        } else {
+            for member in votes.rows() {
+                part.rows_mut()
+                    .into_iter()
+                    .zip(member)
+                    .for_each(|(mut row, vote)| row[usize::from(*vote)] += 1.0);
+            }
         }
     }
-    counts.mapv(f64::from)
+    counts
+}
+
+/// Class numbers below 256 as bytes; many at a time where they lie side by side.
+fn narrow(votes: ArrayView1<u16>, bytes: &mut [u8]) {
+    match votes.as_slice() {
+        Some(votes) => bytes.iter_mut().zip(votes).for_each(|(byte, vote)| *byte = *vote as u8),
+        None => bytes.iter_mut().zip(votes).for_each(|(byte, vote)| *byte = *vote as u8),
+    }
+}
+
+/// Adds the votes (members, samples) to `counts` (samples, classes), class by class in bytes, which add up many at
+/// a time; before a byte overflows, bytes are added to the counts.
+fn compare(votes: ArrayView2<u16>, counts: &mut ArrayViewMut2<f64>) {
+    let (samples, n_classes) = counts.dim();
+    let mut bytes = vec![0_u8; samples];
+    let mut seen = vec![0_u8; samples * n_classes];
+    for members in votes.axis_chunks_iter(Axis(0), usize::from(u8::MAX)) {
+        seen.fill(0);
+        for member in members.rows() {
+            narrow(member, &mut bytes);
+            for (class, seen) in seen.chunks_exact_mut(samples).enumerate() {
+                let class = class as u8;
+                seen.iter_mut().zip(&bytes).for_each(|(seen, byte)| *seen += u8::from(*byte == class));
+            }
+        }
+        for (mut column, seen) in counts.columns_mut().into_iter().zip(seen.chunks_exact(samples)) {
+            column.iter_mut().zip(seen).for_each(|(count, seen)| *count += f64::from(*seen));
+        }
+    }
 }
 
 fn add_up(scores: ArrayView3<f32>) -> Array2<f64> {
@@ -221,6 +279,22 @@ mod tests {
         assert_eq!(tally.winners(), [1, 2, 1]);
         assert_eq!(votes.tally(0, 2).winners(), [0, 2, 1], "a tie goes to the lowest class");
         assert_eq!(votes.sequence(1, 0, 1), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn however_many_members_samples_and_classes() {
+        for (members, samples, n_classes) in [(1, 3, 2), (256, 1025, 16), (600, 2050, 3), (300, 1100, 40)] {
+            let vote = |m: usize, i: usize| (m * m + 7 * i + m * i) % (n_classes + 1) % n_classes;
+            let classes = Array2::from_shape_fn((members, samples), |(m, i)| vote(m, i) as u16);
+            let ballots = Ballots::from_votes(classes, n_classes).unwrap();
+            for (from, to) in [(0, members), (members / 3, members)] {
+                let tally = ballots.tally(from, to);
+                let expected = Array2::from_shape_fn((samples, n_classes), |(i, class)| {
+                    (from..to).filter(|m| vote(*m, i) == class).count() as f64
+                });
+                assert!(tally.sums() == expected, "{members} {samples} {n_classes}");
+            }
+        }
     }
 
     #[test]

@@ -259,7 +259,7 @@ def certify_ensembles(
     ensembles: list[Ensemble], votes: list[_UInt16], law: Law, confidence: Confidence
 ) -> Certificates: ...
 def certify_votes(
-    votes: _Int64,
+    votes: _Int64 | _UInt16,
     law: Law,
     n_train: int,
     n_classes: int,
@@ -295,6 +295,9 @@ class Ensemble:
         device: str,
         n_jobs: int | None = None,
         before_noise: str | None = None,
+        stack: int | None = None,
+        memory: int | None = None,
+        precision: str = "f32",
     ) -> Ensemble: ...
     @property
     def law(self) -> Law: ...

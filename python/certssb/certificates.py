@@ -686,8 +686,10 @@ def certify_votes(
             _optional_count("n_features", n_features),
         )
         return CertificateTable(_core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence))
+    # Members' own votes have two bytes each and need no conversion.
+    kind = array.dtype if array.dtype == np.uint16 else np.dtype(np.int64)
     core = _core.certify_votes(
-        np.ascontiguousarray(array, dtype=np.int64), _law(law), _count("n_train", n_train),
+        np.ascontiguousarray(array, dtype=kind), _law(law), _count("n_train", n_train),
         _count("n_classes", n_classes), _optional_count("n_features", n_features), confidence,
     )  # fmt: skip
     return CertificateTable(core)

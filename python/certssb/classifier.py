@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from certssb import _core, _saved
+from certssb import _core, _gpu, _saved
 from certssb._checks import (
     check_integer,
     check_positive,
@@ -71,7 +71,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     learning_rate : float, default=1e-3
         Step size of Adam.
     device : str or torch.device, default="auto"
-        "auto", "cpu", "cuda", "cuda:1".
+        "auto" (every GPU, members split between them; the CPU if there is none), "cpu", "cuda" (the first GPU), "cuda:1".
     seed : int or None, default=0
         Root of all random streams. The same seed gives the same votes for any `n_jobs` on one machine.
         Certificates speak of noise that the attacker did not know when he changed the data: if he may have
@@ -91,6 +91,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     features : FeatureMap, optional
         A fixed map that every sample, training and test, passes before the noise, such as
         ``cs.features.Cosine(8)``; it lengthens no change, is part of the record and named in the guarantee.
+    precision : {"f32", "tf32"}, default="f32"
+        Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
+        mantissa, which is faster; part of the record.
 
     Attributes
     ----------
@@ -150,6 +153,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         progress: bool | Report = True,
         alpha: float = 0.001,
         features: FeatureMap | None = None,
+        precision: Literal["f32", "tf32"] = "f32",
     ) -> None:
         self.model = model
         self.law = law
@@ -165,6 +169,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.progress = progress
         self.alpha = alpha
         self.features = features
+        self.precision = precision
 
     @log_fit
     def fit(
@@ -253,7 +258,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise parameter_error("law", expected, repr(self.law))
             goal = self._goal(ensemble, until, len(features), len(classes))
         bar = progress_bar(self.progress, "training")
-        with Watched(bar, callbacks, ensemble.record(), ensemble.law) as report:
+        watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
+        with watched as report, _gpu.products(self.precision):
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
@@ -333,6 +339,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=str(self.device),
             n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
             before_noise=None if self.features is None else self.features.before_noise(),
+            memory=_gpu.free_memory(str(self.device)),
+            precision=str(self.precision),
         )
 
     def _checked_model(self, features: Features, n_classes: int) -> str | Blueprint:
@@ -466,7 +474,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         key = digest.hexdigest()
         votes = self._votes.get(key)
         if votes is None:
-            with progress_bar(self.progress, "voting") as report:
+            with progress_bar(self.progress, "voting") as report, _gpu.products(self.precision):
                 votes = ensemble.votes(features, report)
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
@@ -502,54 +510,45 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.scores(X[300:305]).shape
         (20, 5, 2)
         """
-        with progress_bar(self.progress, "scoring") as report:
+        with progress_bar(self.progress, "scoring") as report, _gpu.products(self.precision):
             return self._fitted().scores(self._test_features(X), report)
 
     def noise_magnitudes(self, X: Any) -> Features:
         """The noise magnitude that sample-specific noise gives each sample.
 
-                Parameters
-                ----------
-                X : array-like
-                    Samples of the shape seen in :meth:`fit`.
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
 
-                Returns
-                -------
-                ndarray of float32, shape (n_members, n_samples)
-                    In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
-                    one row, shared by all members, with ``guarantee="published"``.
+        Returns
+        -------
+        ndarray of float32, shape (n_members, n_samples)
+            In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
+            one row, shared by all members, with ``guarantee="published"``.
 
-                Raises
-                ------
-                ParameterError
-                    If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
-        <<<<<<< HEAD
-                ShapeError
-                    For samples of another shape than in :meth:`fit`.
-                sklearn.exceptions.NotFittedError
-                    Before :meth:`fit`.
-        =======
-        >>>>>>> at-home
+        Raises
+        ------
+        ParameterError
+            If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
+        ShapeError
+            For samples of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
 
-                Examples
-                --------
-                >>> import certssb as cs
-                >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        <<<<<<< HEAD
-                >>> law = cs.SampleSpecific(0.25, steps=3)
-                >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
-                >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
-        =======
-                >>> law = cs.Subsample(cs.SampleSpecific(sigma=0.25), size=50)
-                >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=3, progress=False).fit(X[:300], y[:300])
-                >>> clf.noise_magnitudes(X[300:305]).shape
-        >>>>>>> at-home
-                (20, 5)
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> law = cs.SampleSpecific(0.25, steps=3)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
+        >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
+        (20, 5)
         """
         ensemble = self._fitted()
         if isinstance(ensemble, Levels):
             raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
-        with progress_bar(self.progress, "searching") as report:
+        with progress_bar(self.progress, "searching") as report, _gpu.products(self.precision):
             return ensemble.magnitudes(self._test_features(X), report)
 
     @log_certify

@@ -1,5 +1,7 @@
 //! Certificates: the record of what was drawn, one interval per test sample, and what follows.
 
+use std::collections::HashMap;
+
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -312,13 +314,14 @@ impl Certificates {
                 .map(|(i, sigma)| own_radius(*sigma, i, facts))
                 .collect();
         }
-        self.intervals
-            .iter()
-            .map(|interval| match law.total_radius(interval, facts) {
-                Some(radius) if !interval.abstained() => Some(radius.max(0.0)),
-                other => other.map(|_| 0.0),
-            })
-            .collect()
+        let radius = |interval: &Interval| match law.total_radius(interval, facts) {
+            Some(radius) if !interval.abstained() => Some(radius.max(0.0)),
+            other => other.map(|_| 0.0),
+        };
+        // Votes are counts: many samples share an interval, and a radius takes two quantiles.
+        let mut known: HashMap<[u64; 3], Option<f64>> = HashMap::new();
+        let key = |i: &Interval| [i.p_lower.to_bits(), i.p_upper.to_bits(), i.rest.to_bits()];
+        self.intervals.iter().map(|own| *known.entry(key(own)).or_insert_with(|| radius(own))).collect()
     }
 
     /// Whether each prediction survives `change`.

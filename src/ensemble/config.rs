@@ -5,6 +5,7 @@ use tch::Device;
 
 use super::{device, Record};
 use crate::error::{Error, Result};
+use crate::model::{Convolution, How};
 
 /// Arithmetic of training and voting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,24 @@ pub enum Precision {
     /// IEEE single precision throughout; TF32 is off.
     #[default]
     F32,
+    /// Single precision whose products may round their factors to TF32 (10 bits of mantissa) on a GPU that has
+    /// it. Convolutions do so by themselves; for matrix products torch has one switch for the whole process,
+    /// which is the caller's to set (`torch.set_float32_matmul_precision("high")`).
+    Tf32,
+}
+
+impl Precision {
+    /// The precision called `name`.
+    ///
+    /// # Errors
+    /// A parameter error that lists the known names.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "tf32" => Ok(Self::Tf32),
+            other => Err(Error::unknown("precision", &["f32", "tf32"], other)),
+        }
+    }
 }
 
 /// Settings of a training run, as the user gave them.
@@ -24,14 +43,18 @@ pub enum Precision {
 /// | batch_size | 128 | samples of one step | >= 1 |
 /// | learning_rate | 1e-3 | Adam's step size | > 0 |
 /// | seed | 0 | root of all random streams | |
-/// | device | auto | CUDA if there is one, else the CPU | auto, cpu, cuda, cuda:N |
+/// | device | auto | every CUDA device, else the CPU | auto, cpu, cuda (the first), cuda:N |
 /// | n_jobs | all cores | members trained at the same time on the CPU, one thread each | >= 1 |
-/// | stack | 1 on the CPU, 32 on CUDA | members trained as one batched computation | >= 1 |
-/// | precision | f32 | arithmetic | f32 |
+/// | stack | 1 on the CPU, by memory on CUDA | members trained as one batched computation | >= 1 |
+/// | memory | none | bytes of each GPU that a stack may take; without it stacks have 32 members | |
+/// | convolution | grouped on the CPU, the faster on CUDA | how stacks convolve | |
+/// | ahead | on CUDA | whether noised sets are drawn while earlier ones are trained on | |
+/// | precision | f32 | arithmetic | f32, tf32 |
 /// | before_noise | none | the fixed map that samples have passed, as it stands in guarantees | |
 ///
-/// `device`, `n_jobs` and `stack` are how the work is done and no part of the record. The number of jobs
-/// never changes a result; device and stack change it by rounding.
+/// `device`, `n_jobs`, `stack`, `memory`, `convolution` and `ahead` are how the work is done and no part of the
+/// record. The number of jobs and drawing ahead never change a result; device, stack and convolution change it by
+/// rounding. A stack that finds no memory is halved and tried again, whatever its size was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
     /// Name of a built-in architecture.
@@ -50,6 +73,12 @@ pub struct TrainConfig {
     pub n_jobs: Option<usize>,
     /// Members trained as one batched computation; chosen by device if absent.
     pub stack: Option<usize>,
+    /// Bytes of each GPU's memory that a stack may take.
+    pub memory: Option<u64>,
+    /// How stacks convolve; on CUDA both ways are timed on the first stack if absent.
+    pub convolution: Option<Convolution>,
+    /// Whether noised sets are drawn on all cores while earlier ones are trained on; on CUDA if absent.
+    pub ahead: Option<bool>,
     /// Arithmetic.
     pub precision: Precision,
     /// The fixed map that the samples have passed before they came here, in words that follow "Each sample
@@ -68,6 +97,9 @@ impl Default for TrainConfig {
             device: "auto".to_owned(),
             n_jobs: None,
             stack: None,
+            memory: None,
+            convolution: None,
+            ahead: None,
             precision: Precision::F32,
             before_noise: None,
         }
@@ -100,16 +132,21 @@ impl TrainConfig {
             return Err(Error::parameter("learning_rate", expected, self.learning_rate));
         }
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        let device = device::parse(&self.device)?;
-        let stack = self.stack.unwrap_or(if device == Device::Cpu { 1 } else { 32 });
+        let devices = device::parse(&self.device)?;
+        let device = devices.first().copied().unwrap_or(Device::Cpu);
+        let stack = self.stack.or(Some(1).filter(|_| device == Device::Cpu));
         Ok(Settings {
             epochs: at_least_one("epochs", self.epochs)?,
             batch_size: at_least_one("batch_size", self.batch_size)?,
             learning_rate: self.learning_rate,
             precision: self.precision,
             device,
+            devices,
+            memory: self.memory,
+            convolution: self.convolution,
+            ahead: self.ahead.unwrap_or(device != Device::Cpu),
             n_jobs: at_least_one("n_jobs", self.n_jobs.unwrap_or_else(cores))?,
-            stack: at_least_one("stack", stack)?,
+            stack: stack.map(|stack| at_least_one("stack", stack)).transpose()?,
         })
     }
 }
@@ -128,19 +165,42 @@ pub(super) struct Settings {
     pub(super) batch_size: usize,
     pub(super) learning_rate: f64,
     pub(super) precision: Precision,
+    /// The device that a worker uses; the first one for voting.
     pub(super) device: Device,
+    /// All devices to train on.
+    pub(super) devices: Vec<Device>,
     pub(super) n_jobs: usize,
-    pub(super) stack: usize,
+    /// Members of a stack; `None` leaves it to the memory.
+    pub(super) stack: Option<usize>,
+    pub(super) memory: Option<u64>,
+    pub(super) convolution: Option<Convolution>,
+    pub(super) ahead: bool,
 }
 
+/// Members of a stack where nothing is known about memory.
+pub(super) const STACK: usize = 32;
+
 impl Settings {
-    /// Threads that train or vote at the same time: one drives a GPU, the CPU has `n_jobs`.
+    /// Threads that vote at the same time: one drives a GPU, the CPU has `n_jobs`.
     pub(super) fn workers(&self) -> usize {
         if self.device == Device::Cpu {
             self.n_jobs
         } else {
             1
         }
+    }
+
+    /// The settings of every worker that trains: one for each GPU, `n_jobs` for the CPU.
+    pub(super) fn trainers(&self) -> Vec<Self> {
+        if self.device == Device::Cpu {
+            return vec![self.clone(); self.n_jobs];
+        }
+        self.devices.iter().map(|&device| Self { device, ..self.clone() }).collect()
+    }
+
+    /// How layers compute.
+    pub(super) fn how(&self) -> How {
+        How { convolution: self.convolution.unwrap_or_default(), tf32: self.precision == Precision::Tf32 }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Path of the data: [`TrainingSet`] -> a member's noised set (the only door) -> trained member -> votes.
 
 mod adam;
+mod calibrate;
 mod config;
 mod control;
 mod data;
@@ -10,10 +11,12 @@ mod device;
 mod memory;
 mod noisy_set;
 mod optimise;
+mod stacks;
 mod threads;
 mod train;
 mod train_member;
 mod vote;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,17 +2,21 @@
 //!
 //! Which samples a member sees, what is added to their features and what happens to their labels is
 //! decided here, once, by the law; training only ever sees the result. At most one stack's noised sets
-//! exist per worker: S n d floats, and one block of [`BLOCK`] values beside them while they are drawn.
+//! exist per worker: S n d floats, and one block of [`BLOCK`] values beside them while they are drawn. (A GPU
+//! has a worker that draws ahead beside the one that trains.)
+//!
+//! Noise is drawn by the CPU whatever the device, so that one seed gives one set of noised sets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use super::data::{check_label, read, TrainingSet};
 use super::threads::training_error;
 use crate::error::{Error, Result};
 use crate::law::{Gaussian, Law, NoiseLaw};
-use crate::model::TorchResult;
+use crate::model::{upload, TorchResult};
 use crate::seed::Seed;
 
 /// Values drawn before they are handed to torch (4 MiB).
@@ -39,6 +43,15 @@ pub(crate) struct Source<'a> {
     pub(crate) sigmas: Option<&'a [f32]>,
 }
 
+/// Which cores draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cores {
+    /// The calling thread.
+    Own,
+    /// All of them.
+    All,
+}
+
 impl Source<'_> {
     /// The noise of (`member`, `index`), in place.
     fn noise(&self, member: u64, index: usize, row: &mut [f32]) -> Result<()> {
@@ -53,17 +66,12 @@ impl Source<'_> {
 }
 
 impl NoisySet {
-    /// Draws the noised sets of the given members.
+    /// Draws the noised sets of the given members, in the memory of the CPU.
     ///
     /// # Errors
     /// A parameter error for a value that is not finite or a label out of range (names the sample), a
     /// training error from torch, or cancellation.
-    pub(crate) fn draw(
-        source: Source<'_>,
-        members: &[u64],
-        device: Device,
-        stop: &AtomicBool,
-    ) -> Result<Self> {
+    pub(crate) fn draw(source: Source<'_>, members: &[u64], cores: Cores, stop: &AtomicBool) -> Result<Self> {
         let n_train = source.data.n_samples();
         let subset = |&member| {
             let drawn = source.law.subset(source.seed, member, n_train);
@@ -76,10 +84,18 @@ impl NoisySet {
             .flat_map(|(member, drawn)| drawn.into_iter().map(move |index| (member, index)))
             .collect();
         let first = members.first().copied().unwrap_or(0);
-        let features = draw_features(source, &samples, device, stop)?;
-        let labels = draw_labels(source, &samples)?;
-        let labels = Tensor::f_from_slice(&labels).and_then(|labels| labels.f_to_device(device));
+        let features = draw_features(source, &samples, cores, stop)?;
+        let labels = Tensor::f_from_slice(&draw_labels(source, &samples)?);
         Ok(Self { features, labels: labels.map_err(|error| training_error(first, &error))?, n })
+    }
+
+    /// The same sets in the memory of `device`.
+    pub(crate) fn on(self, device: Device) -> TorchResult<Self> {
+        if device == Device::Cpu {
+            return Ok(self);
+        }
+        let (features, labels) = (upload(&self.features, device)?, upload(&self.labels, device)?);
+        Ok(Self { features, labels, n: self.n })
     }
 }
 
@@ -96,7 +112,7 @@ fn draw_labels(source: Source<'_>, samples: &[(u64, usize)]) -> Result<Vec<i64>>
 fn draw_features(
     source: Source<'_>,
     samples: &[(u64, usize)],
-    device: Device,
+    cores: Cores,
     stop: &AtomicBool,
 ) -> Result<Tensor> {
     let shape = source.data.shape();
@@ -108,13 +124,17 @@ fn draw_features(
         if stop.load(Ordering::Relaxed) {
             return Err(Error::cancelled("Training was cancelled."));
         }
-        for (&(member, index), row) in block.iter().zip(values.chunks_exact_mut(size)) {
+        let draw = |(&(member, index), row): (&(u64, usize), &mut [f32])| {
             read(source.data, index, row)?;
-            source.noise(member, index, row)?;
+            source.noise(member, index, row)
+        };
+        match cores {
+            Cores::Own => block.iter().zip(values.chunks_exact_mut(size)).try_for_each(draw)?,
+            Cores::All => block.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(draw)?,
         }
         let at = (number * rows, samples.len());
         target = Some(
-            place(target, &values[..block.len() * size], at, &shape.dims(), device)
+            place(target, &values[..block.len() * size], at, &shape.dims())
                 .map_err(|error| training_error(block.first().map_or(0, |sample| sample.0), &error))?,
         );
     }
@@ -127,17 +147,16 @@ fn place(
     values: &[f32],
     (start, total): (usize, usize),
     dims: &[i64],
-    device: Device,
 ) -> TorchResult<Tensor> {
     let shape = |rows: i64| std::iter::once(rows).chain(dims.iter().copied()).collect::<Vec<_>>();
     let block = Tensor::f_from_slice(values)?.f_view(&shape(-1)[..])?;
     let rows = block.size().first().copied().unwrap_or(0);
     if rows == total as i64 {
-        return block.f_to_device(device);
+        return Ok(block);
     }
     let target = match target {
         Some(target) => target,
-        None => Tensor::f_empty(&shape(total as i64)[..], (Kind::Float, device))?,
+        None => Tensor::f_empty(&shape(total as i64)[..], (Kind::Float, Device::Cpu))?,
     };
     target.f_narrow(0, start as i64, rows)?.f_copy_(&block)?;
     Ok(target)
@@ -163,7 +182,9 @@ mod tests {
 
     fn draw(law: &Law, data: &dyn TrainingSet, members: &[u64]) -> (Vec<f32>, Vec<i64>, usize) {
         let source = Source { data, law, seed: Seed::new(5), sigmas: None };
-        let set = NoisySet::draw(source, members, Device::Cpu, &STOP).unwrap();
+        let set = NoisySet::draw(source, members, Cores::Own, &STOP).unwrap();
+        let same = NoisySet::draw(source, members, Cores::All, &STOP).unwrap();
+        assert_eq!(to_vec(&set.features).unwrap(), to_vec(&same.features).unwrap(), "whoever draws");
         let labels = Vec::<i64>::try_from(&set.labels).unwrap();
         (to_vec(&set.features).unwrap(), labels, set.n)
     }
@@ -228,7 +249,7 @@ mod tests {
     fn a_set_flag_stops_the_drawing() {
         let (law, data) = (gaussian(1.0), data(4, 2));
         let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None };
-        let result = NoisySet::draw(source, &[0], Device::Cpu, &AtomicBool::new(true));
+        let result = NoisySet::draw(source, &[0], Cores::Own, &AtomicBool::new(true));
         assert_eq!(result.err().map(|e| e.kind().clone()), Some(crate::ErrorKind::Cancelled));
     }
 }

@@ -1,25 +1,25 @@
 //! Training of many members at the same time, resumed from and saved to a checkpoint.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::control::{Control, Progress};
 use super::data::TrainingSet;
+use super::device::check_precision;
 use super::memory::keep_freed_memory;
 use super::noisy_set::Source;
-use super::threads::{guarded, with_workers};
-use super::train_member::{train_stack, Job};
-use super::{Ensemble, Member};
+use super::stacks::{stack_size, Stacks};
+use super::threads::with_workers;
+use super::train_member::Job;
+use super::worker::{self, Finished};
+use super::Ensemble;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 
 /// How often the calling thread looks whether it should stop.
 const POLL: Duration = Duration::from_millis(50);
-
-/// A member that is there, and whether it came from the checkpoint.
-type Finished = (Member, bool);
 
 /// See [`Ensemble::train`].
 pub(super) fn train(
@@ -100,56 +100,24 @@ pub(super) fn run(
     if todo.is_empty() {
         return Ok(());
     }
-    let stacks: Vec<&[u64]> = todo.chunks(stack_size(job, todo.len())).collect();
-    let workers = job.settings.workers().min(stacks.len());
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut trainers = job.settings.trainers();
+    let size = stack_size(job, todo.len(), trainers.len());
+    trainers.truncate(todo.len().div_ceil(size));
+    trainers.iter().try_for_each(|own| check_precision(own.device, own.precision))?;
+    let (stacks, stop) = (Stacks::new(todo, size), AtomicBool::new(false));
     let (sender, results) = mpsc::channel();
     // One sender per worker: when the last has gone, the receiver knows.
-    let senders = Mutex::new(vec![sender; workers]);
+    let roles = worker::roles(trainers, &sender);
+    drop(sender);
+    let n_workers = roles.len();
+    let roles = Mutex::new(roles);
     let work = || {
-        let Some(sender) = senders.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
-        while let Some(stack) = stacks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let first = stack.first().copied().unwrap_or(0);
-            let result = guarded(first, || obtain(job, stack, checkpoint, &stop));
-            if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
-                return;
-            }
+        let role = roles.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(role) = role {
+            role.play(job, &stacks, checkpoint, &stop);
         }
     };
-    with_workers(workers, work, || collect(&results, &stop, control, keep))
-}
-
-/// Members of a stack, at most as many as share the workers evenly.
-fn stack_size(job: Job<'_>, n_members: usize) -> usize {
-    let share = n_members.div_ceil(job.settings.workers());
-    job.settings.stack.min(job.architecture.max_stack()).min(share).max(1)
-}
-
-/// One stack: from the checkpoint what another process has put there meanwhile, else by training.
-fn obtain(
-    job: Job<'_>,
-    stack: &[u64],
-    checkpoint: Option<&Checkpoint>,
-    stop: &AtomicBool,
-) -> Result<Vec<Finished>> {
-    let mut finished = Vec::new();
-    let mut missing = Vec::new();
-    for &number in stack {
-        match checkpoint.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten() {
-            Some(member) => finished.push((member, true)),
-            None => missing.push(number),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(finished);
-    }
-    for member in train_stack(job, &missing, stop)? {
-        if let Some(checkpoint) = checkpoint {
-            checkpoint.save(&member)?;
-        }
-        finished.push((member, false));
-    }
-    Ok(finished)
+    with_workers(n_workers, work, || collect(&results, &stop, control, keep))
 }
 
 /// Receives results on the calling thread until the last worker has gone.

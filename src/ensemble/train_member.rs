@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::Rng;
-use tch::{Reduction, Tensor};
+use tch::{Device, Reduction, Tensor};
 
 use super::adam::Adam;
 use super::config::Settings;
@@ -15,7 +15,7 @@ use super::threads::training_error;
 use super::Member;
 use crate::error::{Error, Result};
 use crate::law::{Guarantee, NoiseLaw, SigmaSearch};
-use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
+use crate::model::{upload, weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
 use crate::seed::{Role, Seed};
 
 /// Everything the members of a run have in common.
@@ -26,21 +26,25 @@ pub(super) struct Job<'a> {
     pub(super) settings: &'a Settings,
 }
 
-/// Trains the members with the given numbers as one stack.
+/// Trains the members with the given numbers as one stack, on their noised sets, which lie on the device.
 ///
 /// One noise draw per member and sample serves all epochs; the samples are shuffled anew every epoch from
 /// the stream (shuffle, member, epoch) into batches. Nothing but the noised set is ever looked at.
 ///
 /// # Errors
-/// Of [`NoisySet::draw`]; a training error naming the member for anything torch reports and for a loss
-/// that is not finite; cancellation.
-pub(super) fn train_stack(job: Job<'_>, members: &[u64], stop: &AtomicBool) -> Result<Vec<Member>> {
-    let set = NoisySet::draw(job.source, members, job.settings.device, stop)?;
+/// A training error naming the member for anything torch reports and for a loss that is not finite;
+/// cancellation.
+pub(super) fn train_stack(
+    job: Job<'_>,
+    members: &[u64],
+    set: &NoisySet,
+    stop: &AtomicBool,
+) -> Result<Vec<Member>> {
     let specific = job.source.law.sample_specific().filter(|law| law.guarantee() == Guarantee::Sound);
-    let Some(law) = specific else { return fit(job, members, &set, stop) };
+    let Some(law) = specific else { return fit(job, members, set, stop) };
     // From here on everything looks at the noised set alone.
-    let scouts = fit(job, members, &set, stop)?;
-    let set = with_own_noise(job, law.search(), &scouts, &set, stop)?;
+    let scouts = fit(job, members, set, stop)?;
+    let set = with_own_noise(job, law.search(), &scouts, set, stop)?;
     fit(job, members, &set, stop)
 }
 
@@ -79,15 +83,19 @@ fn fit(job: Job<'_>, members: &[u64], set: &NoisySet, stop: &AtomicBool) -> Resu
         return Ok(solved);
     }
     let mut training = Training::new(job, members, set).map_err(torch)?;
-    let mut losses = Vec::new();
+    let mut history = Vec::with_capacity(job.settings.epochs);
     for epoch in 0..job.settings.epochs {
         training.epoch(epoch as u64, stop).map_err(torch)?;
         if stop.load(Ordering::Relaxed) {
             return Err(Error::cancelled("Training was cancelled."));
         }
-        losses = training.losses().map_err(torch)?;
-        check_losses(members, &losses, epoch)?;
+        history.push(training.losses().map_err(torch)?);
+        // Looking at a loss waits for the device: a GPU is asked once, at the end.
+        if job.settings.device == Device::Cpu || epoch + 1 == job.settings.epochs {
+            check_history(members, &mut history, epoch)?;
+        }
     }
+    let losses = history.last().map_or(Ok(Vec::new()), weights_to_vec).map_err(torch)?;
     let values = training.weights.to_members().map_err(torch)?;
     check_values(members, &values)?;
     let finished = members.iter().zip(values).zip(losses);
@@ -109,6 +117,18 @@ fn solve_stack(job: Job<'_>, members: &[u64], set: &NoisySet) -> Result<Option<V
         solved.push(Member { number, values: Arc::from(solution.values), loss: solution.loss });
     }
     Ok(Some(solved))
+}
+
+/// Checks the losses (S) of the epochs up to `epoch` that have not been looked at; keeps the last.
+fn check_history(members: &[u64], history: &mut Vec<Tensor>, epoch: usize) -> Result<()> {
+    let torch = |error| training_error(members.first().copied().unwrap_or(0), &error);
+    let table = Tensor::f_stack(history, 0).and_then(|table| weights_to_vec(&table)).map_err(torch)?;
+    let first = (epoch + 1).saturating_sub(history.len());
+    for (offset, losses) in table.chunks_exact(members.len().max(1)).enumerate() {
+        check_losses(members, losses, first + offset)?;
+    }
+    history.drain(..history.len().saturating_sub(1));
+    Ok(())
 }
 
 fn check_losses(members: &[u64], losses: &[f32], epoch: usize) -> Result<()> {
@@ -136,7 +156,7 @@ fn diverged(member: u64, what: impl std::fmt::Display) -> Error {
     Error::training(Some(member), format_args!("{what}; {advice}"))
 }
 
-struct Training<'a> {
+pub(super) struct Training<'a> {
     architecture: &'a dyn Architecture,
     set: &'a NoisySet,
     members: &'a [u64],
@@ -149,14 +169,16 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn new(job: Job<'a>, members: &'a [u64], set: &'a NoisySet) -> TorchResult<Self> {
+    pub(super) fn new(job: Job<'a>, members: &'a [u64], set: &'a NoisySet) -> TorchResult<Self> {
         let (layout, seed) = (job.architecture.layout(), job.source.seed);
         let initial: TorchResult<Vec<_>> =
             members.iter().map(|&m| job.architecture.initial(seed, m)).collect();
         let initial = initial?;
         let initial: Vec<&[f32]> = initial.iter().map(Vec::as_slice).collect();
         let inside = members.iter().map(|&m| seed.stream(Role::Model, m, 0).next_u64());
-        let weights = FlatWeights::new(layout, &initial, job.settings.device)?.with_model_seeds(inside);
+        let weights = FlatWeights::new(layout, &initial, job.settings.device)?
+            .with_model_seeds(inside)
+            .computing(job.settings.how());
         let adam = Adam::new(weights.flat(), job.settings.learning_rate)?;
         let _ = weights.flat().f_set_requires_grad(true)?;
         let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, job.settings.device))?;
@@ -184,6 +206,21 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// Some steps on the first samples, waited for; for measurements.
+    pub(super) fn first_steps(&mut self, steps: usize) -> TorchResult<()> {
+        let n = self.set.n as i64;
+        let length = n.min(self.batch_size as i64);
+        let first = |all: &Tensor| {
+            let shape: Vec<i64> = [-1, n].into_iter().chain(all.size().split_off(1)).collect();
+            all.f_view(&shape[..])?.f_narrow(1, 0, length)?.f_flatten(0, 1)
+        };
+        let (inputs, labels) = (first(&self.set.features)?, first(&self.set.labels)?);
+        for _ in 0..steps {
+            self.step(&inputs, &labels, length as usize)?;
+        }
+        self.loss.f_sum(None)?.f_double_value(&[]).map(drop)
+    }
+
     /// Rows of the noised sets in this epoch's order, (S, n).
     fn order(&self, epoch: u64) -> TorchResult<Tensor> {
         let n = self.set.n as i64;
@@ -193,7 +230,7 @@ impl<'a> Training<'a> {
             own.shuffle(&mut self.seed.stream(Role::Shuffle, member, epoch));
             rows.extend(own);
         }
-        Tensor::f_from_slice(&rows)?.f_view([-1, n])?.f_to_device(self.set.features.device())
+        upload(&Tensor::f_from_slice(&rows)?.f_view([-1, n])?, self.set.features.device())
     }
 
     /// One step of Adam on a batch, inputs (S B, ...) and labels (S B).
@@ -209,8 +246,8 @@ impl<'a> Training<'a> {
     }
 
     /// Mean loss of the last epoch, per member.
-    fn losses(&self) -> TorchResult<Vec<f32>> {
-        weights_to_vec(&self.loss.f_div_scalar(self.set.n as f64)?)
+    fn losses(&self) -> TorchResult<Tensor> {
+        self.loss.f_div_scalar(self.set.n as f64)
     }
 }
 
@@ -251,6 +288,19 @@ fn batches(n: usize, size: usize) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_of_an_earlier_epoch_is_named_when_all_are_looked_at_together() {
+        let rows = [[1.0_f32, 2.0], [0.5, f32::NAN], [0.4, f32::NAN], [f32::INFINITY, f32::NAN]];
+        let history = || rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>();
+        let error = check_history(&[7, 8], &mut history(), 3).err();
+        let message = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains("member 8") && message.contains("in epoch 2"), "{message}");
+        let mut fine = history();
+        fine.truncate(1);
+        assert_eq!(check_history(&[7, 8], &mut fine, 0), Ok(()));
+        assert_eq!(fine.len(), 1, "the last losses stay");
+    }
 
     #[test]
     fn batches_tile_the_set_and_none_has_one_sample() {

@@ -12,7 +12,9 @@ use std::time::Duration;
 use ndarray::{Array2, Array3};
 use tch::Tensor;
 
+use super::config::{Settings, STACK};
 use super::data::{read, Inputs};
+use super::device::check_precision;
 use super::memory::keep_freed_memory;
 use super::optimise::{unit_noise, Ascent, Reference};
 use super::threads::{guarded, training_error, with_workers};
@@ -187,7 +189,8 @@ fn run<T: Copy + Default + Send>(
     let Asked { ensemble, block, .. } = asked;
     let members: Vec<&Member> = ensemble.members.values().collect();
     let settings = &ensemble.settings;
-    let size = settings.stack.min(ensemble.architecture.max_stack()).max(1);
+    let size = settings.stack.unwrap_or(STACK).min(ensemble.architecture.max_stack()).max(1);
+    check_precision(settings.device, settings.precision)?;
     let stacks: Vec<&[&Member]> = members.chunks(size).collect();
     let workers = settings.workers().min(stacks.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -260,7 +263,9 @@ impl Panel<'_> {
         let torch = |error| training_error(numbers.first().copied().unwrap_or(0), &error);
         let values: Vec<&[f32]> = self.members.iter().map(|member| &member.values[..]).collect();
         let layout = self.ensemble.architecture.layout();
-        let weights = FlatWeights::new(layout, &values, self.ensemble.settings.device).map_err(torch)?;
+        let Settings { device, .. } = self.ensemble.settings;
+        let how = self.ensemble.settings.how();
+        let weights = FlatWeights::new(layout, &values, device).map_err(torch)?.computing(how);
         let mut parts = vec![vec![T::default(); self.block.length * width]; self.members.len()];
         for batch in 0..self.block.length.div_ceil(BATCH) {
             if stop.load(Ordering::Relaxed) {

@@ -20,6 +20,7 @@ const HIDDEN: usize = 512;
 pub(super) struct Cnn {
     layout: Layout,
     padding: i64,
+    activations: usize,
 }
 
 impl Cnn {
@@ -36,16 +37,22 @@ impl Cnn {
             ));
         }
         let (kernel, padding) = if smallest >= 16 { (5, 0) } else { (3, 1) };
-        let after = |n: usize| {
-            let block = |n: usize| (n + 2 * padding - kernel).div_ceil(2);
-            block(block(n))
+        let convolved = |n: usize| n + 2 * padding - kernel + 1;
+        let block = |n: usize| convolved(n) / 2;
+        let after = |n: usize| block(block(n));
+        // Patches, and outputs on their way through pooling and ReLU, each with its gradient.
+        let held = |inputs: usize, outputs: usize, pixels: usize| {
+            2 * pixels * (inputs * kernel * kernel + 3 * outputs)
         };
+        let pixels =
+            [convolved(height) * convolved(width), convolved(block(height)) * convolved(block(width))];
+        let activations = held(channels, CHANNELS[0], pixels[0]) + held(CHANNELS[0], CHANNELS[1], pixels[1]);
         let mut layout = Layout::default();
         layout.conv("conv1", channels, CHANNELS[0], kernel, true);
         layout.conv("conv2", CHANNELS[0], CHANNELS[1], kernel, true);
         layout.dense("fc1", CHANNELS[1] * after(height) * after(width), HIDDEN);
         layout.dense("fc2", HIDDEN, n_classes);
-        Ok(Self { layout, padding: padding as i64 })
+        Ok(Self { layout, padding: padding as i64, activations: activations + 4 * HIDDEN })
     }
 
     fn blocks(&self, weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
@@ -69,5 +76,9 @@ impl Architecture for Cnn {
         let x = self.blocks(weights, &layers::planes(weights, inputs, mode)?)?;
         let x = layers::dense(weights, &layers::vectors(weights, &x)?)?.f_relu()?;
         layers::dense(weights, &x)
+    }
+
+    fn activations(&self) -> Option<usize> {
+        Some(self.activations)
     }
 }

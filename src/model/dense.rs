@@ -16,6 +16,7 @@ pub(super) struct Perceptron {
     name: &'static str,
     layout: Layout,
     n_layers: usize,
+    activations: usize,
 }
 
 impl Perceptron {
@@ -32,11 +33,13 @@ impl Perceptron {
     fn new(name: &'static str, shape: FeatureShape, hidden: &[usize], n_classes: usize) -> Self {
         let mut layout = Layout::default();
         let mut inputs = shape.n_features();
+        // A layer's inputs, products, active outputs and their gradients.
+        let activations = 4 * (inputs + hidden.iter().sum::<usize>() + n_classes);
         for (number, &outputs) in hidden.iter().chain([&n_classes]).enumerate() {
             layout.dense(&format!("fc{}", number + 1), inputs, outputs);
             inputs = outputs;
         }
-        Self { name, layout, n_layers: hidden.len() + 1 }
+        Self { name, layout, n_layers: hidden.len() + 1, activations }
     }
 }
 
@@ -57,5 +60,9 @@ impl Architecture for Perceptron {
             x = layers::dense(weights, &x.f_relu()?)?;
         }
         Ok(x)
+    }
+
+    fn activations(&self) -> Option<usize> {
+        Some(self.activations)
     }
 }

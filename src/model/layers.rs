@@ -1,11 +1,12 @@
 //! Layers over a stack of members: plain operations for one member, batched and grouped ones for more.
 //!
-//! Vectors are (B, d) for one member and (S, B, d) for a stack. Images travel as planes: (B, C, H, W) for
-//! one member and (B, S C, H, W) for a stack, so that a grouped convolution keeps members apart.
+//! Vectors are (B, d) for one member and (S, B, d) for a stack. Images travel as planes: (B, C, H, W) for one
+//! member. For a stack they are (B, S C, H, W) if convolutions are grouped, so that they keep members apart, and
+//! (S C, B, H, W) if they are unfolded: then patches, product and result need one copy, that of the patches.
 
 use tch::{Device, Kind, Tensor};
 
-use super::weights::Weights;
+use super::weights::{Convolution, Weights};
 use super::{Mode, TorchResult};
 
 /// Geometry of a convolution.
@@ -33,7 +34,10 @@ pub(super) fn dense(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
 /// in evaluation mode are not supported there and take the default layout.
 pub(super) fn planes(weights: &Weights, x: &Tensor, mode: Mode) -> TorchResult<Tensor> {
     if weights.stack() > 1 {
-        return x.f_transpose(0, 1)?.f_flatten(1, 2);
+        return match weights.how().convolution {
+            Convolution::Grouped => x.f_transpose(0, 1)?.f_flatten(1, 2),
+            Convolution::Unfolded => x.f_transpose(1, 2)?.f_flatten(0, 1),
+        };
     }
     let recorded = x.requires_grad() || weights.trained().iter().any(Tensor::requires_grad);
     let supported = x.device() == Device::Cpu && x.f_kind()? == Kind::Float && tch::utils::has_mkldnn();
@@ -49,8 +53,17 @@ pub(super) fn vectors(weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
     if weights.stack() == 1 {
         return x.f_flatten(1, -1);
     }
-    let batch = x.size().first().copied().unwrap_or(0);
-    x.f_reshape([batch, weights.stack(), -1])?.f_transpose(0, 1)
+    match weights.how().convolution {
+        Convolution::Grouped => {
+            let batch = x.size().first().copied().unwrap_or(0);
+            x.f_reshape([batch, weights.stack(), -1])?.f_transpose(0, 1)
+        }
+        Convolution::Unfolded => {
+            let (channels, batch, height, width) = x.size4()?;
+            let stack = weights.stack();
+            x.f_view([stack, channels / stack, batch, height * width])?.f_transpose(1, 2)?.f_flatten(2, 3)
+        }
+    }
 }
 
 /// Planes in the default layout.
@@ -62,8 +75,13 @@ fn dense_layout(x: &Tensor) -> TorchResult<Tensor> {
     }
 }
 
-/// Square convolution of planes; TF32 is never used.
+/// Square convolution of planes; TF32 only where the record allows it.
 pub(super) fn conv(weights: &Weights, x: &Tensor, geometry: Conv) -> TorchResult<Tensor> {
+    if weights.stack() > 1 && weights.how().convolution == Convolution::Unfolded {
+        let weight = weights.next_trained()?;
+        let bias = if geometry.bias { Some(weights.next_trained()?) } else { None };
+        return unfolded(weight, bias, x, geometry);
+    }
     let merge = |t: &Tensor| {
         if weights.stack() == 1 {
             Ok(t.shallow_clone())
@@ -87,8 +105,28 @@ pub(super) fn conv(weights: &Weights, x: &Tensor, geometry: Conv) -> TorchResult
         false,
         true,
         true,
-        false,
+        weights.how().tf32,
     )
+}
+
+/// Convolution of planes (S C, B, H, W) as one batched product with the patches, (S, O, C k k) (S, C k k, B H' W'):
+/// the product comes out as planes again.
+fn unfolded(weight: &Tensor, bias: Option<&Tensor>, x: &Tensor, geometry: Conv) -> TorchResult<Tensor> {
+    let Conv { stride, padding, .. } = geometry;
+    let (stack, outputs, channels, kernel, _) = weight.size5()?;
+    let (_, batch, height, width) = x.size4()?;
+    let padded = if padding > 0 { x.f_constant_pad_nd([padding; 4])? } else { x.shallow_clone() };
+    let x = padded.f_view([stack, channels, batch, height + 2 * padding, width + 2 * padding])?;
+    let patches = x.f_unfold(3, kernel, stride)?.f_unfold(4, kernel, stride)?;
+    let (height, width) = (patches.size()[3], patches.size()[4]);
+    let columns =
+        patches.f_permute([0, 1, 5, 6, 2, 3, 4])?.f_reshape([stack, channels * kernel * kernel, -1])?;
+    let weight = weight.f_view([stack, outputs, -1])?;
+    let y = match bias {
+        Some(bias) => bias.f_unsqueeze(2)?.f_baddbmm(&weight, &columns, 1.0, 1.0)?,
+        None => weight.f_bmm(&columns)?,
+    };
+    y.f_view([stack * outputs, batch, height, width])
 }
 
 /// relu(maxpool 2x2): equal to maxpool(relu) and a quarter of the work. Odd rows and columns at the end
@@ -104,7 +142,14 @@ pub(super) fn batch_norm(weights: &Weights, x: &Tensor, mode: Mode) -> TorchResu
     let (weight, bias) = (weights.next_trained()?.f_reshape([-1])?, weights.next_trained()?.f_reshape([-1])?);
     let (mean, variance) = (flat(weights.next_running()?)?, flat(weights.next_running()?)?);
     let training = mode == Mode::Train;
-    x.f_batch_norm(Some(&weight), Some(&bias), Some(&mean), Some(&variance), training, 0.1, 1e-5, true)
+    let norm = |x: &Tensor| {
+        x.f_batch_norm(Some(&weight), Some(&bias), Some(&mean), Some(&variance), training, 0.1, 1e-5, true)
+    };
+    if weights.stack() > 1 && weights.how().convolution == Convolution::Unfolded {
+        let channels = x.size().first().copied().unwrap_or(0);
+        return norm(&x.f_view([1, channels, -1])?)?.f_view(&x.size()[..]);
+    }
+    norm(x)
 }
 
 /// Mean over height and width.

@@ -17,6 +17,7 @@ const BLOCKS: usize = 5;
 #[derive(Debug)]
 pub(super) struct ResNet {
     layout: Layout,
+    activations: usize,
 }
 
 impl ResNet {
@@ -29,7 +30,13 @@ impl ResNet {
         }
         let mut layout = Layout::default();
         layout.conv("conv", channels, STAGES[0], 3, false);
+        let mut pixels = height * width;
+        // Of a convolution the patches, the norm and ReLU before it and its result, each with its gradient.
+        let held = |inputs: usize, outputs: usize, pixels: usize| 2 * pixels * (11 * inputs + outputs);
+        let mut activations = held(channels, STAGES[0], pixels);
         for (name, inputs, outputs) in blocks() {
+            pixels = if inputs == outputs { pixels } else { pixels.div_ceil(4) };
+            activations += held(inputs, outputs, pixels) + held(outputs, outputs, pixels);
             layout.batch_norm(&format!("{name}.norm1"), inputs);
             if inputs != outputs {
                 layout.conv(&format!("{name}.shortcut"), inputs, outputs, 1, false);
@@ -40,7 +47,7 @@ impl ResNet {
         }
         layout.batch_norm("norm", STAGES[2]);
         layout.dense("fc", STAGES[2], n_classes);
-        Ok(Self { layout })
+        Ok(Self { layout, activations })
     }
 }
 
@@ -92,5 +99,9 @@ impl Architecture for ResNet {
 
     fn min_samples(&self) -> usize {
         2
+    }
+
+    fn activations(&self) -> Option<usize> {
+        Some(self.activations)
     }
 }

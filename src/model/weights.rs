@@ -9,6 +9,25 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::layout::{Layout, ParameterKind};
 use super::TorchResult;
 
+/// How a stack convolves; one member alone has its own fast path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Convolution {
+    /// One convolution with as many groups as members.
+    #[default]
+    Grouped,
+    /// Patches are copied out and multiplied, one batched product for all members.
+    Unfolded,
+}
+
+/// How layers compute what they compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// How a stack convolves.
+    pub convolution: Convolution,
+    /// Whether convolutions may round their factors to TF32.
+    pub tf32: bool,
+}
+
 /// The parameters of a stack of S members, in the order of their declaration.
 ///
 /// Each has a leading dimension S, left out for S = 1. A forward pass takes them one after another with
@@ -18,6 +37,7 @@ pub struct Weights {
     stack: i64,
     trained: Vec<Tensor>,
     running: Vec<Tensor>,
+    how: How,
     next: [Cell<usize>; 2],
     companion: Companion,
     model_seeds: Arc<[u64]>,
@@ -31,12 +51,18 @@ impl Weights {
     /// in the order of declaration.
     pub fn of_member(trained: Vec<Tensor>, running: Vec<Tensor>) -> Self {
         let (next, companion) = (Default::default(), Companion::default());
-        Self { stack: 1, trained, running, next, companion, model_seeds: Arc::from([]) }
+        let model_seeds = Arc::from([]);
+        Self { stack: 1, trained, running, how: How::default(), next, companion, model_seeds }
     }
 
     /// Number of members S.
     pub fn stack(&self) -> i64 {
         self.stack
+    }
+
+    /// How layers compute.
+    pub fn how(&self) -> How {
+        self.how
     }
 
     /// All trained parameters, in the order of declaration.
@@ -60,17 +86,15 @@ impl Weights {
                 .map(|t| if self.stack == 1 { Ok(t.shallow_clone()) } else { t.f_select(0, place as i64) })
                 .collect()
         };
-        let (trained, running) = (of(&self.trained)?, of(&self.running)?);
         let companion = if self.stack == 1 { self.companion.clone() } else { Companion::default() };
-        let model_seeds = Arc::from([]);
-        Ok(Self { stack: 1, trained, running, next: Default::default(), companion, model_seeds })
+        Ok(Self { how: self.how, companion, ..Self::of_member(of(&self.trained)?, of(&self.running)?) })
     }
 
     /// The same values in double precision.
     #[cfg(test)]
     pub(crate) fn double(&self) -> Self {
         let of = |tensors: &[Tensor]| tensors.iter().map(|t| t.to_kind(Kind::Double)).collect();
-        Self::of_member(of(&self.trained), of(&self.running))
+        Self { how: self.how, ..Self::of_member(of(&self.trained), of(&self.running)) }
     }
 
     /// One seed per member for randomness inside the model, such as dropout; none outside training.
@@ -133,6 +157,7 @@ pub(crate) struct FlatWeights {
     sizes: Vec<i64>,
     shapes: Vec<Vec<i64>>,
     running: Vec<Tensor>,
+    how: How,
     companion: Companion,
     model_seeds: Arc<[u64]>,
 }
@@ -158,13 +183,18 @@ impl FlatWeights {
             running.push(tensor(&values, &lead(&spec.shape), device)?);
         }
         let flat = tensor(&gather(members, 0..n_trained), &lead(&[n_trained]), device)?;
-        let (companion, model_seeds) = (Companion::default(), Arc::from([]));
-        Ok(Self { stack, flat, sizes, shapes, running, companion, model_seeds })
+        let (how, companion, model_seeds) = (How::default(), Companion::default(), Arc::from([]));
+        Ok(Self { stack, flat, sizes, shapes, running, how, companion, model_seeds })
     }
 
     /// The same with a seed per member for randomness inside the model.
     pub(crate) fn with_model_seeds(self, seeds: impl IntoIterator<Item = u64>) -> Self {
         Self { model_seeds: seeds.into_iter().collect(), ..self }
+    }
+
+    /// The same values, computed with as said.
+    pub(crate) fn computing(self, how: How) -> Self {
+        Self { how, ..self }
     }
 
     /// The flat tensor of trained parameters.
@@ -181,6 +211,7 @@ impl FlatWeights {
             stack: self.stack,
             trained: trained?,
             running: self.running.iter().map(Tensor::shallow_clone).collect(),
+            how: self.how,
             next: Default::default(),
             companion: Arc::clone(&self.companion),
             model_seeds: Arc::clone(&self.model_seeds),
@@ -218,4 +249,17 @@ pub(crate) fn to_vec(tensor: &Tensor) -> TorchResult<Vec<f32>> {
     let length = values.len();
     tensor.f_copy_data(&mut values, length)?;
     Ok(values)
+}
+
+/// A tensor of the CPU on `device`, through page-locked memory, so that the calling thread does not wait for what
+/// the device still has to do.
+pub(crate) fn upload(tensor: &Tensor, device: Device) -> TorchResult<Tensor> {
+    if device == Device::Cpu {
+        return Ok(tensor.shallow_clone());
+    }
+    match tensor.f_pin_memory(device) {
+        Ok(pinned) => pinned.f_to_device_(device, tensor.f_kind()?, true, false),
+        // Page-locked memory is scarce on some systems; then the copy waits.
+        Err(_) => tensor.f_to_device(device),
+    }
 }

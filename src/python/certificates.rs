@@ -1,5 +1,6 @@
 //! Tables of certificates: votes or scores in, arrays out.
 
+use ndarray::Array2;
 use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 
@@ -460,7 +461,7 @@ fn certify_cascade(
 #[pyo3(signature = (votes, law, n_train, n_classes, n_features, confidence, before_noise=None))]
 fn certify_votes(
     py: Python<'_>,
-    votes: PyReadonlyArray2<'_, i64>,
+    votes: &Bound<'_, PyAny>,
     law: PyRef<'_, PyLaw>,
     n_train: i64,
     n_classes: i64,
@@ -469,13 +470,22 @@ fn certify_votes(
     before_noise: Option<String>,
 ) -> PyResult<PyCertificates> {
     let facts = facts(n_train, n_classes, n_features)?;
-    let votes = votes.as_array();
-    if let Some(bad) = votes.iter().find(|vote| !(0..facts.n_classes as i64).contains(*vote)) {
-        let range = format!("class numbers from 0 to {}", facts.n_classes - 1);
-        return Err(Error::parameter("votes", range, bad).into());
-    }
-    let ballots = Ballots::from_votes(votes.mapv(|vote| vote as u16), facts.n_classes)?;
+    // As members give them, two bytes each, or as numpy gives integers.
+    let classes = match votes.extract::<PyReadonlyArray2<'_, u16>>() {
+        Ok(votes) => votes.as_array().to_owned(),
+        Err(_) => class_numbers(&votes.extract()?, facts.n_classes)?,
+    };
+    let ballots = Ballots::from_votes(classes, facts.n_classes)?;
     finish(py, ballots, law.law.clone(), facts, confidence.get(), before_noise)
+}
+
+fn class_numbers(votes: &PyReadonlyArray2<'_, i64>, n_classes: usize) -> Result<Array2<u16>> {
+    let votes = votes.as_array();
+    if let Some(bad) = votes.iter().find(|vote| !(0..n_classes as i64).contains(*vote)) {
+        let range = format!("class numbers from 0 to {}", n_classes.saturating_sub(1));
+        return Err(Error::parameter("votes", range, bad));
+    }
+    Ok(votes.mapv(|vote| vote as u16))
 }
 
 /// Certificates from scores of shape (n_members, n_samples, n_classes).

@@ -97,7 +97,7 @@ fn watched<T: Send>(
 impl PyEnsemble {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32"))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -112,9 +112,12 @@ impl PyEnsemble {
         device: String,
         n_jobs: Option<usize>,
         before_noise: Option<String>,
+        stack: Option<usize>,
+        memory: Option<u64>,
+        precision: &str,
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
-        let (stack, precision) = (None, Precision::F32);
+        let precision = Precision::parse(precision)?;
         let architecture = architecture(model, data.shape(), n_classes)?;
         let config = TrainConfig {
             model: architecture.name().to_owned(),
@@ -125,8 +128,10 @@ impl PyEnsemble {
             device,
             n_jobs,
             stack,
+            memory,
             precision,
             before_noise,
+            ..TrainConfig::default()
         };
         let law = law.law.clone();
         let inner = py.detach(|| Ensemble::with_architecture(&data, law, &config, architecture))?;

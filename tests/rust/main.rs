@@ -13,4 +13,6 @@ mod oracle;
 mod soundness;
 mod speed;
 #[cfg(feature = "torch")]
+mod stacks;
+#[cfg(feature = "torch")]
 mod support;

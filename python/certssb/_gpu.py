@@ -1,0 +1,42 @@
+"""What the core must be told about GPUs: memory that is free, and torch's switch for matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["free_memory", "products"]
+
+# Of what is free: the rest is for the libraries' own workspaces and for pieces that do not fit.
+_SHARE = 0.8
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that a stack of members may take on each GPU that `device` names; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    everything = {f"cuda:{n}": [n] for n in range(torch.cuda.device_count())}
+    everything |= {"cuda": [0], "auto": list(range(torch.cuda.device_count()))}
+    numbers = everything.get(device)
+    if numbers is None:
+        return None
+    # What torch keeps for itself but does not use is as good as free.
+    spare = [torch.cuda.memory_reserved(n) - torch.cuda.memory_allocated(n) for n in numbers]
+    free = [torch.cuda.mem_get_info(n)[0] for n in numbers]
+    return int(_SHARE * min(a + b for a, b in zip(free, spare, strict=True)))
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Let torch round the factors of matrix products to TF32 meanwhile, if `precision` says so."""
+    if precision != "tf32" or not torch.cuda.is_available():
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,127 @@
+//! The members still to be trained, handed out in stacks whose size follows the memory.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tch::Device;
+
+use super::config::{Settings, STACK};
+use super::train_member::Job;
+use crate::error::{Error, ErrorKind};
+use crate::law::NoiseLaw;
+
+/// Largest stack that is chosen by itself: more members no longer fill a GPU better.
+const MOST: usize = 256;
+
+/// Values of the noised sets of a stack that is chosen by itself (2 GiB): they also lie in the CPU's memory, once
+/// in training and once drawn ahead.
+const VALUES: usize = 1 << 29;
+
+/// Floats for each trained parameter: itself, its gradient, two moments, and the optimiser's intermediate results.
+const PER_PARAMETER: usize = 8;
+
+/// Members in the order of their numbers, and how many are trained together at present.
+#[derive(Debug)]
+pub(super) struct Stacks {
+    todo: Mutex<VecDeque<u64>>,
+    size: AtomicUsize,
+}
+
+impl Stacks {
+    pub(super) fn new(todo: &[u64], size: usize) -> Self {
+        Self { todo: Mutex::new(todo.iter().copied().collect()), size: AtomicUsize::new(size.max(1)) }
+    }
+
+    /// The next stack; `None` when there is none at present.
+    pub(super) fn take(&self) -> Option<Vec<u64>> {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = self.size.load(Ordering::Relaxed).min(todo.len());
+        let stack: Vec<u64> = todo.drain(..size).collect();
+        Some(stack).filter(|stack| !stack.is_empty())
+    }
+
+    /// Takes back a stack for which memory did not suffice: its members come next, half as many at a time.
+    /// False for a single member, which cannot be trained here at all.
+    pub(super) fn halve(&self, stack: &[u64]) -> bool {
+        if stack.len() < 2 {
+            return false;
+        }
+        self.size.fetch_min(stack.len() / 2, Ordering::Relaxed);
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        stack.iter().rev().for_each(|&member| todo.push_front(member));
+        true
+    }
+}
+
+/// Whether an error says that memory did not suffice, on a GPU or the CPU.
+pub(super) fn is_out_of_memory(error: &Error) -> bool {
+    const SAYINGS: [&str; 3] = ["out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED"];
+    let text = error.to_string();
+    matches!(error.kind(), ErrorKind::Training { .. }) && SAYINGS.iter().any(|saying| text.contains(saying))
+}
+
+/// Members of a stack, at most as many as share the workers evenly.
+pub(super) fn stack_size(job: Job<'_>, n_members: usize, n_workers: usize) -> usize {
+    let share = n_members.div_ceil(n_workers.max(1));
+    let wanted = job.settings.stack.unwrap_or_else(|| by_memory(job));
+    wanted.min(job.architecture.max_stack()).min(share).max(1)
+}
+
+/// As many members as fit into the memory that a stack may take.
+fn by_memory(job: Job<'_>) -> usize {
+    let Settings { device, memory, batch_size, .. } = *job.settings;
+    if device == Device::Cpu {
+        return 1;
+    }
+    let set = set_values(job);
+    let most = (VALUES / set.max(1)).clamp(1, MOST);
+    match (memory, job.architecture.activations()) {
+        (Some(memory), Some(activations)) => {
+            let parameters = PER_PARAMETER * job.architecture.layout().n_values();
+            let bytes = 4 * (parameters + set + batch_size * activations) as u64;
+            most.min(usize::try_from(memory / bytes.max(1)).unwrap_or(most)).max(1)
+        }
+        _ => most.min(STACK),
+    }
+}
+
+/// Values of one member's noised set.
+fn set_values(job: Job<'_>) -> usize {
+    let n_train = job.source.data.n_samples();
+    let drawn = job.source.law.subset(job.source.seed, 0, n_train);
+    drawn.map_or(n_train, |drawn| drawn.len()) * job.source.data.shape().n_features()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_halved_stack_comes_next_and_nobody_is_lost() {
+        let stacks = Stacks::new(&[0, 1, 2, 3, 4, 5, 6], 4);
+        let first = stacks.take().unwrap_or_default();
+        assert_eq!(first, [0, 1, 2, 3]);
+        let ahead = stacks.take().unwrap_or_default();
+        assert!(stacks.halve(&first) && stacks.halve(&ahead));
+        let mut seen = Vec::new();
+        while let Some(stack) = stacks.take() {
+            assert!(stack.len() <= 1, "half of the smaller one, 3 / 2: {stack:?}");
+            assert!(!stacks.halve(&stack), "a single member is not halved");
+            seen.extend(stack);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn what_torch_says_when_memory_is_short() {
+        let training = |text: &str| Error::training(Some(3), text);
+        assert!(is_out_of_memory(&training("CUDA out of memory. Tried to allocate 2.00 GiB.")));
+        assert!(is_out_of_memory(&training(
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"
+        )));
+        assert!(!is_out_of_memory(&training("its loss became NaN in epoch 1")));
+        assert!(!is_out_of_memory(&Error::checkpoint("out of memory")));
+    }
+}

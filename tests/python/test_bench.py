@@ -1,0 +1,116 @@
+"""The benchmark runs anywhere: tiny sizes, made-up data where there are none, a result file without this machine's names."""
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from certssb import Gaussian, _core
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "benches" / "bench.py"
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The benchmark's modules, by name."""
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("bench")
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, BENCH, "--quick", "--out", out]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout
+
+
+def test_a_run_is_kept_under_the_machines_name(run):
+    out, text = run
+    (file,) = out.glob("*.json")
+    (one,) = json.loads(file.read_text())
+    assert one["quick"] and "ratio" in text and "ours/floor" in text
+    name = "".join(c if c.isalnum() else "-" for c in one["machine"].lower())
+    assert file.stem.replace("-", "") == name.replace("-", "")
+
+
+def test_runs_are_appended(tmp_path, modules):
+    for seconds in (1.0, 2.0):
+        path = modules("bench").keep(tmp_path, {"machine": "Any (R) CPU, 2 cores", "seconds": seconds})
+    assert path.name == "any-r-cpu-2-cores.json"
+    assert [one["seconds"] for one in json.loads(path.read_text())] == [1.0, 2.0]
+
+
+def test_members_are_compared_in_time_and_accuracy(run):
+    out, _ = run
+    rows = json.loads(next(out.glob("*.json")).read_text())[0]["rows"]
+    compared = [row for row in rows if row["reference"] is not None]
+    assert [row["facts"]["model"] for row in compared] == ["cnn", "cnn", "linear", "resnet"]
+    for row in compared:
+        assert row["ratio"] == pytest.approx(row["reference"] / row["ours"])
+        assert row["ours"] > 0 and row["floor"] > 0
+        assert 0 <= row["accuracy"]["ours"] <= 1 and 0 <= row["accuracy"]["reference"] <= 1
+        assert row["facts"]["epochs"] >= 1 and row["facts"]["batch size"] == 128
+
+
+def test_growth_is_plotted(run):
+    out, _ = run
+    found = json.loads(next(out.glob("*.json")).read_text())[0]["growth"]["cpu"]
+    assert set(found) == {"members", "samples", "pixels", "classes"}
+    assert all(point["seconds"] > 0 for points in found.values() for point in points)
+    (plot,) = out.glob("*-growth-cpu.png")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_name_no_host_and_no_path(run):
+    out, _ = run
+    for file in out.glob("*.json"):
+        text = file.read_text()
+        assert platform.node() not in text.replace("\n", " ").split('"')
+        assert str(ROOT) not in text and str(Path.home()) not in text
+
+
+def test_the_gpu_section_alone_says_when_there_is_no_gpu():
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, BENCH, "--gpu"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "no GPU" in done.stdout
+
+
+def test_reference_and_core_have_the_same_networks(modules):
+    """Same numbers of parameters, layer by layer."""
+    reference = modules("reference")
+    for name, shape in [
+        ("linear", (1, 9, 9)),
+        ("cnn", (1, 28, 28)),
+        ("cnn", (3, 9, 8)),
+        ("resnet", (3, 9, 9)),
+    ]:
+        X = np.zeros((4, *shape), np.float32)
+        settings = {"epochs": 1, "batch_size": 4, "learning_rate": 0.1, "seed": 0, "device": "cpu"}
+        ensemble = _core.Ensemble(X, np.arange(4) % 2, 2, Gaussian(1.0), model=name, **settings)
+        ensemble.train(X, np.arange(4) % 2, 1)
+        ours = sorted(
+            ensemble.parameter(0, key).size for key in ensemble.parameter_names() if "running" not in key
+        )
+        theirs = sorted(p.numel() for p in reference.build(name, shape, 2).parameters())
+        assert ours == theirs, name
+
+
+def test_floors_are_counted_by_hand(modules):
+    flops = modules("measure").training_flops
+    assert flops("linear", (1, 10, 10)) == 2 * 2 * 100 * 2
+    layers = [24 * 24 * 16 * 25, 8 * 8 * 32 * 400, 512 * 512, 512 * 2]
+    assert flops("cnn", (1, 28, 28)) == 2 * (3 * sum(layers) - layers[0])
+    # The published count of the 32-layer network for 32 x 32 images: 69 million multiplications.
+    assert sum(modules("measure")._products("resnet", (3, 32, 32), 10)) == pytest.approx(69e6, rel=0.02)

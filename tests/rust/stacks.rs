@@ -1,0 +1,142 @@
+//! Stacks of members: whatever is trained together, drawn ahead or tried again, the members are the same.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use certssb::{
+    by_name, Architecture, Control, Convolution, Ensemble, Law, Layout, Mode, Precision, TorchResult,
+    TrainConfig, Weights,
+};
+use tch::{TchError, Tensor};
+
+use crate::support::{config, gaussian, image, inputs, subsample, training_set, Folder};
+
+/// A cnn for which memory suffices up to `room` members at a time.
+#[derive(Debug)]
+struct Cramped {
+    cnn: Arc<dyn Architecture>,
+    room: i64,
+    refused: AtomicUsize,
+}
+
+impl Cramped {
+    fn new(room: i64) -> Arc<Self> {
+        let cnn = by_name("cnn", image(8), 2).unwrap();
+        Arc::new(Self { cnn, room, refused: AtomicUsize::new(0) })
+    }
+}
+
+impl Architecture for Cramped {
+    fn name(&self) -> &str {
+        self.cnn.name()
+    }
+    fn layout(&self) -> &Layout {
+        self.cnn.layout()
+    }
+    fn forward(&self, weights: &Weights, inputs: &Tensor, mode: Mode) -> TorchResult<Tensor> {
+        if weights.stack() > self.room && mode == Mode::Train {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(TchError::Torch("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore".to_owned()));
+        }
+        self.cnn.forward(weights, inputs, mode)
+    }
+}
+
+fn train(
+    architecture: Option<Arc<dyn Architecture>>,
+    law: Law,
+    config: &TrainConfig,
+    n_members: u64,
+    checkpoint: Option<&Path>,
+) -> certssb::Result<Ensemble> {
+    let data = training_set(40, 8);
+    let mut ensemble = match architecture {
+        Some(architecture) => Ensemble::with_architecture(&data, law, config, architecture)?,
+        None => Ensemble::new(&data, law, config)?,
+    };
+    ensemble.train(&data, n_members, checkpoint, &Control::new())?;
+    Ok(ensemble)
+}
+
+fn values(ensemble: &Ensemble) -> Vec<Vec<f32>> {
+    ensemble.members().map(|member| member.values.to_vec()).collect()
+}
+
+/// Largest difference of two ensembles' scores.
+fn apart(a: &Ensemble, b: &Ensemble) -> f32 {
+    let scores = |ensemble: &Ensemble| ensemble.scores(&inputs(20, 8), &Control::new()).unwrap();
+    (&scores(a) - &scores(b)).iter().fold(0.0_f32, |most, d| most.max(d.abs()))
+}
+
+fn stacked(model: &str, stack: usize) -> TrainConfig {
+    TrainConfig { stack: Some(stack), n_jobs: Some(1), epochs: 1, ..config(model) }
+}
+
+#[test]
+fn members_whose_sets_were_drawn_ahead_are_the_same_bits() {
+    for (model, stack) in [("linear", 4), ("cnn", 3), ("cnn", 1), ("discriminant", 2)] {
+        let here = train(None, gaussian(0.5), &stacked(model, stack), 7, None).unwrap();
+        let config = TrainConfig { ahead: Some(true), ..stacked(model, stack) };
+        let ahead = train(None, gaussian(0.5), &config, 7, None).unwrap();
+        assert_eq!(here.n_members(), 7);
+        assert!(values(&here) == values(&ahead), "{model} in stacks of {stack}");
+    }
+}
+
+#[test]
+fn both_convolutions_train_the_members_that_are_trained_one_by_one() {
+    let single = |model| train(None, subsample(0.5, 20), &stacked(model, 1), 3, None).unwrap();
+    for (model, tolerance) in [("cnn", 1e-3), ("resnet", 2e-2)] {
+        let single = single(model);
+        for convolution in [Convolution::Grouped, Convolution::Unfolded] {
+            let config = TrainConfig { convolution: Some(convolution), ..stacked(model, 3) };
+            let together = train(None, subsample(0.5, 20), &config, 3, None).unwrap();
+            let apart = apart(&single, &together);
+            assert!(apart < tolerance, "{model} {convolution:?}: {apart}");
+            assert!(apart > 0.0, "{model} {convolution:?}: a stack rounds in its own way");
+        }
+    }
+}
+
+#[test]
+fn a_stack_without_memory_is_halved_until_it_fits() {
+    let single = train(None, gaussian(0.5), &stacked("cnn", 1), 11, None).unwrap();
+    for ahead in [false, true] {
+        let cramped = Cramped::new(2);
+        let folder = Folder::new();
+        let config = TrainConfig { ahead: Some(ahead), ..stacked("cnn", 8) };
+        let own: Arc<dyn Architecture> = cramped.clone();
+        let shrunk = train(Some(own), gaussian(0.5), &config, 11, Some(&folder.join("members"))).unwrap();
+        assert_eq!(shrunk.members().map(|m| m.number).collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
+        let apart = apart(&single, &shrunk);
+        assert!(apart < 1e-3, "{apart}");
+        let refused = cramped.refused.load(Ordering::Relaxed);
+        assert!((2..=5).contains(&refused), "8 and 4 were tried, and what had been drawn ahead: {refused}");
+    }
+}
+
+#[test]
+fn a_member_without_memory_of_its_own_is_an_error_that_says_so() {
+    let own: Arc<dyn Architecture> = Cramped::new(0);
+    let error = train(Some(own), gaussian(0.5), &stacked("cnn", 4), 6, None).unwrap_err();
+    let text = error.to_string();
+    assert!(error.member().is_some() && text.contains("out of memory") && !text.contains("more"), "{text}");
+}
+
+#[test]
+fn precision_is_part_of_the_record_and_how_the_work_is_done_is_not() {
+    let record = |config: TrainConfig| {
+        Ensemble::new(&training_set(40, 8), gaussian(0.5), &config).unwrap().record().clone()
+    };
+    let plain = record(config("cnn"));
+    let other = TrainConfig {
+        stack: Some(5),
+        memory: Some(1 << 30),
+        convolution: Some(Convolution::Unfolded),
+        ahead: Some(true),
+        ..config("cnn")
+    };
+    assert_eq!(plain, record(other));
+    assert_ne!(plain, record(TrainConfig { precision: Precision::Tf32, ..config("cnn") }));
+}
