@@ -124,7 +124,7 @@ def members_row(
         },
         {
             "data": data.source, "n_train": len(data.X), "model": model, "members": members, "epochs": epochs,
-            "reference members": few, "subsample": subsample, "batch size": 128, "rounds": rounds,
+            "reference members": few, "subsample": subsample, "batch size": 128, "rounds": len(runs["ours"]),
             "device": device, "precision": precision,
         },
     )  # fmt: skip
