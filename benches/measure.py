@@ -61,10 +61,15 @@ def run(work: Callable[[], Any], cuda: bool = False) -> Timed:
     return Timed(seconds, resident.peak, result)
 
 
-def alternate(sides: dict[str, Callable[[], Any]], rounds: int, cuda: bool = False) -> dict[str, list[Timed]]:
-    """Run all sides in turn, so that a machine that slows down slows all of them."""
+def alternate(
+    sides: dict[str, Callable[[], Any]], rounds: int, cuda: bool = False, seconds: float = 50.0
+) -> dict[str, list[Timed]]:
+    """Run all sides in turn, so that a machine that slows down slows all of them; no new round after `seconds`."""
     times: dict[str, list[Timed]] = {name: [] for name in sides}
-    for _ in range(rounds):
+    until = time.perf_counter() + seconds
+    for number in range(rounds):
+        if number and time.perf_counter() > until:
+            break
         for name, work in sides.items():
             times[name].append(run(work, cuda))
     return times

@@ -161,8 +161,12 @@ fn check_sizes(name: &str, members: usize, samples: usize) -> Result<()> {
     Ok(())
 }
 
-/// Samples whose votes are counted at a time: their counters stay in the fastest cache.
-const BLOCK: usize = 1024;
+/// Samples whose votes are counted at a time: their counters stay in the cache, and what is read of a member is
+/// longer than a page of memory.
+const BLOCK: usize = 4096;
+
+/// Members whose votes are compared in one pass over the counters.
+const TOGETHER: usize = 8;
 
 /// Up to so many classes each is compared with every vote; beyond, every vote finds its counter.
 const COMPARED: usize = 16;
@@ -198,21 +202,47 @@ fn narrow(votes: ArrayView1<u16>, bytes: &mut [u8]) {
 /// a time; before a byte overflows, bytes are added to the counts.
 fn compare(votes: ArrayView2<u16>, counts: &mut ArrayViewMut2<f64>) {
     let (samples, n_classes) = counts.dim();
-    let mut bytes = vec![0_u8; samples];
+    let mut bytes = vec![0_u8; samples * TOGETHER];
     let mut seen = vec![0_u8; samples * n_classes];
-    for members in votes.axis_chunks_iter(Axis(0), usize::from(u8::MAX)) {
+    let most = usize::from(u8::MAX) / TOGETHER * TOGETHER;
+    for members in votes.axis_chunks_iter(Axis(0), most) {
         seen.fill(0);
-        for member in members.rows() {
-            narrow(member, &mut bytes);
+        for group in members.axis_chunks_iter(Axis(0), TOGETHER) {
+            for (place, bytes) in bytes.chunks_exact_mut(samples).enumerate() {
+                if place < group.nrows() {
+                    narrow(group.row(place), bytes);
+                } else {
+                    // No class.
+                    bytes.fill(u8::MAX);
+                }
+            }
             for (class, seen) in seen.chunks_exact_mut(samples).enumerate() {
-                let class = class as u8;
-                seen.iter_mut().zip(&bytes).for_each(|(seen, byte)| *seen += u8::from(*byte == class));
+                add_equal(&bytes, class as u8, seen);
             }
         }
         for (mut column, seen) in counts.columns_mut().into_iter().zip(seen.chunks_exact(samples)) {
             column.iter_mut().zip(seen).for_each(|(count, seen)| *count += f64::from(*seen));
         }
     }
+}
+
+/// Adds to each sample's counter how many of [`TOGETHER`] members, one after another in `bytes`, vote for `class`.
+fn add_equal(bytes: &[u8], class: u8, seen: &mut [u8]) {
+    let n = seen.len();
+    let mut members = bytes.chunks_exact(n);
+    let mut next = || members.next().unwrap_or_default();
+    while let (Some(a), Some(b), Some(c), Some(d)) = (some(next()), some(next()), some(next()), some(next()))
+    {
+        let pairs = a.iter().zip(b).zip(c.iter().zip(d));
+        for (seen, ((a, b), (c, d))) in seen.iter_mut().zip(pairs) {
+            let one = |vote: &u8| u8::from(*vote == class);
+            *seen += (one(a) + one(b)) + (one(c) + one(d));
+        }
+    }
+}
+
+fn some(votes: &[u8]) -> Option<&[u8]> {
+    Some(votes).filter(|votes| !votes.is_empty())
 }
 
 fn add_up(scores: ArrayView3<f32>) -> Array2<f64> {

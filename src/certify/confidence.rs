@@ -189,8 +189,7 @@ impl Confidence {
         let (n, k) = (ballots.n_samples(), ballots.n_classes());
         let alpha = self.share(k, n);
         let tally = ballots.tally(0, ballots.n_members());
-        let mut table =
-            Table { bound: self.bound, n: tally.n_members() as u64, alpha, known: HashMap::new() };
+        let mut table = Table::new(self.bound, tally.n_members() as u64, alpha);
         let mut bounds = |sample: usize, class: usize| match self.bound {
             Bound::Betting => {
                 let answers = ballots.sequence(0, sample, class);
@@ -225,8 +224,7 @@ impl Confidence {
         if self.bound == Bound::Betting {
             return self.bet(ballots, &winners, alpha);
         }
-        let mut table =
-            Table { bound: self.bound, n: tally.n_members() as u64, alpha, known: HashMap::new() };
+        let mut table = Table::new(self.bound, tally.n_members() as u64, alpha);
         winners.iter().enumerate().map(|(i, winner)| self.interval(&mut table, &tally, i, *winner)).collect()
     }
 
@@ -273,7 +271,7 @@ impl Confidence {
                 (bounds::betting_lower(&vec![1.0; n], alpha), bounds::betting_upper(&vec![0.0; n], alpha))
             }
             bound => {
-                let mut table = Table { bound, n: n as u64, alpha, known: HashMap::new() };
+                let mut table = Table::new(bound, n as u64, alpha);
                 (table.bounds(n as f64).0, table.bounds(0.0).1)
             }
         };
@@ -328,10 +326,34 @@ struct Table {
     n: u64,
     alpha: f64,
     known: HashMap<u64, (f64, f64)>,
+    /// Of whole sums, which votes have, by sum.
+    counts: Vec<Option<(f64, f64)>>,
 }
 
+/// Whole sums up to this are looked up by place.
+const COUNTS: u64 = 1 << 16;
+
 impl Table {
+    fn new(bound: Bound, n: u64, alpha: f64) -> Self {
+        let places = if n <= COUNTS { n as usize + 1 } else { 0 };
+        Self { bound, n, alpha, known: HashMap::new(), counts: vec![None; places] }
+    }
+
     fn bounds(&mut self, sum: f64) -> (f64, f64) {
+        let count = sum as usize;
+        let whole = count as f64 == sum;
+        match self.counts.get(count) {
+            Some(Some(known)) if whole => *known,
+            Some(None) if whole => {
+                let found = self.any(sum);
+                self.counts[count] = Some(found);
+                found
+            }
+            _ => self.any(sum),
+        }
+    }
+
+    fn any(&mut self, sum: f64) -> (f64, f64) {
         let (bound, n, alpha) = (self.bound, self.n, self.alpha);
         *self.known.entry(sum.to_bits()).or_insert_with(|| {
             let mean = if n == 0 { 0.0 } else { (sum / n as f64).min(1.0) };
