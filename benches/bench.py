@@ -87,7 +87,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         for row in cpu_rows(options.quick):
             rows.append(row)
-            print(f"[{time.monotonic() - started:5.0f} s] {row.work}: {row.ours:.3g} {row.unit}", flush=True)
+            ratio = "" if row.ratio is None else f", reference {row.reference:.3g}, ratio {row.ratio:.3g}"
+            print(
+                f"[{time.monotonic() - started:5.0f} s] {row.work}: {row.ours:.3g} {row.unit}{ratio}",
+                flush=True,
+            )
         grown["cpu"] = growth(options.quick)
     if torch.cuda.is_available():
         from gpu import section

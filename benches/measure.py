@@ -36,11 +36,13 @@ class Row:
 
 @dataclass
 class Timed:
-    """Seconds and peak memory (MB above what was there before) of one run, and what it returned."""
+    """Seconds, peak memory (MB above what was there before) and processor seconds of all threads of one run, and
+    what it returned."""
 
     seconds: float
     memory: float
     result: Any
+    processor: float = 0.0
 
 
 def run(work: Callable[[], Any], cuda: bool = False) -> Timed:
@@ -55,10 +57,10 @@ def run(work: Callable[[], Any], cuda: bool = False) -> Timed:
         seconds = time.perf_counter() - started
         return Timed(seconds, (torch.cuda.max_memory_allocated() - before) / 1e6, result)
     with closing(_Resident()) as resident:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         result = work()
-        seconds = time.perf_counter() - started
-    return Timed(seconds, resident.peak, result)
+        seconds, used = time.perf_counter() - started, time.process_time() - used
+    return Timed(seconds, resident.peak, result, used)
 
 
 def alternate(
@@ -77,6 +79,11 @@ def alternate(
 
 def median(runs: list[Timed]) -> float:
     return statistics.median(one.seconds for one in runs)
+
+
+def processor(runs: list[Timed]) -> float:
+    """Seconds of all cores together: what a run costs on a machine that others use too."""
+    return statistics.median(one.processor for one in runs)
 
 
 def peak(runs: list[Timed]) -> float:

@@ -73,8 +73,8 @@ impl Role {
             }
             Self::Train(own, drawn, results) => {
                 let mut trainer = Trainer { job, own, stacks, checkpoint, results, stop, tried: false };
-                let ahead = drawn.into_iter().flatten();
-                if ahead.map(|drawn| trainer.finish(drawn)).all(|go_on| go_on) {
+                let mut ahead = drawn.into_iter().flatten();
+                if ahead.all(|drawn| trainer.finish(drawn)) {
                     trainer.alone();
                 }
             }
