@@ -433,6 +433,21 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         float
             Between 0 and 1.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, of another shape than in :meth:`fit`, or without labels.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf.fit(X[:300], y[:300]).score(X[300:], y[300:])
+        1.0
         """
         if y is None:
             X, y = as_arrays(X)
@@ -684,6 +699,17 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         CheckpointError
             If the folder cannot be used or holds something else.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> folder = tempfile.mkdtemp()
+        >>> clf.save(folder)
+        >>> bool((cs.CertifiedClassifier.load(folder).predict(X) == clf.predict(X)).all())
+        True
         """
         ensemble = self._fitted()
         facts = {
@@ -733,6 +759,19 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If the folder holds no whole ensemble.
         ParameterError
             If `model` is missing or makes another module.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import certssb as cs
+        >>> from torch import nn
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> folder = tempfile.mkdtemp()
+        >>> clf.save(folder)
+        >>> cs.CertifiedClassifier.load(folder, model=net).n_members_
+        3
         """
         folder = Path(path)
         facts = _saved.read_facts(folder)

@@ -16,7 +16,7 @@ from certssb._checks import parameter_error
 from certssb._module_checks import Factory
 from certssb._randomness import MemberStream, one_thread
 
-__all__ = ["Blueprint", "BuiltInModule", "Instance"]
+__all__ = ["BuiltInModule"]
 
 _PROBES = (2**63 + 1, 2**63 + 2)
 """Seeds of the modules that are looked at before training."""
@@ -241,7 +241,31 @@ class BuiltInModule(nn.Module):
             self._names[trained].append((home, key))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, n_classes) of a batch (batch, ...)."""
+        """Logits of a batch.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (batch, ...)
+            Samples of the shape the member was trained on.
+
+        Returns
+        -------
+        torch.Tensor of shape (batch, n_classes)
+
+        Raises
+        ------
+        RuntimeError
+            For another shape.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> import torch
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf.member(0).forward(torch.as_tensor(X[:4])).shape
+        torch.Size([4, 2])
+        """
         trained, running = ([getattr(home, key) for home, key in self._names[kind]] for kind in (True, False))
         logits: torch.Tensor = self._core.forward(trained, running, x, self.training)
         return logits
