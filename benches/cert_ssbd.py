@@ -146,7 +146,7 @@ def behind(certs: cs.CertificateTable, law: cs.Cascade, fixed: list[cs.Certifica
     shifted = radii + 2 * max(law.thresholds)
     best = np.max([one.certified_accuracy(y, radii=shifted) for one in fixed], axis=0)
     gap = float(np.max(best - certs.certified_accuracy(y, radii=radii)))
-    return float(np.ceil(gap * 1e4 - 1e-9) / 1e4)
+    return max(0.0, float(np.ceil(gap * 1e4 - 1e-9) / 1e4))
 
 
 def again(attack: Attack, options: argparse.Namespace) -> Any:
@@ -210,12 +210,14 @@ def table(known: list[Row]) -> str:
         lines += ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
         for row in own:
             clean, hit = row["clean"], row["triggered"]
-            shares = [f"{share:.3f}" for share in clean.get("certified", [])] or [""] * len(RADII)
+            # Four digits, as they were rounded down.
+            shares = [f"{share:.4f}" for share in clean.get("certified", [])] or [""] * len(RADII)
             cells = [
                 label(row),
                 str(row["n_members"]),
                 *shares,
-                f"{clean['area']:.3f}" if "area" in clean else "",
+                f"{clean['area']:.4f}" if "area" in clean else "",
+                f"{clean['behind']:.4f}" if "behind" in clean else "",
             ]
             cells += [f"{clean['accuracy']:.4f}", f"{hit['accuracy']:.4f}", f"{hit['target']:.4f}"]
             lines += ["| " + " | ".join([*cells, f"{row['seconds'] or 0:.0f}"]) + " |"]
@@ -267,6 +269,9 @@ def main() -> None:
     parser.add_argument("--votes", type=Path, help="directory in which votes are kept")
     parser.add_argument(
         "--plot", action="store_true", help="only write table and plot of the rows that are there"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="certify the votes that were kept, train nothing"
     )
     options = parser.parse_args()
     for trigger in () if options.plot else TRIGGERS:
