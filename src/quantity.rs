@@ -67,8 +67,21 @@ quantity!(
 );
 quantity!(
     /// Standard deviation (or half width) of feature noise, in the units of the features.
-    NoiseScale, "a finite float greater than 0", |v| v > 0.0 && v.is_finite()
+    NoiseScale, "a finite float greater than 0, also in single precision", |v| v > 0.0 && (v as f32).is_normal()
 );
+
+impl NoiseScale {
+    /// The scale that noise is drawn with: data are single precision.
+    pub fn drawn(self) -> f32 {
+        self.get() as f32
+    }
+
+    /// The scale that certificates count with: as recorded or as drawn, whichever is less.
+    pub fn certified(self) -> f64 {
+        self.get().min(f64::from(self.drawn()))
+    }
+}
+
 quantity!(
     /// An L2 norm in the units of the features; may be infinite ("any change").
     Radius, "a float greater than or equal to 0", |v| v >= 0.0
@@ -86,6 +99,7 @@ mod tests {
         assert!(Alpha::check("alpha", f64::MIN_POSITIVE).is_ok());
         assert!(NoiseScale::check("sigma", f64::INFINITY).is_err());
         assert!(NoiseScale::check("sigma", 0.0).is_err() && NoiseScale::check("sigma", -1.0).is_err());
+        assert!(NoiseScale::check("sigma", 1e-50).is_err() && NoiseScale::check("sigma", 1e39).is_err());
         assert!(Radius::check("t", f64::INFINITY).is_ok() && Radius::check("t", f64::NAN).is_err());
     }
 
@@ -94,7 +108,9 @@ mod tests {
         let error = NoiseScale::check("sigma", -0.5).map_err(|e| e.to_string());
         assert_eq!(
             error,
-            Err("The 'sigma' parameter must be a finite float greater than 0. Got -0.5 instead.".into())
+            Err("The 'sigma' parameter must be a finite float greater than 0, also in single precision. \
+                 Got -0.5 instead."
+                .into())
         );
     }
 

@@ -495,7 +495,7 @@ mod tests {
         let certify = |test: Array2<f32>| fitted.certify(test.view()).unwrap_err();
         assert_eq!(*certify(array![[1.0]]).kind(), ErrorKind::Shape);
         assert!(message(certify(array![[1.0, f32::INFINITY]])).contains("'test'"));
-        let tiny = CertifiedKnn::new(1e-300).unwrap().fit(good.view(), &[0, 1], 2).unwrap();
+        let tiny = CertifiedKnn::new(1e-37).unwrap().fit(good.view(), &[0, 1], 2).unwrap();
         assert!(message(tiny.certify(good.view()).unwrap_err()).contains("'sigma'"));
         assert!(fitted.certify(Array2::zeros((0, 2)).view()).unwrap().is_empty());
     }

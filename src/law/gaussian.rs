@@ -34,7 +34,7 @@ impl Gaussian {
 impl NoiseLaw for Gaussian {
     fn noise_features(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         let mut rng = seed.stream(Role::Noise, member, sample as u64);
-        let sigma = self.sigma.get() as f32;
+        let sigma = self.sigma.drawn();
         for value in features {
             let e: f32 = StandardNormal.sample(&mut rng);
             *value += sigma * e;
@@ -43,18 +43,18 @@ impl NoiseLaw for Gaussian {
 
     /// L = N(-v/2, v), v = hits norm^2 / sigma^2.
     fn feature_ratio(&self, hits: usize, norm: f64, _facts: &DataFacts) -> Option<LikelihoodRatio> {
-        let step = norm / self.sigma.get();
+        let step = norm / self.sigma.certified();
         Some(LikelihoodRatio::normal((hits as f64 * step * step).next_up()))
     }
 
     fn norm_unit(&self) -> Option<f64> {
-        Some(self.sigma.get())
+        Some(self.sigma.certified())
     }
 
     /// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) (Weber et al., S&P 2023).
     fn total_radius(&self, interval: &Interval, _facts: &DataFacts) -> Option<f64> {
         let rho = -0.5 * (normal_quantile_upper(interval.rest) + normal_quantile_upper(interval.p_upper));
-        Some((self.sigma.get() * rho).next_down().next_down())
+        Some((self.sigma.certified() * rho).next_down().next_down())
     }
 
     fn covered(&self) -> String {
@@ -66,5 +66,32 @@ impl NoiseLaw for Gaussian {
 
     fn describe(&self) -> String {
         format!("Gaussian noise of sigma {}", self.sigma.get())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_radius_counts_with_no_more_noise_than_was_drawn() {
+        let facts = DataFacts { n_train: 10, n_features: Some(2), n_classes: 2 };
+        let interval = Interval::new(0, 0.9, 1.0);
+        let unit = Gaussian::new(1.0).unwrap().total_radius(&interval, &facts).unwrap();
+        for sigma in [0.5, 0.7, 0.1, 0.12, 1.0 / 3.0] {
+            let radius = Gaussian::new(sigma).unwrap().total_radius(&interval, &facts).unwrap();
+            let drawn = f64::from(sigma as f32);
+            assert!(radius <= sigma.min(drawn) * unit * (1.0 + 1e-15), "{sigma}");
+            assert!(radius >= sigma * unit * (1.0 - 1e-7), "{sigma}");
+        }
+        // In single precision 0.7 is less than 0.7.
+        let law = Gaussian::new(0.7).unwrap();
+        assert_eq!(law.norm_unit(), Some(f64::from(0.7_f32)));
+        let [recorded, drawn] = [0.7, f64::from(0.7_f32)]
+            .map(|sigma| LikelihoodRatio::normal((1.0_f64 / (sigma * sigma)).next_up()));
+        let ratio = law.feature_ratio(1, 1.0, &facts).unwrap();
+        assert!(ratio.worst_lower(0.9) <= drawn.worst_lower(0.9) + 1e-15);
+        assert!(ratio.worst_lower(0.9) < recorded.worst_lower(0.9));
     }
 }

@@ -36,7 +36,7 @@ impl Uniform {
     /// worst change spreads evenly, (1 - X/sqrt(m))^m. Beyond, log(1 - x) >= -x - c x^2 for x <= X with
     /// c = (-log(1 - X) - X)/X^2, since that quotient grows in x; and sum x_j <= sqrt(m) X.
     fn overlap(&self, norm: f64, coordinates: f64) -> f64 {
-        let x = norm / (2.0 * self.half_width.get());
+        let x = norm / (2.0 * self.half_width.certified());
         if x >= 1.0 {
             return 0.0;
         }
@@ -64,7 +64,7 @@ impl NoiseLaw for Uniform {
 
     fn noise_features(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
         let mut rng = seed.stream(Role::Noise, member, sample as u64);
-        let h = self.half_width.get() as f32;
+        let h = self.half_width.drawn();
         for value in features {
             *value += h * (2.0 * rng.random::<f32>() - 1.0);
         }
@@ -84,7 +84,7 @@ impl NoiseLaw for Uniform {
             LikelihoodRatio::overlap(self.overlap(norm, coordinates))
                 .holds(interval.p_lower, interval.p_upper)
         };
-        let (mut low, mut high) = (0.0, 2.0 * self.half_width.get());
+        let (mut low, mut high) = (0.0, 2.0 * self.half_width.certified());
         while high - low > 1e-12 * high {
             let middle = 0.5 * (low + high);
             if holds(middle) {
@@ -132,5 +132,13 @@ mod tests {
             }
             assert_eq!(law.overlap(1.0, coordinates as f64), 0.0);
         }
+    }
+
+    #[test]
+    fn the_width_that_was_drawn_counts() {
+        // In single precision 0.7 is less than 0.7: nothing overlaps between the two.
+        let drawn = 2.0 * f64::from(0.7_f32);
+        let law = Uniform::new(0.7).unwrap();
+        assert!(drawn < 1.4 && law.overlap(drawn, 1.0) == 0.0 && law.overlap(drawn - 1e-6, 1.0) > 0.0);
     }
 }

@@ -217,7 +217,7 @@ BAD_RUNS = {
     "thresholds alone": (["--thresholds", "0.1"], "'--thresholds'.*--cascade"),
     "a cascade of one": (["--cascade", "0.5"], "'levels'.*at least two"),
     "sample-specific alone": (["--sample-specific"], "'--sample-specific'.*--sigma"),
-    "sigma 0": (["--sigma", "0"], "'sigma'.*greater than 0. Got 0"),
+    "sigma 0": (["--sigma", "0"], "'sigma'.*greater than 0, also in single precision. Got 0"),
     "few members": (["--members", "5"], "'n_members'.*at least 15.*Got 5"),
     "no members": (["--members", "0"], "'--members'.*at least 1. Got 0"),
     "device": (["--device", "tpu"], "'device'.*'cpu'.*Got 'tpu'"),

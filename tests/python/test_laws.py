@@ -136,12 +136,24 @@ def test_a_law_is_composed_with_laws_only(other: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: cs.Gaussian(0.0), "'sigma'.*finite float greater than 0. Got 0 "),
-        (lambda: cs.Gaussian(sigma=-0.5), "'sigma'.*finite float greater than 0. Got -0.5"),
-        (lambda: cs.Gaussian(math.nan), "'sigma'.*finite float greater than 0. Got NaN"),
-        (lambda: cs.Gaussian(math.inf), "'sigma'.*finite float greater than 0. Got inf"),
-        (lambda: cs.Uniform(0), "'half_width'.*finite float greater than 0. Got 0"),
-        (lambda: cs.Uniform(half_width=-1.0), "'half_width'.*finite float greater than 0. Got -1"),
+        (lambda: cs.Gaussian(0.0), "'sigma'.*finite float greater than 0, also in single precision. Got 0 "),
+        (
+            lambda: cs.Gaussian(sigma=-0.5),
+            "'sigma'.*finite float greater than 0, also in single precision. Got -0.5",
+        ),
+        (
+            lambda: cs.Gaussian(math.nan),
+            "'sigma'.*finite float greater than 0, also in single precision. Got NaN",
+        ),
+        (
+            lambda: cs.Gaussian(math.inf),
+            "'sigma'.*finite float greater than 0, also in single precision. Got inf",
+        ),
+        (lambda: cs.Uniform(0), "'half_width'.*finite float greater than 0, also in single precision. Got 0"),
+        (
+            lambda: cs.Uniform(half_width=-1.0),
+            "'half_width'.*finite float greater than 0, also in single precision. Got -1",
+        ),
         (lambda: cs.LabelNoise(-0.1), r"'q'.*\[0, \(K-1\)/K\).*Got -0.1"),
         (lambda: cs.LabelNoise(1.0), r"'q'.*\[0, \(K-1\)/K\).*Got 1"),
         (lambda: cs.LabelNoise(math.nan), r"'q'.*\[0, \(K-1\)/K\).*Got NaN"),
