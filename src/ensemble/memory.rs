@@ -1,6 +1,9 @@
-//! Keeping freed memory for the next step instead of handing it back to the kernel.
+//! Where memory lies: freed memory stays for the next step, and what outlives its training lies apart from it.
 
-use std::sync::Once;
+use std::ops::Deref;
+use std::sync::{Arc, Once};
+
+use memmap2::{Mmap, MmapMut};
 
 /// Raises glibc's dynamic thresholds for mmap and trimming to their maximum, once per process.
 ///
@@ -11,4 +14,78 @@ use std::sync::Once;
 pub(super) fn keep_freed_memory() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(std::hint::black_box(vec![0_u8; (32 << 20) - (64 << 10)])));
+}
+
+/// Values that fewer bytes than these leave on the heap: a mapping costs whole pages, and processes have few of them.
+const MAPPED: usize = 1 << 20;
+
+/// The values of a trained member, shared by its clones.
+///
+/// Large ones lie in a mapping of their own. On the heap, between the activations of training steps that came and
+/// went, they leave holes that no later step fits in: 2 to 3 MiB a member of 6 MiB were measured.
+#[derive(Clone)]
+pub struct Values(Arc<Place>);
+
+enum Place {
+    Heap(Box<[f32]>),
+    Mapped(Mmap),
+}
+
+impl Values {
+    fn mapped(values: &[f32]) -> Option<Mmap> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.len() < MAPPED {
+            return None;
+        }
+        let mut map = MmapMut::map_anon(bytes.len()).ok()?;
+        map.copy_from_slice(bytes);
+        map.make_read_only().ok()
+    }
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(values: Vec<f32>) -> Self {
+        let mapped = Self::mapped(&values).map(Place::Mapped);
+        Self(Arc::new(mapped.unwrap_or_else(|| Place::Heap(values.into_boxed_slice()))))
+    }
+}
+
+impl From<&[f32]> for Values {
+    fn from(values: &[f32]) -> Self {
+        let mapped = Self::mapped(values).map(Place::Mapped);
+        Self(Arc::new(mapped.unwrap_or_else(|| Place::Heap(values.into()))))
+    }
+}
+
+impl Deref for Values {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.0 {
+            Place::Heap(values) => values,
+            Place::Mapped(map) => bytemuck::cast_slice(map),
+        }
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_values_read_the_same() {
+        for n in [0, 1, MAPPED / 4 - 1, MAPPED / 4, MAPPED / 4 + 1] {
+            let plain: Vec<f32> = (0..n).map(|i| i as f32 - 3.0).collect();
+            let values = Values::from(plain.clone());
+            assert_eq!(*values, *plain);
+            assert!(values == Values::from(&plain[..]) && values.clone() == values);
+            assert_eq!(matches!(*values.0, Place::Mapped(_)), 4 * n >= MAPPED);
+        }
+    }
 }

@@ -36,6 +36,7 @@ pub use control::{Control, Progress};
 pub(crate) use data::hex;
 pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet};
 pub use device::devices;
+pub use memory::Values;
 #[cfg(test)]
 pub(crate) use threads::with_workers;
 
@@ -95,7 +96,7 @@ pub struct Member {
     /// Its number, which addresses its random streams.
     pub number: u64,
     /// Its parameters and running statistics.
-    pub values: Arc<[f32]>,
+    pub values: Values,
     /// Mean training loss of the last epoch.
     pub loss: f32,
 }

@@ -1,7 +1,6 @@
 //! Training of one stack of members on their noised sets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::Rng;
@@ -99,7 +98,7 @@ fn fit(job: Job<'_>, members: &[u64], set: &NoisySet, stop: &AtomicBool) -> Resu
     let values = training.weights.to_members().map_err(torch)?;
     check_values(members, &values)?;
     let finished = members.iter().zip(values).zip(losses);
-    Ok(finished.map(|((&number, values), loss)| Member { number, values: Arc::from(values), loss }).collect())
+    Ok(finished.map(|((&number, values), loss)| Member { number, values: values.into(), loss }).collect())
 }
 
 /// The members of an architecture with a closed form; `None` for any other.
@@ -114,7 +113,7 @@ fn solve_stack(job: Job<'_>, members: &[u64], set: &NoisySet) -> Result<Option<V
         let Some(solution) = solution else { return Ok(None) };
         check_losses(&[number], &[solution.loss], 0)?;
         check_values(&[number], std::slice::from_ref(&solution.values))?;
-        solved.push(Member { number, values: Arc::from(solution.values), loss: solution.loss });
+        solved.push(Member { number, values: solution.values.into(), loss: solution.loss });
     }
     Ok(Some(solved))
 }

@@ -10,7 +10,6 @@ use std::fs::{self, File};
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -114,7 +113,7 @@ impl Checkpoint {
         if header.manifest != self.digest || header.member != member {
             return Err(refuse(&path, "it belongs to another checkpoint or member"));
         }
-        Ok(Some(Member { number: member, values: Arc::from(values), loss: header.loss }))
+        Ok(Some(Member { number: member, values: values.into(), loss: header.loss }))
     }
 
     /// Writes a member's file.
