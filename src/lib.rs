@@ -30,6 +30,7 @@ mod certify;
 mod ensemble;
 mod error;
 mod exact;
+pub mod kernel;
 mod law;
 mod ledger;
 pub mod metrics;

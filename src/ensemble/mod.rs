@@ -9,6 +9,7 @@ mod control;
 mod data;
 mod device;
 mod memory;
+mod native;
 mod noisy_set;
 mod optimise;
 mod stacks;

@@ -63,6 +63,55 @@ impl Source<'_> {
         }
         Ok(())
     }
+
+    /// The noised features of (`member`, `index`).
+    fn draw(&self, &(member, index): &(u64, usize), row: &mut [f32]) -> Result<()> {
+        read(self.data, index, row)?;
+        self.noise(member, index, row)
+    }
+
+    /// The samples that `member` sees.
+    fn samples(&self, member: u64) -> Vec<usize> {
+        let n_train = self.data.n_samples();
+        self.law.subset(self.seed, member, n_train).unwrap_or_else(|| (0..n_train).collect())
+    }
+}
+
+/// One member's noised set in plain memory.
+#[derive(Debug)]
+pub(crate) struct PlainSet {
+    /// (n, features of a sample).
+    features: Vec<f32>,
+    labels: Vec<usize>,
+    /// Samples.
+    pub(crate) n: usize,
+}
+
+impl PlainSet {
+    /// Draws the noised set of a member.
+    ///
+    /// # Errors
+    /// As [`NoisySet::draw`].
+    pub(crate) fn draw(source: Source<'_>, member: u64, stop: &AtomicBool) -> Result<Self> {
+        let samples: Vec<_> = source.samples(member).into_iter().map(|index| (member, index)).collect();
+        let size = source.data.shape().n_features();
+        let mut features = vec![0.0; samples.len() * size];
+        for (sample, row) in samples.iter().zip(features.chunks_exact_mut(size)) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::cancelled("Training was cancelled."));
+            }
+            source.draw(sample, row)?;
+        }
+        let labels = draw_labels(source, &samples)?.into_iter().map(|label| label as usize).collect();
+        Ok(Self { features, labels, n: samples.len() })
+    }
+
+    /// Features and class number of the sample at `place`.
+    pub(crate) fn sample(&self, place: usize) -> Option<(&[f32], usize)> {
+        let size = self.features.len() / self.n;
+        let row = self.features.get(place * size..(place + 1) * size)?;
+        Some((row, *self.labels.get(place)?))
+    }
 }
 
 impl NoisySet {
@@ -72,11 +121,7 @@ impl NoisySet {
     /// A parameter error for a value that is not finite or a label out of range (names the sample), a
     /// training error from torch, or cancellation.
     pub(crate) fn draw(source: Source<'_>, members: &[u64], cores: Cores, stop: &AtomicBool) -> Result<Self> {
-        let n_train = source.data.n_samples();
-        let subset = |&member| {
-            let drawn = source.law.subset(source.seed, member, n_train);
-            (member, drawn.unwrap_or_else(|| (0..n_train).collect()))
-        };
+        let subset = |&member| (member, source.samples(member));
         let subsets: Vec<(u64, Vec<usize>)> = members.iter().map(subset).collect();
         let n = subsets.first().map_or(0, |(_, drawn)| drawn.len());
         let samples: Vec<(u64, usize)> = subsets
@@ -124,10 +169,7 @@ fn draw_features(
         if stop.load(Ordering::Relaxed) {
             return Err(Error::cancelled("Training was cancelled."));
         }
-        let draw = |(&(member, index), row): (&(u64, usize), &mut [f32])| {
-            read(source.data, index, row)?;
-            source.noise(member, index, row)
-        };
+        let draw = |(sample, row): (&(u64, usize), &mut [f32])| source.draw(sample, row);
         match cores {
             Cores::Own => block.iter().zip(values.chunks_exact_mut(size)).try_for_each(draw)?,
             Cores::All => block.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(draw)?,

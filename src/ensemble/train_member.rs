@@ -130,7 +130,7 @@ fn check_history(members: &[u64], history: &mut Vec<Tensor>, epoch: usize) -> Re
     Ok(())
 }
 
-fn check_losses(members: &[u64], losses: &[f32], epoch: usize) -> Result<()> {
+pub(super) fn check_losses(members: &[u64], losses: &[f32], epoch: usize) -> Result<()> {
     match members.iter().zip(losses).find(|(_, loss)| !loss.is_finite()) {
         None => Ok(()),
         Some((&member, loss)) => {
@@ -140,7 +140,7 @@ fn check_losses(members: &[u64], losses: &[f32], epoch: usize) -> Result<()> {
 }
 
 /// A last step may overflow although the loss before it was finite.
-fn check_values(members: &[u64], values: &[Vec<f32>]) -> Result<()> {
+pub(super) fn check_values(members: &[u64], values: &[Vec<f32>]) -> Result<()> {
     let finite = |values: &Vec<f32>| values.iter().all(|value| value.is_finite());
     match members.iter().zip(values).find(|(_, values)| !finite(values)) {
         None => Ok(()),
@@ -225,9 +225,8 @@ impl<'a> Training<'a> {
         let n = self.set.n as i64;
         let mut rows = Vec::with_capacity(self.members.len() * self.set.n);
         for (place, &member) in self.members.iter().enumerate() {
-            let mut own: Vec<i64> = (place as i64 * n..(place as i64 + 1) * n).collect();
-            own.shuffle(&mut self.seed.stream(Role::Shuffle, member, epoch));
-            rows.extend(own);
+            let own = order(self.seed, member, epoch, self.set.n);
+            rows.extend(own.into_iter().map(|row| place as i64 * n + row as i64));
         }
         upload(&Tensor::f_from_slice(&rows)?.f_view([-1, n])?, self.set.features.device())
     }
@@ -248,6 +247,13 @@ impl<'a> Training<'a> {
     fn losses(&self) -> TorchResult<Tensor> {
         self.loss.f_div_scalar(self.set.n as f64)
     }
+}
+
+/// The order in which a member sees its samples in an epoch.
+pub(super) fn order(seed: Seed, member: u64, epoch: u64, n: usize) -> Vec<usize> {
+    let mut own: Vec<usize> = (0..n).collect();
+    own.shuffle(&mut seed.stream(Role::Shuffle, member, epoch));
+    own
 }
 
 /// Mean cross-entropy of a batch, per member (S); inputs (S B, ...) and labels (S B).
@@ -273,7 +279,7 @@ fn losses(
 
 /// Starts and lengths of an epoch's batches. A last batch of a single sample joins the one before it:
 /// batch norm has no statistics of one sample.
-fn batches(n: usize, size: usize) -> Vec<(usize, usize)> {
+pub(super) fn batches(n: usize, size: usize) -> Vec<(usize, usize)> {
     let mut batches: Vec<_> = (0..n).step_by(size).map(|start| (start, size.min(n - start))).collect();
     if size > 1 && n % size == 1 && batches.len() > 1 {
         batches.pop();

@@ -10,12 +10,14 @@ use tch::Device;
 
 use super::calibrate::calibrated;
 use super::config::Settings;
-use super::noisy_set::{Cores, NoisySet};
+use super::native;
+use super::noisy_set::{Cores, NoisySet, PlainSet};
 use super::stacks::{is_out_of_memory, Stacks};
 use super::threads::{guarded, training_error};
 use super::train_member::{train_stack, Job};
 use super::Member;
 use crate::error::Result;
+use crate::kernel::Workspace;
 use crate::model::checkpoint::Checkpoint;
 
 /// A member that is there, and whether it came from the checkpoint.
@@ -30,7 +32,14 @@ pub(super) struct Drawn {
     found: Vec<Finished>,
     missing: Vec<u64>,
     /// The sets of the missing members, if there are any.
-    set: Option<NoisySet>,
+    sets: Option<Sets>,
+}
+
+/// Noised sets as the one who trains on them takes them.
+enum Sets {
+    Torch(NoisySet),
+    /// One of each member.
+    Plain(Vec<PlainSet>),
 }
 
 /// What one worker does.
@@ -72,7 +81,7 @@ impl Role {
                 }
             }
             Self::Train(own, drawn, results) => {
-                let mut trainer = Trainer { job, own, stacks, checkpoint, results, stop, tried: false };
+                let mut trainer = Trainer { job, own, stacks, checkpoint, results, stop, tried: false, work: Workspace::default() };
                 let mut ahead = drawn.into_iter().flatten();
                 if ahead.all(|drawn| trainer.finish(drawn)) {
                     trainer.alone();
@@ -100,9 +109,17 @@ fn draw(
                 None => missing.push(number),
             }
         }
-        let draw = || NoisySet::draw(job.source, &missing, cores, stop);
-        let set = if missing.is_empty() { None } else { Some(draw()?) };
-        Ok(Drawn { stack, found, missing, set })
+        let plain = || -> Result<Vec<_>> {
+            missing.iter().map(|&member| PlainSet::draw(job.source, member, stop)).collect()
+        };
+        let sets = if missing.is_empty() {
+            None
+        } else if native::network(job).is_some() {
+            Some(Sets::Plain(plain()?))
+        } else {
+            Some(Sets::Torch(NoisySet::draw(job.source, &missing, cores, stop)?))
+        };
+        Ok(Drawn { stack, found, missing, sets })
     })
 }
 
@@ -115,6 +132,8 @@ struct Trainer<'a> {
     stop: &'a AtomicBool,
     /// Whether ways of convolving have been tried.
     tried: bool,
+    /// Buffers of the crate's own kernels.
+    work: Workspace,
 }
 
 impl Trainer<'_> {
@@ -141,21 +160,35 @@ impl Trainer<'_> {
     }
 
     fn train(&mut self, drawn: Drawn) -> Result<Vec<Finished>> {
-        let Drawn { mut found, missing, set, .. } = drawn;
-        let Some(set) = set else { return Ok(found) };
-        let first = missing.first().copied().unwrap_or(0);
-        let set = set.on(self.own.device).map_err(|error| training_error(first, &error))?;
-        if self.own.device != Device::Cpu && !self.tried {
-            self.own = calibrated(Job { settings: &self.own, ..self.job }, &missing, &set);
-            self.tried = true;
-        }
-        let job = Job { settings: &self.own, ..self.job };
-        for member in train_stack(job, &missing, &set, self.stop)? {
+        let Drawn { mut found, missing, sets, .. } = drawn;
+        let trained = match sets {
+            None => Vec::new(),
+            Some(Sets::Torch(set)) => self.train_stack(&missing, set)?,
+            Some(Sets::Plain(sets)) => self.train_native(&missing, &sets)?,
+        };
+        for member in trained {
             if let Some(checkpoint) = self.checkpoint {
                 checkpoint.save(&member)?;
             }
             found.push((member, false));
         }
         Ok(found)
+    }
+
+    fn train_native(&mut self, missing: &[u64], sets: &[PlainSet]) -> Result<Vec<Member>> {
+        let job = Job { settings: &self.own, ..self.job };
+        let Some(network) = native::network(job) else { return Ok(Vec::new()) };
+        let train = |(&member, set)| native::train(job, network, member, set, &mut self.work, self.stop);
+        missing.iter().zip(sets).map(train).collect()
+    }
+
+    fn train_stack(&mut self, missing: &[u64], set: NoisySet) -> Result<Vec<Member>> {
+        let first = missing.first().copied().unwrap_or(0);
+        let set = set.on(self.own.device).map_err(|error| training_error(first, &error))?;
+        if self.own.device != Device::Cpu && !self.tried {
+            self.own = calibrated(Job { settings: &self.own, ..self.job }, missing, &set);
+            self.tried = true;
+        }
+        train_stack(Job { settings: &self.own, ..self.job }, missing, &set, self.stop)
     }
 }

@@ -7,6 +7,7 @@ use super::layout::Layout;
 use super::weights::Weights;
 use super::{Architecture, FeatureShape, Mode, TorchResult};
 use crate::error::{Error, Result};
+use crate::kernel::Network;
 
 const CHANNELS: [usize; 2] = [16, 32];
 const HIDDEN: usize = 512;
@@ -21,6 +22,7 @@ pub(super) struct Cnn {
     layout: Layout,
     padding: i64,
     activations: usize,
+    network: Network,
 }
 
 impl Cnn {
@@ -52,7 +54,9 @@ impl Cnn {
         layout.conv("conv2", CHANNELS[0], CHANNELS[1], kernel, true);
         layout.dense("fc1", CHANNELS[1] * after(height) * after(width), HIDDEN);
         layout.dense("fc2", HIDDEN, n_classes);
-        Ok(Self { layout, padding: padding as i64, activations: activations + 4 * HIDDEN })
+        let network =
+            Network::convolutional((channels, height, width), &CHANNELS, kernel, padding, &[HIDDEN, n_classes]);
+        Ok(Self { layout, padding: padding as i64, activations: activations + 4 * HIDDEN, network })
     }
 
     fn blocks(&self, weights: &Weights, x: &Tensor) -> TorchResult<Tensor> {
@@ -76,6 +80,10 @@ impl Architecture for Cnn {
         let x = self.blocks(weights, &layers::planes(weights, inputs, mode)?)?;
         let x = layers::dense(weights, &layers::vectors(weights, &x)?)?.f_relu()?;
         layers::dense(weights, &x)
+    }
+
+    fn network(&self) -> Option<&Network> {
+        Some(&self.network)
     }
 
     fn activations(&self) -> Option<usize> {

@@ -6,6 +6,7 @@ use super::layers;
 use super::layout::Layout;
 use super::weights::Weights;
 use super::{Architecture, FeatureShape, Mode, TorchResult};
+use crate::kernel::Network;
 
 /// Widths of the hidden layers of `mlp`.
 const HIDDEN: [usize; 2] = [256, 128];
@@ -17,6 +18,7 @@ pub(super) struct Perceptron {
     layout: Layout,
     n_layers: usize,
     activations: usize,
+    network: Network,
 }
 
 impl Perceptron {
@@ -39,7 +41,9 @@ impl Perceptron {
             layout.dense(&format!("fc{}", number + 1), inputs, outputs);
             inputs = outputs;
         }
-        Self { name, layout, n_layers: hidden.len() + 1, activations }
+        let widths: Vec<usize> = [&[shape.n_features()], hidden, &[n_classes]].concat();
+        let network = Network::dense(&widths);
+        Self { name, layout, n_layers: hidden.len() + 1, activations, network }
     }
 }
 
@@ -60,6 +64,10 @@ impl Architecture for Perceptron {
             x = layers::dense(weights, &x.f_relu()?)?;
         }
         Ok(x)
+    }
+
+    fn network(&self) -> Option<&Network> {
+        Some(&self.network)
     }
 
     fn activations(&self) -> Option<usize> {

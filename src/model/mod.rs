@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use crate::error::{Error, Result};
+use crate::kernel::Network;
 use crate::seed::Seed;
 
 pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
@@ -142,6 +143,12 @@ pub trait Architecture: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// The same function in the crate's own kernels, if they know it: then single members are trained on the CPU
+    /// without torch. Values lie in the layout's order.
+    fn network(&self) -> Option<&Network> {
+        None
+    }
+
     /// The smallest training set a member can be trained on (batch norm needs two samples).
     fn min_samples(&self) -> usize {
         1
@@ -255,6 +262,43 @@ mod tests {
                 close(&format!("{name} {convolution:?} {mode:?} running"), &single[2], &stacked[2], 1e-5);
                 assert!(single[1].iter().any(|g| g.abs() > 1e-3), "{name}: there is a gradient");
             }
+        }
+    }
+
+    /// Loss, gradient and logits of the crate's own kernels beside torch's.
+    #[test]
+    fn the_kernels_compute_what_torch_computes() {
+        on_one_thread(compare_kernels);
+    }
+
+    fn compare_kernels() {
+        for (name, channels, height, width) in
+            [("linear", 1, 5, 9), ("mlp", 2, 9, 8), ("cnn", 2, 9, 8), ("cnn", 1, 28, 28), ("cnn", 3, 17, 20)]
+        {
+            let shape = FeatureShape::Image { channels, height, width };
+            let architecture = by_name(name, shape, 4).unwrap();
+            let network = architecture.network().unwrap();
+            assert_eq!(network.n_values(), architecture.layout().n_values(), "{name}");
+            let d = shape.n_features();
+            let x: Vec<f32> = (0..6 * d).map(|i| (i as f32 * 0.37).sin()).collect();
+            let labels = [0_usize, 1, 2, 3, 1, 1];
+            let own = weights(architecture.as_ref(), &[7]);
+            let values = own.to_members().unwrap().remove(0);
+            let rows: Vec<&[f32]> = x.chunks(d).collect();
+            let mut work = crate::kernel::Workspace::default();
+            let kernel_logits = network.logits(&values, &rows, &mut work).to_vec();
+            let (loss, gradient) = network.gradient(&values, &rows, &labels, &mut work);
+
+            let _ = own.flat().set_requires_grad(true);
+            let inputs = Tensor::from_slice(&x).view([6, channels as i64, height as i64, width as i64]);
+            let logits = architecture.forward(&own.views().unwrap(), &inputs, Mode::Train).unwrap();
+            let targets = Tensor::from_slice(&labels.map(|label| label as i64));
+            let objective = logits.cross_entropy_for_logits(&targets);
+            let expected = Tensor::run_backward(&[&objective], &[own.flat()], false, false);
+            close(name, &weights_to_vec(&logits.detach()).unwrap(), &kernel_logits, 1e-5);
+            close(name, &[objective.double_value(&[]) as f32], &[loss], 1e-6);
+            close(name, &weights_to_vec(&expected[0]).unwrap(), gradient, 1e-5);
+            assert!(gradient.iter().any(|g| g.abs() > 1e-3), "{name}: there is a gradient");
         }
     }
 
