@@ -81,7 +81,16 @@ impl Role {
                 }
             }
             Self::Train(own, drawn, results) => {
-                let mut trainer = Trainer { job, own, stacks, checkpoint, results, stop, tried: false, work: Workspace::default() };
+                let mut trainer = Trainer {
+                    job,
+                    own,
+                    stacks,
+                    checkpoint,
+                    results,
+                    stop,
+                    tried: false,
+                    work: Workspace::default(),
+                };
                 let mut ahead = drawn.into_iter().flatten();
                 if ahead.all(|drawn| trainer.finish(drawn)) {
                     trainer.alone();

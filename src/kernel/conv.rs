@@ -11,7 +11,7 @@ use super::{lanes_mut, load};
 pub(super) const SLACK: usize = 64;
 
 /// Samples whose gradients are added before the sums leave the registers.
-const TILE: usize = 4;
+const TILE: usize = 2;
 
 /// The place of an output whose ReLU is off.
 const OFF: u32 = u32::MAX;
@@ -135,9 +135,20 @@ impl Forward<'_> {
         Arch::new().dispatch(self);
     }
 
-    /// With N vectors of outputs and W windows in the registers.
+    /// As many sums as there are registers for. PLANE is the kernel's size if there is one channel, else 0.
     #[inline(always)]
-    fn blocks<S: Simd, const N: usize, const P: usize>(mut self, simd: S) {
+    fn fitting<S: Simd, const PLANE: usize>(self, simd: S) {
+        let two = self.block.outputs % (2 * S::F32_LANES) == 0;
+        match (two, S::REGISTER_COUNT >= 32) {
+            (true, true) => self.blocks::<S, 2, 4, PLANE>(simd),
+            (true, false) => self.blocks::<S, 2, 2, PLANE>(simd),
+            (false, _) => self.blocks::<S, 1, 4, PLANE>(simd),
+        }
+    }
+
+    /// With N vectors of outputs at two rows of P places in the registers.
+    #[inline(always)]
+    fn blocks<S: Simd, const N: usize, const P: usize, const PLANE: usize>(mut self, simd: S) {
         let PooledConv { outputs, .. } = self.block;
         let width = N * S::F32_LANES;
         self.pack(width);
@@ -147,7 +158,7 @@ impl Forward<'_> {
             let weights = S::as_simd_f32s(&packed[own..own + self.block.taps() * width]).0;
             let weights = weights.as_chunks::<N>().0;
             for sample in 0..self.samples {
-                self.sample::<S, N, P>(simd, sample, first, weights);
+                self.sample::<S, N, P, PLANE>(simd, sample, first, weights);
             }
             *self.packed = packed;
         }
@@ -172,7 +183,7 @@ impl Forward<'_> {
     }
 
     #[inline(always)]
-    fn sample<S: Simd, const N: usize, const P: usize>(
+    fn sample<S: Simd, const N: usize, const P: usize, const PLANE: usize>(
         &mut self,
         simd: S,
         sample: usize,
@@ -183,11 +194,11 @@ impl Forward<'_> {
         for y in 0..height {
             let mut x = 0;
             while x + P / 2 <= width {
-                self.windows::<S, N, P>(simd, sample, first, weights, (y, x));
+                self.windows::<S, N, P, PLANE>(simd, sample, first, weights, (y, x));
                 x += P / 2;
             }
             while x < width {
-                self.windows::<S, N, 2>(simd, sample, first, weights, (y, x));
+                self.windows::<S, N, 2, PLANE>(simd, sample, first, weights, (y, x));
                 x += 1;
             }
         }
@@ -195,7 +206,7 @@ impl Forward<'_> {
 
     /// The windows at (y, x) and beside it: two rows of P convolved places, pooled.
     #[inline(always)]
-    fn windows<S: Simd, const N: usize, const P: usize>(
+    fn windows<S: Simd, const N: usize, const P: usize, const PLANE: usize>(
         &mut self,
         simd: S,
         sample: usize,
@@ -207,7 +218,12 @@ impl Forward<'_> {
         let (stride, channels, len) = (block.stride(), block.channels, block.input_len());
         let corner = 2 * y * stride + 2 * x * channels;
         let image = &self.input[sample * len..(sample + 1) * len];
-        let sums = convolve::<S, N, P>(simd, &image[corner..], block, weights);
+        let image = &image[corner..];
+        let sums = if PLANE == 0 {
+            convolve::<S, N, P>(simd, image, block, weights)
+        } else {
+            convolve_plane::<S, N, P, PLANE>(simd, image, stride, weights)
+        };
         let bias = &self.values[block.n_weights() + first..];
         let (zero, off) = (simd.splat_f32s(0.0), simd.splat_u32s(OFF));
         for window in 0..P / 2 {
@@ -245,11 +261,10 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let two = self.block.outputs % (2 * S::F32_LANES) == 0;
-        match (two, S::REGISTER_COUNT >= 32) {
-            (true, true) => self.blocks::<S, 2, 4>(simd),
-            (true, false) => self.blocks::<S, 2, 2>(simd),
-            (false, _) => self.blocks::<S, 1, 4>(simd),
+        match (self.block.channels, self.block.kernel) {
+            (1, 5) => self.fitting::<S, 5>(simd),
+            (1, 3) => self.fitting::<S, 3>(simd),
+            _ => self.fitting::<S, 0>(simd),
         }
     }
 }
@@ -279,6 +294,33 @@ fn convolve<S: Simd, const N: usize, const P: usize>(
                 let x = simd.splat_f32s(lower[p][j]);
                 for n in 0..N {
                     sums[1][p][n] = simd.mul_add_e_f32s(x, weights[n], sums[1][p][n]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// [`convolve`] of images with one channel, whose runs are too short to be worth a loop.
+#[inline(always)]
+fn convolve_plane<S: Simd, const N: usize, const P: usize, const K: usize>(
+    simd: S,
+    image: &[f32],
+    stride: usize,
+    weights: &[[S::f32s; N]],
+) -> [[[S::f32s; N]; P]; 2] {
+    let mut sums = [[[simd.splat_f32s(0.0); N]; P]; 2];
+    let weights = &weights[..K * K];
+    for down in 0..K {
+        let upper = &image[down * stride..][..P + K - 1];
+        let lower = &image[(down + 1) * stride..][..P + K - 1];
+        for right in 0..K {
+            let weights = weights[down * K + right];
+            for p in 0..P {
+                let (above, below) = (simd.splat_f32s(upper[p + right]), simd.splat_f32s(lower[p + right]));
+                for n in 0..N {
+                    sums[0][p][n] = simd.mul_add_e_f32s(above, weights[n], sums[0][p][n]);
+                    sums[1][p][n] = simd.mul_add_e_f32s(below, weights[n], sums[1][p][n]);
                 }
             }
         }
@@ -359,6 +401,71 @@ impl Backward<'_> {
         *self.scratch = Scratch { weights, sums, places };
     }
 
+    /// The gradient of a first block with one channel: a patch is so short that finding the places costs more than
+    /// products with zero. All K x K sums of a vector of outputs stay in registers.
+    #[inline(always)]
+    fn plane<S: Simd, const K: usize>(mut self, simd: S) {
+        let (block, lanes) = (self.block, S::F32_LANES);
+        let (height, width) = block.pooled();
+        let stride = block.stride();
+        let gradient = std::mem::take(&mut self.gradient);
+        let (weight_gradient, bias_gradient) = gradient.split_at_mut(block.n_weights());
+        weight_gradient.fill(0.0);
+        self.bias(bias_gradient);
+        for sample in 0..self.samples {
+            let image = &self.input[sample * block.input_len()..(sample + 1) * block.input_len()];
+            let chosen = &self.chosen[sample * block.output_len()..(sample + 1) * block.output_len()];
+            let pooled = &self.pooled[sample * self.target.len + self.target.start..];
+            for first in (0..block.outputs).step_by(lanes) {
+                let mut sums = [[simd.splat_f32s(0.0); K]; K];
+                for y in 0..height {
+                    for x in 0..width {
+                        let at = (y * width + x) * block.outputs + first;
+                        let chosen = S::as_simd_u32s(&chosen[at..at + lanes]).0[0];
+                        let gradient = load::<S>(pooled, y * self.target.stride + x * block.outputs + first);
+                        let corner = 2 * (y * stride + x);
+                        // Loops in place of closures, here and elsewhere: what is not inlined into this function may not
+                        // use its instructions.
+                        let mut own = [simd.splat_f32s(0.0); 4];
+                        for (step, own) in [0, 1, stride, stride + 1].into_iter().zip(&mut own) {
+                            let here = simd.equal_u32s(chosen, simd.splat_u32s((corner + step) as u32));
+                            *own = simd.select_f32s(here, gradient, *own);
+                        }
+                        add_window::<S, K>(simd, &image[corner..], stride, own, &mut sums);
+                    }
+                }
+                let add = |target: &mut f32, sum: S::f32s, lane: usize| {
+                    *target += pulp::bytemuck::cast_slice::<S::f32s, f32>(std::slice::from_ref(&sum))[lane];
+                };
+                for lane in 0..lanes {
+                    let own = &mut weight_gradient[(first + lane) * K * K..][..K * K];
+                    for (tap, target) in own.iter_mut().enumerate() {
+                        add(target, sums[tap / K][tap % K], lane);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums of the gradients of results whose ReLU is on.
+    #[inline(always)]
+    fn bias(&self, gradient: &mut [f32]) {
+        let row = self.block.pooled().1 * self.block.outputs;
+        gradient.fill(0.0);
+        for sample in 0..self.samples {
+            let chosen = &self.chosen[sample * self.block.output_len()..][..self.block.output_len()];
+            let pooled = &self.pooled[sample * self.target.len + self.target.start..];
+            for (chosen, pooled) in chosen.chunks_exact(row).zip(pooled.chunks(self.target.stride)) {
+                let both = chosen.chunks_exact(gradient.len()).zip(pooled.chunks_exact(gradient.len()));
+                for (chosen, pooled) in both {
+                    for ((sum, value), chosen) in gradient.iter_mut().zip(pooled).zip(chosen) {
+                        *sum += if *chosen == OFF { 0.0 } else { *value };
+                    }
+                }
+            }
+        }
+    }
+
     /// Weights as (outputs, kernel, width), runs filled up with zeros.
     fn pack(&self, width: usize, weights: &mut Vec<f32>) {
         let (block, taps) = (self.block, self.block.taps());
@@ -377,10 +484,33 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if self.block.kernel == 5 {
-            self.all::<S, 5>(simd);
-        } else {
-            self.all::<S, 3>(simd);
+        let plane = self.block.channels == 1 && self.inputs.is_none();
+        match (plane, self.block.kernel) {
+            (true, 5) => self.plane::<S, 5>(simd),
+            (true, _) => self.plane::<S, 3>(simd),
+            (false, 5) => self.all::<S, 5>(simd),
+            (false, _) => self.all::<S, 3>(simd),
+        }
+    }
+}
+
+/// sums (K, K) += the products of a window's four gradients with the patches at its four places.
+#[inline(always)]
+fn add_window<S: Simd, const K: usize>(
+    simd: S,
+    image: &[f32],
+    stride: usize,
+    own: [S::f32s; 4],
+    sums: &mut [[S::f32s; K]; K],
+) {
+    for (down, sums) in sums.iter_mut().enumerate() {
+        let upper = &image[down * stride..][..K + 1];
+        let lower = &image[(down + 1) * stride..][..K + 1];
+        for (right, sum) in sums.iter_mut().enumerate() {
+            let pixels = [upper[right], upper[right + 1], lower[right], lower[right + 1]];
+            for (pixel, own) in pixels.into_iter().zip(own) {
+                *sum = simd.mul_add_e_f32s(simd.splat_f32s(pixel), own, *sum);
+            }
         }
     }
 }
@@ -431,22 +561,32 @@ fn add_patches<S: Simd, const K: usize>(
         // Two sums in turn: one alone would wait for itself.
         let mut even = [simd.splat_f32s(0.0); K];
         let mut odd = [simd.splat_f32s(0.0); K];
-        let add = |sums: &mut [S::f32s; K], &(place, gradient): &(u32, f32)| {
-            let patch = &input[place as usize + column..][..(K - 1) * stride + lanes];
-            let gradient = simd.splat_f32s(gradient);
-            for (run, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.mul_add_e_f32s(gradient, load::<S>(patch, run * stride), *sum);
-            }
-        };
         for [a, b] in pairs {
-            add(&mut even, a);
-            add(&mut odd, b);
+            add_patch::<S, K>(simd, &input[column..], stride, *a, &mut even);
+            add_patch::<S, K>(simd, &input[column..], stride, *b, &mut odd);
         }
-        rest.iter().for_each(|place| add(&mut even, place));
+        for place in rest {
+            add_patch::<S, K>(simd, &input[column..], stride, *place, &mut even);
+        }
         for run in 0..K {
             let sum = lanes_mut::<S>(sums, run * width + column);
             *sum = simd.add_f32s(*sum, simd.add_f32s(even[run], odd[run]));
         }
+    }
+}
+
+#[inline(always)]
+fn add_patch<S: Simd, const K: usize>(
+    simd: S,
+    input: &[f32],
+    stride: usize,
+    (place, gradient): (u32, f32),
+    sums: &mut [S::f32s; K],
+) {
+    let patch = &input[place as usize..][..(K - 1) * stride + S::F32_LANES];
+    let gradient = simd.splat_f32s(gradient);
+    for (run, sum) in sums.iter_mut().enumerate() {
+        *sum = simd.mul_add_e_f32s(gradient, load::<S>(patch, run * stride), *sum);
     }
 }
 
@@ -461,11 +601,14 @@ fn add_weights<S: Simd, const K: usize>(
 ) {
     let (width, lanes) = (weights.len() / K, S::F32_LANES);
     for column in (0..width).step_by(lanes) {
-        let weights: [S::f32s; K] = std::array::from_fn(|run| load::<S>(weights, run * width + column));
+        let mut own = [simd.splat_f32s(0.0); K];
+        for (run, own) in own.iter_mut().enumerate() {
+            *own = load::<S>(weights, run * width + column);
+        }
         for &(place, gradient) in places {
             let patch = &mut inputs[place as usize + column..][..(K - 1) * stride + lanes];
             let gradient = simd.splat_f32s(gradient);
-            for (run, weight) in weights.iter().enumerate() {
+            for (run, weight) in own.iter().enumerate() {
                 let value = lanes_mut::<S>(patch, run * stride);
                 *value = simd.mul_add_e_f32s(gradient, *weight, *value);
             }

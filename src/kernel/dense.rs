@@ -196,7 +196,10 @@ fn add_rows<S: Simd, const R: usize>(simd: S, rows: [&[f32]; R], factors: [f32; 
     let n = sum.len();
     let rows: [&[f32]; R] = std::array::from_fn(|r| &rows[r][..n]);
     let lanes = S::F32_LANES;
-    let splats: [S::f32s; R] = std::array::from_fn(|r| simd.splat_f32s(factors[r]));
+    let mut splats = [simd.splat_f32s(0.0); R];
+    for r in 0..R {
+        splats[r] = simd.splat_f32s(factors[r]);
+    }
     let mut at = 0;
     while at + lanes <= n {
         let target = lanes_mut::<S>(sum, at);

@@ -347,7 +347,7 @@ mod tests {
         let scale = gradient.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
         assert!(scale > 1e-3 && gradient.len() == n);
         // Every layer's ends and a sample of what is between them.
-        let step = (n / 150).max(1);
+        let step = (n / 30).max(1);
         for i in (0..n).step_by(step).chain([n - 1]) {
             let (mut above, mut below) = (exact.clone(), exact.clone());
             above[i] += 1e-6;

@@ -54,8 +54,13 @@ impl Cnn {
         layout.conv("conv2", CHANNELS[0], CHANNELS[1], kernel, true);
         layout.dense("fc1", CHANNELS[1] * after(height) * after(width), HIDDEN);
         layout.dense("fc2", HIDDEN, n_classes);
-        let network =
-            Network::convolutional((channels, height, width), &CHANNELS, kernel, padding, &[HIDDEN, n_classes]);
+        let network = Network::convolutional(
+            (channels, height, width),
+            &CHANNELS,
+            kernel,
+            padding,
+            &[HIDDEN, n_classes],
+        );
         Ok(Self { layout, padding: padding as i64, activations: activations + 4 * HIDDEN, network })
     }
 
