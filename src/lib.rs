@@ -35,6 +35,7 @@ mod ledger;
 pub mod metrics;
 #[cfg(feature = "torch")]
 mod model;
+mod noise;
 mod normal;
 #[cfg(feature = "python")]
 mod python;
