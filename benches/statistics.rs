@@ -5,10 +5,14 @@
 
 use std::time::Instant;
 
-use certssb::{Ballots, Certificates, Confidence, DataFacts, Gaussian, Law, NoiseLaw, Role, Seed};
+use certssb::{Ballots, Certificates, Confidence, DataFacts, Gaussian, Law, NoiseLaw, Role, Seed, Uniform};
 use ndarray::Array2;
-use rand::Rng;
+use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
 
+/// Values of one round: the features of MNIST's zeros and ones.
+const NORMALS: usize = 12_665 * 784;
+const ROUNDS: usize = 7;
 const SAMPLES: usize = 1_000_000;
 const CLASSES: usize = 10;
 
@@ -19,32 +23,54 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     answer
 }
 
-/// Normals of MNIST's zeros and ones per second, as a member's set takes them, and floats copied per second.
-fn noise() {
-    let (law, seed) = (Law::Gaussian(Gaussian::new(0.5).unwrap()), Seed::new(1));
-    let (n, size) = (12_665, 784);
+/// Million values a second in rows of `size`.
+fn rate(size: usize, mut draw: impl FnMut(usize, &mut [f32])) -> f64 {
+    let rows = NORMALS / size;
     let mut row = vec![0.0_f32; size];
     let start = Instant::now();
-    for sample in 0..n {
-        law.noise_features(seed, 0, sample, &mut row);
+    (0..rows).for_each(|sample| draw(sample, &mut row));
+    std::hint::black_box(&row);
+    (rows * size) as f64 / start.elapsed().as_secs_f64() / 1e6
+}
+
+/// Normals and uniforms a second in rows of three lengths (a small table, MNIST, CIFAR), in turn with those of rand_distr
+/// and rand from the same streams, and floats copied a second.
+fn noise() {
+    let seed = Seed::new(1);
+    let normal = Law::Gaussian(Gaussian::new(0.5).unwrap());
+    let uniform = Law::Uniform(Uniform::new(0.5).unwrap());
+    println!("noise, one core, million values a second, medians of {ROUNDS} rounds in turn");
+    println!("  row   normals  rand_distr   uniforms  rand   streams opened");
+    for size in [57, 784, 3072] {
+        let mut rounds = [(); 5].map(|()| Vec::new());
+        for _ in 0..ROUNDS {
+            rounds[0].push(rate(size, |i, row| normal.noise_features(seed, 0, i, row)));
+            rounds[1].push(rate(size, |i, row| {
+                let mut rng = seed.stream(Role::Noise, 0, i as u64);
+                row.iter_mut().for_each(|value| *value += 0.5 * rng.sample::<f32, _>(StandardNormal));
+            }));
+            rounds[2].push(rate(size, |i, row| uniform.noise_features(seed, 0, i, row)));
+            rounds[3].push(rate(size, |i, row| {
+                let mut rng = seed.stream(Role::Noise, 0, i as u64);
+                row.iter_mut().for_each(|value| *value += 0.5 * (2.0 * rng.random::<f32>() - 1.0));
+            }));
+            rounds[4].push(rate(size, |i, _| {
+                std::hint::black_box(seed.stream(Role::Noise, 0, i as u64).next_u64());
+            }));
+        }
+        let [ours, distr, uniforms, rand, opened] = rounds.map(|mut round| {
+            round.sort_by(f64::total_cmp);
+            round[ROUNDS / 2]
+        });
+        println!("  {size:4} {ours:9.0} {distr:11.0} {uniforms:10.0} {rand:5.0} {opened:9.0}");
     }
-    let drawn = start.elapsed().as_secs_f64();
-    let start = Instant::now();
-    for sample in 0..n {
-        std::hint::black_box(seed.stream(Role::Noise, 0, sample as u64).next_u64());
-    }
-    let opened = start.elapsed().as_secs_f64();
-    let from = vec![1.0_f32; n * size];
-    let mut to = vec![0.0_f32; n * size];
+    let from = vec![1.0_f32; NORMALS];
+    let mut to = vec![0.0_f32; NORMALS];
     to.copy_from_slice(&from);
     let start = Instant::now();
     to.copy_from_slice(std::hint::black_box(&from));
-    let copied = start.elapsed().as_secs_f64();
-    let millions = |seconds: f64| (n * size) as f64 / seconds / 1e6;
-    println!("noise, one core: {:.0} million normals a second", millions(drawn));
-    println!("  of which opening streams takes {:.1} %", 100.0 * opened / drawn);
-    println!("  floats copied: {:.0} million a second", millions(copied));
-    std::hint::black_box((&row, &to));
+    println!("  floats copied: {:.0}", NORMALS as f64 / start.elapsed().as_secs_f64() / 1e6);
+    std::hint::black_box(&to);
 }
 
 /// Votes of samples whose difficulties spread from certain to a coin.

@@ -36,6 +36,7 @@ mod ledger;
 pub mod metrics;
 #[cfg(feature = "torch")]
 mod model;
+mod noise;
 mod normal;
 #[cfg(feature = "python")]
 mod python;

@@ -3,6 +3,8 @@
 //! Every random number of a run comes from a stream addressed by what it is for, never by when
 //! it is drawn. Results therefore do not depend on threads, batch size or order.
 
+use std::cell::Cell;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -64,12 +66,16 @@ impl Seed {
 
     /// The streams of one role and member; take one per sample with [`MemberStreams::sample`].
     pub fn member(self, role: Role, member: u64) -> MemberStreams {
-        let mut hash = Sha256::new();
-        hash.update(b"certssb stream 1");
-        hash.update(self.0.to_le_bytes());
-        hash.update([role as u8]);
-        hash.update(member.to_le_bytes());
-        MemberStreams(ChaCha8Rng::from_seed(hash.finalize().into()))
+        // Rows are asked for one by one, and a hash takes as long as 50 values of one: the last key is kept.
+        let address = (self.0, role, member);
+        LAST.with(|last| match last.get() {
+            Some((known, streams)) if known == address => streams,
+            _ => {
+                let streams = MemberStreams::of(address);
+                last.set(Some((address, streams)));
+                streams
+            }
+        })
     }
 
     /// The stream of one role, member and sample.
@@ -78,16 +84,41 @@ impl Seed {
     }
 }
 
+/// Root seed, role, member.
+type Address = (u64, Role, u64);
+
+thread_local! {
+    static LAST: Cell<Option<(Address, MemberStreams)>> = const { Cell::new(None) };
+}
+
 /// All streams of one (role, member); one per sample.
-#[derive(Clone, Debug)]
-pub struct MemberStreams(ChaCha8Rng);
+#[derive(Clone, Copy, Debug)]
+pub struct MemberStreams([u8; 32]);
 
 impl MemberStreams {
+    fn of((root, role, member): Address) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"certssb stream 1");
+        hash.update(root.to_le_bytes());
+        hash.update([role as u8]);
+        hash.update(member.to_le_bytes());
+        Self(hash.finalize().into())
+    }
+
     /// The stream of one sample, from its beginning.
     pub fn sample(&self, sample: u64) -> ChaCha8Rng {
-        let mut rng = self.0.clone();
+        let mut rng = ChaCha8Rng::from_seed(self.0);
         rng.set_stream(sample);
         rng
+    }
+
+    /// ChaCha's key.
+    pub(crate) fn key(&self) -> [u32; 8] {
+        let mut words = [0; 8];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        words
     }
 }
 

@@ -44,8 +44,8 @@ pub(crate) use threads::with_workers;
 use config::Settings;
 
 /// Version of the training procedure and of the checkpoint's format. Members of different versions do
-/// not mix.
-pub(crate) const SCHEMA: u32 = 1;
+/// not mix. (2: noise drawn in panels.)
+pub(crate) const SCHEMA: u32 = 2;
 
 /// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

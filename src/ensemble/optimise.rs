@@ -11,7 +11,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Mutex, PoisonError};
 
-use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
 use super::data::{read, Inputs, TrainingSet};
@@ -25,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific, SigmaSearch};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
+use crate::noise::add_normals;
 use crate::quantity::Quantity;
 use crate::seed::{Role, Seed};
 
@@ -306,9 +306,8 @@ impl Ensemble {
 
 /// Standard normal values of one (role, member), of any shape.
 pub(super) fn unit_noise(seed: Seed, role: Role, member: u64, shape: &[i64]) -> TorchResult<Tensor> {
-    let mut rng = seed.stream(role, member, 0);
-    let values: Vec<f32> =
-        (0..shape.iter().product::<i64>()).map(|_| StandardNormal.sample(&mut rng)).collect();
+    let mut values = vec![0.0; shape.iter().product::<i64>() as usize];
+    add_normals(&seed.member(role, member), 0, 1.0, &mut values);
     Tensor::f_from_slice(&values)?.f_view(shape)
 }
 
@@ -325,11 +324,7 @@ pub(super) fn add_extra_noise(
     let size = values.len() / sigma.len().max(1);
     let streams = seed.member(Role::ExtraNoise, member);
     for (place, (row, sigma)) in values.chunks_exact_mut(size.max(1)).zip(sigma).enumerate() {
-        let mut rng = streams.sample(place as u64);
-        for value in row {
-            let e: f32 = StandardNormal.sample(&mut rng);
-            *value += sigma * e;
-        }
+        add_normals(&streams, place as u64, sigma, row);
     }
     Tensor::f_from_slice(&values)?.f_view(&shape[..])?.f_to_device(inputs.device())
 }

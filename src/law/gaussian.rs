@@ -1,11 +1,11 @@
 //! Normal noise on every feature of every training sample: RAB (Weber et al., S&P 2023).
 
-use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, LikelihoodRatio, NoiseLaw};
 use crate::certify::Interval;
 use crate::error::Result;
+use crate::noise::add_normals;
 use crate::normal::normal_quantile_upper;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::{Role, Seed};
@@ -33,12 +33,7 @@ impl Gaussian {
 
 impl NoiseLaw for Gaussian {
     fn noise_features(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
-        let mut rng = seed.stream(Role::Noise, member, sample as u64);
-        let sigma = self.sigma.drawn();
-        for value in features {
-            let e: f32 = StandardNormal.sample(&mut rng);
-            *value += sigma * e;
-        }
+        add_normals(&seed.member(Role::Noise, member), sample as u64, self.sigma.drawn(), features);
     }
 
     /// L = N(-v/2, v), v = hits norm^2 / sigma^2.

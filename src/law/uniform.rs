@@ -1,11 +1,11 @@
 //! Uniform noise on every feature of every training sample (RAB, Weber et al., S&P 2023).
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, LikelihoodRatio, NoiseLaw};
 use crate::certify::Interval;
 use crate::error::{Error, Result};
+use crate::noise::add_uniforms;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::{Role, Seed};
 
@@ -63,11 +63,7 @@ impl NoiseLaw for Uniform {
     }
 
     fn noise_features(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]) {
-        let mut rng = seed.stream(Role::Noise, member, sample as u64);
-        let h = self.half_width.drawn();
-        for value in features {
-            *value += h * (2.0 * rng.random::<f32>() - 1.0);
-        }
+        add_uniforms(&seed.member(Role::Noise, member), sample as u64, self.half_width.drawn(), features);
     }
 
     /// Of probability `overlap` both sides agree, else they exclude each other.

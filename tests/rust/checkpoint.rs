@@ -114,7 +114,7 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
         assert_eq!(fs::read_to_string(damaged.join("manifest.json")).unwrap(), text);
     }
     for (there, instead, what) in [
-        ("\"schema\": 1", "\"schema\": 7", "version 7"),
+        ("\"schema\": 2", "\"schema\": 1", "version 1"),
         ("\"n_classes\": 2", "\"n_classes\": 0", "impossible"),
     ] {
         let changed = good_manifest.replace(there, instead);
@@ -122,6 +122,11 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
         fs::write(damaged.join("manifest.json"), changed).unwrap();
         assert!(refused(Ensemble::open(&damaged, "cpu", None)).contains(what), "{what}");
     }
+    // Version 1 drew other noise: its members are not continued.
+    fs::write(damaged.join("manifest.json"), good_manifest.replace("\"schema\": 2", "\"schema\": 1"))
+        .unwrap();
+    let message = refused(fit(&config("linear"), 2, Some(&damaged)));
+    assert!(message.contains("schema: 1 there, 2 here"), "{message}");
     assert!(refused(Ensemble::open(&full, "cpu", None)).contains("manifest.json"));
 }
 

@@ -1,0 +1,357 @@
+//! Rows of noise, drawn in bulk: ChaCha8 words, 16 blocks side by side, and normals made of them.
+//!
+//! Value i of a row is a function of the stream and of i alone, whatever the row's length and the machine. A row is cut
+//! into panels of 16 blocks of its stream (256 words). Word j of block 16 p + l is called W(j, l) of panel p below; all
+//! arithmetic runs over the lanes l = 0 to 15.
+//!
+//! - **Normals**, 160 a panel: value 32 k + 16 h + l of a panel (k < 5, h < 2) is half h of the pair that
+//!   [`box_muller::pair`] makes of W(3k, l), W(3k + 1, l), W(3k + 2, l). Word 15 of a block is not used.
+//! - **Uniforms**, 256 a panel: value 16 j + l of a panel is made of W(j, l).
+//!
+//! The same plain code is compiled for several sets of instructions and the widest one is taken at run time. Nothing is
+//! used but what IEEE 754 rounds in one way (+, -, x, /, square root, conversions) and Rust never fuses two
+//! operations into one, so that all of them give the same bits.
+
+mod blocks;
+mod box_muller;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::seed::MemberStreams;
+
+/// Blocks of a panel.
+const LANES: usize = 16;
+
+/// What a row's values are distributed as.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Normal,
+    Uniform,
+}
+
+/// row\[i\] += scale e_i, e standard normal from the stream of `sample`.
+pub(crate) fn add_normals(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
+    Arch::new().dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale, row });
+}
+
+/// row\[i\] += scale u_i, u uniform on (-1, 1) from the stream of `sample`.
+///
+/// The 2^24 values of u are the odd multiples of 2^-24: symmetric, equally likely, exact in single precision.
+pub(crate) fn add_uniforms(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
+    Arch::new().dispatch(Drawing { kind: Kind::Uniform, key: streams.key(), sample, scale, row });
+}
+
+struct Drawing<'a> {
+    kind: Kind,
+    key: [u32; 8],
+    sample: u64,
+    scale: f32,
+    row: &'a mut [f32],
+}
+
+impl WithSimd for Drawing<'_> {
+    type Output = ();
+
+    // What is not inlined would not be compiled for the wider instructions.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        self.draw();
+    }
+}
+
+impl Drawing<'_> {
+    #[inline(always)]
+    fn draw(self) {
+        let Self { kind, key, sample, scale, row } = self;
+        match kind {
+            Kind::Normal => {
+                for (panel, part) in (0_u64..).zip(row.chunks_mut(10 * LANES)) {
+                    let words = blocks::panel(&key, sample, panel);
+                    for (words, part) in words.chunks_exact(3).zip(part.chunks_mut(2 * LANES)) {
+                        let [high, low, angle] = words else { continue };
+                        add(&box_muller::pairs(high, low, angle), scale, part);
+                    }
+                }
+            }
+            Kind::Uniform => {
+                for (panel, part) in (0_u64..).zip(row.chunks_mut(16 * LANES)) {
+                    let words = blocks::panel(&key, sample, panel);
+                    for (words, part) in words.iter().zip(part.chunks_mut(LANES)) {
+                        add(&[words.map(uniform)], scale, part);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An odd multiple of 2^-24 in (-1, 1), from the upper 24 bits.
+#[inline(always)]
+fn uniform(word: u32) -> f32 {
+    const UNIT: f32 = 1.0 / (1 << 24) as f32;
+    ((word as i32 >> 7) | 1) as f32 * UNIT
+}
+
+/// part += scale values, as many as the part has.
+#[inline(always)]
+fn add<const N: usize>(values: &[[f32; LANES]; N], scale: f32, part: &mut [f32]) {
+    let values = values.as_flattened();
+    if part.len() == values.len() {
+        // The same, with a length that the compiler knows.
+        for (lanes, values) in part.chunks_exact_mut(LANES).zip(values.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                lanes[lane] += scale * values[lane];
+            }
+        }
+        return;
+    }
+    for (value, e) in part.iter_mut().zip(values) {
+        *value += scale * e;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::normal::cdf;
+    use crate::seed::{Role, Seed};
+    use rand::Rng;
+
+    /// Lengths around every boundary: lanes, pairs, panels.
+    const LENGTHS: [usize; 19] =
+        [1, 2, 3, 15, 16, 17, 31, 32, 33, 57, 159, 160, 161, 255, 256, 257, 320, 784, 3072];
+
+    fn streams() -> MemberStreams {
+        Seed::new(42).member(Role::Noise, 1)
+    }
+
+    fn normals(sample: u64, n: usize) -> Vec<f32> {
+        let mut row = vec![0.0; n];
+        add_normals(&streams(), sample, 1.0, &mut row);
+        row
+    }
+
+    fn uniforms(sample: u64, n: usize) -> Vec<f32> {
+        let mut row = vec![0.0; n];
+        add_uniforms(&streams(), sample, 1.0, &mut row);
+        row
+    }
+
+    fn bits(row: &[f32]) -> Vec<u32> {
+        row.iter().map(|value| value.to_bits()).collect()
+    }
+
+    /// Words of a stream in the order of rand_chacha.
+    fn words(sample: u64, n: usize) -> Vec<u32> {
+        let mut rng = streams().sample(sample);
+        (0..n).map(|_| rng.next_u32()).collect()
+    }
+
+    #[test]
+    fn values_are_pinned_for_ever() {
+        // Checkpoints of one version are resumed by the next: the noise must not move.
+        let row = normals(2, 784);
+        let places = [0, 1, 16, 31, 32, 159, 160, 783];
+        assert_eq!(places.map(|i: usize| row[i].to_bits()), NORMALS);
+        let row = uniforms(2, 784);
+        assert_eq!(places.map(|i: usize| row[i].to_bits()), UNIFORMS);
+    }
+
+    const NORMALS: [u32; 8] = [
+        0x3f09_a42b,
+        0x3f5d_01ee,
+        0x3efd_6087,
+        0xbed2_bb86,
+        0xbf31_a7e1,
+        0x3f10_e6c4,
+        0xbebd_a940,
+        0xbd95_ce54,
+    ];
+    const UNIFORMS: [u32; 8] = [
+        0xbeef_f1ae,
+        0x3f1d_b749,
+        0xbeb7_4d7a,
+        0x3f7d_3e85,
+        0x3e72_8074,
+        0xbeb5_e2a6,
+        0xbf5f_5cdb,
+        0x3ee0_cffa,
+    ];
+
+    #[test]
+    fn each_value_is_made_of_the_words_it_should_be() {
+        for sample in [0, 2, u64::MAX] {
+            let words = words(sample, 16 * 16 * 20);
+            for (i, drawn) in normals(sample, 3072).into_iter().enumerate() {
+                let (panel, k, half, lane) = (i / 160, i % 160 / 32, i % 32 / 16, i % 16);
+                let at = 16 * (16 * panel + lane) + 3 * k;
+                let pair = box_muller::tests::exact_pair(words[at], words[at + 1], words[at + 2]);
+                let exact = [pair.0, pair.1][half];
+                assert!((f64::from(drawn) / exact - 1.0).abs() < 4e-7, "{sample} {i}: {drawn} {exact}");
+            }
+            for (i, drawn) in uniforms(sample, 3072).into_iter().enumerate() {
+                let word = words[16 * (16 * (i / 256) + i % 16) + i % 256 / 16];
+                let middle = (f64::from(word >> 8) + 0.5) / 2_f64.powi(24);
+                // Signed, so that the upper half of the words is the lower half of the values.
+                let exact = 2.0 * if middle < 0.5 { middle } else { middle - 1.0 };
+                assert_eq!(f64::from(drawn), exact, "{sample} {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_beginning_of_every_longer_one() {
+        let (long, longer) = (normals(9, 4000), uniforms(9, 4000));
+        for n in LENGTHS {
+            assert_eq!(bits(&normals(9, n)), bits(&long[..n]), "{n}");
+            assert_eq!(bits(&uniforms(9, n)), bits(&longer[..n]), "{n}");
+        }
+        add_normals(&streams(), 9, 1.0, &mut []);
+    }
+
+    #[test]
+    fn noise_is_scaled_and_added() {
+        let unit = normals(4, 200);
+        let mut row: Vec<f32> = (0..200).map(|i| i as f32).collect();
+        add_normals(&streams(), 4, 0.3, &mut row);
+        for (i, (value, e)) in row.iter().zip(unit).enumerate() {
+            assert_eq!(*value, i as f32 + 0.3 * e);
+        }
+    }
+
+    #[test]
+    fn all_sets_of_instructions_give_the_same_bits() {
+        for (n, sample) in LENGTHS.into_iter().zip(0..) {
+            for kind in [Kind::Normal, Kind::Uniform] {
+                let by = |run: &dyn Fn(Drawing<'_>)| {
+                    let mut row = vec![0.25; n];
+                    run(Drawing { kind, key: streams().key(), sample, scale: 0.7, row: &mut row });
+                    bits(&row)
+                };
+                let plain = by(&|drawing| drawing.draw());
+                assert_eq!(by(&|drawing| Arch::new().dispatch(drawing)), plain, "{kind:?} {n}");
+                #[cfg(target_arch = "x86_64")]
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    assert_eq!(by(&|drawing| Simd::vectorize(simd, drawing)), plain, "{kind:?} {n}");
+                }
+            }
+        }
+    }
+
+    /// 1.2 x 10^7 values in rows of 3072, and of 57.
+    fn many(draw: fn(u64, usize) -> Vec<f32>) -> Vec<f32> {
+        (0..3500).flat_map(|i| draw(i, 3072)).chain((10_000..32_000).flat_map(|i| draw(i, 57))).collect()
+    }
+
+    /// Checks a mean of values with known expectation and variance to five standard deviations.
+    fn check_mean(what: &str, values: impl Iterator<Item = f64>, expected: f64, variance: f64) {
+        let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
+        let deviations = (sum / n - expected) / f64::sqrt(variance / n);
+        assert!(deviations.abs() < 5.0, "{what}: {deviations} standard deviations over {n} values");
+    }
+
+    /// Chi-square over 1000 equally likely intervals, and Kolmogorov-Smirnov at their ends.
+    fn check_shape(values: &[f32], place: impl Fn(f64) -> usize) {
+        let mut counts = [0_u32; 1000];
+        for value in values {
+            counts[place(f64::from(*value))] += 1;
+        }
+        let expected = values.len() as f64 / 1000.0;
+        let chi: f64 = counts.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+        assert!((999.0 - 5.0 * 44.7..999.0 + 5.0 * 44.7).contains(&chi), "{chi} of 999");
+        let mut below = 0.0;
+        for (i, count) in counts.iter().enumerate() {
+            below += f64::from(*count);
+            let gap = (below - expected * (i + 1) as f64).abs() / (values.len() as f64).sqrt();
+            assert!(gap < 1.95, "{gap} at {i}: beyond once in a thousand");
+        }
+    }
+
+    #[test]
+    fn normals_are_normal() {
+        let values = many(normals);
+        assert!(values.len() >= 12_000_000 && values.iter().all(|value| *value != 0.0));
+        for (power, expected, variance) in
+            [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0), (6, 15.0, 10_170.0)]
+        {
+            let powers = values.iter().map(|value| f64::from(*value).powi(power));
+            check_mean(&format!("moment {power}"), powers, expected, variance);
+        }
+        check_shape(&values, |value| (cdf(value) * 1000.0) as usize);
+        for beyond in [3.0, 4.0, 4.5, 5.0] {
+            for sign in [-1.0, 1.0] {
+                let expected = values.len() as f64 * cdf(-beyond);
+                let found = values.iter().filter(|value| sign * f64::from(**value) > beyond).count() as f64;
+                let far = (found - expected).abs() / expected.sqrt();
+                assert!(far < 4.0, "{found} beyond {beyond} where {expected} are expected");
+            }
+        }
+    }
+
+    #[test]
+    fn values_far_out_come_as_often_as_they_should() {
+        // Given that u is below 2^-zeros, r^2/2 is exponential from zeros log 2 on: r up to 3.5, 5.3, 6.6, 7.6 and more.
+        let mut rng = streams().sample(77);
+        for zeros in [9_u32, 20, 31, 42] {
+            let energies = (0..400_000).map(|_| {
+                let (high, low) = (rng.next_u32(), rng.next_u32());
+                let (high, low) = if zeros < 32 { (high >> zeros, low) } else { (0, low >> (zeros - 32)) };
+                let (a, b) = box_muller::pair(high, low, rng.next_u32());
+                (f64::from(a).powi(2) + f64::from(b).powi(2)) / 2.0 - f64::from(zeros) * 2_f64.ln()
+            });
+            check_mean(&format!("{zeros}"), energies, 1.0, 1.0);
+        }
+    }
+
+    #[test]
+    fn values_are_independent_of_one_another() {
+        let rows: Vec<Vec<f32>> = (0..2000).map(|sample| normals(sample, 3200)).collect();
+        // 16 is the other half of the pair where bit 4 of the place is not set; 160 the next panel.
+        for step in [1, 2, 15, 16, 17, 32, 160, 320] {
+            let both = || {
+                rows.iter().flat_map(move |row| {
+                    row.iter().zip(&row[step..]).map(|(a, b)| (f64::from(*a), f64::from(*b)))
+                })
+            };
+            check_mean(&format!("{step}"), both().map(|(a, b)| a * b), 0.0, 1.0);
+            let squares = both().map(|(a, b)| (a * a - 1.0) * (b * b - 1.0));
+            check_mean(&format!("{step}, squares"), squares, 0.0, 4.0);
+            check_mean(&format!("{step}, a b^2"), both().map(|(a, b)| a * (b * b - 1.0)), 0.0, 2.0);
+        }
+        for (a, b) in rows.iter().zip(&rows[1..]) {
+            let product = a.iter().zip(b).map(|(a, b)| f64::from(a * b));
+            check_mean("samples", product, 0.0, 1.0);
+        }
+        let mut other = vec![0.0; 3200];
+        add_normals(&Seed::new(42).member(Role::Noise, 2), 0, 1.0, &mut other);
+        check_mean("members", rows[0].iter().zip(other).map(|(a, b)| f64::from(a * b)), 0.0, 1.0);
+    }
+
+    #[test]
+    fn halves_of_a_pair_are_independent() {
+        let halves = || {
+            (0..2500).flat_map(|sample| {
+                let row = normals(sample, 3200);
+                let pairs = row.chunks_exact(32).flat_map(|both| {
+                    both[..16].iter().zip(&both[16..]).map(|(a, b)| (f64::from(*a), f64::from(*b)))
+                });
+                pairs.collect::<Vec<_>>()
+            })
+        };
+        check_mean("product", halves().map(|(a, b)| a * b), 0.0, 1.0);
+        check_mean("squares", halves().map(|(a, b)| (a * a - 1.0) * (b * b - 1.0)), 0.0, 4.0);
+        check_mean("larger", halves().map(|(a, b)| f64::from(a.abs() > b.abs())), 0.5, 0.25);
+        check_mean("signs", halves().map(|(a, b)| a.signum() * b.signum()), 0.0, 1.0);
+    }
+
+    #[test]
+    fn uniforms_are_uniform() {
+        let values = many(uniforms);
+        assert!(values.iter().all(|value| value.abs() < 1.0 && *value != 0.0));
+        check_mean("mean", values.iter().map(|value| f64::from(*value)), 0.0, 1.0 / 3.0);
+        let squares = values.iter().map(|value| f64::from(*value).powi(2));
+        check_mean("squares", squares, 1.0 / 3.0, 4.0 / 45.0);
+        check_shape(&values, |value| ((value + 1.0) * 500.0) as usize);
+    }
+}
