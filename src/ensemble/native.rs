@@ -13,7 +13,7 @@ use super::train_member::{batches, check_losses, check_values, order, Job};
 use super::Member;
 use crate::error::{Error, Result};
 use crate::kernel::{Adam, Network, Workspace};
-use crate::law::Guarantee;
+use crate::law::{Guarantee, NoiseLaw};
 
 /// The network that trains a job's members here, if they can be and no stack of several was asked for.
 pub(super) fn network<'a>(job: Job<'a>) -> Option<&'a Network> {
