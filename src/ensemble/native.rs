@@ -69,3 +69,57 @@ pub(super) fn train(
     }
     Ok(Member { number, values: values.into(), loss })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::ensemble::{ArrayInputs, ArrayTrainingSet, Control, Ensemble, TrainConfig};
+    use crate::law::{Gaussian, LabelNoise, Law, Product, Subsample};
+    use crate::model::FeatureShape;
+
+    fn train(model: &str, law: &Law, batch_size: usize, stack: Option<usize>) -> Ensemble {
+        let shape = FeatureShape::Image { channels: 1, height: 16, width: 17 };
+        let (n, d) = (40, shape.n_features());
+        let features: Vec<f32> =
+            (0..n * d).map(|i| ((i % d) as f32 * 0.2 + (i / d % 3) as f32).sin()).collect();
+        let labels: Vec<u32> = (0..n as u32).map(|i| i % 3).collect();
+        let data = ArrayTrainingSet::new(ArrayInputs::new(features, shape).unwrap(), labels, 3).unwrap();
+        let config = TrainConfig {
+            model: model.to_owned(),
+            epochs: 3,
+            batch_size,
+            seed: 11,
+            device: "cpu".to_owned(),
+            n_jobs: Some(1),
+            stack,
+            ..TrainConfig::default()
+        };
+        let mut ensemble = Ensemble::new(&data, law.clone(), &config).unwrap();
+        ensemble.train(&data, 2, None, &Control::default()).unwrap();
+        ensemble
+    }
+
+    /// Where a gradient is next to nothing, Adam takes a whole step along its sign, and rounding decides; so the
+    /// values are compared in the mean.
+    #[test]
+    fn members_are_those_of_torch_after_the_same_steps() {
+        let gaussian = Law::Gaussian(Gaussian::new(0.3).unwrap());
+        let subset = Law::Subsample(Subsample::new(Some(gaussian.clone()), 17).unwrap());
+        let labels = Law::LabelNoise(LabelNoise::new(0.3).unwrap());
+        let both = Law::Product(Product::new(gaussian.clone(), labels).unwrap());
+        for model in ["linear", "mlp", "cnn"] {
+            for (law, batch_size) in [(&gaussian, 13), (&subset, 128), (&both, 39)] {
+                let own = train(model, law, batch_size, None);
+                let torch = train(model, law, batch_size, Some(2));
+                for (a, b) in own.members().zip(torch.members()) {
+                    assert!((a.loss - b.loss).abs() < 1e-3 * b.loss, "{model}: {} for {}", a.loss, b.loss);
+                    let difference =
+                        a.values.iter().zip(b.values.iter()).map(|(a, b)| f64::from((a - b).abs()));
+                    let mean = difference.sum::<f64>() / a.values.len() as f64;
+                    assert!(mean < 2e-5, "{model} under {law:?}: {mean}");
+                    assert!(a.values != b.values, "{model}: one of them was not trained as it says");
+                }
+            }
+        }
+    }
+}
