@@ -231,34 +231,40 @@ fn blocks<T>(
 }
 
 /// Adds the votes (members, samples) to `counts` (samples, classes), class by class in bytes, which add up many at
-/// a time; before a byte overflows, bytes are added to the counts.
+/// a time; before a byte overflows, bytes are added to wider counters, and those to the counts at the end.
 fn compare<T: ClassNumber>(votes: ArrayView2<'_, T>, mut counts: ArrayViewMut2<'_, f64>) -> bool {
     let (samples, n_classes) = counts.dim();
-    let mut bytes = [0_u8; TOGETHER * PART];
+    let mut bytes = [[0; PART]; TOGETHER];
     // Part by part, and in each class by class.
-    let mut seen = vec![0_u8; samples.div_ceil(PART) * PART * n_classes];
+    let places = samples.div_ceil(PART) * n_classes;
+    let (mut seen, mut sums) = (vec![[0; PART]; places], vec![[0; PART]; places]);
     let mut read = Read::<T>::default();
-    for members in votes.axis_chunks_iter(Axis(0), MOST) {
-        seen.fill(0);
-        for group in members.axis_chunks_iter(Axis(0), TOGETHER) {
-            // No class, where there are fewer members or samples.
-            bytes.fill(u8::MAX);
-            let parts = seen.chunks_exact_mut(PART * n_classes);
-            for (seen, group) in parts.zip(group.axis_chunks_iter(Axis(1), PART)) {
-                for (row, bytes) in group.rows().into_iter().zip(bytes.chunks_exact_mut(PART)) {
-                    let (bytes, rest) = bytes.split_at_mut(row.len());
-                    rest.fill(u8::MAX);
-                    read.narrow(row, bytes);
-                }
-                for (class, seen) in seen.chunks_exact_mut(PART).enumerate() {
-                    add_equal(&bytes, class as u8, seen);
+    for many in votes.axis_chunks_iter(Axis(0), MOST << 16) {
+        sums.fill([0_u32; PART]);
+        for members in many.axis_chunks_iter(Axis(0), MOST) {
+            seen.fill([0; PART]);
+            for group in members.axis_chunks_iter(Axis(0), TOGETHER) {
+                // No class, where there are fewer members or samples.
+                bytes.fill([u8::MAX; PART]);
+                let parts = group.axis_chunks_iter(Axis(1), PART);
+                for (seen, part) in seen.chunks_exact_mut(n_classes).zip(parts) {
+                    for (row, bytes) in part.rows().into_iter().zip(&mut bytes) {
+                        let (bytes, rest) = bytes.split_at_mut(row.len());
+                        rest.fill(u8::MAX);
+                        read.narrow(row, bytes);
+                    }
+                    seen.iter_mut()
+                        .enumerate()
+                        .for_each(|(class, seen)| add_equal(&bytes, class as u8, seen));
                 }
             }
+            let all = sums.as_flattened_mut().iter_mut().zip(seen.as_flattened());
+            all.for_each(|(sum, seen)| *sum += u32::from(*seen));
         }
         let parts = counts.axis_chunks_iter_mut(Axis(0), PART);
-        for (mut counts, seen) in parts.zip(seen.chunks_exact(PART * n_classes)) {
-            for (mut column, seen) in counts.columns_mut().into_iter().zip(seen.chunks_exact(PART)) {
-                column.iter_mut().zip(seen).for_each(|(count, seen)| *count += f64::from(*seen));
+        for (mut counts, sums) in parts.zip(sums.chunks_exact(n_classes)) {
+            for (mut column, sums) in counts.columns_mut().into_iter().zip(sums) {
+                column.iter_mut().zip(sums).for_each(|(count, sum)| *count += f64::from(*sum));
             }
         }
     }
@@ -301,22 +307,18 @@ impl<T: ClassNumber> Read<T> {
     }
 }
 
-/// Adds to each sample's counter how many of [`TOGETHER`] members, one after another in `bytes`, vote for `class`.
-fn add_equal(bytes: &[u8; TOGETHER * PART], class: u8, seen: &mut [u8]) {
-    let mut members = bytes.chunks_exact(PART);
-    let mut next = || members.next().unwrap_or_default();
-    while let (Some(a), Some(b), Some(c), Some(d)) = (some(next()), some(next()), some(next()), some(next()))
-    {
-        let pairs = a.iter().zip(b).zip(c.iter().zip(d));
-        for (seen, ((a, b), (c, d))) in seen.iter_mut().zip(pairs) {
-            let one = |vote: &u8| u8::from(*vote == class);
-            *seen += (one(a) + one(b)) + (one(c) + one(d));
-        }
+/// Adds to each sample's counter how many of [`TOGETHER`] members vote for `class`.
+fn add_equal(bytes: &[[u8; PART]; TOGETHER], class: u8, seen: &mut [u8; PART]) {
+    let [a, b, c, d, e, f, g, h] = bytes;
+    for (i, seen) in seen.iter_mut().enumerate() {
+        // 255 for the class, which is -1: what a comparison of many bytes at a time gives.
+        let one = |vote: u8| u8::from(vote == class).wrapping_neg();
+        let four = |a: u8, b: u8, c: u8, d: u8| {
+            one(a).wrapping_add(one(b)).wrapping_add(one(c)).wrapping_add(one(d))
+        };
+        let eight = four(a[i], b[i], c[i], d[i]).wrapping_add(four(e[i], f[i], g[i], h[i]));
+        *seen = seen.wrapping_sub(eight);
     }
-}
-
-fn some(votes: &[u8]) -> Option<&[u8]> {
-    Some(votes).filter(|votes| !votes.is_empty())
 }
 
 /// Counters side by side: as many as votes on one sample are compared at a time.
@@ -341,11 +343,13 @@ fn compare_samples<T: ClassNumber>(votes: ArrayView2<'_, T>, counts: &mut Array2
 /// How many of at most [`LANES`] x 255 votes are for `class`.
 fn equal(bytes: &[u8], class: u8) -> u32 {
     let mut lanes = [0_u8; LANES];
-    let chunks = bytes.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().filter(|vote| **vote == class).count() as u32;
+    let (chunks, rest) = bytes.as_chunks::<LANES>();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(seen, vote)| *seen += u8::from(*vote == class));
+        for (seen, vote) in lanes.iter_mut().zip(chunk) {
+            *seen = seen.wrapping_sub(u8::from(*vote == class).wrapping_neg());
+        }
     }
+    let rest = rest.iter().fold(0, |sum, vote| sum + u32::from(*vote == class));
     lanes.iter().fold(rest, |sum, seen| sum + u32::from(*seen))
 }
 
@@ -385,5 +389,127 @@ impl Answers<'_> {
             Self::Ordered(ballots) => ballots.n_samples(),
             Self::Counted(counts) => counts.n_samples(),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use ndarray::{array, ShapeBuilder};
+
+    fn vote(m: usize, i: usize, n_classes: usize) -> usize {
+        (m * m + 7 * i + m * i) % (n_classes + 1) % n_classes
+    }
+
+    fn plainly(members: std::ops::Range<usize>, samples: usize, n_classes: usize) -> Array2<f64> {
+        let mut counts = Array2::zeros((samples, n_classes));
+        for m in members {
+            (0..samples).for_each(|i| counts[[i, vote(m, i, n_classes)]] += 1.0);
+        }
+        counts
+    }
+
+    /// Counts every layout of the same votes.
+    fn check<T: ClassNumber + std::fmt::Debug>(
+        members: usize,
+        samples: usize,
+        n_classes: usize,
+        of: fn(usize) -> T,
+    ) {
+        let number = |(m, i)| of(vote(m, i, n_classes));
+        let rows = Array2::from_shape_fn((members, samples), number);
+        let columns = Array2::from_shape_fn((members, samples).f(), number);
+        let wide = Array2::from_shape_fn((2 * members, 3 * samples), |(m, i)| number((m / 2, i / 3)));
+        let backwards =
+            Array2::from_shape_fn((members, samples), |(m, i)| number((members - 1 - m, samples - 1 - i)));
+        let tall = Array2::from_shape_fn((3 * samples, 2 * members), |(i, m)| number((m / 2, i / 3)));
+        let layouts = [
+            rows.view(),
+            columns.view(),
+            wide.slice(s![..;2, 1..;3]),
+            backwards.slice(s![..;-1, ..;-1]),
+            tall.slice(s![..;3, ..;2]).reversed_axes(),
+        ];
+        for (number, votes) in layouts.into_iter().enumerate() {
+            let what = format!("layout {number}, {members} x {samples} x {n_classes}, {:?}", rows[[0, 0]]);
+            let poll = Poll::new(votes, n_classes).unwrap();
+            let counts = poll.count(0).unwrap();
+            assert!(counts.tally().sums() == plainly(0..members, samples, n_classes), "{what}");
+            assert_eq!(counts, poll.ballots().unwrap().counts(0), "{what}");
+            if members > 1 {
+                let split = poll.count(members / 2).unwrap();
+                assert!(split.tally().sums() == plainly(members / 2..members, samples, n_classes), "{what}");
+                let choice = split.choice.as_ref().unwrap().sums();
+                assert!(choice == plainly(0..members / 2, samples, n_classes), "{what}");
+                assert_eq!((split.n_members(), split.choosing()), (members, members / 2));
+            }
+        }
+    }
+
+    #[test]
+    fn any_integers_in_any_layout_around_the_ends_of_blocks() {
+        for (members, samples) in
+            [(1, 1), (7, 3), (8, PART), (9, PART + 1), (MOST, 40), (MOST + 1, 31), (600, PART - 1)]
+        {
+            for n_classes in [2, 10, COMPARED, COMPARED + 1, 130] {
+                check(members, samples, n_classes, |class| u8::try_from(class).unwrap());
+                check(members, samples, n_classes, |class| u16::try_from(class).unwrap());
+                check(members, samples, n_classes, |class| i64::try_from(class).unwrap());
+            }
+            check(members, samples, 3, |class| i8::try_from(class).unwrap());
+            check(members, samples, 3, |class| i16::try_from(class).unwrap());
+            check(members, samples, 3, |class| i32::try_from(class).unwrap());
+            check(members, samples, 3, |class| u32::try_from(class).unwrap());
+            check(members, samples, 3, |class| class as u64);
+        }
+        check(20, BLOCK + PART + 1, 3, |class| i64::try_from(class).unwrap());
+        check(LANES * 255 + 1, 2, 3, |class| u16::try_from(class).unwrap());
+        check(12, 70, 40_000, |class| u16::try_from(class).unwrap());
+    }
+
+    #[test]
+    fn whatever_is_no_class_is_found_wherever_it_is() {
+        for n_classes in [2, COMPARED, COMPARED + 1, 300] {
+            for (m, i) in [(0, 0), (MOST, PART), (299, 699), (31, 600)] {
+                let k = n_classes as i64;
+                for bad in [-1, k, i64::MIN, i64::MAX, 256, 256 + 1, 1 << 32, 1 << 16, -256] {
+                    if (0..k).contains(&bad) {
+                        continue;
+                    }
+                    let mut votes = Array2::<i64>::zeros((300, 700));
+                    votes[[m, i]] = bad;
+                    for view in [votes.view(), votes.t()] {
+                        let (m, i) = if view.nrows() == 300 { (m, i) } else { (i, m) };
+                        let poll = Poll::new(view, n_classes).unwrap();
+                        let said = format!("0 to {}. Got {bad} from member {m} for sample {i}", k - 1);
+                        for error in [poll.count(0).unwrap_err(), poll.ballots().unwrap_err()] {
+                            assert!(error.to_string().contains(&said), "{error} {said}");
+                        }
+                        assert!(poll.count(40).is_err());
+                    }
+                }
+            }
+        }
+        let bytes = array![[0_u8, 255], [1, 0]];
+        assert!(Poll::new(bytes.view(), 2).unwrap().count(0).is_err());
+        assert!(Poll::new(bytes.view(), 256).unwrap().count(0).is_ok());
+    }
+
+    #[test]
+    fn nothing_to_count_is_refused() {
+        let none = Array2::<i64>::zeros((0, 3));
+        assert!(Poll::new(none.view(), 2).is_err() && Poll::new(none.t(), 2).is_err());
+        let one = array![[0_i64]];
+        assert!(Poll::new(one.view(), 1).is_err() && Poll::new(one.view(), 1 << 16).is_err());
+        assert!(Poll::new(one.view(), 2).unwrap().count(1).is_err());
+    }
+
+    #[test]
+    fn one_vote_repeated_without_memory_of_its_own() {
+        let one = array![[1_u8]];
+        let votes = one.broadcast((70_000, 3)).unwrap();
+        let counts = Poll::new(votes, 2).unwrap().count(0).unwrap();
+        assert_eq!(counts.tally().sums().row(2).to_vec(), [0.0, 70_000.0]);
     }
 }
