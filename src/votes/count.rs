@@ -321,12 +321,12 @@ fn add_equal(bytes: &[[u8; PART]; TOGETHER], class: u8, seen: &mut [u8; PART]) {
     }
 }
 
-/// Counters side by side: as many as votes on one sample are compared at a time.
-const LANES: usize = 32;
+/// Votes on one sample that are turned into bytes at a time.
+const RUN: usize = 4096;
 
 /// As [`compare`] where all votes on a sample lie together.
 fn compare_samples<T: ClassNumber>(votes: ArrayView2<'_, T>, counts: &mut Array2<f64>) -> bool {
-    let mut bytes = vec![0_u8; votes.nrows().min(LANES * usize::from(u8::MAX))];
+    let mut bytes = vec![0_u8; votes.nrows().min(RUN)];
     let mut read = Read::<T>::default();
     for (mut row, sample) in counts.rows_mut().into_iter().zip(votes.columns()) {
         for votes in sample.axis_chunks_iter(Axis(0), bytes.len()) {
@@ -340,17 +340,10 @@ fn compare_samples<T: ClassNumber>(votes: ArrayView2<'_, T>, counts: &mut Array2
     read.below(counts.ncols())
 }
 
-/// How many of at most [`LANES`] x 255 votes are for `class`.
+/// How many votes are for `class`; so many at a time that a byte can hold their number.
 fn equal(bytes: &[u8], class: u8) -> u32 {
-    let mut lanes = [0_u8; LANES];
-    let (chunks, rest) = bytes.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (seen, vote) in lanes.iter_mut().zip(chunk) {
-            *seen = seen.wrapping_sub(u8::from(*vote == class).wrapping_neg());
-        }
-    }
-    let rest = rest.iter().fold(0, |sum, vote| sum + u32::from(*vote == class));
-    lanes.iter().fold(rest, |sum, seen| sum + u32::from(*seen))
+    let few = |votes: &[u8]| votes.iter().fold(0_u8, |sum, vote| sum.wrapping_add(u8::from(*vote == class)));
+    bytes.chunks(MOST).fold(0, |sum, votes| sum + u32::from(few(votes)))
 }
 
 /// What is known of the members' votes or scores: in their order, or counted.
@@ -464,7 +457,7 @@ mod tests {
             check(members, samples, 3, |class| class as u64);
         }
         check(20, BLOCK + PART + 1, 3, |class| i64::try_from(class).unwrap());
-        check(LANES * 255 + 1, 2, 3, |class| u16::try_from(class).unwrap());
+        check(RUN + 1, 2, 3, |class| u16::try_from(class).unwrap());
         check(12, 70, 40_000, |class| u16::try_from(class).unwrap());
     }
 
