@@ -70,4 +70,4 @@ pub use model::{
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
-pub use votes::{Ballots, Tally};
+pub use votes::{Answers, Ballots, ClassNumber, Counts, Poll, Tally};

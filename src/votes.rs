@@ -1,8 +1,12 @@
 //! What the members said: one class per member and sample, or scores; counted with their N.
 
-use ndarray::{s, Array2, Array3, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
+use ndarray::{s, Array2, Array3, ArrayView1, ArrayView3, Axis};
 
 use crate::error::{Error, Result};
+
+mod count;
+
+pub use count::{Answers, ClassNumber, Counts, Poll};
 
 /// Votes or scores of independent members, in the order of the members.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +106,7 @@ impl Ballots {
     /// Sums over the members `from..to`: vote counts, or summed scores, of shape (n_samples, n_classes).
     pub fn tally(&self, from: usize, to: usize) -> Tally {
         let sums = match self {
-            Self::Votes { classes, n_classes } => count(classes.slice(s![from..to, ..]), *n_classes),
+            Self::Votes { classes, n_classes } => count::count(classes.slice(s![from..to, ..]), *n_classes).0,
             Self::Scores(scores) => add_up(scores.slice(s![from..to, .., ..])),
         };
         Tally { n_members: to - from, sums }
@@ -159,90 +163,6 @@ fn check_sizes(name: &str, members: usize, samples: usize) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Samples whose votes are counted at a time: their counters stay in the cache, and what is read of a member is
-/// longer than a page of memory.
-const BLOCK: usize = 4096;
-
-/// Members whose votes are compared in one pass over the counters.
-const TOGETHER: usize = 8;
-
-/// Up to so many classes each is compared with every vote; beyond, every vote finds its counter.
-const COMPARED: usize = 16;
-
-fn count(classes: ArrayView2<u16>, n_classes: usize) -> Array2<f64> {
-    let mut counts = Array2::zeros((classes.ncols(), n_classes));
-    for (mut part, votes) in
-        counts.axis_chunks_iter_mut(Axis(0), BLOCK).zip(classes.axis_chunks_iter(Axis(1), BLOCK))
-    {
-        if n_classes <= COMPARED {
-            compare(votes, &mut part);
-        } else {
-            for member in votes.rows() {
-                part.rows_mut()
-                    .into_iter()
-                    .zip(member)
-                    .for_each(|(mut row, vote)| row[usize::from(*vote)] += 1.0);
-            }
-        }
-    }
-    counts
-}
-
-/// Class numbers below 256 as bytes; many at a time where they lie side by side.
-fn narrow(votes: ArrayView1<u16>, bytes: &mut [u8]) {
-    match votes.as_slice() {
-        Some(votes) => bytes.iter_mut().zip(votes).for_each(|(byte, vote)| *byte = *vote as u8),
-        None => bytes.iter_mut().zip(votes).for_each(|(byte, vote)| *byte = *vote as u8),
-    }
-}
-
-/// Adds the votes (members, samples) to `counts` (samples, classes), class by class in bytes, which add up many at
-/// a time; before a byte overflows, bytes are added to the counts.
-fn compare(votes: ArrayView2<u16>, counts: &mut ArrayViewMut2<f64>) {
-    let (samples, n_classes) = counts.dim();
-    let mut bytes = vec![0_u8; samples * TOGETHER];
-    let mut seen = vec![0_u8; samples * n_classes];
-    let most = usize::from(u8::MAX) / TOGETHER * TOGETHER;
-    for members in votes.axis_chunks_iter(Axis(0), most) {
-        seen.fill(0);
-        for group in members.axis_chunks_iter(Axis(0), TOGETHER) {
-            for (place, bytes) in bytes.chunks_exact_mut(samples).enumerate() {
-                if place < group.nrows() {
-                    narrow(group.row(place), bytes);
-                } else {
-                    // No class.
-                    bytes.fill(u8::MAX);
-                }
-            }
-            for (class, seen) in seen.chunks_exact_mut(samples).enumerate() {
-                add_equal(&bytes, class as u8, seen);
-            }
-        }
-        for (mut column, seen) in counts.columns_mut().into_iter().zip(seen.chunks_exact(samples)) {
-            column.iter_mut().zip(seen).for_each(|(count, seen)| *count += f64::from(*seen));
-        }
-    }
-}
-
-/// Adds to each sample's counter how many of [`TOGETHER`] members, one after another in `bytes`, vote for `class`.
-fn add_equal(bytes: &[u8], class: u8, seen: &mut [u8]) {
-    let n = seen.len();
-    let mut members = bytes.chunks_exact(n);
-    let mut next = || members.next().unwrap_or_default();
-    while let (Some(a), Some(b), Some(c), Some(d)) = (some(next()), some(next()), some(next()), some(next()))
-    {
-        let pairs = a.iter().zip(b).zip(c.iter().zip(d));
-        for (seen, ((a, b), (c, d))) in seen.iter_mut().zip(pairs) {
-            let one = |vote: &u8| u8::from(*vote == class);
-            *seen += (one(a) + one(b)) + (one(c) + one(d));
-        }
-    }
-}
-
-fn some(votes: &[u8]) -> Option<&[u8]> {
-    Some(votes).filter(|votes| !votes.is_empty())
 }
 
 fn add_up(scores: ArrayView3<f32>) -> Array2<f64> {

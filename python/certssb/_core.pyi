@@ -259,7 +259,7 @@ def certify_ensembles(
     ensembles: list[Ensemble], votes: list[_UInt16], law: Law, confidence: Confidence
 ) -> Certificates: ...
 def certify_votes(
-    votes: _Int64 | _UInt16,
+    votes: npt.NDArray[np.integer[Any]],
     law: Law,
     n_train: int,
     n_classes: int,

@@ -686,13 +686,18 @@ def certify_votes(
             _optional_count("n_features", n_features),
         )
         return CertificateTable(_core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence))
-    # Members' own votes have two bytes each and need no conversion.
-    kind = array.dtype if array.dtype == np.uint16 else np.dtype(np.int64)
     core = _core.certify_votes(
-        np.ascontiguousarray(array, dtype=kind), _law(law), _count("n_train", n_train),
-        _count("n_classes", n_classes), _optional_count("n_features", n_features), confidence,
+        _readable(array), _law(law), _count("n_train", n_train), _count("n_classes", n_classes),
+        _optional_count("n_features", n_features), confidence,
     )  # fmt: skip
     return CertificateTable(core)
+
+
+def _readable(votes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself, whatever its integers and its order in memory; a copy if the processor cannot read it."""
+    if votes.dtype == np.bool_:
+        return votes.view(np.uint8)
+    return np.require(votes, votes.dtype.newbyteorder("="), "A")
 
 
 def _level_votes(votes: npt.NDArray[Any], n_classes: int) -> list[npt.NDArray[np.uint16]]:

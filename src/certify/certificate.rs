@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, Gaussian, Law, NoiseLaw};
 use crate::metrics::certified_accuracy;
 use crate::quantity::{Quantity, Radius};
-use crate::votes::Ballots;
+use crate::votes::{Answers, Ballots};
 
 /// Where the intervals come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Certifies `ballots` of members trained on noised sets drawn from `law`.
+    /// Certifies `ballots`, in order or counted, of members trained on noised sets drawn from `law`.
     ///
     /// # Errors
     /// `Parameter` when the law does not fit the data, or when even unanimous votes of so many members could
@@ -99,12 +99,12 @@ impl Certificates {
     /// assert!(certificates.radius().is_some_and(|r| r[0] > 1.21 && r[0] < 1.22));
     /// # Ok::<(), certssb::Error>(())
     /// ```
-    pub fn from_ballots(
+    pub fn from_ballots<'a>(
         law: Law,
         facts: DataFacts,
         confidence: Confidence,
         before_noise: Option<String>,
-        ballots: &Ballots,
+        ballots: impl Into<Answers<'a>>,
     ) -> Result<Self> {
         if !law.sound() {
             let expected =
@@ -112,26 +112,26 @@ impl Certificates {
                             certified by the classifier that found them";
             return Err(Error::parameter("law", expected, law.describe()));
         }
-        Self::from_members(law, facts, confidence, before_noise, ballots, Detail::None)
+        Self::from_members(law, facts, confidence, before_noise, ballots.into(), Detail::None)
     }
 
     /// Certificates of the published form of sample-specific noise, with each test sample's own magnitude.
     ///
     /// # Errors
     /// As [`from_ballots`](Self::from_ballots); `Shape` unless there is one finite magnitude above 0 per sample.
-    pub fn published(
+    pub fn published<'a>(
         law: Law,
         facts: DataFacts,
         confidence: Confidence,
         before_noise: Option<String>,
-        ballots: &Ballots,
+        ballots: impl Into<Answers<'a>>,
         sigmas: Vec<f64>,
     ) -> Result<Self> {
         if law.sound() {
             let expected = "the published form of SampleSpecific";
             return Err(Error::parameter("law", expected, law.describe()));
         }
-        let detail = Detail::Magnitudes { sigmas, settled: None };
+        let (ballots, detail) = (ballots.into(), Detail::Magnitudes { sigmas, settled: None });
         detail.check(&law, &facts, ballots.n_samples())?;
         Self::from_members(law, facts, confidence, before_noise, ballots, detail)
     }
@@ -141,7 +141,7 @@ impl Certificates {
         facts: DataFacts,
         confidence: Confidence,
         before_noise: Option<String>,
-        ballots: &Ballots,
+        ballots: Answers<'_>,
         detail: Detail,
     ) -> Result<Self> {
         law.check(&facts)?;
@@ -151,7 +151,7 @@ impl Certificates {
         }
         check_enough(&confidence, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
         let evidence = Evidence::Members { n_members: ballots.n_members(), confidence };
-        let intervals = confidence.intervals(ballots);
+        let intervals = confidence.intervals_of(ballots)?;
         Ok(Self { record: Record { law, facts, evidence, before_noise }, intervals, detail })
     }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds;
 use crate::error::{Error, Result};
 use crate::quantity::{Alpha, Quantity};
-use crate::votes::{Ballots, Tally};
+use crate::votes::{Answers, Ballots, Counts, Tally};
 
 /// Which confidence bound turns a vote share into a probability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,15 +217,41 @@ impl Confidence {
 
     /// The interval of every sample.
     pub fn intervals(&self, ballots: &Ballots) -> Vec<Interval> {
-        let (members, choosing) = (ballots.n_members(), self.choosing());
-        let alpha = self.share(ballots.n_classes(), ballots.n_samples());
-        let tally = ballots.tally(choosing, members);
-        let winners = if choosing == 0 { tally.winners() } else { ballots.tally(0, choosing).winners() };
+        let counts = ballots.counts(self.choosing());
         if self.bound == Bound::Betting {
-            return self.bet(ballots, &winners, alpha);
+            let alpha = self.share(ballots.n_classes(), ballots.n_samples());
+            return self.bet(ballots, &counts.winners(), alpha);
         }
+        self.counted(&counts)
+    }
+
+    /// The interval of every sample from counts alone, for every bound that does not read the members' order.
+    fn counted(&self, counts: &Counts) -> Vec<Interval> {
+        let alpha = self.share(counts.n_classes(), counts.n_samples());
+        let tally = counts.tally();
         let mut table = Table::new(self.bound, tally.n_members() as u64, alpha);
-        winners.iter().enumerate().map(|(i, winner)| self.interval(&mut table, &tally, i, *winner)).collect()
+        let winners = counts.winners();
+        winners.iter().enumerate().map(|(i, winner)| self.interval(&mut table, tally, i, *winner)).collect()
+    }
+
+    /// The interval of every sample from whatever is known of the votes.
+    ///
+    /// # Errors
+    /// `Parameter` when the votes were counted for another choice of the class, or the bound reads their order.
+    pub fn intervals_of(&self, answers: Answers<'_>) -> Result<Vec<Interval>> {
+        match answers {
+            Answers::Ordered(ballots) => Ok(self.intervals(ballots)),
+            Answers::Counted(_) if self.bound == Bound::Betting => Err(Error::parameter(
+                "bound",
+                "a bound on counts; betting reads the members' order",
+                "counts",
+            )),
+            Answers::Counted(counts) if counts.choosing() != self.choosing() => {
+                let expected = format_args!("votes of {} choosing members counted apart", self.choosing());
+                Err(Error::parameter("votes", expected, counts.choosing()))
+            }
+            Answers::Counted(counts) => Ok(self.counted(counts)),
+        }
     }
 
     fn interval(&self, table: &mut Table, tally: &Tally, sample: usize, prediction: usize) -> Interval {

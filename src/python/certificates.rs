@@ -1,7 +1,9 @@
 //! Tables of certificates: votes or scores in, arrays out.
 
-use ndarray::Array2;
-use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
+use numpy::{
+    Element, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadonlyArray3,
+};
 use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
@@ -10,7 +12,7 @@ use crate::certify::{
 };
 use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, Law};
-use crate::votes::{Ballots, Tally};
+use crate::votes::{Answers, Ballots, ClassNumber, Poll, Tally};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyCertificates>()?;
@@ -455,12 +457,11 @@ fn certify_cascade(
     certify_levels(py, &votes, cascade_of(&law)?, facts, confidence.get(), None)
 }
 
-/// Certificates from class numbers of shape (n_members, n_samples).
+/// Certificates from class numbers of shape (n_members, n_samples), integers of any width.
 #[pyfunction]
 #[allow(clippy::too_many_arguments)]
 #[pyo3(signature = (votes, law, n_train, n_classes, n_features, confidence, before_noise=None))]
 fn certify_votes(
-    py: Python<'_>,
     votes: &Bound<'_, PyAny>,
     law: PyRef<'_, PyLaw>,
     n_train: i64,
@@ -470,22 +471,49 @@ fn certify_votes(
     before_noise: Option<String>,
 ) -> PyResult<PyCertificates> {
     let facts = facts(n_train, n_classes, n_features)?;
-    // As members give them, two bytes each, or as numpy gives integers.
-    let classes = match votes.extract::<PyReadonlyArray2<'_, u16>>() {
-        Ok(votes) => votes.as_array().to_owned(),
-        Err(_) => class_numbers(&votes.extract()?, facts.n_classes)?,
-    };
-    let ballots = Ballots::from_votes(classes, facts.n_classes)?;
-    finish(py, ballots, law.law.clone(), facts, confidence.get(), before_noise)
+    let known = Known { law: law.law.clone(), facts, before_noise };
+    macro_rules! first_of {
+        ($($integer:ty)*) => {$(
+            if let Ok(votes) = votes.cast::<PyArray2<$integer>>() {
+                return known.certify(&votes.try_readonly()?, confidence.get());
+            }
+        )*};
+    }
+    first_of!(u16 i64 u8 i32 i8 i16 u32 u64);
+    Err(Error::parameter("votes", "an array of integers", votes.get_type().name()?).into())
 }
 
-fn class_numbers(votes: &PyReadonlyArray2<'_, i64>, n_classes: usize) -> Result<Array2<u16>> {
-    let votes = votes.as_array();
-    if let Some(bad) = votes.iter().find(|vote| !(0..n_classes as i64).contains(*vote)) {
-        let range = format!("class numbers from 0 to {}", n_classes.saturating_sub(1));
-        return Err(Error::parameter("votes", range, bad));
+/// What a certification knows beside the votes.
+pub(super) struct Known {
+    pub(super) law: Law,
+    pub(super) facts: DataFacts,
+    pub(super) before_noise: Option<String>,
+}
+
+impl Known {
+    /// Certificates from an array of any integers, in any order in memory, without a copy of it.
+    ///
+    /// The interpreter is held while votes are counted, so that no Python code writes to them meanwhile, and is free
+    /// afterwards.
+    pub(super) fn certify<T: Element + ClassNumber>(
+        self,
+        votes: &PyReadonlyArray2<'_, T>,
+        confidence: &PyConfidence,
+    ) -> PyResult<PyCertificates> {
+        let Self { law, facts, before_noise } = self;
+        let poll = Poll::new(votes.as_array(), facts.n_classes)?;
+        let confidence = confidence.check(poll.n_members(), facts.n_classes, false)?;
+        let (ballots, counts);
+        let answers = if confidence.bound == crate::certify::Bound::Betting {
+            ballots = poll.ballots()?;
+            Answers::Ordered(&ballots)
+        } else {
+            counts = poll.count(confidence.choosing())?;
+            Answers::Counted(&counts)
+        };
+        let certify = || Certificates::from_ballots(law, facts, confidence, before_noise, answers);
+        Ok(PyCertificates::new(votes.py().detach(certify)?))
     }
-    Ok(votes.mapv(|vote| vote as u16))
 }
 
 /// Certificates from scores of shape (n_members, n_samples, n_classes).
@@ -502,7 +530,10 @@ fn certify_scores(
 ) -> PyResult<PyCertificates> {
     let facts = facts(n_train, scores.as_array().dim().2 as i64, n_features)?;
     let ballots = Ballots::from_scores(scores.as_array().to_owned())?;
-    finish(py, ballots, law.law.clone(), facts, confidence.get(), before_noise)
+    let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, true)?;
+    let law = law.law.clone();
+    let inner = py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
+    Ok(PyCertificates::new(inner))
 }
 
 pub(super) fn facts(n_train: i64, n_classes: i64, n_features: Option<usize>) -> Result<DataFacts> {
@@ -515,18 +546,4 @@ pub(super) fn facts(n_train: i64, n_classes: i64, n_features: Option<usize>) -> 
         .filter(|k| (2..=usize::from(u16::MAX)).contains(k))
         .ok_or_else(|| Error::parameter("n_classes", "an integer from 2 to 65535", n_classes))?;
     Ok(DataFacts { n_train, n_features, n_classes })
-}
-
-fn finish(
-    py: Python<'_>,
-    ballots: Ballots,
-    law: crate::law::Law,
-    facts: DataFacts,
-    confidence: &PyConfidence,
-    before_noise: Option<String>,
-) -> PyResult<PyCertificates> {
-    let scores = matches!(ballots, Ballots::Scores(_));
-    let confidence = confidence.check(ballots.n_members(), facts.n_classes, scores)?;
-    let inner = py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
-    Ok(PyCertificates::new(inner))
 }

@@ -7,7 +7,7 @@ use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use super::certificates::{certify_levels, count, PyCertificates, PyConfidence};
+use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
 use super::module::{architecture, feature_shape};
 use crate::certify::{decided, Certificates, Change};
@@ -17,7 +17,7 @@ use crate::ensemble::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::law::Law;
-use crate::votes::Ballots;
+use crate::votes::{Ballots, Poll};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyEnsemble>()?;
@@ -207,8 +207,8 @@ impl PyEnsemble {
         py: Python<'py>,
         votes: numpy::PyReadonlyArray2<'py, u16>,
     ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>)> {
-        let ballots = self.ballots(&votes)?;
-        let tally = ballots.tally(0, ballots.n_members());
+        let counts = Poll::new(votes.as_array(), self.inner.record().n_classes)?.count(0)?;
+        let tally = counts.tally();
         let winners = tally.winners().into_iter().map(|class| class as i64).collect();
         Ok((PyArray1::from_vec(py, winners), PyArray2::from_owned_array(py, tally.sums().clone())))
     }
@@ -237,15 +237,13 @@ impl PyEnsemble {
         confidence: &Bound<'_, PyConfidence>,
     ) -> PyResult<PyCertificates> {
         let inputs = inputs(&features)?;
-        let ballots = self.ballots(&votes)?;
         let record = self.inner.record();
-        let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
         let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
         if law.sound() {
-            let certificates =
-                py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
-            return Ok(PyCertificates::new(certificates));
+            return Known { law, facts, before_noise }.certify(&votes, confidence.get());
         }
+        let ballots = self.ballots(&votes)?;
+        let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
         let sigmas = watched(py, None, |control| self.inner.magnitudes(&inputs, control))?;
         let sigmas = sigmas.iter().map(|sigma| f64::from(*sigma)).collect();
         let certificates =

@@ -288,6 +288,68 @@ def test_certified_accuracy_counts_what_is_right_and_strictly_beyond(
     assert certificates.certified_accuracy(truth, n_poisoned=16, trigger_norm=norm) == 0.6
 
 
+def _unaligned(votes: np.ndarray) -> np.ndarray:
+    bytes_ = np.empty(votes.nbytes + 1, np.uint8)
+    view = bytes_[1:].view(votes.dtype).reshape(votes.shape)
+    view[...] = votes
+    assert view.itemsize == 1 or not view.flags.aligned
+    return view
+
+
+def _read_only(votes: np.ndarray) -> np.ndarray:
+    votes = votes.copy()
+    votes.setflags(write=False)
+    return votes
+
+
+LAYOUTS = {
+    "rows": np.ascontiguousarray,
+    "columns": np.asfortranarray,
+    "transposed": lambda votes: np.ascontiguousarray(votes.T).T,
+    "every other": lambda votes: np.repeat(np.repeat(votes, 2, axis=0), 3, axis=1)[::2, ::3],
+    "backwards": lambda votes: np.ascontiguousarray(votes[::-1, ::-1])[::-1, ::-1],
+    "read only": _read_only,
+    "unaligned": _unaligned,
+    "other end first": lambda votes: votes.astype(votes.dtype.newbyteorder()),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "longlong"])
+@pytest.mark.parametrize("settings", [{}, {"selection": "split"}, {"bound": "betting"}], ids=str)
+def test_votes_are_read_as_they_lie(layout: str, kind: str, settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(5)
+    votes = np.where(rng.random((300, 37)) < 0.9, np.arange(37) % 3, rng.integers(0, 3, (300, 37)))
+    expected = cs.certify_votes(votes, GAUSSIAN, N_TRAIN, 3, **settings)
+    given = LAYOUTS[layout](votes.astype(kind))
+    before = given.copy()
+    certs = cs.certify_votes(given, GAUSSIAN, N_TRAIN, 3, **settings)
+    assert np.array_equal(certs.prediction, expected.prediction)
+    assert np.array_equal(certs.p_lower, expected.p_lower)
+    assert np.array_equal(certs.p_upper, expected.p_upper)
+    assert np.array_equal(given, before)
+
+
+def test_yes_and_no_are_votes_for_two_classes() -> None:
+    votes = np.arange(300)[:, None] >= np.array([0, 3, 290])
+    certs = cs.certify_votes(votes, GAUSSIAN, N_TRAIN, 2)
+    expected = cs.certify_votes(votes.astype(int), GAUSSIAN, N_TRAIN, 2)
+    assert certs.prediction.tolist() == [1, 1, 0]
+    assert np.array_equal(certs.p_lower, expected.p_lower)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"])
+@pytest.mark.parametrize("bound", ["auto", "betting"])
+def test_a_vote_for_no_class_is_named_with_its_place(kind: str, bound: Any) -> None:
+    largest = int(np.iinfo(kind).max)
+    for bad in {3, largest, *([-1, -largest] if kind.startswith("i") else [])}:
+        votes = np.zeros((40, 600), kind)
+        votes[7, 513] = bad
+        for given in (votes, np.asfortranarray(votes)):
+            with pytest.raises(ParameterError, match=rf"from 0 to 2. Got {bad} from member 7 for sample 513"):
+                cs.certify_votes(given, GAUSSIAN, N_TRAIN, 3, bound=bound)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "said"),
     [
