@@ -1,4 +1,4 @@
-"""What the core must be told about GPUs: memory that is free, and torch's switch for matrix products."""
+"""What the core must be told about GPUs: memory that is free, torch's switches for products, and streams."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["free_memory", "products"]
+from certssb import _core
+
+__all__ = ["first", "free_memory", "own_stream", "products"]
 
 # Of what is free: the rest is for the libraries' own workspaces and for pieces that do not fit.
 _SHARE = 0.8
@@ -26,6 +28,23 @@ def free_memory(device: str) -> int | None:
     spare = [torch.cuda.memory_reserved(n) - torch.cuda.memory_allocated(n) for n in numbers]
     free = [torch.cuda.mem_get_info(n)[0] for n in numbers]
     return int(_SHARE * min(a + b for a, b in zip(free, spare, strict=True)))
+
+
+def first(device: str) -> str:
+    """The device that `device` names, the first of several; "cpu" for names that the core will refuse."""
+    gpus = [name for name in _core.devices() if name != "cpu"]
+    if device in ("auto", "cuda"):
+        return gpus[0] if gpus else "cpu"
+    return device if device in gpus else "cpu"
+
+
+def own_stream(number: int) -> None:
+    """Let everything that the calling thread does on a GPU from now on go into a stream of its own.
+
+    torch keeps the current stream per thread, for what is called from Python and from the core alike. A backward
+    pass runs on the streams of its forward pass.
+    """
+    torch.cuda.set_stream(torch.cuda.Stream(number))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
