@@ -9,7 +9,7 @@ import torch
 
 from certssb import _core
 
-__all__ = ["first", "free_memory", "own_stream", "products"]
+__all__ = ["convolutions", "first", "free_memory", "own_stream", "products"]
 
 # Of what is free: the rest is for the libraries' own workspaces and for pieces that do not fit.
 _SHARE = 0.8
@@ -48,14 +48,36 @@ def own_stream(number: int) -> None:
 
 
 @contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Let torch round the factors of matrix products to TF32 meanwhile, if `precision` says so."""
-    if precision != "tf32" or not torch.cuda.is_available():
+def convolutions(tf32: bool) -> Iterator[None]:
+    """Let cuDNN round what it multiplies to TF32 meanwhile, or not; torch's default is that it does.
+
+    The core tells its own convolutions; those of a user's module ask this switch.
+    """
+    try:
+        before = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # set operation by operation: that stays as it is
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = tf32
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Let torch round the factors of matrix products and convolutions to TF32 meanwhile, if `precision` says so."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    with convolutions(precision == "tf32"):
+        if precision != "tf32":
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from certssb._gpu import convolutions
 from certssb._randomness import seeded
 
 if TYPE_CHECKING:
@@ -58,11 +59,7 @@ def why_not(blueprint: Blueprint, shape: tuple[int, ...], n_classes: int, device
     values = torch.stack([torch.from_numpy(blueprint.initial(seed)) for seed in _SEEDS]).to(device)
     try:
         # Rounded products would hide what is wrong.
-        with (
-            seeded(0),
-            torch.enable_grad(),
-            torch.backends.cudnn.flags(allow_tf32=False),
-        ):
+        with seeded(0), torch.enable_grad(), convolutions(tf32=False):
             together = _passes(blueprint, values, x, y, list(_SEEDS))
             alone = [_passes(blueprint, values[m : m + 1], x[m], y, [seed]) for m, seed in enumerate(_SEEDS)]
     except Exception as error:  # noqa: BLE001 - a module may fail under vmap in any way

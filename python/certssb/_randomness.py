@@ -215,4 +215,8 @@ def _device(args: Any, kwargs: Any) -> torch.device:
     for value in args:
         if isinstance(value, torch.Tensor):
             return value.device
-    return torch.device(kwargs.get("device") or "cpu")
+    device = torch.device(kwargs.get("device") or "cpu")
+    if device.type == "cuda" and device.index is None:
+        # The same generator as for tensors that are there.
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

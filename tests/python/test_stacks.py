@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import certssb as cs
-from certssb._gpu import own_stream
+from certssb._gpu import convolutions, own_stream
 from certssb._randomness import MemberStream
 from certssb.modules import Blueprint
 
@@ -253,6 +253,18 @@ def test_the_trial_finds_a_stack_that_is_something_else(model: Make, reason: str
     blueprint = Blueprint(model, (1, 8, 8), 10)
     blueprint.try_stacks("cpu", 4)
     assert (blueprint.stacks, blueprint.why_not) == (False, reason)
+
+
+def test_the_trial_leaves_torchs_switches_alone() -> None:
+    for switch in (True, False):
+        torch.backends.cudnn.allow_tf32 = switch
+        try:
+            with convolutions(tf32=not switch):
+                assert torch.backends.cudnn.allow_tf32 != switch
+            Blueprint(Body, (1, 8, 8), 10).try_stacks("cpu", 4)
+            assert torch.backends.cudnn.allow_tf32 == switch
+        finally:
+            torch.backends.cudnn.allow_tf32 = True
 
 
 def test_nothing_is_tried_where_there_are_no_stacks() -> None:
