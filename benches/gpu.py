@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import measure
 import numpy as np
+import own
 import torch
 from measure import Row, Speeds
 from work import Data, cifar, members_row, mnist01, synthetic
@@ -128,11 +129,12 @@ def gpu_rows(quick: bool, speeds: Speeds) -> Iterator[Row]:
     )  # fmt: skip
     row.facts["members per hour"] = 3600 / row.ours
     yield row
+    yield from own.rows(device, quick, digits if quick else digits.first(4000, 1000))
 
 
 def section(quick: bool) -> tuple[list[Row], list[tuple[str, bool, str]]]:
     """Checks, then rows; nothing is timed after a check has failed."""
-    checks = [*correctness("cuda:0"), shrinking("cuda:0")]
+    checks = [*correctness("cuda:0"), *own.checks("cuda:0"), shrinking("cuda:0")]
     if not all(right for _, right, _ in checks):
         return [], checks
     speeds = measure.speeds(1024 if quick else 8192, 0.05 if quick else 1.0, "cuda:0")

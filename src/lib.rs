@@ -51,8 +51,8 @@ pub use certify::{
 };
 #[cfg(feature = "torch")]
 pub use ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Inputs, Member, Precision, Progress,
-    Record as EnsembleRecord, TrainConfig, TrainingSet,
+    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Execution, Inputs, Member, Precision,
+    Progress, Record as EnsembleRecord, TrainConfig, TrainingSet,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};

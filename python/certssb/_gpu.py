@@ -1,4 +1,4 @@
-"""What the core must be told about GPUs: memory that is free, and torch's switch for matrix products."""
+"""What the core must be told about GPUs: memory that is free, torch's switches for products, and streams."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["free_memory", "products"]
+from certssb import _core
+
+__all__ = ["convolutions", "first", "free_memory", "own_stream", "products"]
 
 # Of what is free: the rest is for the libraries' own workspaces and for pieces that do not fit.
 _SHARE = 0.8
@@ -28,15 +30,54 @@ def free_memory(device: str) -> int | None:
     return int(_SHARE * min(a + b for a, b in zip(free, spare, strict=True)))
 
 
+def first(device: str) -> str:
+    """The device that `device` names, the first of several; "cpu" for names that the core will refuse."""
+    gpus = [name for name in _core.devices() if name != "cpu"]
+    if device in ("auto", "cuda"):
+        return gpus[0] if gpus else "cpu"
+    return device if device in gpus else "cpu"
+
+
+def own_stream(number: int) -> None:
+    """Let everything that the calling thread does on a GPU from now on go into a stream of its own.
+
+    torch keeps the current stream per thread, for what is called from Python and from the core alike. A backward
+    pass runs on the streams of its forward pass.
+    """
+    torch.cuda.set_stream(torch.cuda.Stream(number))  # type: ignore[no-untyped-call]
+
+
 @contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Let torch round the factors of matrix products to TF32 meanwhile, if `precision` says so."""
-    if precision != "tf32" or not torch.cuda.is_available():
+def convolutions(tf32: bool) -> Iterator[None]:
+    """Let cuDNN round what it multiplies to TF32 meanwhile, or not; torch's default is that it does.
+
+    The core tells its own convolutions; those of a user's module ask this switch.
+    """
+    try:
+        before = torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # set operation by operation: that stays as it is
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = tf32
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Let torch round the factors of matrix products and convolutions to TF32 meanwhile, if `precision` says so."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    with convolutions(precision == "tf32"):
+        if precision != "tf32":
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._core import Cascade
+from certssb._execution import Execution
 from certssb.progress import Report
 
 __all__ = ["Levels", "Members", "place"]
@@ -33,6 +34,12 @@ class Levels:
     def model(self) -> Any:
         """The blueprint of the user's module, if the members are such."""
         return self._ensembles[0].model
+
+    @property
+    def execution(self) -> Execution | None:
+        """How the last level that was trained was trained."""
+        known = [ensemble.execution for ensemble in self._ensembles]
+        return next((execution for execution in reversed(known) if execution is not None), None)
 
     def values(self, member: int, level: int = 0) -> npt.NDArray[np.float32] | None:
         """All values of one member of a level."""

@@ -34,7 +34,8 @@ def log_fit(fit: Callable[P, T]) -> Callable[P, T]:
         trained = f"{classes} classes" if members is None else f"{classes} classes, {members} members"
         law = getattr(estimator, "law", None)
         noise = f", {law!r}" if law is not None else ""
-        LOGGER.info("%s.fit: %s%s, %.1f s", name, trained, noise, time.monotonic() - started)
+        how = f", {estimator.execution_}" if hasattr(estimator, "execution_") else ""
+        LOGGER.info("%s.fit: %s%s%s, %.1f s", name, trained, noise, how, time.monotonic() - started)
         return fitted
 
     return logged

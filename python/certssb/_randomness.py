@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -73,21 +73,26 @@ states = _get
 
 
 class MemberStream:
-    """Generators of one member, for what its module draws while it is trained.
+    """Generators of one member, or of each member of a stack, for what its module draws while it is trained.
 
     Parameters
     ----------
-    seed : int
-        Where they start.
+    seeds : sequence of int
+        Where each member's start.
     kinds : set of str
         Which global generators the module draws from: "torch", "random", "numpy". For torch alone every operation is
-        handed the member's generator, so that other threads go on; for the others the whole pass holds the lock.
+        handed the member's generator, so that other threads go on; for the others the whole pass holds the lock, and
+        a stack has none: what is drawn there would be one value for all members.
     """
 
-    def __init__(self, seed: int, kinds: set[str]) -> None:
+    def __init__(self, seeds: Sequence[int], kinds: set[str]) -> None:
         self._alone = not kinds <= {"torch"}
-        self._mode = _Redirect(seed) if kinds == {"torch"} else None
-        with seeded(seed):
+        self._mode = _Redirect(seeds) if kinds == {"torch"} else None
+        if self._alone and len(seeds) > 1:
+            raise RuntimeError(
+                "what is drawn from random and numpy.random cannot be drawn for several members"
+            )
+        with seeded(seeds[0]):
             self._states = _get()
 
     @contextmanager
@@ -110,18 +115,64 @@ class MemberStream:
 
 
 class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hands each random operation of torch a generator of its own device."""
+    """Hands each random operation of torch a generator of its own device: the member's, or one after the other
+    those of a stack's members, each for the member's own part.
 
-    def __init__(self, seed: int) -> None:
+    What is drawn does not depend on how tensors lie in memory, so that a member of a stack draws what it draws alone.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seed = seed
-        self._generators: dict[torch.device, torch.Generator] = {}
+        self._seeds = list(seeds)
+        self._generators: dict[tuple[torch.device, int], torch.Generator] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags or kwargs.get("generator") is not None:
+        if (
+            torch.Tag.nondeterministic_seeded not in func.tags
+            or kwargs.get("generator") is not None
+            or _argument(func, args, kwargs, "dropout_p") == 0.0
+        ):
             return func(*args, **kwargs)
-        generator = self._generator(_device(args, kwargs))
+        if len(self._seeds) == 1:
+            return self._draw(0, func, args, kwargs)
+        return self._draw_each(func, args, kwargs)
+
+    def _draw_each(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Draw for the members in turn; an operation that is not the members' parts side by side is refused."""
+        stack, given = len(self._seeds), [arg for arg in args if isinstance(arg, torch.Tensor)]
+        if given:
+            side_by_side = all(arg.ndim > 0 and len(arg) == stack for arg in given)
+        else:
+            side_by_side = bool(args) and isinstance(args[0], (list, tuple)) and list(args[0][:1]) == [stack]
+        if not side_by_side:
+            raise RuntimeError(f"{func} cannot be drawn member by member")
+        parts, written = [], _written(func, args)
+        for member in range(stack):
+            own = [arg[member] if isinstance(arg, torch.Tensor) else arg for arg in args]
+            if not given:
+                own[0] = own[0][1:]
+            parts.append(self._draw(member, func, own, kwargs))
+            if written and parts[-1] is own[written[0]]:
+                parts[-1] = None
+        if parts[0] is None:
+            return args[written[0]]
+        if isinstance(parts[0], torch.Tensor):
+            return torch.stack(parts)
+        return tuple(torch.stack(part) for part in zip(*parts, strict=True))
+
+    def _draw(self, member: int, func: Any, args: Any, kwargs: Any) -> Any:
+        plain = [arg.contiguous() if isinstance(arg, torch.Tensor) else arg for arg in args]
+        drawn = self._call(self._generator(_device(args, kwargs), member), func, plain, kwargs)
+        for place in _written(func, args):
+            if plain[place] is not args[place]:
+                args[place].copy_(plain[place])
+            # An operation in place answers with what it was given.
+            if drawn is plain[place]:
+                drawn = args[place]
+        return drawn
+
+    def _call(self, generator: torch.Generator, func: Any, args: Any, kwargs: Any) -> Any:
         if any(argument.name == "generator" for argument in func._schema.arguments):
             return func(*args, **kwargs, generator=generator)
         shared = (
@@ -138,14 +189,34 @@ class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 generator.set_state(shared.get_state())
                 shared.set_state(before)
 
-    def _generator(self, device: torch.device) -> torch.Generator:
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device).manual_seed(self._seed)
-        return self._generators[device]
+    def _generator(self, device: torch.device, member: int) -> torch.Generator:
+        key = device, member
+        if key not in self._generators:
+            self._generators[key] = torch.Generator(device).manual_seed(self._seeds[member])
+        return self._generators[key]
+
+
+def _argument(func: Any, args: Any, kwargs: Any, name: str) -> Any:
+    """What an operation is given for a parameter, or its default; None if it has no such parameter."""
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.name == name:
+            default = argument.default_value if argument.has_default_value() else None
+            return args[place] if place < len(args) else kwargs.get(name, default)
+    return None
+
+
+def _written(func: Any, args: Any) -> list[int]:
+    """Which of the tensors given by place an operation writes to."""
+    arguments = list(enumerate(func._schema.arguments))[: len(args)]
+    return [place for place, argument in arguments if argument.alias_info and argument.alias_info.is_write]
 
 
 def _device(args: Any, kwargs: Any) -> torch.device:
     for value in args:
         if isinstance(value, torch.Tensor):
             return value.device
-    return torch.device(kwargs.get("device") or "cpu")
+    device = torch.device(kwargs.get("device") or "cpu")
+    if device.type == "cuda" and device.index is None:
+        # The same generator as for tensors that are there.
+        return torch.device("cuda", torch.cuda.current_device())
+    return device

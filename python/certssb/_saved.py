@@ -79,6 +79,8 @@ def _read_level(folder: Path, n_members: int, model: Any, device: str, n_jobs: i
             "model", f"left out: the members are of the built-in '{record['model']}'", repr(model)
         )
     blueprint = Blueprint(model, sample_shape(record), record["n_classes"]) if own else None
+    if blueprint is not None:
+        blueprint.try_stacks(device, None)
     ensemble = _core.Ensemble.open(folder, device, n_jobs, blueprint)
     ensemble.truncate(n_members)
     if ensemble.n_members != n_members:

@@ -24,6 +24,7 @@ from certssb._checks import (
     parameter_error,
     shape_error,
 )
+from certssb._execution import describe
 from certssb._levels import Levels, Members
 from certssb._log import log_certify, log_fit
 from certssb.callbacks._watched import Watched, checked_callbacks
@@ -94,6 +95,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     precision : {"f32", "tf32"}, default="f32"
         Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
         mantissa, which is faster; part of the record.
+    stack : int, optional
+        Members computed together, as one operation on one more dimension; changes them by rounding only. If not given:
+        1 on the CPU, where members side by side are as fast, and as many as fit into memory on a GPU. For a module of
+        your own that cannot be stacked it stays 1; see Notes.
 
     Attributes
     ----------
@@ -105,6 +110,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Number of trained members.
     seed_ : int
         The seed that was used.
+    execution_ : str
+        How the members were trained: in stacks or one by one, on how many threads, streams or GPUs, and why not in
+        stacks if a module of your own does not allow them. The logger says it as well.
 
     Notes
     -----
@@ -120,6 +128,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     what it draws from ``random`` and ``numpy.random``, if it does so in its first two passes. Not reproducible is only
     what it draws from elsewhere (files, clocks, a backward pass of its own). Parameters, frozen ones and buffers are
     kept in float32: buffers may hold integers up to 2**24.
+
+    On a GPU (or with `stack`), members of a module of your own are computed in stacks, by ``torch.func.vmap`` over their
+    parameters and buffers, if a trial before training shows that logits, gradients, buffers and what is drawn for dropout
+    are then what they are alone. Otherwise, as for control flow that depends on data, they are computed one by one; on
+    a GPU several at the same time, each on a CUDA stream of its own.
 
     Memory, beside the data as float32 (a float32, C-contiguous ``numpy.memmap`` is read where it lies, anything else is
     copied once): for each of the `n_jobs` members in training its noised samples (all of the data for a law on the whole
@@ -154,6 +167,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha: float = 0.001,
         features: FeatureMap | None = None,
         precision: Literal["f32", "tf32"] = "f32",
+        stack: int | None = None,
     ) -> None:
         self.model = model
         self.law = law
@@ -170,6 +184,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.alpha = alpha
         self.features = features
         self.precision = precision
+        self.stack = stack
 
     @log_fit
     def fit(
@@ -269,6 +284,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self.classes_ = classes
         self.n_members_ = ensemble.n_members
+        self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
 
     def _goal(
         self, ensemble: _core.Ensemble, until: Until, n_train: int, n_classes: int
@@ -326,12 +342,16 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _new_level(
         self, law: Law, features: Features, codes: npt.NDArray[np.int64], n_classes: int
     ) -> _core.Ensemble:
+        stack = None if self.stack is None else _at_least_one("stack", self.stack)
+        model = self._checked_model(features, n_classes)
+        if isinstance(model, Blueprint):
+            model.try_stacks(str(self.device), stack)
         return _core.Ensemble(
             features,
             codes,
             n_classes,
             law,
-            model=self._checked_model(features, n_classes),
+            model=model,
             epochs=_at_least_one("epochs", self.epochs),
             batch_size=_at_least_one("batch_size", self.batch_size),
             learning_rate=check_positive("learning_rate", self.learning_rate),
@@ -339,6 +359,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=str(self.device),
             n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
             before_noise=None if self.features is None else self.features.before_noise(),
+            stack=stack,
             memory=_gpu.free_memory(str(self.device)),
             precision=str(self.precision),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from certssb import _core
+from certssb import _core, _gpu, _module_stacks
 from certssb import _module_checks as checks
 from certssb import _module_state as state
 from certssb._checks import parameter_error
+from certssb._log import LOGGER
 from certssb._module_checks import Factory
 from certssb._randomness import MemberStream, one_thread
 
@@ -46,6 +48,10 @@ class Blueprint:
         Fewest samples of one member: 2 for modules with batch norm, else 1.
     draws : set of str
         The global generators that the module draws from in training: "torch", "random", "numpy".
+    stacks : bool
+        Whether members may be computed several at a time; only after :meth:`try_stacks`.
+    why_not : str or None
+        Why not, if that was tried.
 
     Raises
     ------
@@ -64,6 +70,8 @@ class Blueprint:
         self._arguments = (factory, tuple(shape), n_classes)
         self._factory = factory
         self._n_classes = n_classes
+        self.stacks = False
+        self.why_not: str | None = None
         with one_thread():
             self._look()
 
@@ -84,6 +92,20 @@ class Blueprint:
         self._channels_last = checks.takes_channels_last(restored, shape, bool(self.draws))
         self.min_samples = 1 if checks.takes_one(restored, shape) else 2
 
+    def try_stacks(self, device: str, stack: int | None) -> None:
+        """Find out whether stacks of members are what their members are alone, if there are to be any on `device`.
+
+        On the CPU, stacks are no faster than members side by side, and are made only where `stack` says so.
+        """
+        device = _gpu.first(device)
+        if stack == 1 or (stack is None and device == "cpu"):
+            return
+        with one_thread():
+            self.why_not = _module_stacks.why_not(self, self._arguments[1], self._n_classes, device)
+        self.stacks = self.why_not is None
+        how = "in stacks" if self.stacks else f"one by one: {self.why_not}"
+        LOGGER.info("Members of the module '%s' are computed %s", self.name.partition(" ")[0], how)
+
     def initial(self, seed: int) -> npt.NDArray[np.float32]:
         """Values of a new member before training, in the order of `specs`."""
         module = checks.build(self._factory, seed)
@@ -94,12 +116,12 @@ class Blueprint:
         state.let_go(module)
         return values
 
-    def instance(self, seed: int | None) -> Instance:
-        """Make a module of its own for a member; with a seed for what it draws in training."""
+    def instance(self, seeds: Sequence[int] = (), stack: int = 1) -> Instance:
+        """Make a module of its own for a stack of members; with seeds for what they draw in training."""
         module = checks.copied(self._prototype) if self._copies else None
         module = checks.build(self._factory, _PROBES[1]) if module is None else module
-        stream = MemberStream(seed, self.draws) if seed is not None and self.draws else None
-        return Instance(module, self._n_classes, stream, self._channels_last)
+        stream = MemberStream(seeds, self.draws) if seeds and self.draws else None
+        return Instance(module, self._n_classes, stream, self._channels_last, stack)
 
     def module(self, values: npt.NDArray[np.float32]) -> nn.Module:
         """Make a module with a member's values, in evaluation mode."""
@@ -123,7 +145,11 @@ class Instance:
     stream : MemberStream, optional
         Where it draws from in training.
     channels_last : bool, default=False
-        Whether to hand images over with channels innermost in memory, which convolutions on the CPU like.
+        Whether to hand images of a single member over with channels innermost in memory, which convolutions on the
+        CPU like.
+    stack : int, default=1
+        Number of members; of several, each tensor has one more dimension in front, and one call of the module
+        computes all of them (``torch.func.vmap``).
     """
 
     def __init__(
@@ -132,13 +158,18 @@ class Instance:
         n_classes: int,
         stream: MemberStream | None = None,
         channels_last: bool = False,
+        stack: int = 1,
     ) -> None:
         self._module = module
         self._n_classes = n_classes
         self._stream = stream
         self._channels_last = channels_last
+        self._stack = stack
         self._running: list[torch.Tensor] = []
+        self._own: list[torch.Tensor] = []
         self._bound = False
+        if stack > 1:
+            _module_stacks.quiet(1)
 
     def bind_buffers(self, running: list[torch.Tensor]) -> None:
         """Take the tensors that hold frozen parameters and buffers; what training writes to these is kept there."""
@@ -148,50 +179,84 @@ class Instance:
         """Logits of a batch, with the given trained parameters."""
         if not self._bound:
             self._bind(len(trained), x.device)
-        for places, tensor in zip(self._trained_places, trained, strict=True):
-            for table, key in places:
-                table[key] = tensor
         self._module.train(train)
-        if self._channels_last:
+        compute = self._alone if self._stack == 1 else self._together
+        if self._channels_last and self._stack == 1:
             x = checks.channels_last(x)
         version = x._version
         if train and self._stream is not None:
             with self._stream():
-                logits = self._module(x)
+                logits, running = compute(trained, x)
         else:
-            logits = self._module(x)
+            logits, running = compute(trained, x)
         if x._version != version:
             raise checks.in_place(state.label("", self._module))
         if train:
-            self._keep_running()
-        return checks.check_logits(logits, len(x), self._n_classes, self._module)
+            self._keep_running(running)
+        return logits
 
     def close(self) -> None:
         """Let go of all tensors, even if the module lives on in a cycle."""
         state.let_go(self._module)
-        self._running = []
+        self._running, self._own = [], []
         self._module = nn.Module()
+        if self._stack > 1:
+            _module_stacks.quiet(-1)
+
+    def _alone(
+        self, trained: Sequence[torch.Tensor], x: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits of one member, or of any one of a stack; and what its buffers are now."""
+        _put(self._trained_places, trained)
+        logits = checks.check_logits(self._module(x), len(x), self._n_classes, self._module)
+        return logits, [table[key] for (table, key), *_ in self._running_places]
+
+    def _together(
+        self, trained: Sequence[torch.Tensor], x: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The same for all members of a stack: a functional call of the module, mapped over their tensors."""
+
+        def member(
+            trained: list[torch.Tensor], running: list[torch.Tensor], x: torch.Tensor
+        ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+            _put(self._running_places, running)
+            return self._alone(trained, x)
+
+        result: tuple[torch.Tensor, list[torch.Tensor]] = torch.func.vmap(member, randomness="different")(
+            list(trained), self._own, x
+        )
+        return result
 
     def _bind(self, n_trained: int, device: torch.device) -> None:
         if device.type != "cpu":
             self._module.to(device)
         places = state.places(self._module)
         self._trained_places, self._running_places = places[:n_trained], places[n_trained:]
-        for places_of_one, tensor in zip(self._running_places, self._running, strict=True):
-            table, key = places_of_one[0]
-            # Counters and masks keep their own type; the core keeps floats.
-            own = tensor if table[key].dtype == tensor.dtype else tensor.to(table[key].dtype)
-            for table, key in places_of_one:
-                table[key] = own
+        kinds = [table[key].dtype for (table, key), *_ in self._running_places]
+        # Counters and masks keep their own type; the core keeps floats.
+        self._own = [
+            tensor if kind == tensor.dtype else tensor.to(kind)
+            for tensor, kind in zip(self._running, kinds, strict=True)
+        ]
+        _put(self._running_places, self._own)
         self._bound = True
 
-    def _keep_running(self) -> None:
+    def _keep_running(self, now: list[torch.Tensor]) -> None:
         """Copy what is not written in place: buffers of other types, and those that were replaced."""
         with torch.no_grad():
-            for places, tensor in zip(self._running_places, self._running, strict=True):
-                table, key = places[0]
-                if table[key] is not tensor:
-                    tensor.copy_(table[key])
+            for tensor, own, current in zip(self._running, self._own, now, strict=True):
+                # A stack takes its buffers from `own` in every pass; a module alone keeps what it put in its place.
+                if self._stack > 1 and current.data_ptr() != own.data_ptr():
+                    own.copy_(current)
+                kept = own if self._stack > 1 else current
+                if kept is not tensor:
+                    tensor.copy_(kept)
+
+
+def _put(places: Sequence[state.Places], tensors: Sequence[torch.Tensor]) -> None:
+    for places_of_one, tensor in zip(places, tensors, strict=True):
+        for table, key in places_of_one:
+            table[key] = tensor
 
 
 class BuiltInModule(nn.Module):

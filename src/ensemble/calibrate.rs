@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::config::Settings;
 use super::noisy_set::NoisySet;
 use super::train_member::{Job, Training};
-use crate::model::{Architecture, Convolution, TorchResult};
+use crate::model::{Convolution, TorchResult};
 
 /// Steps before the clock starts, and steps of the measurement.
 const WARM: usize = 2;
@@ -15,17 +15,13 @@ const STEPS: usize = 4;
 /// choose between, or if neither way has memory enough (which training will then say).
 pub(super) fn calibrated(job: Job<'_>, members: &[u64], set: &NoisySet) -> Settings {
     let settings = job.settings.clone();
-    if settings.convolution.is_some() || members.len() < 2 || !convolves(job.architecture) {
+    if settings.convolution.is_some() || members.len() < 2 || !job.architecture.chooses_convolution() {
         return settings;
     }
     let ways = [Convolution::Unfolded, Convolution::Grouped];
     let timed = ways.into_iter().filter_map(|way| time(job, members, set, way).ok().map(|time| (time, way)));
     let fastest = timed.min_by_key(|(time, _)| *time).map(|(_, way)| way);
     Settings { convolution: fastest, ..settings }
-}
-
-fn convolves(architecture: &dyn Architecture) -> bool {
-    architecture.layout().specs().iter().any(|spec| spec.shape.len() == 4)
 }
 
 /// Time of some steps on the first batch, waited for.

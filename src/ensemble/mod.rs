@@ -122,6 +122,21 @@ pub struct Ensemble {
     /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
+    execution: Option<Execution>,
+}
+
+/// How the members of the last training run were trained: no part of the record, since it changes them by rounding
+/// only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Members computed together at first; 1 is one by one.
+    pub stack: usize,
+    /// Members computed together at the end: fewer if memory did not suffice, 1 if stacks failed.
+    pub smallest: usize,
+    /// Threads that trained at the same time: on the CPU, or one or more for each GPU.
+    pub side_by_side: usize,
+    /// Why stacks were given up during training, if they were.
+    pub failure: Option<String>,
 }
 
 impl Ensemble {
@@ -168,7 +183,15 @@ impl Ensemble {
         record.law.check(&record.facts())?;
         data::check_features(data, &record.law)?;
         check_member_size(&record, architecture.as_ref())?;
-        Ok(Self { record, settings, architecture, members: BTreeMap::new(), scout: None, sigmas: None })
+        Ok(Self {
+            record,
+            settings,
+            architecture,
+            members: BTreeMap::new(),
+            scout: None,
+            sigmas: None,
+            execution: None,
+        })
     }
 
     /// Trains `n_members` members: [`Ensemble::new`], then [`Ensemble::train`].
@@ -204,7 +227,15 @@ impl Ensemble {
     pub fn of_record_with(record: Record, architecture: Arc<dyn Architecture>) -> Result<Self> {
         check_same_model(&record, architecture.as_ref())?;
         let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
-        Ok(Self { record, settings, architecture, members: BTreeMap::new(), scout: None, sigmas: None })
+        Ok(Self {
+            record,
+            settings,
+            architecture,
+            members: BTreeMap::new(),
+            scout: None,
+            sigmas: None,
+            execution: None,
+        })
     }
 
     /// The ensemble in a checkpoint directory, with all members that are whole; only built-in architectures.
@@ -241,7 +272,8 @@ impl Ensemble {
         let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
         let settings = config.check()?;
         let members = BTreeMap::new();
-        let mut ensemble = Self { record, settings, architecture, members, scout: None, sigmas: None };
+        let mut ensemble =
+            Self { record, settings, architecture, members, scout: None, sigmas: None, execution: None };
         for number in files.numbers()? {
             files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
         }
@@ -293,6 +325,11 @@ impl Ensemble {
         let checkpoint = checkpoint.transpose()?;
         self.scout(data, checkpoint.as_ref(), control)?;
         train::train(self, data, n_members, checkpoint.as_ref(), control)
+    }
+
+    /// How the members of the last training run were trained; `None` before one.
+    pub fn execution(&self) -> Option<&Execution> {
+        self.execution.as_ref()
     }
 
     /// What the members are.

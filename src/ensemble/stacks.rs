@@ -26,11 +26,14 @@ const PER_PARAMETER: usize = 8;
 pub(super) struct Stacks {
     todo: Mutex<VecDeque<u64>>,
     size: AtomicUsize,
+    /// What a stack of an architecture whose stacks are not sure stumbled over.
+    failure: Mutex<Option<String>>,
 }
 
 impl Stacks {
     pub(super) fn new(todo: &[u64], size: usize) -> Self {
-        Self { todo: Mutex::new(todo.iter().copied().collect()), size: AtomicUsize::new(size.max(1)) }
+        let (todo, size) = (Mutex::new(todo.iter().copied().collect()), AtomicUsize::new(size.max(1)));
+        Self { todo, size, failure: Mutex::new(None) }
     }
 
     /// The next stack; `None` when there is none at present.
@@ -44,13 +47,34 @@ impl Stacks {
     /// Takes back a stack for which memory did not suffice: its members come next, half as many at a time.
     /// False for a single member, which cannot be trained here at all.
     pub(super) fn halve(&self, stack: &[u64]) -> bool {
+        self.shrink(stack, stack.len() / 2)
+    }
+
+    /// Takes back a stack that failed for `reason`: from now on members are trained one by one. False for a single
+    /// member, whose failure is its own.
+    pub(super) fn part(&self, stack: &[u64], reason: &Error) -> bool {
+        let parted = self.shrink(stack, 1);
+        if parted {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| reason.to_string());
+        }
+        parted
+    }
+
+    fn shrink(&self, stack: &[u64], size: usize) -> bool {
         if stack.len() < 2 {
             return false;
         }
-        self.size.fetch_min(stack.len() / 2, Ordering::Relaxed);
+        self.size.fetch_min(size, Ordering::Relaxed);
         let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
         stack.iter().rev().for_each(|&member| todo.push_front(member));
         true
+    }
+
+    /// How many are trained together at present, and why stacks were given up, if they were.
+    pub(super) fn state(&self) -> (usize, Option<String>) {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.size.load(Ordering::Relaxed), failure.clone())
     }
 }
 
@@ -108,6 +132,7 @@ mod tests {
         while let Some(stack) = stacks.take() {
             assert!(stack.len() <= 1, "half of the smaller one, 3 / 2: {stack:?}");
             assert!(!stacks.halve(&stack), "a single member is not halved");
+            assert!(!stacks.part(&stack, &Error::training(Some(1), "x")), "nor parted");
             seen.extend(stack);
         }
         seen.sort_unstable();

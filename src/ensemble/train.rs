@@ -5,6 +5,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tch::Device;
+
 use super::control::{Control, Progress};
 use super::data::TrainingSet;
 use super::device::check_precision;
@@ -14,7 +16,7 @@ use super::stacks::{stack_size, Stacks};
 use super::threads::with_workers;
 use super::train_member::Job;
 use super::worker::{self, Finished};
-use super::Ensemble;
+use super::{Ensemble, Execution};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 
@@ -49,7 +51,7 @@ pub(super) fn train(
     let sigmas = ensemble.sigmas.clone();
     let source = Source { data, law: &record.law, seed: record.seed, sigmas: sigmas.as_deref() };
     let job = Job { source, architecture: architecture.as_ref(), settings: &settings };
-    run(job, &todo, checkpoint, control, |(member, resumed)| {
+    let execution = run(job, &todo, checkpoint, control, |(member, resumed)| {
         let (number, loss) = (member.number, member.loss);
         ensemble.members.insert(number, member);
         let done = ensemble.members.range(..n_members).count() as u64;
@@ -58,7 +60,10 @@ pub(super) fn train(
     .map_err(|error| match error.kind() {
         ErrorKind::Cancelled => cancelled(ensemble, n_members),
         _ => error,
-    })
+    })?;
+    // Where nothing was left to train, what is known of an earlier run stays.
+    ensemble.execution = execution.or_else(|| ensemble.execution.take());
+    Ok(())
 }
 
 /// A member that need not be trained: in memory (then it is saved, if it is not yet), or on disk.
@@ -89,21 +94,26 @@ fn cancelled(ensemble: &Ensemble, total: u64) -> Error {
 
 /// Trains the members of `todo` on all workers; `keep` gets each as it finishes, on the calling thread.
 ///
-/// The first error stops the others, cancellation does so within a batch; what was finished is kept.
+/// The first error stops the others, cancellation does so within a batch; what was finished is kept. Says how the
+/// work was done, if there was any.
 pub(super) fn run(
     job: Job<'_>,
     todo: &[u64],
     checkpoint: Option<&Checkpoint>,
     control: &Control<'_>,
     keep: impl FnMut(Finished),
-) -> Result<()> {
+) -> Result<Option<Execution>> {
     if todo.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let mut trainers = job.settings.trainers();
-    let size = stack_size(job, todo.len(), trainers.len());
-    trainers.truncate(todo.len().div_ceil(size));
     trainers.iter().try_for_each(|own| check_precision(own.device, own.precision))?;
+    let size = stack_size(job, todo.len(), trainers.len());
+    if size == 1 && job.settings.device != Device::Cpu {
+        trainers = vec![trainers; job.architecture.lanes().max(1)].concat();
+    }
+    trainers.truncate(todo.len().div_ceil(size));
+    let side_by_side = trainers.len();
     let (stacks, stop) = (Stacks::new(todo, size), AtomicBool::new(false));
     let (sender, results) = mpsc::channel();
     // One sender per worker: when the last has gone, the receiver knows.
@@ -117,7 +127,9 @@ pub(super) fn run(
             role.play(job, &stacks, checkpoint, &stop);
         }
     };
-    with_workers(n_workers, work, || collect(&results, &stop, control, keep))
+    with_workers(n_workers, work, || collect(&results, &stop, control, keep))?;
+    let (smallest, failure) = stacks.state();
+    Ok(Some(Execution { stack: size, smallest, side_by_side, failure }))
 }
 
 /// Receives results on the calling thread until the last worker has gone.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ndarray::{Array2, Array3};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::config::{Settings, STACK};
 use super::data::{read, Inputs};
@@ -192,13 +192,23 @@ fn run<T: Copy + Default + Send>(
     let size = settings.stack.unwrap_or(STACK).min(ensemble.architecture.max_stack()).max(1);
     check_precision(settings.device, settings.precision)?;
     let stacks: Vec<&[&Member]> = members.chunks(size).collect();
-    let workers = settings.workers().min(stacks.len());
+    // As in training: a GPU whose members cannot be stacked has several threads.
+    let on_gpu = settings.device != Device::Cpu;
+    let lanes = if on_gpu && size == 1 { ensemble.architecture.lanes().max(1) } else { 1 };
+    let workers = (settings.workers() * lanes).min(stacks.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, results) = mpsc::channel();
     let senders = Mutex::new(vec![sender; workers]);
     let work = || {
         let Some(sender) = senders.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
         let mut shared = Vec::new();
+        if lanes > 1 {
+            if let Err(error) = ensemble.architecture.enter_lane(settings.device) {
+                // A receiver that has gone has had an error before.
+                let _ = sender.send(Err(Error::device(error.to_string())));
+                return;
+            }
+        }
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(stack) = stacks.get(number) else { return };

@@ -1,10 +1,12 @@
 //! What a worker does: draw stacks of noised sets, train on them, or both in turn.
 //!
 //! A thread of the CPU does both. A GPU has two threads: one draws the sets of the next stack on all cores while
-//! the other trains; they meet at a channel without room, so that at most one stack waits.
+//! the other trains; they meet at a channel without room, so that at most one stack waits. Where members of a GPU
+//! cannot be stacked, several such pairs work side by side.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tch::Device;
 
@@ -16,7 +18,7 @@ use super::stacks::{is_out_of_memory, Stacks};
 use super::threads::{guarded, training_error};
 use super::train_member::{train_stack, Job};
 use super::Member;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Workspace;
 use crate::model::checkpoint::Checkpoint;
 
@@ -42,22 +44,66 @@ enum Sets {
     Plain(Vec<PlainSet>),
 }
 
+/// The trainers of one device: they work side by side until its memory does not suffice for that, then in turn.
+pub(super) struct Lanes {
+    several: bool,
+    crowded: AtomicBool,
+    turn: RwLock<()>,
+}
+
+/// Held by a trainer while it trains.
+enum Turn<'a> {
+    Beside(#[allow(dead_code)] RwLockReadGuard<'a, ()>),
+    Alone(#[allow(dead_code)] RwLockWriteGuard<'a, ()>),
+}
+
+impl Lanes {
+    fn of(number: usize) -> Self {
+        Self { several: number > 1, crowded: AtomicBool::new(false), turn: RwLock::new(()) }
+    }
+
+    /// Waits for as long as somebody needs the device alone.
+    fn turn(&self) -> Turn<'_> {
+        if self.crowded.load(Ordering::Relaxed) {
+            return Turn::Alone(self.turn.write().unwrap_or_else(PoisonError::into_inner));
+        }
+        Turn::Beside(self.turn.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note that memory does not suffice; whether somebody who had `turn` may hope for more.
+    fn is_crowded(&self, turn: &Turn<'_>) -> bool {
+        let hope = self.several && matches!(turn, Turn::Beside(_));
+        self.crowded.fetch_or(hope, Ordering::Relaxed);
+        hope
+    }
+}
+
 /// What one worker does.
 pub(super) enum Role {
     /// Draws for a trainer.
-    Draw(SyncSender<Result<Drawn>>),
+    Draw(SyncSender<Result<Drawn>>, Cores),
     /// Trains on what is drawn for it; draws itself what comes back later.
-    Train(Settings, Option<Receiver<Result<Drawn>>>, Results),
+    Train(Settings, Arc<Lanes>, Option<Receiver<Result<Drawn>>>, Results),
 }
 
 /// The roles of all workers, for trainers with the given settings.
 pub(super) fn roles(trainers: Vec<Settings>, results: &Results) -> Vec<Role> {
-    let roles = |own: Settings| {
-        if !own.ahead {
-            return vec![Role::Train(own, None, results.clone())];
+    let mut lanes: Vec<(Device, Arc<Lanes>)> = Vec::new();
+    for own in &trainers {
+        if lanes.iter().all(|(device, _)| *device != own.device) {
+            let number = trainers.iter().filter(|other| other.device == own.device).count();
+            lanes.push((own.device, Arc::new(Lanes::of(number))));
         }
+    }
+    let roles = |own: Settings| {
+        let known = lanes.iter().find(|(device, _)| *device == own.device);
+        let lanes = known.map_or_else(|| Arc::new(Lanes::of(1)), |(_, lanes)| Arc::clone(lanes));
+        if !own.ahead {
+            return vec![Role::Train(own, lanes, None, results.clone())];
+        }
+        let cores = if lanes.several { Cores::Own } else { Cores::All };
         let (sender, receiver) = mpsc::sync_channel(0);
-        vec![Role::Draw(sender), Role::Train(own, Some(receiver), results.clone())]
+        vec![Role::Draw(sender, cores), Role::Train(own, lanes, Some(receiver), results.clone())]
     };
     trainers.into_iter().flat_map(roles).collect()
 }
@@ -72,18 +118,26 @@ impl Role {
         stop: &AtomicBool,
     ) {
         match self {
-            Self::Draw(sender) => {
+            Self::Draw(sender, cores) => {
                 while let Some(stack) = stacks.take() {
-                    let drawn = draw(job, stack, checkpoint, Cores::All, stop);
+                    let drawn = draw(job, stack, checkpoint, cores, stop);
                     if sender.send(drawn).is_err() || stop.load(Ordering::Relaxed) {
                         return;
                     }
                 }
             }
-            Self::Train(own, drawn, results) => {
+            Self::Train(own, lanes, drawn, results) => {
+                if lanes.several {
+                    if let Err(error) = job.architecture.enter_lane(own.device) {
+                        // A receiver that has gone has had an error before.
+                        let _ = results.send(Err(Error::device(error.to_string())));
+                        return;
+                    }
+                }
                 let mut trainer = Trainer {
                     job,
                     own,
+                    lanes,
                     stacks,
                     checkpoint,
                     results,
@@ -135,6 +189,7 @@ fn draw(
 struct Trainer<'a> {
     job: Job<'a>,
     own: Settings,
+    lanes: Arc<Lanes>,
     stacks: &'a Stacks,
     checkpoint: Option<&'a Checkpoint>,
     results: Results,
@@ -148,24 +203,50 @@ struct Trainer<'a> {
 impl Trainer<'_> {
     /// Draws and trains whatever is left.
     fn alone(&mut self) {
-        let cores = if self.own.device == Device::Cpu { Cores::Own } else { Cores::All };
         while let Some(stack) = self.stacks.take() {
-            let drawn = draw(self.job, stack, self.checkpoint, cores, self.stop);
+            let drawn = self.draw(stack);
             if !self.finish(drawn) {
                 return;
             }
         }
     }
 
-    /// Trains a stack and delivers it, or hands it back halved when memory does not suffice; whether to go on.
+    fn draw(&self, stack: Vec<u64>) -> Result<Drawn> {
+        let own = self.own.device == Device::Cpu || self.lanes.several;
+        let cores = if own { Cores::Own } else { Cores::All };
+        draw(self.job, stack, self.checkpoint, cores, self.stop)
+    }
+
+    /// Trains a stack and delivers it, or hands it back: halved when memory does not suffice, one by one when it
+    /// failed as a stack. Whether to go on.
     fn finish(&mut self, drawn: Result<Drawn>) -> bool {
         let stack = drawn.as_ref().map_or_else(|_| Vec::new(), |drawn| drawn.stack.clone());
-        let first = stack.first().copied().unwrap_or(0);
-        let result = drawn.and_then(|drawn| guarded(first, || self.train(drawn)));
-        if result.as_ref().is_err_and(is_out_of_memory) && self.stacks.halve(&stack) {
-            return !self.stop.load(Ordering::Relaxed);
+        let lanes = Arc::clone(&self.lanes);
+        let turn = lanes.turn();
+        let mut result = drawn.and_then(|drawn| self.train_guarded(drawn));
+        if let Err(error) = &result {
+            if is_out_of_memory(error) {
+                if self.stacks.halve(&stack) {
+                    return !self.stop.load(Ordering::Relaxed);
+                }
+                if lanes.is_crowded(&turn) {
+                    drop(turn);
+                    let _alone = lanes.turn();
+                    result = self.draw(stack).and_then(|drawn| self.train_guarded(drawn));
+                }
+            } else if matches!(error.kind(), ErrorKind::Training { .. })
+                && !self.job.architecture.stacks_are_sure()
+                && self.stacks.part(&stack, error)
+            {
+                return !self.stop.load(Ordering::Relaxed);
+            }
         }
         self.results.send(result).is_ok() && !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn train_guarded(&mut self, drawn: Drawn) -> Result<Vec<Finished>> {
+        let first = drawn.stack.first().copied().unwrap_or(0);
+        guarded(first, || self.train(drawn))
     }
 
     fn train(&mut self, drawn: Drawn) -> Result<Vec<Finished>> {

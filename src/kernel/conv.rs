@@ -138,7 +138,7 @@ impl Forward<'_> {
     /// As many sums as there are registers for. PLANE is the kernel's size if there is one channel, else 0.
     #[inline(always)]
     fn fitting<S: Simd, const PLANE: usize>(self, simd: S) {
-        let two = self.block.outputs % (2 * S::F32_LANES) == 0;
+        let two = self.block.outputs.is_multiple_of(2 * S::F32_LANES);
         match (two, S::REGISTER_COUNT >= 32) {
             (true, true) => self.blocks::<S, 2, 4, PLANE>(simd),
             (true, false) => self.blocks::<S, 2, 2, PLANE>(simd),

@@ -9,6 +9,9 @@
 //! Vector instructions are chosen when the program runs (`pulp`); the order of additions depends on the width of
 //! vectors, so results agree to rounding between processors and bit for bit between runs on one.
 
+// A loop's number runs over several arrays of registers at once.
+#![allow(clippy::needless_range_loop)]
+
 mod adam;
 mod conv;
 mod dense;

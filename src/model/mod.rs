@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::error::{Error, Result};
 use crate::kernel::Network;
@@ -164,6 +164,31 @@ pub trait Architecture: Send + Sync + fmt::Debug {
     fn max_stack(&self) -> usize {
         usize::MAX
     }
+
+    /// Whether stacks work whatever happens in training. If not, members of a stack that failed are trained again,
+    /// one by one.
+    fn stacks_are_sure(&self) -> bool {
+        true
+    }
+
+    /// Whether its layers convolve as [`Weights::how`] says, so that there is something to choose.
+    fn chooses_convolution(&self) -> bool {
+        self.layout().specs().iter().any(|spec| spec.shape.len() == 4)
+    }
+
+    /// Members that one GPU trains side by side, each from a thread of its own, when there are no stacks.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Called by each of these threads before its first operation, so that its work on the device does not wait for
+    /// that of the others.
+    ///
+    /// # Errors
+    /// Whatever torch reports.
+    fn enter_lane(&self, _device: Device) -> TorchResult<()> {
+        Ok(())
+    }
 }
 
 /// The built-in architecture called `name`, with sizes taken from the data.
@@ -186,7 +211,7 @@ pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     const SHAPE: FeatureShape = FeatureShape::Image { channels: 2, height: 9, width: 8 };
     const STACK: i64 = 3;

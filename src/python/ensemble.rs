@@ -280,6 +280,13 @@ impl PyEnsemble {
         self.inner.n_members()
     }
 
+    /// How members were trained last: together at first and at the end, threads, and why stacks were given up.
+    #[getter]
+    fn execution(&self) -> Option<(usize, usize, usize, Option<String>)> {
+        let known = self.inner.execution()?;
+        Some((known.stack, known.smallest, known.side_by_side, known.failure.clone()))
+    }
+
     /// Everything that decides what members are, as JSON.
     fn record(&self) -> PyResult<String> {
         json(self.inner.record())

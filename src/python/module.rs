@@ -1,14 +1,16 @@
 //! The user's own module as an architecture: forward passes in Python, everything else here.
 //!
 //! The interpreter is held for the module's forward pass only. Each stack gets a module of its own (see
-//! [`Weights::companion`]), so that no member ever sees what another one left behind.
+//! [`Weights::companion`]), so that no member ever sees what another one left behind. Stacks of several members are
+//! computed by one call that is mapped over their tensors, if the blueprint found that the module allows it; on a GPU
+//! those that do not are trained side by side, each on a CUDA stream of its own.
 
 use std::fmt;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::convert::{from_python, to_python};
 use crate::error::{Error, Result};
@@ -36,12 +38,18 @@ pub(super) fn architecture(
     }
 }
 
+/// Members that are trained side by side on one GPU where they cannot be stacked. The interpreter is held by one of
+/// them at a time, for a third of a step or so: more would wait for it.
+const LANES: usize = 4;
+
 /// Modules of the user's, one for each stack of one member.
 struct UserModule {
     blueprint: Py<PyAny>,
     name: String,
     layout: Layout,
     min_samples: usize,
+    /// Whether a stack of members was tried and computes what they compute alone.
+    stacks: bool,
 }
 
 impl fmt::Debug for UserModule {
@@ -62,12 +70,14 @@ impl UserModule {
             name: blueprint.getattr("name")?.extract()?,
             layout: Layout::new(specs.into_iter().map(spec).collect()),
             min_samples: blueprint.getattr("min_samples")?.extract()?,
+            stacks: blueprint.getattr("stacks")?.extract()?,
             blueprint: blueprint.clone().unbind(),
         })
     }
 
     fn instance(&self, py: Python<'_>, weights: &Weights) -> PyResult<Instance> {
-        let module = self.blueprint.bind(py).call_method1("instance", (weights.model_seeds().first(),))?;
+        let arguments = (weights.model_seeds().to_vec(), weights.stack());
+        let module = self.blueprint.bind(py).call_method1("instance", arguments)?;
         let running: PyResult<Vec<_>> =
             weights.running().iter().map(|tensor| to_python(py, tensor)).collect();
         module.call_method1("bind_buffers", (running?,))?;
@@ -133,7 +143,34 @@ impl Architecture for UserModule {
     }
 
     fn max_stack(&self) -> usize {
-        1
+        if self.stacks {
+            usize::MAX
+        } else {
+            1
+        }
+    }
+
+    fn stacks_are_sure(&self) -> bool {
+        false
+    }
+
+    fn chooses_convolution(&self) -> bool {
+        false
+    }
+
+    fn lanes(&self) -> usize {
+        if self.stacks {
+            1
+        } else {
+            LANES
+        }
+    }
+
+    fn enter_lane(&self, device: Device) -> TorchResult<()> {
+        let Device::Cuda(number) = device else { return Ok(()) };
+        let enter =
+            |py: Python<'_>| py.import("certssb._gpu")?.call_method1("own_stream", (number,)).map(drop);
+        Python::attach(enter).map_err(|error| torch_error(&error))
     }
 }
 

@@ -107,6 +107,15 @@ def test_reference_and_core_have_the_same_networks(modules):
         assert ours == theirs, name
 
 
+def test_the_section_about_own_modules_runs_on_any_device(modules):
+    own, work = modules("own"), modules("work")
+    for name, right, figures in own.checks("cpu", 100):
+        assert right, f"{name}: {figures}"
+    found = list(own.rows("cpu", True, work.synthetic(40, 10, (1, 28, 28))))
+    assert [row.facts["model"] for row in found] == [f"own {name}" for name in own.MODULES]
+    assert all(row.ours > 0 and row.reference > 0 for row in found)
+
+
 def test_floors_are_counted_by_hand(modules):
     flops = modules("measure").training_flops
     assert flops("linear", (1, 10, 10)) == 2 * 2 * 100 * 2

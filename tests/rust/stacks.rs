@@ -124,6 +124,106 @@ fn a_member_without_memory_of_its_own_is_an_error_that_says_so() {
     assert!(error.member().is_some() && text.contains("out of memory") && !text.contains("more"), "{text}");
 }
 
+/// A cnn of which a device holds one member at a time, and whose stacks fail at some step if they are not sure.
+#[derive(Debug)]
+struct Odd {
+    cnn: Arc<dyn Architecture>,
+    present: Arc<AtomicUsize>,
+    refused: AtomicUsize,
+    one_at_a_time: bool,
+    sure: bool,
+}
+
+/// What a member in training takes of the device's memory.
+struct Presence(Arc<AtomicUsize>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Odd {
+    fn new(one_at_a_time: bool, sure: bool) -> Arc<Self> {
+        let cnn = by_name("cnn", image(8), 2).unwrap();
+        let (present, refused) = (Arc::default(), AtomicUsize::new(0));
+        Arc::new(Self { cnn, present, refused, one_at_a_time, sure })
+    }
+
+    fn refuse(&self, text: &str) -> TorchResult<Tensor> {
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        Err(TchError::Torch(text.to_owned()))
+    }
+}
+
+impl Architecture for Odd {
+    fn name(&self) -> &str {
+        self.cnn.name()
+    }
+    fn layout(&self) -> &Layout {
+        self.cnn.layout()
+    }
+    fn stacks_are_sure(&self) -> bool {
+        self.sure
+    }
+    fn forward(&self, weights: &Weights, inputs: &Tensor, mode: Mode) -> TorchResult<Tensor> {
+        if self.one_at_a_time && mode == Mode::Train {
+            weights.companion(|| {
+                self.present.fetch_add(1, Ordering::SeqCst);
+                Ok(Presence(Arc::clone(&self.present)))
+            })?;
+            if self.present.load(Ordering::SeqCst) > 1 {
+                return self.refuse("CUDA out of memory.");
+            }
+        } else if weights.stack() > 1 && mode == Mode::Train {
+            return self.refuse("vmap does not know this");
+        }
+        self.cnn.forward(weights, inputs, mode)
+    }
+}
+
+#[test]
+fn members_that_do_not_fit_side_by_side_are_trained_in_turn() {
+    let single = train(None, gaussian(0.5), &stacked("cnn", 1), 9, None).unwrap();
+    for ahead in [false, true] {
+        let odd = Odd::new(true, true);
+        let own: Arc<dyn Architecture> = odd.clone();
+        let config = TrainConfig { n_jobs: Some(3), ahead: Some(ahead), ..stacked("cnn", 1) };
+        let turns = train(Some(own), gaussian(0.5), &config, 9, None).unwrap();
+        assert!(values(&single) == values(&turns));
+        assert!((1..=3).contains(&odd.refused.load(Ordering::SeqCst)), "once each, then in turn");
+        assert_eq!(turns.execution().map(|how| (how.stack, how.side_by_side)), Some((1, 3)));
+    }
+}
+
+#[test]
+fn stacks_that_are_not_sure_and_fail_are_trained_one_by_one() {
+    let single = train(None, gaussian(0.5), &stacked("cnn", 1), 7, None).unwrap();
+    for ahead in [false, true] {
+        let config = TrainConfig { ahead: Some(ahead), ..stacked("cnn", 3) };
+        let parted = train(Some(Odd::new(false, false)), gaussian(0.5), &config, 7, None).unwrap();
+        assert!(values(&single) == values(&parted));
+        let how = parted.execution().unwrap();
+        assert_eq!((how.stack, how.smallest), (3, 1));
+        assert!(how.failure.as_ref().unwrap().contains("vmap does not know this"), "{how:?}");
+    }
+    let error = train(Some(Odd::new(false, true)), gaussian(0.5), &stacked("cnn", 3), 7, None).unwrap_err();
+    assert!(error.to_string().contains("vmap does not know this"));
+}
+
+#[test]
+fn how_members_were_trained_is_told_and_kept() {
+    let data = training_set(40, 8);
+    let mut ensemble = Ensemble::new(&data, gaussian(0.5), &stacked("linear", 4)).unwrap();
+    assert_eq!(ensemble.execution(), None);
+    for _ in 0..2 {
+        // The second time nothing is left to train.
+        ensemble.train(&data, 6, None, &Control::new()).unwrap();
+        let how = ensemble.execution().unwrap();
+        assert_eq!((how.stack, how.smallest, how.side_by_side, &how.failure), (4, 4, 1, &None));
+    }
+}
+
 #[test]
 fn precision_is_part_of_the_record_and_how_the_work_is_done_is_not() {
     let record = |config: TrainConfig| {
