@@ -67,8 +67,31 @@ def test_growth_is_plotted(run):
     found = json.loads(next(out.glob("*.json")).read_text())[0]["growth"]["cpu"]
     assert set(found) == {"members", "samples", "pixels", "classes"}
     assert all(point["seconds"] > 0 for points in found.values() for point in points)
+    if sys.platform == "linux":
+        assert all(0 < point["memory"] < 4096 for points in found.values() for point in points)
     (plot,) = out.glob("*-growth-cpu.png")
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_in_the_growth_plot_is_cut_off(modules, tmp_path):
+    sweeps = modules("growth").SWEEPS
+    spread = {
+        "all seconds": (0.3, 0.5, 40.0),
+        "all memory": (2.0, 30.0, 900.0),
+        "seconds": 0.5,
+        "memory": 30.0,
+    }
+    found = {name: [spread | {name: value} for value in values] for name, values in sweeps.items()}
+    figure = modules("growth").plot(found, tmp_path / "growth.png", "any machine")
+    assert len(figure.axes) == 2 * len(sweeps)
+    for axis, (low, high) in zip(figure.axes, [(0.3, 40.0)] * 4 + [(2.0, 900.0)] * 4, strict=True):
+        bottom, top = axis.get_ylim()
+        heights = [height for line in axis.lines for height in line.get_ydata()]
+        assert bottom < min(low, *heights) and max(high, *heights) < top
+        left, right = axis.get_xlim()
+        assert all(left < x < right for line in axis.lines for x in line.get_xdata())
+    assert [axis.get_ylabel() for axis in figure.axes[::4]] == ["time (s)", "peak memory (MiB)"]
+    assert all(axis.get_xlabel() for axis in figure.axes[4:])
 
 
 def test_results_name_no_host_and_no_path(run):
