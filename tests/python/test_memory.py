@@ -115,7 +115,7 @@ def test_memory_is_flat_but_for_the_weights_that_members_keep() -> None:
     assert len(curve) == n_members
     # A second copy of every member's weights would be twice the limit.
     assert growth < 0.5 * one * rest, f"{growth:.0f} MiB beyond: {[round(size) for size in curve]}"
-    assert voting < 4 * one
+    assert voting < 0.5 * one * n_members
 
 
 def living() -> int:
@@ -126,21 +126,18 @@ def living() -> int:
 def test_modules_in_cycles_give_their_tensors_back_without_the_collector() -> None:
     X = np.random.default_rng(0).random((20, 3, 8, 8), dtype=np.float32)
     y = np.arange(20) % 10
-    after = []
-
-    def model() -> nn.Module:
-        return ResNet18(4)
-
-    def report(done: int, total: int) -> None:
-        after.append(living())
-
+    kept = []
     gc.collect()
     gc.disable()
     try:
-        clf = small(model, n_members=8, alpha=0.4, epochs=1, n_jobs=1, progress=report).fit(X, y)  # type: ignore[arg-type]
+        # Counted between fits: while threads build modules, a list of all objects would hold their half-built tuples.
+        for n_members in (8, 16):
+            before = living()
+            clf = small(lambda: ResNet18(4), n_members=n_members, alpha=0.4, epochs=1, n_jobs=1).fit(X, y)  # type: ignore[arg-type]
+            kept.append(living() - before)
         one = sum(value.numel() for value in clf.member(0).state_dict().values())
-        # Eight members: one that was kept alive by each would show eight times.
-        assert after[-1] < after[0] + 2 * one, after
+        # Eight members more: one that was kept alive by each would show eight times.
+        assert kept[1] < kept[0] + 2 * one, kept
         before = living()
         clf.set_params(progress=False).predict(X)
         assert living() < before + one
