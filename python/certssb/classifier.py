@@ -639,7 +639,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> _ = clf.fit(X[:300], y[:300])
         >>> certs = clf.certify(X[300:305], alpha=0.01)
         >>> certs.radius.round(3)
-        array([0.182, 0.182, 0.182, 0.182, 0.182])
+        array([0.182, 0.119, 0.182, 0.182, 0.182])
         """
         ensemble = self._fitted()
         if ledger is not None and not isinstance(ledger, Ledger):
