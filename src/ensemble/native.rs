@@ -64,9 +64,8 @@ pub(super) fn train(
         }
         loss = (sum / set.n as f64) as f32;
         check_losses(&[number], &[loss], epoch)?;
-        // A ReLU that compares with NaN is off, so that the loss may not show it.
-        check_values(&[number], std::slice::from_ref(&values))?;
     }
+    check_values(&[number], std::slice::from_ref(&values))?;
     Ok(Member { number, values: values.into(), loss })
 }
 

@@ -119,7 +119,8 @@ impl Network {
             let rows = self.rows(number, x, &work.features, before);
             layer.forward(own, &rows, &mut work.copies[number], y);
             if number + 1 < self.dense.len() {
-                y.iter_mut().for_each(|value| *value = value.max(0.0));
+                // NaN stays, so that the loss shows it.
+                y.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
             }
             rest = after;
         }

@@ -184,7 +184,7 @@ impl Architecture for Odd {
 
 #[test]
 fn members_that_do_not_fit_side_by_side_are_trained_in_turn() {
-    let single = train(None, gaussian(0.5), &stacked("cnn", 1), 9, None).unwrap();
+    let single = train(Some(Odd::new(true, true)), gaussian(0.5), &stacked("cnn", 1), 9, None).unwrap();
     for ahead in [false, true] {
         let odd = Odd::new(true, true);
         let own: Arc<dyn Architecture> = odd.clone();
@@ -198,7 +198,7 @@ fn members_that_do_not_fit_side_by_side_are_trained_in_turn() {
 
 #[test]
 fn stacks_that_are_not_sure_and_fail_are_trained_one_by_one() {
-    let single = train(None, gaussian(0.5), &stacked("cnn", 1), 7, None).unwrap();
+    let single = train(Some(Odd::new(false, true)), gaussian(0.5), &stacked("cnn", 1), 7, None).unwrap();
     for ahead in [false, true] {
         let config = TrainConfig { ahead: Some(ahead), ..stacked("cnn", 3) };
         let parted = train(Some(Odd::new(false, false)), gaussian(0.5), &config, 7, None).unwrap();
