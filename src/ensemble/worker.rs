@@ -267,7 +267,10 @@ impl Trainer<'_> {
 
     fn train_native(&mut self, missing: &[u64], sets: &[PlainSet]) -> Result<Vec<Member>> {
         let job = Job { settings: &self.own, ..self.job };
-        let Some(network) = native::network(job) else { return Ok(Vec::new()) };
+        let first = missing.first().copied();
+        let unknown =
+            || Error::training(first, "its architecture has no kernels but its set was drawn for them");
+        let network = self.job.architecture.network().ok_or_else(unknown)?;
         let train = |(&member, set)| native::train(job, network, member, set, &mut self.work, self.stop);
         missing.iter().zip(sets).map(train).collect()
     }

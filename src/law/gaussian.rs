@@ -20,7 +20,8 @@ impl Gaussian {
     /// A law with the standard deviation `sigma`, in the units of the features.
     ///
     /// # Errors
-    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) unless 0 < sigma < infinity.
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) unless sigma is greater than 0 and
+    /// finite, also in single precision.
     pub fn new(sigma: f64) -> Result<Self> {
         Ok(Self { sigma: NoiseScale::check("sigma", sigma)? })
     }

@@ -19,7 +19,8 @@ impl Uniform {
     /// A law with the given half width, in the units of the features.
     ///
     /// # Errors
-    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) unless 0 < half_width < infinity.
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) unless half_width is greater than 0
+    /// and finite, also in single precision.
     pub fn new(half_width: f64) -> Result<Self> {
         Ok(Self { half_width: NoiseScale::check("half_width", half_width)? })
     }
