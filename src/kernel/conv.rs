@@ -5,6 +5,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::buffer::Buffer;
 use super::{lanes_mut, load};
 
 /// Numbers behind a batch of images that kernels may read past the last run and ignore.
@@ -14,7 +15,7 @@ pub(super) const SLACK: usize = 64;
 const TILE: usize = 2;
 
 /// The place of an output whose ReLU is off.
-const OFF: u32 = u32::MAX;
+pub(super) const OFF: u32 = u32::MAX;
 
 /// Sizes of a block: convolution with stride 1, ReLU, 2x2 max pooling. Odd rows and columns at the end are dropped.
 /// Its values are the weight (outputs, channels, kernel, kernel) and then the bias (outputs).
@@ -50,17 +51,17 @@ impl PooledConv {
         self.outputs * self.taps()
     }
 
-    fn taps(self) -> usize {
+    pub(super) fn taps(self) -> usize {
         self.kernel * self.run()
     }
 
     /// Numbers of a patch that lie one after another.
-    fn run(self) -> usize {
+    pub(super) fn run(self) -> usize {
         self.kernel * self.channels
     }
 
     /// From row to row of the padded image.
-    fn stride(self) -> usize {
+    pub(super) fn stride(self) -> usize {
         (self.width + 2 * self.padding) * self.channels
     }
 
@@ -93,7 +94,7 @@ impl PooledConv {
     }
 
     /// Position of tap (run, place in the run) in an output's weights, which lie channel by channel.
-    fn tap(self, run: usize, place: usize) -> usize {
+    pub(super) fn tap(self, run: usize, place: usize) -> usize {
         let (x, channel) = (place / self.channels, place % self.channels);
         (channel * self.kernel + run) * self.kernel + x
     }
@@ -127,7 +128,7 @@ pub(super) struct Forward<'a> {
     pub(super) pooled: &'a mut [f32],
     /// (B, output_len).
     pub(super) chosen: &'a mut [u32],
-    pub(super) packed: &'a mut Vec<f32>,
+    pub(super) packed: &'a mut Buffer,
 }
 
 impl Forward<'_> {
@@ -331,8 +332,8 @@ fn convolve_plane<S: Simd, const N: usize, const P: usize, const K: usize>(
 /// What a backward pass keeps between batches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scratch {
-    weights: Vec<f32>,
-    sums: Vec<f32>,
+    weights: Buffer,
+    sums: Buffer,
     places: Vec<(u32, f32)>,
 }
 
@@ -347,8 +348,8 @@ pub(super) struct Backward<'a> {
     pub(super) chosen: &'a [u32],
     /// The gradient of the results, (B, target.len).
     pub(super) pooled: &'a [f32],
-    /// Written whole.
-    pub(super) gradient: &'a mut [f32],
+    /// Written whole, if asked for.
+    pub(super) gradient: Option<&'a mut [f32]>,
     /// (B, input_len) and slack; written whole.
     pub(super) inputs: Option<&'a mut [f32]>,
     pub(super) scratch: &'a mut Scratch,
@@ -359,8 +360,22 @@ impl Backward<'_> {
         Arch::new().dispatch(self);
     }
 
+    /// As many vectors of a run at a time as there are registers for.
     #[inline(always)]
-    fn all<S: Simd, const K: usize>(mut self, simd: S) {
+    fn fitting<S: Simd, const K: usize>(self, simd: S) {
+        let columns = self.block.run().div_ceil(S::F32_LANES);
+        if columns.is_multiple_of(K) && (S::REGISTER_COUNT >= 32 || K == 3) {
+            self.all::<S, K, K, 1>(simd);
+        } else if columns.is_multiple_of(2) {
+            self.all::<S, K, 2, 1>(simd);
+        } else {
+            // A sum that is added to at every place waits for itself.
+            self.all::<S, K, 1, 2>(simd);
+        }
+    }
+
+    #[inline(always)]
+    fn all<S: Simd, const K: usize, const C: usize, const T: usize>(mut self, simd: S) {
         let PooledConv { outputs, .. } = self.block;
         let width = self.block.run().next_multiple_of(S::F32_LANES);
         let Scratch { mut weights, mut sums, mut places } = std::mem::take(self.scratch);
@@ -370,8 +385,10 @@ impl Backward<'_> {
         if let Some(inputs) = &mut self.inputs {
             inputs.fill(0.0);
         }
-        let (weight_gradient, bias_gradient) = self.gradient.split_at_mut(self.block.n_weights());
-        bias_gradient.fill(0.0);
+        let n_weights = self.block.n_weights();
+        if let Some(gradient) = &mut self.gradient {
+            gradient[n_weights..].fill(0.0);
+        }
         let (height, pooled_width) = self.block.pooled();
         places.resize(TILE * height * pooled_width + 1, (0, 0.0));
         let (len, stride) = (self.block.input_len(), self.block.stride());
@@ -389,15 +406,19 @@ impl Backward<'_> {
                     &mut places,
                 );
                 let on = &places[..on];
-                bias_gradient[output] += on.iter().map(|place| place.1).sum::<f32>();
                 let own = output * K * width..(output + 1) * K * width;
-                add_patches::<S, K>(simd, input, stride, on, &mut sums[own.clone()]);
+                if let Some(gradient) = &mut self.gradient {
+                    gradient[n_weights + output] += on.iter().map(|place| place.1).sum::<f32>();
+                    add_patches::<S, K, C, T>(simd, input, stride, on, &mut sums[own.clone()]);
+                }
                 if let Some(inputs) = &mut self.inputs {
-                    add_weights::<S, K>(simd, &mut inputs[start * len..], stride, on, &weights[own]);
+                    add_weights::<S, K, C>(simd, &mut inputs[start * len..], stride, on, &weights[own]);
                 }
             }
         }
-        unpack(self.block, width, &sums, weight_gradient);
+        if let Some(gradient) = self.gradient {
+            unpack(self.block, width, &sums, &mut gradient[..n_weights]);
+        }
         *self.scratch = Scratch { weights, sums, places };
     }
 
@@ -408,7 +429,7 @@ impl Backward<'_> {
         let (block, lanes) = (self.block, S::F32_LANES);
         let (height, width) = block.pooled();
         let stride = block.stride();
-        let gradient = std::mem::take(&mut self.gradient);
+        let Some(gradient) = self.gradient.take() else { return };
         let (weight_gradient, bias_gradient) = gradient.split_at_mut(block.n_weights());
         weight_gradient.fill(0.0);
         self.bias(bias_gradient);
@@ -467,12 +488,12 @@ impl Backward<'_> {
     }
 
     /// Weights as (outputs, kernel, width), runs filled up with zeros.
-    fn pack(&self, width: usize, weights: &mut Vec<f32>) {
+    fn pack(&self, width: usize, weights: &mut Buffer) {
         let (block, taps) = (self.block, self.block.taps());
         weights.clear();
         for own in self.values.chunks_exact(taps).take(block.outputs) {
             for run in 0..block.kernel {
-                weights.extend((0..block.run()).map(|place| own[block.tap(run, place)]));
+                (0..block.run()).for_each(|place| weights.push(own[block.tap(run, place)]));
                 weights.resize(weights.len().next_multiple_of(width), 0.0);
             }
         }
@@ -488,8 +509,8 @@ impl WithSimd for Backward<'_> {
         match (plane, self.block.kernel) {
             (true, 5) => self.plane::<S, 5>(simd),
             (true, _) => self.plane::<S, 3>(simd),
-            (false, 5) => self.all::<S, 5>(simd),
-            (false, _) => self.all::<S, 3>(simd),
+            (false, 5) => self.fitting::<S, 5>(simd),
+            (false, _) => self.fitting::<S, 3>(simd),
         }
     }
 }
@@ -546,9 +567,9 @@ fn collect(
     on
 }
 
-/// sums (K, width) += gradient * patch, over all places.
+/// sums (K, width) += gradient * patch, over all places; C vectors of each run at a time, T places in turn.
 #[inline(always)]
-fn add_patches<S: Simd, const K: usize>(
+fn add_patches<S: Simd, const K: usize, const C: usize, const T: usize>(
     simd: S,
     input: &[f32],
     stride: usize,
@@ -556,43 +577,51 @@ fn add_patches<S: Simd, const K: usize>(
     sums: &mut [f32],
 ) {
     let (width, lanes) = (sums.len() / K, S::F32_LANES);
-    let (pairs, rest) = places.as_chunks::<2>();
-    for column in (0..width).step_by(lanes) {
-        // Two sums in turn: one alone would wait for itself.
-        let mut even = [simd.splat_f32s(0.0); K];
-        let mut odd = [simd.splat_f32s(0.0); K];
-        for [a, b] in pairs {
-            add_patch::<S, K>(simd, &input[column..], stride, *a, &mut even);
-            add_patch::<S, K>(simd, &input[column..], stride, *b, &mut odd);
+    let (turns, rest) = places.as_chunks::<T>();
+    for column in (0..width).step_by(C * lanes) {
+        let input = &input[column..];
+        let mut own = [[[simd.splat_f32s(0.0); C]; K]; T];
+        for turn in turns {
+            for t in 0..T {
+                add_patch::<S, K, C>(simd, input, stride, turn[t], &mut own[t]);
+            }
         }
-        for place in rest {
-            add_patch::<S, K>(simd, &input[column..], stride, *place, &mut even);
+        for &place in rest {
+            add_patch::<S, K, C>(simd, input, stride, place, &mut own[0]);
         }
-        for run in 0..K {
-            let sum = lanes_mut::<S>(sums, run * width + column);
-            *sum = simd.add_f32s(*sum, simd.add_f32s(even[run], odd[run]));
+        for t in 0..T {
+            for run in 0..K {
+                for c in 0..C {
+                    let sum = lanes_mut::<S>(sums, run * width + column + c * lanes);
+                    *sum = simd.add_f32s(*sum, own[t][run][c]);
+                }
+            }
         }
     }
 }
 
 #[inline(always)]
-fn add_patch<S: Simd, const K: usize>(
+fn add_patch<S: Simd, const K: usize, const C: usize>(
     simd: S,
     input: &[f32],
     stride: usize,
     (place, gradient): (u32, f32),
-    sums: &mut [S::f32s; K],
+    sums: &mut [[S::f32s; C]; K],
 ) {
-    let patch = &input[place as usize..][..(K - 1) * stride + S::F32_LANES];
+    let patch = &input[place as usize..][..(K - 1) * stride + C * S::F32_LANES];
     let gradient = simd.splat_f32s(gradient);
-    for (run, sum) in sums.iter_mut().enumerate() {
-        *sum = simd.mul_add_e_f32s(gradient, load::<S>(patch, run * stride), *sum);
+    for run in 0..K {
+        let patch = &patch[run * stride..][..C * S::F32_LANES];
+        for c in 0..C {
+            let x = load::<S>(patch, c * S::F32_LANES);
+            sums[run][c] = simd.mul_add_e_f32s(gradient, x, sums[run][c]);
+        }
     }
 }
 
-/// patch += gradient * weights (K, width), at all places.
+/// patch += gradient * weights (K, width), at all places; C vectors of each run at a time.
 #[inline(always)]
-fn add_weights<S: Simd, const K: usize>(
+fn add_weights<S: Simd, const K: usize, const C: usize>(
     simd: S,
     inputs: &mut [f32],
     stride: usize,
@@ -600,17 +629,22 @@ fn add_weights<S: Simd, const K: usize>(
     weights: &[f32],
 ) {
     let (width, lanes) = (weights.len() / K, S::F32_LANES);
-    for column in (0..width).step_by(lanes) {
-        let mut own = [simd.splat_f32s(0.0); K];
-        for (run, own) in own.iter_mut().enumerate() {
-            *own = load::<S>(weights, run * width + column);
+    for column in (0..width).step_by(C * lanes) {
+        let mut own = [[simd.splat_f32s(0.0); C]; K];
+        for run in 0..K {
+            for c in 0..C {
+                own[run][c] = load::<S>(weights, run * width + column + c * lanes);
+            }
         }
         for &(place, gradient) in places {
-            let patch = &mut inputs[place as usize + column..][..(K - 1) * stride + lanes];
+            let patch = &mut inputs[place as usize + column..][..(K - 1) * stride + C * lanes];
             let gradient = simd.splat_f32s(gradient);
-            for (run, weight) in own.iter().enumerate() {
-                let value = lanes_mut::<S>(patch, run * stride);
-                *value = simd.mul_add_e_f32s(gradient, *weight, *value);
+            for run in 0..K {
+                let patch = &mut patch[run * stride..][..C * lanes];
+                for c in 0..C {
+                    let value = lanes_mut::<S>(patch, c * lanes);
+                    *value = simd.mul_add_e_f32s(gradient, own[run][c], *value);
+                }
             }
         }
     }

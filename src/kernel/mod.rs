@@ -13,13 +13,16 @@
 #![allow(clippy::needless_range_loop)]
 
 mod adam;
+mod buffer;
 mod conv;
 mod dense;
 mod network;
+mod rays;
 mod softmax;
 
 pub use adam::Adam;
 pub use network::{Network, Workspace};
+pub use rays::Rays;
 
 use pulp::Simd;
 

@@ -1,5 +1,6 @@
 //! Convolution blocks followed by dense layers: loss and gradient of a batch.
 
+use super::buffer::Buffer;
 use super::conv::{Backward, Forward, PooledConv, Scratch, Target, SLACK};
 use super::dense::Dense;
 use super::softmax::cross_entropy;
@@ -10,8 +11,8 @@ use super::softmax::cross_entropy;
 /// channels, kernel, kernel) and (outputs, inputs).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    blocks: Vec<PooledConv>,
-    dense: Vec<Dense>,
+    pub(super) blocks: Vec<PooledConv>,
+    pub(super) dense: Vec<Dense>,
 }
 
 /// Buffers that serve batch after batch.
@@ -20,19 +21,21 @@ pub struct Workspace {
     /// Whose buffers these are: borders of zeros lie elsewhere for another network.
     network: Option<Network>,
     /// Each block's padded inputs; their gradients.
-    inputs: Vec<Vec<f32>>,
-    input_gradients: Vec<Vec<f32>>,
-    chosen: Vec<Vec<u32>>,
+    pub(super) inputs: Vec<Buffer>,
+    pub(super) input_gradients: Vec<Buffer>,
+    pub(super) chosen: Vec<Vec<u32>>,
     /// The last block's results by place, and by channel as the first dense layer takes them.
-    pooled: Vec<f32>,
-    features: Vec<f32>,
+    pub(super) pooled: Buffer,
+    pub(super) features: Vec<f32>,
     /// Each dense layer's results, and its gathered inputs.
-    outputs: Vec<Vec<f32>>,
-    copies: Vec<Vec<f32>>,
-    deltas: [Vec<f32>; 2],
-    gradient: Vec<f32>,
-    packed: Vec<f32>,
-    scratch: Scratch,
+    pub(super) outputs: Vec<Vec<f32>>,
+    pub(super) copies: Vec<Vec<f32>>,
+    /// The gradient on its way back, and what it is next.
+    pub(super) delta: Vec<f32>,
+    pub(super) next: Vec<f32>,
+    pub(super) gradient: Vec<f32>,
+    pub(super) packed: Buffer,
+    pub(super) scratch: Scratch,
 }
 
 impl Network {
@@ -78,7 +81,7 @@ impl Network {
     /// Logits (B, K) of a batch of samples, each flat or (channels, height, width).
     pub fn logits<'w>(&self, values: &[f32], x: &[&[f32]], work: &'w mut Workspace) -> &'w [f32] {
         self.forward(values, x, work);
-        work.outputs.last().map_or(&[], Vec::as_slice)
+        work.logits()
     }
 
     /// Mean cross-entropy of a batch, and its gradient with respect to the values.
@@ -91,38 +94,70 @@ impl Network {
     ) -> (f32, &'w [f32]) {
         self.forward(values, x, work);
         work.gradient.resize(self.n_values(), 0.0);
-        let [mut delta, mut next] = std::mem::take(&mut work.deltas);
+        let mut delta = std::mem::take(&mut work.delta);
         delta.clear();
-        delta.extend_from_slice(work.outputs.last().map_or(&[], Vec::as_slice));
+        delta.extend_from_slice(work.logits());
         let loss = cross_entropy(&mut delta, self.n_classes(), labels);
-        self.backward_dense(values, x, work, &mut delta, &mut next);
-        self.backward_blocks(values, x.len(), work, &delta);
-        work.deltas = [delta, next];
+        self.backward_dense(values, Wanted::Values(x), work, &mut delta);
+        self.backward_blocks(values, x.len(), Wanted::Values(x), work, &delta);
+        work.delta = delta;
         (loss, &work.gradient)
     }
 
-    fn forward(&self, values: &[f32], x: &[&[f32]], work: &mut Workspace) {
+    /// Empties buffers that another network has used.
+    pub(super) fn claim(&self, work: &mut Workspace) {
         if work.network.as_ref() != Some(self) {
             *work = Workspace { network: Some(self.clone()), ..Workspace::default() };
         }
-        let mut rest = values;
-        if !self.blocks.is_empty() {
-            rest = self.forward_blocks(values, x, work);
+    }
+
+    fn forward(&self, values: &[f32], x: &[&[f32]], work: &mut Workspace) {
+        self.claim(work);
+        self.resize(x.len(), work);
+        if let (Some(block), Some(input)) = (self.blocks.first(), work.inputs.first_mut()) {
+            let padded = input.chunks_exact_mut(block.input_len());
+            x.iter().zip(padded).for_each(|(image, padded)| block.place(image, padded));
+        }
+        self.forward_blocks(values, x.len(), 0, work);
+        self.forward_dense(values, x, 0, work);
+    }
+
+    /// Room for a batch.
+    pub(super) fn resize(&self, samples: usize, work: &mut Workspace) {
+        work.inputs.resize(self.blocks.len(), Buffer::default());
+        work.chosen.resize(self.blocks.len(), Vec::new());
+        for ((block, input), chosen) in self.blocks.iter().zip(&mut work.inputs).zip(&mut work.chosen) {
+            // The border stays zero from batch to batch.
+            input.resize(samples * block.input_len() + SLACK, 0.0);
+            chosen.resize(samples * block.output_len(), 0);
+        }
+        if let Some(block) = self.blocks.last() {
+            work.pooled.resize(samples * block.output_len(), 0.0);
+            work.features.resize(samples * block.output_len(), 0.0);
         }
         work.outputs.resize(self.dense.len(), Vec::new());
         work.copies.resize(self.dense.len(), Vec::new());
+        for (layer, outputs) in self.dense.iter().zip(&mut work.outputs) {
+            outputs.resize(samples * layer.outputs, 0.0);
+        }
+    }
+
+    /// The dense layers from number `first` on.
+    pub(super) fn forward_dense(&self, values: &[f32], x: &[&[f32]], first: usize, work: &mut Workspace) {
+        let mut start: usize = self.blocks.iter().map(|block| block.n_values()).sum();
         for (number, layer) in self.dense.iter().enumerate() {
-            let (own, after) = rest.split_at(layer.n_values());
+            let own = &values[start..start + layer.n_values()];
+            start += layer.n_values();
+            if number < first {
+                continue;
+            }
             let (before, outputs) = work.outputs.split_at_mut(number);
             let Some(y) = outputs.first_mut() else { return };
-            y.resize(x.len() * layer.outputs, 0.0);
             let rows = self.rows(number, x, &work.features, before);
             layer.forward(own, &rows, &mut work.copies[number], y);
             if number + 1 < self.dense.len() {
-                // NaN stays, so that the loss shows it.
-                y.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
+                relu(y);
             }
-            rest = after;
         }
     }
 
@@ -142,88 +177,84 @@ impl Network {
         }
     }
 
-    /// Returns the values behind the blocks'.
-    fn forward_blocks<'v>(&self, values: &'v [f32], x: &[&[f32]], work: &mut Workspace) -> &'v [f32] {
-        let samples = x.len();
-        work.inputs.resize(self.blocks.len(), Vec::new());
-        work.chosen.resize(self.blocks.len(), Vec::new());
-        for (block, input) in self.blocks.iter().zip(&mut work.inputs) {
-            // The border stays zero from batch to batch.
-            input.resize(samples * block.input_len() + SLACK, 0.0);
-        }
-        if let (Some(block), Some(input)) = (self.blocks.first(), work.inputs.first_mut()) {
-            let padded = input.chunks_exact_mut(block.input_len());
-            x.iter().zip(padded).for_each(|(image, padded)| block.place(image, padded));
-        }
-        let mut rest = values;
+    /// The blocks from number `first` on, and their results as the dense layers take them.
+    pub(super) fn forward_blocks(&self, values: &[f32], samples: usize, first: usize, work: &mut Workspace) {
+        let mut start = 0;
         for (number, &block) in self.blocks.iter().enumerate() {
-            let (own, after) = rest.split_at(block.n_values());
-            let target = self.target(number);
-            let (input, later) = work.inputs.split_at_mut(number + 1);
-            let pooled = later.first_mut().unwrap_or(&mut work.pooled);
-            if number + 1 == self.blocks.len() {
-                pooled.resize(samples * target.len, 0.0);
+            let own = &values[start..start + block.n_values()];
+            start += block.n_values();
+            if number < first {
+                continue;
             }
-            work.chosen[number].resize(samples * block.output_len(), 0);
+            let (input, later) = work.inputs.split_at_mut(number + 1);
             Forward {
                 block,
-                target,
+                target: self.target(number),
                 samples,
                 values: own,
                 input: &input[number],
-                pooled,
+                pooled: later.first_mut().unwrap_or(&mut work.pooled),
                 chosen: &mut work.chosen[number],
                 packed: &mut work.packed,
             }
             .run();
-            rest = after;
         }
         if let Some(block) = self.blocks.last() {
-            work.features.resize(work.pooled.len(), 0.0);
             transpose(&work.pooled, block.outputs, block.output_len(), &mut work.features);
         }
-        rest
     }
 
-    fn target(&self, number: usize) -> Target {
+    pub(super) fn target(&self, number: usize) -> Target {
         match self.blocks.get(number + 1) {
             Some(next) => next.as_target(),
             None => self.blocks[number].last_target(),
         }
     }
 
-    /// From the logits' gradient in `delta` to that of the first dense layer's inputs, if blocks are before it.
-    fn backward_dense(
+    /// From the logits' gradient in `delta` to that of the first dense layer's inputs, if blocks are before it, else
+    /// to that of its results, before their ReLU.
+    pub(super) fn backward_dense(
         &self,
         values: &[f32],
-        x: &[&[f32]],
+        wanted: Wanted<'_>,
         work: &mut Workspace,
         delta: &mut Vec<f32>,
-        next: &mut Vec<f32>,
     ) {
         let mut end = values.len();
+        let mut next = std::mem::take(&mut work.next);
         for (number, layer) in self.dense.iter().enumerate().rev() {
             let start = end - layer.n_values();
-            let rows = self.rows(number, x, &work.features, &work.outputs[..number]);
-            layer.backward(&rows, &work.copies[number], delta, &mut work.gradient[start..end]);
+            if let Wanted::Values(x) = wanted {
+                let rows = self.rows(number, x, &work.features, &work.outputs[..number]);
+                layer.backward(&rows, &work.copies[number], delta, &mut work.gradient[start..end]);
+            }
             if number > 0 || !self.blocks.is_empty() {
-                next.resize(x.len() * layer.inputs, 0.0);
-                layer.backward_inputs(&values[start..end], delta, next);
+                next.resize(delta.len() / layer.outputs * layer.inputs, 0.0);
+                layer.backward_inputs(&values[start..end], delta, &mut next);
                 if number > 0 {
                     let active = &work.outputs[number - 1];
                     next.iter_mut().zip(active).for_each(|(g, y)| *g = if *y > 0.0 { *g } else { 0.0 });
                 }
-                std::mem::swap(delta, next);
+                std::mem::swap(delta, &mut next);
             }
             end = start;
         }
+        work.next = next;
     }
 
-    fn backward_blocks(&self, values: &[f32], samples: usize, work: &mut Workspace, features: &[f32]) {
+    /// From the gradient of the features to that of the first block's values, or of its results.
+    pub(super) fn backward_blocks(
+        &self,
+        values: &[f32],
+        samples: usize,
+        wanted: Wanted<'_>,
+        work: &mut Workspace,
+        features: &[f32],
+    ) {
         let Some(last) = self.blocks.last() else { return };
         let places = last.output_len() / last.outputs;
         transpose(features, places, last.output_len(), &mut work.pooled);
-        work.input_gradients.resize(self.blocks.len(), Vec::new());
+        work.input_gradients.resize(self.blocks.len(), Buffer::default());
         let mut end = self.blocks.iter().map(|block| block.n_values()).sum::<usize>();
         for (number, &block) in self.blocks.iter().enumerate().rev() {
             let start = end - block.n_values();
@@ -232,6 +263,11 @@ impl Network {
             if number > 0 {
                 inputs.resize(samples * block.input_len() + SLACK, 0.0);
             }
+            let gradient = match wanted {
+                Wanted::Values(_) => Some(&mut work.gradient[start..end]),
+                Wanted::Slopes if number == 0 => return,
+                Wanted::Slopes => None,
+            };
             Backward {
                 block,
                 target: self.target(number),
@@ -240,14 +276,34 @@ impl Network {
                 input: &work.inputs[number],
                 chosen: &work.chosen[number],
                 pooled: later.first().unwrap_or(&work.pooled),
-                gradient: &mut work.gradient[start..end],
-                inputs: (number > 0).then_some(inputs.as_mut_slice()),
+                gradient,
+                inputs: (number > 0).then_some(&mut **inputs),
                 scratch: &mut work.scratch,
             }
             .run();
             end = start;
         }
     }
+}
+
+/// What a backward pass is for.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// The gradient of the values, given the batch.
+    Values(&'a [&'a [f32]]),
+    /// Slopes along rays, which the gradient of the first layer's results gives.
+    Slopes,
+}
+
+impl Workspace {
+    pub(super) fn logits(&self) -> &[f32] {
+        self.outputs.last().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// NaN stays, so that the loss shows it.
+pub(super) fn relu(values: &mut [f32]) {
+    values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
 }
 
 fn layers(widths: &[usize]) -> Vec<Dense> {
