@@ -334,7 +334,7 @@ fn convolve_plane<S: Simd, const N: usize, const P: usize, const K: usize>(
 pub(super) struct Scratch {
     weights: Buffer,
     sums: Buffer,
-    places: Vec<(u32, f32)>,
+    chosen: Chosen,
 }
 
 /// The gradient of a block's values, and of its inputs where they are asked for.
@@ -378,7 +378,7 @@ impl Backward<'_> {
     fn all<S: Simd, const K: usize, const C: usize, const T: usize>(mut self, simd: S) {
         let PooledConv { outputs, .. } = self.block;
         let width = self.block.run().next_multiple_of(S::F32_LANES);
-        let Scratch { mut weights, mut sums, mut places } = std::mem::take(self.scratch);
+        let Scratch { mut weights, mut sums, mut chosen } = std::mem::take(self.scratch);
         sums.clear();
         sums.resize(outputs * K * width, 0.0);
         self.pack(width, &mut weights);
@@ -389,37 +389,30 @@ impl Backward<'_> {
         if let Some(gradient) = &mut self.gradient {
             gradient[n_weights..].fill(0.0);
         }
-        let (height, pooled_width) = self.block.pooled();
-        places.resize(TILE * height * pooled_width + 1, (0, 0.0));
         let (len, stride) = (self.block.input_len(), self.block.stride());
         for start in (0..self.samples).step_by(TILE) {
             let end = (start + TILE).min(self.samples);
-            let input = &self.input[start * len..];
-            for output in 0..outputs {
-                let on = collect(
-                    self.block,
-                    self.target,
-                    (start, end),
-                    output,
-                    self.pooled,
-                    self.chosen,
-                    &mut places,
-                );
-                let on = &places[..on];
-                let own = output * K * width..(output + 1) * K * width;
-                if let Some(gradient) = &mut self.gradient {
-                    gradient[n_weights + output] += on.iter().map(|place| place.1).sum::<f32>();
-                    add_patches::<S, K, C, T>(simd, input, stride, on, &mut sums[own.clone()]);
+            chosen.collect(&self, start, end);
+            // One after the other, so that what one of them goes through stays in the innermost cache.
+            if let Some(gradient) = &mut self.gradient {
+                let input = &self.input[start * len..];
+                let own = sums.chunks_exact_mut(K * width).zip(&mut gradient[n_weights..]);
+                for ((sums, bias), on) in own.zip(chosen.each()) {
+                    *bias += on.iter().map(|place| place.1).sum::<f32>();
+                    add_patches::<S, K, C, T>(simd, input, stride, on, sums);
                 }
-                if let Some(inputs) = &mut self.inputs {
-                    add_weights::<S, K, C>(simd, &mut inputs[start * len..], stride, on, &weights[own]);
+            }
+            if let Some(inputs) = &mut self.inputs {
+                let inputs = &mut inputs[start * len..];
+                for (weights, on) in weights.chunks_exact(K * width).zip(chosen.each()) {
+                    add_weights::<S, K, C>(simd, inputs, stride, on, weights);
                 }
             }
         }
         if let Some(gradient) = self.gradient {
             unpack(self.block, width, &sums, &mut gradient[..n_weights]);
         }
-        *self.scratch = Scratch { weights, sums, places };
+        *self.scratch = Scratch { weights, sums, chosen };
     }
 
     /// The gradient of a first block with one channel: a patch is so short that finding the places costs more than
@@ -536,35 +529,46 @@ fn add_window<S: Simd, const K: usize>(
     }
 }
 
-/// The patches that an output of some samples came from, with its gradient; how many there are.
-#[inline(always)]
-fn collect(
-    block: PooledConv,
-    target: Target,
-    (start, end): (usize, usize),
-    output: usize,
-    pooled: &[f32],
-    chosen: &[u32],
-    places: &mut [(u32, f32)],
-) -> usize {
-    let (height, width) = block.pooled();
-    let row = width * block.outputs;
-    let mut on = 0;
-    for sample in start..end {
-        let base = ((sample - start) * block.input_len()) as u32;
-        for y in 0..height {
-            let chosen = &chosen[sample * block.output_len() + y * row..][..row];
-            let pooled = &pooled[sample * target.len + target.start + y * target.stride..][..row];
-            let mut at = output;
-            while at < row {
-                // No branch: whether a ReLU is on cannot be predicted.
-                places[on] = (base.wrapping_add(chosen[at]), pooled[at]);
-                on += usize::from(chosen[at] != OFF);
-                at += block.outputs;
+/// For each output of a block the patches that its results of some samples came from, each with the result's gradient.
+#[derive(Clone, Debug, Default)]
+struct Chosen {
+    /// Output after output, each with room for all its results and one more.
+    places: Vec<(u32, f32)>,
+    /// How many each output has.
+    counts: Vec<usize>,
+}
+
+impl Chosen {
+    #[inline(always)]
+    fn collect(&mut self, from: &Backward<'_>, start: usize, end: usize) {
+        let (block, target) = (from.block, from.target);
+        let (height, width) = block.pooled();
+        let (row, room) = (width * block.outputs, TILE * height * width + 1);
+        self.counts.clear();
+        self.counts.resize(block.outputs, 0);
+        self.places.resize(block.outputs * room, (0, 0.0));
+        for sample in start..end {
+            let base = ((sample - start) * block.input_len()) as u32;
+            for y in 0..height {
+                let chosen = &from.chosen[sample * block.output_len() + y * row..][..row];
+                let pooled = &from.pooled[sample * target.len + target.start + y * target.stride..][..row];
+                let windows = chosen.chunks_exact(block.outputs).zip(pooled.chunks_exact(block.outputs));
+                for (chosen, pooled) in windows {
+                    let outputs = self.places.chunks_exact_mut(room).zip(&mut self.counts);
+                    for ((places, count), (chosen, pooled)) in outputs.zip(chosen.iter().zip(pooled)) {
+                        // No branch: whether a ReLU is on cannot be predicted.
+                        places[*count] = (base.wrapping_add(*chosen), *pooled);
+                        *count += usize::from(*chosen != OFF);
+                    }
+                }
             }
         }
     }
-    on
+
+    fn each(&self) -> impl Iterator<Item = &[(u32, f32)]> {
+        let room = self.places.len() / self.counts.len().max(1);
+        self.places.chunks_exact(room.max(1)).zip(&self.counts).map(|(places, count)| &places[..*count])
+    }
 }
 
 /// sums (K, width) += gradient * patch, over all places; C vectors of each run at a time, T places in turn.
