@@ -424,13 +424,15 @@ impl Backward<'_> {
         let stride = block.stride();
         let Some(gradient) = self.gradient.take() else { return };
         let (weight_gradient, bias_gradient) = gradient.split_at_mut(block.n_weights());
-        weight_gradient.fill(0.0);
         self.bias(bias_gradient);
+        let totals = &mut self.scratch.sums;
+        totals.clear();
+        totals.resize(weight_gradient.len(), 0.0);
         for sample in 0..self.samples {
             let image = &self.input[sample * block.input_len()..(sample + 1) * block.input_len()];
             let chosen = &self.chosen[sample * block.output_len()..(sample + 1) * block.output_len()];
             let pooled = &self.pooled[sample * self.target.len + self.target.start..];
-            for first in (0..block.outputs).step_by(lanes) {
+            for (first, totals) in (0..).step_by(lanes).zip(totals.chunks_exact_mut(K * K * lanes)) {
                 let mut sums = [[simd.splat_f32s(0.0); K]; K];
                 for y in 0..height {
                     for x in 0..width {
@@ -448,15 +450,19 @@ impl Backward<'_> {
                         add_window::<S, K>(simd, &image[corner..], stride, own, &mut sums);
                     }
                 }
-                let add = |target: &mut f32, sum: S::f32s, lane: usize| {
-                    *target += pulp::bytemuck::cast_slice::<S::f32s, f32>(std::slice::from_ref(&sum))[lane];
-                };
-                for lane in 0..lanes {
-                    let own = &mut weight_gradient[(first + lane) * K * K..][..K * K];
-                    for (tap, target) in own.iter_mut().enumerate() {
-                        add(target, sums[tap / K][tap % K], lane);
+                for down in 0..K {
+                    for right in 0..K {
+                        let total = lanes_mut::<S>(totals, (down * K + right) * lanes);
+                        *total = simd.add_f32s(*total, sums[down][right]);
                     }
                 }
+            }
+        }
+        let vectors = totals.chunks_exact(K * K * lanes).zip(weight_gradient.chunks_exact_mut(K * K * lanes));
+        for (totals, gradient) in vectors {
+            for (lane, own) in gradient.chunks_exact_mut(K * K).enumerate() {
+                let totals = totals.iter().skip(lane).step_by(lanes);
+                own.iter_mut().zip(totals).for_each(|(own, total)| *own = *total);
             }
         }
     }
@@ -517,15 +523,33 @@ fn add_window<S: Simd, const K: usize>(
     own: [S::f32s; 4],
     sums: &mut [[S::f32s; K]; K],
 ) {
-    for (down, sums) in sums.iter_mut().enumerate() {
-        let upper = &image[down * stride..][..K + 1];
-        let lower = &image[(down + 1) * stride..][..K + 1];
-        for (right, sum) in sums.iter_mut().enumerate() {
-            let pixels = [upper[right], upper[right + 1], lower[right], lower[right + 1]];
-            for (pixel, own) in pixels.into_iter().zip(own) {
-                *sum = simd.mul_add_e_f32s(simd.splat_f32s(pixel), own, *sum);
-            }
-        }
+    add_row(simd, image, stride, own, sums, 0);
+    add_row(simd, image, stride, own, sums, 1);
+    add_row(simd, image, stride, own, sums, 2);
+    if K == 5 {
+        add_row(simd, image, stride, own, sums, 3);
+        add_row(simd, image, stride, own, sums, 4);
+    }
+}
+
+/// One row of [`add_window`]. As a loop over rows the sums would not stay in registers.
+#[inline(always)]
+fn add_row<S: Simd, const K: usize>(
+    simd: S,
+    image: &[f32],
+    stride: usize,
+    own: [S::f32s; 4],
+    sums: &mut [[S::f32s; K]; K],
+    down: usize,
+) {
+    let upper = &image[down * stride..][..K + 1];
+    let lower = &image[(down + 1) * stride..][..K + 1];
+    for right in 0..K {
+        let mut sum = sums[down][right];
+        sum = simd.mul_add_e_f32s(simd.splat_f32s(upper[right]), own[0], sum);
+        sum = simd.mul_add_e_f32s(simd.splat_f32s(upper[right + 1]), own[1], sum);
+        sum = simd.mul_add_e_f32s(simd.splat_f32s(lower[right]), own[2], sum);
+        sums[down][right] = simd.mul_add_e_f32s(simd.splat_f32s(lower[right + 1]), own[3], sum);
     }
 }
 

@@ -1,9 +1,8 @@
 //! Dense layers y = x W^T + b: few outputs by passes over the rows, many by matrix products.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
 use pulp::{Arch, Simd, WithSimd};
 
+use super::product::{multiply, Matrix, Packed};
 use super::{lanes_mut, load};
 
 /// Layers with at most as many outputs are thin: a matrix product would spend its time on rearranging x.
@@ -28,26 +27,24 @@ impl Dense {
         self.outputs <= THIN
     }
 
-    /// y (B, outputs) of the rows x; `copy` holds (B, inputs) values where rows have to be gathered.
-    pub(super) fn forward(self, values: &[f32], x: &Rows<'_>, copy: &mut Vec<f32>, y: &mut [f32]) {
+    /// y (B, outputs) of the rows x; `work` gathers rows of wide layers.
+    pub(super) fn forward(self, values: &[f32], x: &Rows<'_>, work: &mut Gathered, y: &mut [f32]) {
         let (weight, bias) = values.split_at(self.inputs * self.outputs);
         if self.is_thin() {
             Arch::new().dispatch(ThinForward { layer: self, weight, bias, x, y });
             return;
         }
-        gather(x, copy);
-        let (Some(x), Some(w), Some(mut y)) =
-            (view(copy, self.inputs), view(weight, self.inputs), view_mut(y, self.outputs))
-        else {
-            return;
-        };
-        y.rows_mut().into_iter().for_each(|mut row| row.assign(&ndarray::aview1(bias)));
-        general_mat_mul(1.0, &x, &w.t(), 1.0, &mut y);
+        work.rows.clear();
+        x.iter().for_each(|row| work.rows.extend_from_slice(row));
+        y.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(bias));
+        let x = Matrix::new(&work.rows, self.inputs);
+        let weight = Matrix::new(weight, self.inputs).transposed();
+        multiply(x, weight, self.inputs, (self.outputs, true), y, &mut work.packed);
     }
 
-    /// Adds nothing, writes everything: the gradient of the values, given that of y (B, outputs). `copy` is what
+    /// Adds nothing, writes everything: the gradient of the values, given that of y (B, outputs). `work` is what
     /// `forward` left there.
-    pub(super) fn backward(self, x: &Rows<'_>, copy: &[f32], dy: &[f32], gradient: &mut [f32]) {
+    pub(super) fn backward(self, x: &Rows<'_>, work: &mut Gathered, dy: &[f32], gradient: &mut [f32]) {
         let (weight, bias) = gradient.split_at_mut(self.inputs * self.outputs);
         bias.fill(0.0);
         for row in dy.chunks_exact(self.outputs) {
@@ -58,40 +55,27 @@ impl Dense {
             Arch::new().dispatch(ThinBackward { layer: self, x, dy, weight });
             return;
         }
-        if let (Some(x), Some(dy), Some(mut weight)) =
-            (view(copy, self.inputs), view(dy, self.outputs), view_mut(weight, self.inputs))
-        {
-            general_mat_mul(1.0, &dy.t(), &x, 0.0, &mut weight);
-        }
+        let (dy, rows) = (Matrix::new(dy, self.outputs), Matrix::new(&work.rows, self.inputs));
+        multiply(dy.transposed(), rows, x.len(), (self.inputs, false), weight, &mut work.packed);
     }
 
     /// The gradient of the inputs, (B, inputs).
-    pub(super) fn backward_inputs(self, values: &[f32], dy: &[f32], dx: &mut [f32]) {
+    pub(super) fn backward_inputs(self, values: &[f32], dy: &[f32], work: &mut Gathered, dx: &mut [f32]) {
         let (weight, _) = values.split_at(self.inputs * self.outputs);
         if self.is_thin() {
             Arch::new().dispatch(ThinInputs { layer: self, weight, dy, dx });
             return;
         }
-        if let (Some(dy), Some(w), Some(mut dx)) =
-            (view(dy, self.outputs), view(weight, self.inputs), view_mut(dx, self.inputs))
-        {
-            general_mat_mul(1.0, &dy, &w, 0.0, &mut dx);
-        }
+        let (dy, weight) = (Matrix::new(dy, self.outputs), Matrix::new(weight, self.inputs));
+        multiply(dy, weight, self.outputs, (self.inputs, false), dx, &mut work.packed);
     }
 }
 
-/// Rows one after another, unless they lie so already.
-fn gather(x: &Rows<'_>, copy: &mut Vec<f32>) {
-    copy.clear();
-    x.iter().for_each(|row| copy.extend_from_slice(row));
-}
-
-fn view(values: &[f32], width: usize) -> Option<ArrayView2<'_, f32>> {
-    ArrayView2::from_shape((values.len() / width, width), values).ok()
-}
-
-fn view_mut(values: &mut [f32], width: usize) -> Option<ArrayViewMut2<'_, f32>> {
-    ArrayViewMut2::from_shape((values.len() / width, width), values).ok()
+/// What a wide layer keeps from its forward pass for its backward pass.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gathered {
+    rows: Vec<f32>,
+    packed: Packed,
 }
 
 struct ThinForward<'a> {
@@ -257,12 +241,12 @@ mod tests {
             let (values, x) = (wave(layer.n_values(), 0.7), wave(batch * inputs, 0.3));
             let dy = wave(batch * outputs, 1.1);
             let rows: Vec<&[f32]> = x.chunks(inputs).collect();
-            let (mut copy, mut y) = (Vec::new(), vec![f32::NAN; batch * outputs]);
-            layer.forward(&values, &rows, &mut copy, &mut y);
+            let (mut work, mut y) = (Gathered::default(), vec![f32::NAN; batch * outputs]);
+            layer.forward(&values, &rows, &mut work, &mut y);
             let mut gradient = vec![f32::NAN; layer.n_values()];
-            layer.backward(&rows, &copy, &dy, &mut gradient);
+            layer.backward(&rows, &mut work, &dy, &mut gradient);
             let mut dx = vec![f32::NAN; batch * inputs];
-            layer.backward_inputs(&values, &dy, &mut dx);
+            layer.backward_inputs(&values, &dy, &mut work, &mut dx);
 
             let (w, b) = values.split_at(inputs * outputs);
             let close = |a: f32, b: f32| assert!((a - b).abs() < 1e-4, "{a} for {b} in {layer:?}");

@@ -17,6 +17,7 @@ mod buffer;
 mod conv;
 mod dense;
 mod network;
+mod product;
 mod rays;
 mod softmax;
 

@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::conv::{Backward, Forward, PooledConv, Scratch, Target, SLACK};
-use super::dense::Dense;
+use super::dense::{Dense, Gathered};
 use super::softmax::cross_entropy;
 
 /// A network of pooled convolutions and dense layers with ReLU between them, as a function of its values.
@@ -27,9 +27,9 @@ pub struct Workspace {
     /// The last block's results by place, and by channel as the first dense layer takes them.
     pub(super) pooled: Buffer,
     pub(super) features: Vec<f32>,
-    /// Each dense layer's results, and its gathered inputs.
+    /// Each dense layer's results, and what it keeps of its inputs.
     pub(super) outputs: Vec<Vec<f32>>,
-    pub(super) copies: Vec<Vec<f32>>,
+    pub(super) gathered: Vec<Gathered>,
     /// The gradient on its way back, and what it is next.
     pub(super) delta: Vec<f32>,
     pub(super) next: Vec<f32>,
@@ -136,7 +136,7 @@ impl Network {
             work.features.resize(samples * block.output_len(), 0.0);
         }
         work.outputs.resize(self.dense.len(), Vec::new());
-        work.copies.resize(self.dense.len(), Vec::new());
+        work.gathered.resize(self.dense.len(), Gathered::default());
         for (layer, outputs) in self.dense.iter().zip(&mut work.outputs) {
             outputs.resize(samples * layer.outputs, 0.0);
         }
@@ -154,7 +154,7 @@ impl Network {
             let (before, outputs) = work.outputs.split_at_mut(number);
             let Some(y) = outputs.first_mut() else { return };
             let rows = self.rows(number, x, &work.features, before);
-            layer.forward(own, &rows, &mut work.copies[number], y);
+            layer.forward(own, &rows, &mut work.gathered[number], y);
             if number + 1 < self.dense.len() {
                 relu(y);
             }
@@ -226,11 +226,11 @@ impl Network {
             let start = end - layer.n_values();
             if let Wanted::Values(x) = wanted {
                 let rows = self.rows(number, x, &work.features, &work.outputs[..number]);
-                layer.backward(&rows, &work.copies[number], delta, &mut work.gradient[start..end]);
+                layer.backward(&rows, &mut work.gathered[number], delta, &mut work.gradient[start..end]);
             }
             if number > 0 || !self.blocks.is_empty() {
                 next.resize(delta.len() / layer.outputs * layer.inputs, 0.0);
-                layer.backward_inputs(&values[start..end], delta, &mut next);
+                layer.backward_inputs(&values[start..end], delta, &mut work.gathered[number], &mut next);
                 if number > 0 {
                     let active = &work.outputs[number - 1];
                     next.iter_mut().zip(active).for_each(|(g, y)| *g = if *y > 0.0 { *g } else { 0.0 });

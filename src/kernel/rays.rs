@@ -7,6 +7,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::conv::{PooledConv, Target, OFF};
+use super::dense::Gathered;
 use super::network::{relu, Network, Wanted, Workspace};
 use super::{lanes_mut, load};
 
@@ -52,7 +53,7 @@ impl Network {
         } else if let Some(layer) = self.dense.first() {
             let mut own = values[..layer.n_values()].to_vec();
             own[layer.inputs * layer.outputs..].fill(0.0);
-            layer.forward(&own, x, &mut Vec::new(), products);
+            layer.forward(&own, x, &mut Gathered::default(), products);
         }
     }
 
@@ -200,11 +201,8 @@ impl WithSimd for Pool<'_> {
                     let to = target.start + y * target.stride + x * outputs;
                     for first in (0..outputs).step_by(lanes) {
                         let from = 4 * window * outputs + first;
-                        let mut best = simd.mul_add_e_f32s(
-                            scale,
-                            load::<S>(direction, from),
-                            load::<S>(origin, from),
-                        );
+                        let mut best =
+                            simd.mul_add_e_f32s(scale, load::<S>(direction, from), load::<S>(origin, from));
                         let mut place = simd.splat_u32s(0);
                         for other in 1..4 {
                             let from = from + other * outputs;
