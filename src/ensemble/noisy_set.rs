@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor};
 use super::data::{check_label, read, TrainingSet};
 use super::threads::training_error;
 use crate::error::{Error, Result};
+use crate::kernel::Buffer;
 use crate::law::{Gaussian, Law, NoiseLaw};
 use crate::model::{upload, TorchResult};
 use crate::seed::Seed;
@@ -80,8 +81,10 @@ impl Source<'_> {
 /// One member's noised set in plain memory.
 #[derive(Debug)]
 pub(crate) struct PlainSet {
-    /// (n, features of a sample).
-    features: Vec<f32>,
+    /// (n, stride); the features of a sample and numbers that only fill up its last cache line.
+    features: Buffer,
+    /// Features of a sample.
+    size: usize,
     labels: Vec<usize>,
     /// Samples.
     pub(crate) n: usize,
@@ -95,21 +98,21 @@ impl PlainSet {
     pub(crate) fn draw(source: Source<'_>, member: u64, stop: &AtomicBool) -> Result<Self> {
         let samples: Vec<_> = source.samples(member).into_iter().map(|index| (member, index)).collect();
         let size = source.data.shape().n_features();
-        let mut features = vec![0.0; samples.len() * size];
-        for (sample, row) in samples.iter().zip(features.chunks_exact_mut(size)) {
+        let mut features = Buffer::default();
+        features.resize(samples.len() * Buffer::stride(size), 0.0);
+        for (sample, row) in samples.iter().zip(features.chunks_exact_mut(Buffer::stride(size))) {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::cancelled("Training was cancelled."));
             }
-            source.draw(sample, row)?;
+            source.draw(sample, &mut row[..size])?;
         }
         let labels = draw_labels(source, &samples)?.into_iter().map(|label| label as usize).collect();
-        Ok(Self { features, labels, n: samples.len() })
+        Ok(Self { features, size, labels, n: samples.len() })
     }
 
     /// Features and class number of the sample at `place`.
     pub(crate) fn sample(&self, place: usize) -> Option<(&[f32], usize)> {
-        let size = self.features.len() / self.n;
-        let row = self.features.get(place * size..(place + 1) * size)?;
+        let row = self.features.get(place * Buffer::stride(self.size)..)?.get(..self.size)?;
         Some((row, *self.labels.get(place)?))
     }
 }

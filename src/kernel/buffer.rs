@@ -10,19 +10,26 @@ const LINE: usize = 64;
 /// Numbers that start where a cache line does, so that a vector of them never lies on two lines: loads and stores
 /// that do take twice as long.
 #[derive(Clone, Debug)]
-pub(super) struct Buffer(AVec<f32, ConstAlign<LINE>>);
+pub struct Buffer(AVec<f32, ConstAlign<LINE>>);
 
 impl Buffer {
-    pub(super) fn clear(&mut self) {
+    /// Numbers from one row to the next, for rows of `n` numbers that all start at a line.
+    pub const fn stride(n: usize) -> usize {
+        n.next_multiple_of(LINE / size_of::<f32>())
+    }
+
+    /// Without numbers, but with their room.
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 
     /// New numbers at the end are `value`.
-    pub(super) fn resize(&mut self, n: usize, value: f32) {
+    pub fn resize(&mut self, n: usize, value: f32) {
         self.0.resize(n, value);
     }
 
-    pub(super) fn push(&mut self, value: f32) {
+    /// One more number.
+    pub fn push(&mut self, value: f32) {
         self.0.push(value);
     }
 }
@@ -59,5 +66,6 @@ mod tests {
             assert_eq!((buffer.as_ptr() as usize % LINE, buffer.len()), (0, n));
         }
         assert_eq!(&buffer.clone()[..], [1.0; 3]);
+        assert_eq!([1, 16, 57, 784].map(Buffer::stride), [16, 16, 64, 784]);
     }
 }

@@ -22,6 +22,7 @@ mod rays;
 mod softmax;
 
 pub use adam::Adam;
+pub use buffer::Buffer;
 pub use network::{Network, Workspace};
 pub use rays::Rays;
 
