@@ -115,6 +115,12 @@ impl PlainSet {
         let row = self.features.get(place * Buffer::stride(self.size)..)?.get(..self.size)?;
         Some((row, *self.labels.get(place)?))
     }
+
+    /// The features of all samples.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let size = self.size;
+        self.features.chunks_exact_mut(Buffer::stride(size)).map(move |row| &mut row[..size])
+    }
 }
 
 impl NoisySet {

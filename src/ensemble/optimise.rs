@@ -14,6 +14,7 @@ use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 use super::data::{read, Inputs, TrainingSet};
+use super::native;
 use super::noisy_set::Source;
 use super::threads::{guarded, training_error, with_workers};
 use super::train;
@@ -21,6 +22,7 @@ use super::train_member::Job;
 use super::vote::collect;
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
+use crate::kernel::Workspace;
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific, SigmaSearch};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
@@ -48,13 +50,13 @@ pub(super) enum Reference<'a> {
 }
 
 /// Slopes are cut to what R has where nothing is uncertain, Phi^-1(0.98): near the clamp they can be anything.
-const STEEPEST: f64 = 2.053_748_910_631_823;
+pub(super) const STEEPEST: f64 = 2.053_748_910_631_823;
 
 /// Rows of a forward pass, noisy copies counted.
 const ROWS: usize = 256;
 
 /// Inputs that one worker searches at a time.
-const BLOCK: usize = 256;
+const BLOCK: usize = 64;
 
 impl Ascent<'_> {
     /// The magnitudes (n) of the samples `inputs` (n, ...).
@@ -277,6 +279,7 @@ impl Ensemble {
     ) -> Result<Vec<f32>> {
         let torch = |error| training_error(SCOUT, &error);
         let (shape, length) = (inputs.shape(), BLOCK.min(inputs.n_samples() - start));
+        let (architecture, seed) = (self.architecture.as_ref(), self.record.seed);
         let mut values = vec![0.0_f32; BLOCK * shape.n_features()];
         let mut labels = vec![0_i64; BLOCK];
         let rows = values.chunks_exact_mut(shape.n_features()).zip(&mut labels).take(length);
@@ -286,6 +289,13 @@ impl Ensemble {
                 *own = label(start + offset)?;
             }
         }
+        if let Some(network) = native::network(architecture, &self.settings) {
+            let rows: Vec<&[f32]> = values.chunks_exact(shape.n_features()).take(length).collect();
+            let labels: Option<Vec<usize>> =
+                label.map(|_| labels.iter().take(length).map(|label| *label as usize).collect());
+            let ascent = native::Ascent { network, values: &scout.values, search, seed, member: SCOUT };
+            return ascent.magnitudes(&rows, labels.as_deref(), &mut Workspace::default(), stop);
+        }
         let device = self.settings.device;
         let dims: Vec<i64> = std::iter::once(BLOCK as i64).chain(shape.dims()).collect();
         let tensor = Tensor::f_from_slice(&values).and_then(|t| t.f_view(&dims[..])?.f_to_device(device));
@@ -293,9 +303,7 @@ impl Ensemble {
             Tensor::f_from_slice(&labels).and_then(|labels| labels.f_to_device(device)).map_err(torch)?;
         let weights = FlatWeights::new(self.architecture.layout(), &[&scout.values[..]], device);
         let weights = weights.and_then(|weights| weights.views()).map_err(torch)?;
-        let architecture = self.architecture.as_ref();
-        let ascent =
-            Ascent { architecture, weights: &weights, search, seed: self.record.seed, member: SCOUT };
+        let ascent = Ascent { architecture, weights: &weights, search, seed, member: SCOUT };
         let reference = if label.is_some() { Reference::Labels(&labels) } else { Reference::OwnClass };
         let sigmas = ascent.magnitudes(&tensor.map_err(torch)?, reference, stop)?;
         let mut sigmas = weights_to_vec(&sigmas).map_err(torch)?;

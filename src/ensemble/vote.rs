@@ -16,12 +16,15 @@ use super::config::{Settings, STACK};
 use super::data::{read, Inputs};
 use super::device::check_precision;
 use super::memory::keep_freed_memory;
-use super::optimise::{unit_noise, Ascent, Reference};
+use super::native::{self, Voter};
+use super::optimise::{Ascent, Reference};
 use super::threads::{guarded, training_error, with_workers};
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
+use crate::kernel::{Network, Workspace};
 use crate::law::{Guarantee, NoiseLaw, SampleSpecific};
 use crate::model::{weights_to_vec, FlatWeights, Mode, TorchResult};
+use crate::noise::add_normals;
 use crate::seed::Role;
 
 /// Inputs of one forward pass.
@@ -189,7 +192,9 @@ fn run<T: Copy + Default + Send>(
     let Asked { ensemble, block, .. } = asked;
     let members: Vec<&Member> = ensemble.members.values().collect();
     let settings = &ensemble.settings;
-    let size = settings.stack.unwrap_or(STACK).min(ensemble.architecture.max_stack()).max(1);
+    let network = native::network(ensemble.architecture.as_ref(), settings);
+    let stack = if network.is_some() { 1 } else { settings.stack.unwrap_or(STACK) };
+    let size = stack.min(ensemble.architecture.max_stack()).max(1);
     check_precision(settings.device, settings.precision)?;
     let stacks: Vec<&[&Member]> = members.chunks(size).collect();
     // As in training: a GPU whose members cannot be stacked has several threads.
@@ -201,7 +206,7 @@ fn run<T: Copy + Default + Send>(
     let senders = Mutex::new(vec![sender; workers]);
     let work = || {
         let Some(sender) = senders.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
-        let mut shared = Vec::new();
+        let (mut shared, mut buffers) = (Vec::new(), Workspace::default());
         if lanes > 1 {
             if let Err(error) = ensemble.architecture.enter_lane(settings.device) {
                 // A receiver that has gone has had an error before.
@@ -214,7 +219,10 @@ fn run<T: Copy + Default + Send>(
             let Some(stack) = stacks.get(number) else { return };
             let first = stack.first().map_or(0, |member| member.number);
             let panel = Panel { ensemble, members: stack, block };
-            let result = guarded(first, || panel.evaluate(&mut shared, asked, &stop));
+            let result = guarded(first, || match network {
+                Some(network) => panel.evaluate_natively(network, &mut buffers, asked, &stop),
+                None => panel.evaluate(&mut shared, asked, &stop),
+            });
             let result = result.map(|parts| (number * size, parts));
             if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
                 return;
@@ -300,6 +308,50 @@ impl Panel<'_> {
         Ok(parts)
     }
 
+    /// [`Panel::evaluate`] by the crate's own kernels, member after member.
+    fn evaluate_natively<T: Copy + Default>(
+        &self,
+        network: &Network,
+        work: &mut Workspace,
+        asked: Asked<'_, T>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Vec<T>>> {
+        let Asked { width, convert, question, .. } = asked;
+        let record = &self.ensemble.record;
+        let size = record.shape.n_features();
+        let noised = record.law.noises_test_inputs() || self.block.sigmas.is_some();
+        let mut parts = Vec::with_capacity(self.members.len());
+        for member in self.members {
+            let number = member.number;
+            let voter = Voter {
+                network,
+                values: &member.values,
+                number,
+                seed: record.seed,
+                specific: self.specific(),
+            };
+            let mut part = vec![T::default(); self.block.length * width];
+            let batches = self.block.values[..self.block.length * size].chunks(BATCH * size);
+            for (batch, (plain, out)) in batches.zip(part.chunks_mut(BATCH * width)).enumerate() {
+                let mut own = Vec::new();
+                if noised {
+                    own.extend_from_slice(plain);
+                    self.noise(number, batch, &mut own);
+                }
+                let rows: Vec<&[f32]> = if noised { &own } else { plain }.chunks_exact(size).collect();
+                let answer = match question {
+                    Question::Logits => voter.logits(&rows, work, stop)?,
+                    Question::Magnitudes => voter.magnitudes(&rows, work, stop)?,
+                };
+                check_finite(number, &answer)?;
+                let answers = answer.chunks_exact(answer.len() / rows.len().max(1));
+                answers.zip(out.chunks_exact_mut(width)).for_each(|(answer, out)| convert(answer, out));
+            }
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
     /// One batch for the stack, (S, B, ...); members share it unless the law noises test inputs.
     fn inputs(&self, batch: usize, shared: &mut Vec<Tensor>) -> TorchResult<Tensor> {
         let stack = self.members.len() as i64;
@@ -321,34 +373,29 @@ impl Panel<'_> {
         for member in self.members {
             let from = noised.len();
             noised.extend_from_slice(plain);
-            match self.block.sigmas {
-                Some(sigmas) => self.own_noise(member.number, batch, sigmas, &mut noised[from..])?,
-                None => self.noise(member.number, batch, &mut noised[from..]),
-            }
+            self.noise(member.number, batch, &mut noised[from..]);
         }
         self.tensor(&noised, stack)
     }
 
+    /// Adds the member's noise to a batch: what the law adds to test inputs, or sigma_x e, e the member's one vector,
+    /// so that what a member says of an input is a function of the two.
     fn noise(&self, member: u64, batch: usize, values: &mut [f32]) {
         let record = &self.ensemble.record;
-        let rows = values.chunks_exact_mut(record.shape.n_features());
-        for (offset, row) in rows.enumerate() {
-            let sample = self.block.start + batch * BATCH + offset;
-            record.law.noise_test_input(record.seed, member, sample, row);
-        }
-    }
-
-    /// x + sigma_x e, e the member's one vector: what a member says of an input is a function of the two.
-    fn own_noise(&self, member: u64, batch: usize, sigmas: &[f32], values: &mut [f32]) -> TorchResult<()> {
-        let record = &self.ensemble.record;
-        let size = record.shape.n_features();
-        let unit = weights_to_vec(&unit_noise(record.seed, Role::TestNoise, member, &[size as i64])?)?;
-        let from = self.block.start + batch * BATCH;
+        let (size, from) = (record.shape.n_features(), self.block.start + batch * BATCH);
+        let rows = values.chunks_exact_mut(size);
+        let Some(sigmas) = self.block.sigmas else {
+            for (offset, row) in rows.enumerate() {
+                record.law.noise_test_input(record.seed, member, from + offset, row);
+            }
+            return;
+        };
+        let mut unit = vec![0.0; size];
+        add_normals(&record.seed.member(Role::TestNoise, member), 0, 1.0, &mut unit);
         // Rows that only fill up a batch have no magnitude.
-        for (row, sigma) in values.chunks_exact_mut(size).zip(sigmas.iter().skip(from)) {
+        for (row, sigma) in rows.zip(sigmas.iter().skip(from)) {
             row.iter_mut().zip(&unit).for_each(|(value, e)| *value += sigma * e);
         }
-        Ok(())
     }
 
     /// The law, if members add noise of their own choice to test inputs.

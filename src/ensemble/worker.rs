@@ -177,7 +177,7 @@ fn draw(
         };
         let sets = if missing.is_empty() {
             None
-        } else if native::network(job).is_some() {
+        } else if native::network(job.architecture, job.settings).is_some() {
             Some(Sets::Plain(plain()?))
         } else {
             Some(Sets::Torch(NoisySet::draw(job.source, &missing, cores, stop)?))
@@ -254,7 +254,7 @@ impl Trainer<'_> {
         let trained = match sets {
             None => Vec::new(),
             Some(Sets::Torch(set)) => self.train_stack(&missing, set)?,
-            Some(Sets::Plain(sets)) => self.train_native(&missing, &sets)?,
+            Some(Sets::Plain(sets)) => self.train_native(&missing, sets)?,
         };
         for member in trained {
             if let Some(checkpoint) = self.checkpoint {
@@ -265,7 +265,7 @@ impl Trainer<'_> {
         Ok(found)
     }
 
-    fn train_native(&mut self, missing: &[u64], sets: &[PlainSet]) -> Result<Vec<Member>> {
+    fn train_native(&mut self, missing: &[u64], sets: Vec<PlainSet>) -> Result<Vec<Member>> {
         let job = Job { settings: &self.own, ..self.job };
         let first = missing.first().copied();
         let unknown =

@@ -1,32 +1,80 @@
-//! Training of one member on the CPU by the crate's own kernels, without torch.
+//! Single members on the CPU by the crate's own kernels, without torch.
 //!
-//! The architectures that have a [`Network`] are trained here unless a stack is asked for; the same steps in the same
-//! order as [`train_stack`](super::train_member::train_stack), equal to it up to rounding.
+//! The architectures that have a [`Network`] are trained here and vote here unless a stack is asked for; the same steps
+//! in the same order as [`train_stack`](super::train_member::train_stack), equal to it up to rounding.
+
+mod search;
+mod vote;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::Device;
 
+pub(super) use search::Ascent;
+pub(super) use vote::Voter;
+
+use super::config::Settings;
 use super::noisy_set::PlainSet;
 use super::threads::training_error;
 use super::train_member::{batches, check_losses, check_values, order, Job};
 use super::Member;
 use crate::error::{Error, Result};
 use crate::kernel::{Adam, Network, Workspace};
-use crate::law::{Guarantee, NoiseLaw};
+use crate::law::{Guarantee, NoiseLaw, SigmaSearch};
+use crate::model::Architecture;
+use crate::noise::add_normals;
+use crate::seed::Role;
 
-/// The network that trains a job's members here, if they can be and no stack of several was asked for.
-pub(super) fn network<'a>(job: Job<'a>) -> Option<&'a Network> {
-    let own_noise = job.source.law.sample_specific().is_some_and(|law| law.guarantee() == Guarantee::Sound);
-    let alone = job.settings.device == Device::Cpu && job.settings.stack.unwrap_or(1) == 1;
-    job.architecture.network().filter(|_| alone && !own_noise)
+/// The network by which members are trained and vote here, if they can be and no stack of several was asked for.
+pub(super) fn network<'a>(architecture: &'a dyn Architecture, settings: &Settings) -> Option<&'a Network> {
+    let alone = settings.device == Device::Cpu && settings.stack.unwrap_or(1) == 1;
+    architecture.network().filter(|_| alone)
 }
 
-/// Trains a member on its noised set.
+/// Trains a member on its noised set; twice where it adds noise of its own choice to that.
 ///
 /// # Errors
 /// A training error naming the member if its loss or its values are not finite; cancellation.
 pub(super) fn train(
+    job: Job<'_>,
+    network: &Network,
+    number: u64,
+    mut set: PlainSet,
+    work: &mut Workspace,
+    stop: &AtomicBool,
+) -> Result<Member> {
+    let specific = job.source.law.sample_specific().filter(|law| law.guarantee() == Guarantee::Sound);
+    if let Some(law) = specific {
+        // From here on everything looks at the noised set alone.
+        let scout = fit(job, network, number, &set, work, stop)?;
+        add_own_noise(job, network, law.search(), &scout, &mut set, work, stop)?;
+    }
+    fit(job, network, number, &set, work, stop)
+}
+
+/// Adds noise of each sample's own magnitude, as large as the member's scout bears.
+fn add_own_noise(
+    job: Job<'_>,
+    network: &Network,
+    search: &SigmaSearch,
+    scout: &Member,
+    set: &mut PlainSet,
+    work: &mut Workspace,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let (seed, member) = (job.source.seed, scout.number);
+    let (rows, labels): (Vec<_>, Vec<_>) = (0..set.n).filter_map(|place| set.sample(place)).unzip();
+    let ascent = Ascent { network, values: &scout.values, search, seed, member };
+    let sigmas = ascent.magnitudes(&rows, Some(&labels), work, stop)?;
+    let streams = seed.member(Role::ExtraNoise, member);
+    for ((place, row), sigma) in (0..).zip(set.rows_mut()).zip(sigmas) {
+        add_normals(&streams, place, sigma, row);
+    }
+    Ok(())
+}
+
+/// Trains a member on its set as it is.
+fn fit(
     job: Job<'_>,
     network: &Network,
     number: u64,
