@@ -1,33 +1,108 @@
 //! Squared Euclidean distances in double precision, with a bound on their rounding error.
 
+use ndarray::ArrayView2;
+use pulp::{Arch, Simd, WithSimd};
+
 /// Unit roundoff of double precision.
 pub(crate) const ROUNDOFF: f64 = f64::EPSILON / 2.0;
 
 const LANES: usize = 8;
 const RUN: usize = 128;
 
-/// `||a - b||^2`, summed in 8 lanes over runs of 128 coordinates.
+/// Points whose distances are summed side by side: one sum alone would wait for itself.
+const SIDE: usize = 4;
+
+/// Squared distance `||a - b||^2` of every row b to each point a, in one pass over the rows: (points, rows).
 ///
-/// Always the difference first: `||a||^2 + ||b||^2 - 2 a.b` would lose the digits of near points.
-pub(crate) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
-    a.chunks(RUN).zip(b.chunks(RUN)).map(|(a, b)| squared_distance_of_run(a, b)).sum()
+/// Summed in 8 lanes over runs of 128 coordinates, whatever the width of the processor's vectors, so that results are
+/// the same bit for bit. Always the difference first: `||a||^2 + ||b||^2 - 2 a.b` would lose the digits of near points.
+pub(crate) fn squared_distances(points: &[Vec<f64>], rows: ArrayView2<'_, f32>) -> Vec<Vec<f64>> {
+    Arch::new().dispatch(All { points, rows })
 }
 
-fn squared_distance_of_run(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a.remainder().iter().zip(b.remainder()).map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
-    for (a, b) in a.zip(b) {
-        for (lane, (x, y)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            let difference = x - y;
-            *lane += difference * difference;
+struct All<'a> {
+    points: &'a [Vec<f64>],
+    rows: ArrayView2<'a, f32>,
+}
+
+impl WithSimd for All<'_> {
+    type Output = Vec<Vec<f64>>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<Vec<f64>> {
+        match S::F64_LANES {
+            8 => self.vectors::<S, 1>(simd),
+            4 => self.vectors::<S, 2>(simd),
+            2 => self.vectors::<S, 4>(simd),
+            _ => self.vectors::<S, 8>(simd),
         }
     }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest
 }
 
-/// Bound on the relative rounding error of [`squared_distance`] divided by `sigma^2`, in `d` coordinates.
+impl All<'_> {
+    /// With the 8 lanes in V vectors.
+    #[inline(always)]
+    fn vectors<S: Simd, const V: usize>(self, simd: S) -> Vec<Vec<f64>> {
+        let Self { points, rows } = self;
+        let mut distances = vec![Vec::with_capacity(rows.nrows()); points.len()];
+        let mut wide = vec![0.0; rows.ncols()];
+        for row in rows.outer_iter() {
+            match row.as_slice() {
+                Some(row) => wide.iter_mut().zip(row).for_each(|(wide, x)| *wide = f64::from(*x)),
+                None => wide.iter_mut().zip(row).for_each(|(wide, x)| *wide = f64::from(*x)),
+            }
+            let (fours, rest) = points.as_chunks::<SIDE>();
+            let (distances_of_fours, distances_of_rest) = distances.split_at_mut(fours.len() * SIDE);
+            for (four, distances) in fours.iter().zip(distances_of_fours.chunks_exact_mut(SIDE)) {
+                let found = side_by_side::<S, SIDE, V>(simd, four.each_ref().map(Vec::as_slice), &wide);
+                distances.iter_mut().zip(found).for_each(|(distances, found)| distances.push(found));
+            }
+            for (point, distances) in rest.iter().zip(distances_of_rest) {
+                let [found] = side_by_side::<S, 1, V>(simd, [point], &wide);
+                distances.push(found);
+            }
+        }
+        distances
+    }
+}
+
+/// The distances of some points to one row.
+#[inline(always)]
+fn side_by_side<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    points: [&[f64]; P],
+    row: &[f64],
+) -> [f64; P] {
+    let mut totals = [0.0; P];
+    for start in (0..row.len()).step_by(RUN) {
+        let end = (start + RUN).min(row.len());
+        let whole = start + (end - start) / LANES * LANES;
+        let mut sums = [[simd.splat_f64s(0.0); V]; P];
+        let own = S::as_simd_f64s(&row[start..whole]).0.as_chunks::<V>().0;
+        let others =
+            points.map(|point| &S::as_simd_f64s(&point[start..whole]).0.as_chunks::<V>().0[..own.len()]);
+        for (i, own) in own.iter().enumerate() {
+            for p in 0..P {
+                for v in 0..V {
+                    let difference = simd.sub_f64s(others[p][i][v], own[v]);
+                    // Two roundings, as everywhere: not every processor has the product and sum in one.
+                    let square = simd.mul_f64s(difference, difference);
+                    sums[p][v] = simd.add_f64s(sums[p][v], square);
+                }
+            }
+        }
+        for p in 0..P {
+            let lanes: &[f64] = pulp::bytemuck::cast_slice(&sums[p]);
+            let pairs = |first: usize| lanes[first] + lanes[first + 4];
+            let rest = points[p][whole..end].iter().zip(&row[whole..end]);
+            let rest = rest.map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
+            totals[p] += ((pairs(0) + pairs(1)) + (pairs(2) + pairs(3))) + rest;
+        }
+    }
+    totals
+}
+
+/// Bound on the relative rounding error of [`squared_distances`] divided by `sigma^2`, in `d` coordinates.
 ///
 /// 3 roundings for a squared difference, 16 additions in a lane, 3 between lanes, 7 for the remainder, one for each
 /// run, 3 for the division by `sigma^2`; all terms are positive, so relative errors add up at most.
@@ -37,22 +112,32 @@ pub(crate) fn relative_error(dimension: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
 
+    /// Every number of points, so that those side by side and those alone are both met.
     #[test]
     fn every_length_gives_the_sum_of_squares() {
         for d in [1, 7, 8, 9, 127, 128, 129, 300] {
-            let a: Vec<f64> = (0..d).map(|i| i as f64).collect();
-            let b: Vec<f64> = (0..d).map(|i| -2.0 * i as f64).collect();
-            let exact: u64 = (0..d as u64).map(|i| 9 * i * i).sum();
-            assert_eq!(squared_distance(&a, &b), exact as f64, "{d}");
+            for n in 1..=SIDE + 2 {
+                let point = |k: usize| (0..d).map(|i| (k * i) as f64).collect();
+                let points: Vec<Vec<f64>> = (0..n).map(point).collect();
+                let rows = Array2::from_shape_fn((3, d), |(row, i)| -((row * i) as f32));
+                let squares = (0..d as u64).map(|i| i * i).sum::<u64>() as f64;
+                for (k, distances) in squared_distances(&points, rows.view()).iter().enumerate() {
+                    let exact: Vec<f64> =
+                        (0..3).map(|row| ((k + row) * (k + row)) as f64 * squares).collect();
+                    assert_eq!(*distances, exact, "{d}");
+                }
+            }
         }
     }
 
     #[test]
     fn near_points_far_from_the_origin_keep_their_digits() {
-        let a = vec![15_841.0; 57];
-        let b: Vec<f64> = a.iter().map(|x| x + 1.0 / 1024.0).collect();
-        assert_eq!(squared_distance(&a, &b), 57.0 / 1024.0 / 1024.0);
+        let row = Array2::from_elem((1, 57), 15_841.0_f32);
+        let point: Vec<f64> = row.iter().map(|x| f64::from(*x) + 1.0 / 1024.0).collect();
+        assert_eq!(squared_distances(&[point], row.view()), [[57.0 / 1024.0 / 1024.0]]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-use super::distance::{relative_error, squared_distance, ROUNDOFF};
+use super::distance::{relative_error, squared_distances, ROUNDOFF};
 use super::nearest::{class_probabilities, Estimate};
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ const FARTHEST: f64 = 1e12;
 /// Distances held at once by one thread.
 const DISTANCES: usize = 1 << 20;
 /// Test points that share one pass over the training set.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 
 /// The 1-nearest-neighbour classifier on a training set with noise `sigma e_i`, `e_i ~ N(0, I)`, added to every
 /// training point; the test point is fixed.
@@ -200,14 +200,8 @@ impl FittedKnn {
         let variance = self.sigma.get() * self.sigma.get();
         let points: Vec<Vec<f64>> =
             points.outer_iter().map(|point| point.iter().map(|&x| f64::from(x)).collect()).collect();
-        let mut distances = vec![Vec::with_capacity(self.train.nrows()); points.len()];
-        let mut wide = vec![0.0; self.train.ncols()];
-        for row in self.train.outer_iter() {
-            wide.iter_mut().zip(row).for_each(|(wide, &x)| *wide = f64::from(x));
-            for (point, distances) in points.iter().zip(&mut distances) {
-                distances.push((squared_distance(point, &wide) / variance).sqrt());
-            }
-        }
+        let mut distances = squared_distances(&points, self.train.view());
+        distances.iter_mut().flatten().for_each(|distance| *distance = (*distance / variance).sqrt());
         distances
     }
 
