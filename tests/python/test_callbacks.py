@@ -109,7 +109,7 @@ def test_an_interrupted_fit_is_told(digits: Digits) -> None:
 
     recorder = Recorder()
     with pytest.raises(cs.CancelledError):
-        small(progress=interrupt).fit(*digits[:2], callbacks=[recorder])
+        small(progress=interrupt, epochs=300).fit(*digits[:2], callbacks=[recorder])
     ((done, error),) = recorder.all("end")
     # Workers may finish what they had begun.
     assert 5 <= done <= 8 and isinstance(error, cs.CancelledError)

@@ -264,7 +264,7 @@ def test_ctrl_c_comes_back_at_once_and_keeps_what_is_finished(digits: Digits) ->
         if done == 2 and not sent:
             threading.Timer(0.02, interrupt).start()
 
-    settings: dict[str, Any] = {"n_members": 6, "epochs": 1500, "alpha": 0.2, "n_jobs": 1}
+    settings: dict[str, Any] = {"n_members": 6, "epochs": 20_000, "alpha": 0.2, "n_jobs": 1}
     clf = small(progress=report, **settings)
     with pytest.raises(CancelledError, match=r"cancelled; [2-5] of 6 members are finished and kept"):
         clf.fit(X, y)
