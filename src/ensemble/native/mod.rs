@@ -121,8 +121,9 @@ fn fit(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crate::ensemble::{ArrayInputs, ArrayTrainingSet, Control, Ensemble, TrainConfig};
-    use crate::law::{Gaussian, LabelNoise, Law, Product, Subsample};
+    use crate::law::{Gaussian, Guarantee, LabelNoise, Law, Product, SampleSpecific, SigmaSearch, Subsample};
     use crate::model::FeatureShape;
+    use crate::quantity::{NoiseScale, Quantity};
 
     fn train(model: &str, law: &Law, batch_size: usize, stack: Option<usize>) -> Ensemble {
         let shape = FeatureShape::Image { channels: 1, height: 16, width: 17 };
@@ -148,6 +149,18 @@ mod tests {
 
     /// Where a gradient is next to nothing, Adam takes a whole step along its sign, and rounding decides; so the
     /// values are compared in the mean.
+    fn compare(model: &str, law: &Law, batch_size: usize, tolerance: f64) {
+        let own = train(model, law, batch_size, None);
+        let torch = train(model, law, batch_size, Some(2));
+        for (a, b) in own.members().zip(torch.members()) {
+            assert!((a.loss - b.loss).abs() < 1e-3 * b.loss, "{model}: {} for {}", a.loss, b.loss);
+            let difference = a.values.iter().zip(b.values.iter()).map(|(a, b)| f64::from((a - b).abs()));
+            let mean = difference.sum::<f64>() / a.values.len() as f64;
+            assert!(mean < tolerance, "{model} under {law:?}: {mean}");
+            assert!(a.values != b.values, "{model}: one of them was not trained as it says");
+        }
+    }
+
     #[test]
     fn members_are_those_of_torch_after_the_same_steps() {
         let gaussian = Law::Gaussian(Gaussian::new(0.3).unwrap());
@@ -156,17 +169,23 @@ mod tests {
         let both = Law::Product(Product::new(gaussian.clone(), labels).unwrap());
         for model in ["linear", "mlp", "cnn"] {
             for (law, batch_size) in [(&gaussian, 13), (&subset, 128), (&both, 39)] {
-                let own = train(model, law, batch_size, None);
-                let torch = train(model, law, batch_size, Some(2));
-                for (a, b) in own.members().zip(torch.members()) {
-                    assert!((a.loss - b.loss).abs() < 1e-3 * b.loss, "{model}: {} for {}", a.loss, b.loss);
-                    let difference =
-                        a.values.iter().zip(b.values.iter()).map(|(a, b)| f64::from((a - b).abs()));
-                    let mean = difference.sum::<f64>() / a.values.len() as f64;
-                    assert!(mean < 2e-5, "{model} under {law:?}: {mean}");
-                    assert!(a.values != b.values, "{model}: one of them was not trained as it says");
-                }
+                compare(model, law, batch_size, 2e-5);
             }
+        }
+    }
+
+    /// Scout, search, noise of its own choice, and training on that: rounding of the first goes into all the others.
+    #[test]
+    fn members_with_noise_of_their_own_are_those_of_torch() {
+        let search = SigmaSearch {
+            steps: 4,
+            samples: 3,
+            ..SigmaSearch::around(NoiseScale::wrap(0.3), Guarantee::Sound)
+        };
+        let base = Gaussian::new(0.3).unwrap();
+        let law = Law::SampleSpecific(SampleSpecific::new(base, Guarantee::Sound, search).unwrap());
+        for model in ["linear", "mlp", "cnn"] {
+            compare(model, &law, 13, 2e-4);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The search for noise magnitudes by the crate's own kernels: what [`optimise`](crate::ensemble) describes, equal to
-//! torch's up to rounding.
+//! The search for noise magnitudes by the crate's own kernels: what `optimise.rs` describes, equal to torch's up to
+//! rounding.
 //!
 //! All samples of a member share a step's noise vectors, so the first layer's products with them are calculated once
 //! a step, those with the samples once a search; a step's own work begins behind the first layer.
@@ -220,6 +220,7 @@ fn radius_gradient(logits: &mut [f32], k: usize, own: usize, scale: f64) -> f64 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
 
