@@ -42,6 +42,7 @@ mod normal;
 mod python;
 mod quantity;
 mod seed;
+mod vectors;
 mod votes;
 
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};

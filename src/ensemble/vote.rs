@@ -344,7 +344,7 @@ impl Panel<'_> {
                     Question::Magnitudes => voter.magnitudes(&rows, work, stop)?,
                 };
                 check_finite(number, &answer)?;
-                let answers = answer.chunks_exact(answer.len() / rows.len().max(1));
+                let answers = answer.chunks_exact((answer.len() / rows.len().max(1)).max(1));
                 answers.zip(out.chunks_exact_mut(width)).for_each(|(answer, out)| convert(answer, out));
             }
             parts.push(part);

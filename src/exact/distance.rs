@@ -1,7 +1,8 @@
 //! Squared Euclidean distances in double precision, with a bound on their rounding error.
 
+use crate::vectors::dispatch;
 use ndarray::ArrayView2;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// Unit roundoff of double precision.
 pub(crate) const ROUNDOFF: f64 = f64::EPSILON / 2.0;
@@ -17,7 +18,7 @@ const SIDE: usize = 4;
 /// Summed in 8 lanes over runs of 128 coordinates, whatever the width of the processor's vectors, so that results are
 /// the same bit for bit. Always the difference first: `||a||^2 + ||b||^2 - 2 a.b` would lose the digits of near points.
 pub(crate) fn squared_distances(points: &[Vec<f64>], rows: ArrayView2<'_, f32>) -> Vec<Vec<f64>> {
-    Arch::new().dispatch(All { points, rows })
+    dispatch(All { points, rows })
 }
 
 struct All<'a> {
@@ -115,10 +116,15 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
+    use crate::vectors::with_each;
 
     /// Every number of points, so that those side by side and those alone are both met.
     #[test]
     fn every_length_gives_the_sum_of_squares() {
+        with_each(|_| sums_of_squares());
+    }
+
+    fn sums_of_squares() {
         for d in [1, 7, 8, 9, 127, 128, 129, 300] {
             for n in 1..=SIDE + 2 {
                 let point = |k: usize| (0..d).map(|i| (k * i) as f64).collect();
@@ -132,6 +138,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn all_sets_of_instructions_give_the_same_bits() {
+        let points: Vec<Vec<f64>> =
+            (0..7).map(|k| (0..300).map(|i| f64::from(k * 300 + i).sin()).collect()).collect();
+        let rows = Array2::from_shape_fn((5, 300), |(row, i)| ((row * 300 + i) as f32).cos());
+        let mut all = Vec::new();
+        with_each(|_| all.push(squared_distances(&points, rows.view())));
+        assert!(all.len() > 1 && all.windows(2).all(|pair| pair[0] == pair[1]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Adam (Kingma & Ba 2015) in one pass over the values.
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::vectors::dispatch;
+use pulp::{Simd, WithSimd};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -34,7 +35,7 @@ impl Adam {
         let rate = self.learning_rate / (1.0 - BETA1.powi(self.step));
         let correction = (1.0 - BETA2.powi(self.step)).sqrt();
         // rate m / (sqrt(v) / correction + epsilon), with one division.
-        Arch::new().dispatch(Update {
+        dispatch(Update {
             values,
             gradient,
             mean: &mut self.mean,
@@ -76,9 +77,14 @@ impl WithSimd for Update<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::with_each;
 
     #[test]
     fn follows_the_formula_in_double_precision() {
+        with_each(|_| steps());
+    }
+
+    fn steps() {
         let gradients = [[0.5_f32, -2.0, 0.0], [0.1, 3.0, 0.0], [-0.7, 1e-6, 1e-3]];
         let mut expected = [1.0_f64, -1.0, 0.25];
         let mut values = [1.0_f32, -1.0, 0.25];

@@ -1,9 +1,10 @@
 //! Dense layers y = x W^T + b: few outputs by passes over the rows, many by matrix products.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::product::{multiply, Matrix, Packed};
 use super::{lanes_mut, load};
+use crate::vectors::dispatch;
 
 /// Layers with at most as many outputs are thin: a matrix product would spend its time on rearranging x.
 const THIN: usize = 16;
@@ -31,7 +32,7 @@ impl Dense {
     pub(super) fn forward(self, values: &[f32], x: &Rows<'_>, work: &mut Gathered, y: &mut [f32]) {
         let (weight, bias) = values.split_at(self.inputs * self.outputs);
         if self.is_thin() {
-            Arch::new().dispatch(ThinForward { layer: self, weight, bias, x, y });
+            dispatch(ThinForward { layer: self, weight, bias, x, y });
             return;
         }
         work.rows.clear();
@@ -52,7 +53,7 @@ impl Dense {
         }
         if self.is_thin() {
             weight.fill(0.0);
-            Arch::new().dispatch(ThinBackward { layer: self, x, dy, weight });
+            dispatch(ThinBackward { layer: self, x, dy, weight });
             return;
         }
         let (dy, rows) = (Matrix::new(dy, self.outputs), Matrix::new(&work.rows, self.inputs));
@@ -63,7 +64,7 @@ impl Dense {
     pub(super) fn backward_inputs(self, values: &[f32], dy: &[f32], work: &mut Gathered, dx: &mut [f32]) {
         let (weight, _) = values.split_at(self.inputs * self.outputs);
         if self.is_thin() {
-            Arch::new().dispatch(ThinInputs { layer: self, weight, dy, dx });
+            dispatch(ThinInputs { layer: self, weight, dy, dx });
             return;
         }
         let (dy, weight) = (Matrix::new(dy, self.outputs), Matrix::new(weight, self.inputs));
@@ -226,6 +227,7 @@ impl WithSimd for ThinInputs<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::with_each;
 
     fn wave(n: usize, by: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * by).sin()).collect()
@@ -234,6 +236,10 @@ mod tests {
     /// Forward and both gradients against the definition, for thin and wide layers of odd sizes.
     #[test]
     fn against_the_definition() {
+        with_each(|_| layers());
+    }
+
+    fn layers() {
         for (batch, inputs, outputs) in
             [(1, 1, 1), (3, 5, 2), (6, 57, 3), (9, 130, 10), (5, 67, 16), (7, 33, 40)]
         {

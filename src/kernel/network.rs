@@ -325,6 +325,7 @@ fn transpose(from: &[f32], width: usize, len: usize, to: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::with_each;
 
     fn wave(n: usize, by: f64, size: f64) -> Vec<f32> {
         (0..n).map(|i| ((i as f64 * by + 0.3).sin() * size) as f32).collect()
@@ -418,14 +419,20 @@ mod tests {
 
     #[test]
     fn gradients_of_dense_networks_against_differences() {
-        let mut work = Workspace::default();
-        for widths in [&[7, 2][..], &[40, 3], &[33, 20, 5], &[20, 64, 32, 40]] {
-            check(&Network::dense(widths), widths[0], 9, &mut work);
-        }
+        with_each(|_| {
+            let mut work = Workspace::default();
+            for widths in [&[7, 2][..], &[40, 3], &[33, 20, 5], &[20, 64, 32, 40]] {
+                check(&Network::dense(widths), widths[0], 9, &mut work);
+            }
+        });
     }
 
     #[test]
     fn gradients_of_convolutional_networks_against_differences() {
+        with_each(|_| convolutional_networks());
+    }
+
+    fn convolutional_networks() {
         // One workspace for all of them, and batches that shrink: nothing may be left over.
         let mut work = Workspace::default();
         for (shape, kernel, padding) in [

@@ -3,10 +3,11 @@
 //! Small as these products are, rearranging their factors is a good part of their time. So each factor is rearranged
 //! once: B in panels as wide as the vectors of a tile of C that fit in registers, A in blocks of its rows.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::buffer::Buffer;
 use super::{lanes_mut, load};
+use crate::vectors::dispatch;
 
 /// Rows of C in registers.
 const ROWS: usize = 6;
@@ -52,7 +53,7 @@ pub(super) fn multiply(
     c: &mut [f32],
     packed: &mut Packed,
 ) {
-    Arch::new().dispatch(Product { a, b, inner, width, add, c, packed });
+    dispatch(Product { a, b, inner, width, add, c, packed });
 }
 
 struct Product<'a> {
@@ -215,9 +216,14 @@ fn store_part<S: Simd, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::with_each;
 
     #[test]
     fn against_the_definition() {
+        with_each(|_| products());
+    }
+
+    fn products() {
         let mut packed = Packed::default();
         let wave = |n: usize, by: f32| -> Vec<f32> { (0..n).map(|i| (i as f32 * by).sin()).collect() };
         for (height, inner, width) in

@@ -4,12 +4,13 @@
 //! calculated once for all s and e, those of the directions e once for all x and s. Slopes need no gradient of the
 //! inputs: that of the first layer's results, multiplied with the products of e, is enough.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::conv::{PooledConv, Target, OFF};
 use super::dense::Gathered;
 use super::network::{relu, Network, Wanted, Workspace};
 use super::{lanes_mut, load};
+use crate::vectors::dispatch;
 
 /// Points x_i + s_i e_c, for n origins and as many directions C as there are; in this order, C points of x_0 first.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ impl Network {
     pub fn first_products(&self, values: &[f32], x: &[&[f32]], products: &mut Vec<f32>) {
         products.resize(x.len() * self.first_len(), 0.0);
         if let Some(&block) = self.blocks.first() {
-            Arch::new().dispatch(Products { block, values, x, products });
+            dispatch(Products { block, values, x, products });
         } else if let Some(layer) = self.dense.first() {
             let mut own = values[..layer.n_values()].to_vec();
             own[layer.inputs * layer.outputs..].fill(0.0);
@@ -67,7 +68,7 @@ impl Network {
             let (_, later) = work.inputs.split_at_mut(1);
             let pooled = later.first_mut().unwrap_or(&mut work.pooled);
             let chosen = &mut work.chosen[0];
-            Arch::new().dispatch(Pool { block, target, values, rays, pooled, chosen });
+            dispatch(Pool { block, target, values, rays, pooled, chosen });
             self.forward_blocks(values, points, 1, work);
             self.forward_dense(values, &[], 0, work);
         } else if let (Some(layer), Some(y)) = (self.dense.first(), work.outputs.first_mut()) {
@@ -108,7 +109,7 @@ impl Network {
             self.backward_blocks(values, points, Wanted::Slopes, work, &delta);
             let pooled = work.input_gradients.get(1).unwrap_or(&work.pooled);
             let (target, chosen) = (self.target(0), &work.chosen[0]);
-            Arch::new().dispatch(Multiply { block, target, rays, pooled, chosen, slopes });
+            dispatch(Multiply { block, target, rays, pooled, chosen, slopes });
         } else {
             let all = delta.chunks_exact(size).zip(rays.each(size));
             for (point, (delta, (_, direction, _))) in all.enumerate() {
@@ -280,6 +281,7 @@ impl WithSimd for Multiply<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::with_each;
 
     fn wave(n: usize, by: f64, size: f64) -> Vec<f32> {
         (0..n).map(|i| ((i as f64 * by + 0.3).sin() * size) as f32).collect()
@@ -288,6 +290,10 @@ mod tests {
     /// Logits along rays are those of the points; slopes are those of differences.
     #[test]
     fn along_rays_as_at_the_points() {
+        with_each(|_| along_rays());
+    }
+
+    fn along_rays() {
         let mut work = Workspace::default();
         let networks = [
             (Network::dense(&[48, 3]), 48),

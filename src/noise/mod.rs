@@ -15,9 +15,10 @@
 mod blocks;
 mod box_muller;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use crate::seed::MemberStreams;
+use crate::vectors::dispatch;
 
 /// Blocks of a panel.
 const LANES: usize = 16;
@@ -31,14 +32,14 @@ enum Kind {
 
 /// row\[i\] += scale e_i, e standard normal from the stream of `sample`.
 pub(crate) fn add_normals(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
-    Arch::new().dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale, row });
+    dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale, row });
 }
 
 /// row\[i\] += scale u_i, u uniform on (-1, 1) from the stream of `sample`.
 ///
 /// The 2^24 values of u are the odd multiples of 2^-24: symmetric, equally likely, exact in single precision.
 pub(crate) fn add_uniforms(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
-    Arch::new().dispatch(Drawing { kind: Kind::Uniform, key: streams.key(), sample, scale, row });
+    dispatch(Drawing { kind: Kind::Uniform, key: streams.key(), sample, scale, row });
 }
 
 struct Drawing<'a> {
@@ -116,6 +117,7 @@ mod tests {
     use super::*;
     use crate::normal::cdf;
     use crate::seed::{Role, Seed};
+    use crate::vectors::with_each;
     use rand::Rng;
 
     /// Lengths around every boundary: lanes, pairs, panels.
@@ -230,11 +232,7 @@ mod tests {
                     bits(&row)
                 };
                 let plain = by(&|drawing| drawing.draw());
-                assert_eq!(by(&|drawing| Arch::new().dispatch(drawing)), plain, "{kind:?} {n}");
-                #[cfg(target_arch = "x86_64")]
-                if let Some(simd) = pulp::x86::V3::try_new() {
-                    assert_eq!(by(&|drawing| Simd::vectorize(simd, drawing)), plain, "{kind:?} {n}");
-                }
+                with_each(|set| assert_eq!(by(&|drawing| dispatch(drawing)), plain, "{set} {kind:?} {n}"));
             }
         }
     }

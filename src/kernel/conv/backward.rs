@@ -1,10 +1,11 @@
 //! The gradient of a block: back along the places that pooling chose and ReLU let through.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::{PooledConv, Target, OFF};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::{lanes_mut, load};
+use crate::vectors::dispatch;
 
 /// Samples whose gradients are added before the sums leave the registers.
 const TILE: usize = 2;
@@ -37,7 +38,7 @@ pub(in crate::kernel) struct Backward<'a> {
 
 impl Backward<'_> {
     pub(in crate::kernel) fn run(self) {
-        Arch::new().dispatch(self);
+        dispatch(self);
     }
 
     /// As many vectors of a run at a time as there are registers for.

@@ -1,10 +1,11 @@
 //! Convolution, ReLU and pooling in one pass: sums are pooled while they are in registers.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 use super::{PooledConv, Target, OFF};
 use crate::kernel::buffer::Buffer;
 use crate::kernel::{lanes_mut, load};
+use crate::vectors::dispatch;
 
 /// The block's results of a batch, and for each of them the place of its patch.
 pub(in crate::kernel) struct Forward<'a> {
@@ -23,7 +24,7 @@ pub(in crate::kernel) struct Forward<'a> {
 
 impl Forward<'_> {
     pub(in crate::kernel) fn run(self) {
-        Arch::new().dispatch(self);
+        dispatch(self);
     }
 
     /// As many sums as there are registers for. PLANE is the kernel's size if there is one channel, else 0.
