@@ -286,9 +286,7 @@ impl Panel<'_> {
         let weights = FlatWeights::new(layout, &values, device).map_err(torch)?.computing(how);
         let mut parts = vec![vec![T::default(); self.block.length * width]; self.members.len()];
         for batch in 0..self.block.length.div_ceil(BATCH) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::cancelled("Voting was cancelled."));
-            }
+            check_stop(stop)?;
             let inputs = self.inputs(batch, shared).map_err(torch)?;
             let logits = match self.specific() {
                 Some(law) => self.specifically(law, &weights, &inputs, question, stop)?,
@@ -333,6 +331,7 @@ impl Panel<'_> {
             let mut part = vec![T::default(); self.block.length * width];
             let batches = self.block.values[..self.block.length * size].chunks(BATCH * size);
             for (batch, (plain, out)) in batches.zip(part.chunks_mut(BATCH * width)).enumerate() {
+                check_stop(stop)?;
                 let mut own = Vec::new();
                 if noised {
                     own.extend_from_slice(plain);
@@ -449,6 +448,13 @@ impl Panel<'_> {
         let _no_grad = tch::no_grad_guard();
         let logits = self.ensemble.architecture.forward(&weights.views()?, inputs, Mode::Eval)?;
         weights_to_vec(&logits)
+    }
+}
+
+fn check_stop(stop: &AtomicBool) -> Result<()> {
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::cancelled("Voting was cancelled.")),
+        false => Ok(()),
     }
 }
 

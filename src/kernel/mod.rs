@@ -34,6 +34,12 @@ fn load<S: Simd>(values: &[f32], at: usize) -> S::f32s {
     S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
 }
 
+/// `value`, or NaN where `sum` is: what is not a number must reach the loss and the logits, whose check names the member.
+#[inline(always)]
+fn keep_nan<S: Simd>(simd: S, sum: S::f32s, value: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.equal_f32s(sum, sum), value, sum)
+}
+
 /// The lanes that start at `at`, to be written.
 #[inline(always)]
 fn lanes_mut<S: Simd>(values: &mut [f32], at: usize) -> &mut S::f32s {

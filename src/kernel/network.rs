@@ -450,6 +450,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_finite_shows_in_the_loss_and_the_logits() {
+        with_each(|set| {
+            let mut work = Workspace::default();
+            let network = Network::convolutional((1, 16, 16), &[16, 32], 5, 0, &[24, 3]);
+            let values = wave(network.n_values(), 0.7, 0.2);
+            let fine = wave(256, 0.37, 1.0);
+            for place in [0, 17, 255] {
+                // A pixel at each place of a window.
+                let mut one = fine.clone();
+                one[place] = f32::NAN;
+                let logits = network.logits(&values, &[&fine, &one], &mut work);
+                assert!(logits[..3].iter().all(|v| v.is_finite()), "{set} {place}");
+                assert!(logits[3..].iter().all(|v| v.is_nan()), "{set} {place}: {logits:?}");
+                let (loss, _) = network.gradient(&values, &[&one], &[1], &mut work);
+                assert!(loss.is_nan(), "{set} {place}");
+            }
+            let large = wave(network.n_values(), 0.7, 5.0);
+            let logits = network.logits(&large, &[&[f32::MAX; 256]], &mut work);
+            assert!(logits.iter().any(|v| !v.is_finite()), "{set}: {logits:?}");
+        });
+    }
+
+    #[test]
     fn a_network_learns_the_place_of_a_spot() {
         let (n, side) = (64, 16);
         let network = Network::convolutional((1, side, side), &[16, 32], 5, 0, &[32, 2]);

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use super::conv::{PooledConv, Target, OFF};
 use super::dense::Gathered;
 use super::network::{relu, Network, Wanted, Workspace};
-use super::{lanes_mut, load};
+use super::{keep_nan, lanes_mut, load};
 use crate::vectors::dispatch;
 
 /// Points x_i + s_i e_c, for n origins and as many directions C as there are; in this order, C points of x_0 first.
@@ -213,15 +213,15 @@ impl WithSimd for Pool<'_> {
                                 load::<S>(origin, from),
                             );
                             let larger = simd.greater_than_f32s(sum, best);
-                            best = simd.select_f32s(larger, sum, best);
+                            best = keep_nan(simd, sum, simd.select_f32s(larger, sum, best));
                             place = simd.select_u32s(larger, simd.splat_u32s(other as u32), place);
                         }
                         best = simd.add_f32s(best, load::<S>(bias, first));
-                        let on = simd.greater_than_f32s(best, zero);
-                        *lanes_mut::<S>(pooled, to + first) = simd.select_f32s(on, best, zero);
+                        let none = simd.less_than_or_equal_f32s(best, zero);
+                        *lanes_mut::<S>(pooled, to + first) = simd.select_f32s(none, zero, best);
                         let at = window * outputs + first;
                         S::as_mut_simd_u32s(&mut chosen[at..at + lanes]).0[0] =
-                            simd.select_u32s(on, place, off);
+                            simd.select_u32s(none, off, place);
                     }
                 }
             }
@@ -285,6 +285,28 @@ mod tests {
 
     fn wave(n: usize, by: f64, size: f64) -> Vec<f32> {
         (0..n).map(|i| ((i as f64 * by + 0.3).sin() * size) as f32).collect()
+    }
+
+    /// x + s e overflows where the points would: somebody has to see it.
+    #[test]
+    fn what_is_not_finite_shows_in_the_logits() {
+        with_each(|set| {
+            let mut work = Workspace::default();
+            let network = Network::convolutional((1, 16, 16), &[16, 32], 5, 0, &[24, 3]);
+            let values = wave(network.n_values(), 0.7, 5.0);
+            let (huge, small) = ([f32::MAX; 256], wave(256, 0.37, 1.0));
+            for (x, e) in [(&huge[..], &small[..]), (&small, &huge)] {
+                let products = |row: &[f32]| {
+                    let mut products = Vec::new();
+                    network.first_products(&values, &[row], &mut products);
+                    products
+                };
+                let (origins, directions) = (products(x), products(e));
+                let rays = Rays { origins: &origins, directions: &directions, scales: &[1.0] };
+                let logits = network.logits_along(&values, rays, &mut work);
+                assert!(logits.iter().any(|logit| !logit.is_finite()), "{set}: {logits:?}");
+            }
+        });
     }
 
     /// Logits along rays are those of the points; slopes are those of differences.

@@ -60,28 +60,32 @@ impl Ascent<'_> {
     }
 
     /// Logarithms of the mean scores (n, K) of each sample at its magnitude, on as many noisy copies as a step of the
-    /// search has.
+    /// search has. NaN stays.
+    ///
+    /// # Errors
+    /// Cancellation.
     pub(in crate::ensemble) fn log_scores(
         &self,
         samples: &[&[f32]],
         sigmas: &[f32],
         work: &mut Workspace,
-    ) -> Vec<f32> {
+        stop: &AtomicBool,
+    ) -> Result<Vec<f32>> {
         let size = samples.first().map_or(0, |sample| sample.len());
         let noise = self.noise(Role::TestNoise, self.search.samples * size);
         let directions = self.products(&noise, size);
         let (mut origins, mut scores) = (Vec::new(), Vec::new());
         for (samples, scales) in samples.chunks(self.together()).zip(sigmas.chunks(self.together())) {
+            check(stop)?;
             self.network.first_products(self.values, samples, &mut origins);
             let rays = Rays { origins: &origins, directions: &directions, scales };
             let mut logits = self.network.logits_along(self.values, rays, work).to_vec();
             for logits in logits.chunks_exact_mut(self.search.samples * self.network.n_classes()) {
                 let mean = mean_scores(logits, self.network.n_classes());
-                // A probability below the smallest float is that float.
-                scores.extend(mean.iter().map(|score| score.max(f64::from(f32::MIN_POSITIVE)).ln() as f32));
+                scores.extend(mean.iter().map(|score| ln_of_score(*score)));
             }
         }
-        scores
+        Ok(scores)
     }
 
     fn noise(&self, role: Role, n: usize) -> Vec<f32> {
@@ -123,9 +127,7 @@ impl Ascent<'_> {
         self.network.first_products(self.values, samples, &mut origins);
         let width = self.network.first_len();
         for (step, noise) in noise.chunks_exact(copies * size).enumerate() {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::cancelled("The search for noise magnitudes was cancelled."));
-            }
+            check(stop)?;
             let rate = learning_rate.get() * (1.0 - step as f64 / steps as f64);
             let directions = self.products(noise, size);
             let together = self.together();
@@ -159,6 +161,23 @@ impl Ascent<'_> {
             let sum = *slope + f64::from(through);
             *slope = if sum.is_finite() { sum } else { 0.0 };
         }
+    }
+}
+
+fn check(stop: &AtomicBool) -> Result<()> {
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::cancelled("The search for noise magnitudes was cancelled.")),
+        false => Ok(()),
+    }
+}
+
+/// A probability below the smallest float is that float; NaN stays NaN, which no comparison holds for.
+fn ln_of_score(score: f64) -> f32 {
+    let least = f64::from(f32::MIN_POSITIVE);
+    if score < least {
+        least.ln() as f32
+    } else {
+        score.ln() as f32
     }
 }
 
@@ -293,7 +312,7 @@ mod tests {
                     for (found, wanted) in found.iter().zip(&wanted) {
                         assert!((found / wanted - 1.0).abs() < 1e-3, "{model}: {found} for {wanted}");
                     }
-                    let scores = own.log_scores(&rows, &wanted, &mut work);
+                    let scores = own.log_scores(&rows, &wanted, &mut work, &stop).unwrap();
                     let wanted = weights_to_vec(&torch.log_scores(&inputs, &expected).unwrap()).unwrap();
                     assert_eq!(scores.len(), wanted.len());
                     for (score, wanted) in scores.iter().zip(&wanted) {
@@ -315,14 +334,33 @@ mod tests {
             let rows: Vec<&[f32]> = x.chunks(100).collect();
             let mut work = Workspace::default();
             let all = own.magnitudes(&rows, None, &mut work, &stop).unwrap();
-            let scores = own.log_scores(&rows, &all, &mut work);
+            let scores = own.log_scores(&rows, &all, &mut work, &stop).unwrap();
             for i in [0, 7, 63, 64, 99] {
                 let alone = own.magnitudes(&rows[i..=i], None, &mut work, &stop).unwrap();
                 assert_eq!(alone, all[i..=i], "{model}, sample {i}");
-                let alone = own.log_scores(&rows[i..=i], &alone, &mut work);
+                let alone = own.log_scores(&rows[i..=i], &alone, &mut work, &stop).unwrap();
                 assert_eq!(alone, scores[3 * i..3 * i + 3], "{model}, sample {i}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_finite_shows_in_the_scores_and_leaves_magnitudes_in_their_bounds() {
+        let stop = AtomicBool::new(false);
+        for model in ["linear", "mlp", "cnn"] {
+            let (architecture, values, x) = case(model, 1);
+            let search = search(4, 16);
+            let network = architecture.network().unwrap();
+            let own = Ascent { network, values: &values, search: &search, seed: Seed::new(2), member: 5 };
+            let rows: [&[f32]; 2] = [&[f32::MAX; 100], &x];
+            let mut work = Workspace::default();
+            let sigmas = own.magnitudes(&rows, None, &mut work, &stop).unwrap();
+            assert!(sigmas.iter().all(|sigma| (0.05..=2.0).contains(sigma)), "{model}: {sigmas:?}");
+            let scores = own.log_scores(&rows, &sigmas, &mut work, &stop).unwrap();
+            assert!(scores[..3].iter().all(|score| score.is_nan()), "{model}: {scores:?}");
+            assert!(scores[3..].iter().all(|score| score.is_finite()), "{model}: {scores:?}");
+        }
+        assert_eq!(ln_of_score(0.0), f32::MIN_POSITIVE.ln());
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Voter<'_> {
     ) -> Result<Vec<f32>> {
         if let Some(ascent) = self.ascent() {
             let sigmas = ascent.magnitudes(inputs, None, work, stop)?;
-            return Ok(ascent.log_scores(inputs, &sigmas, work));
+            return ascent.log_scores(inputs, &sigmas, work, stop);
         }
         Ok(self.network.logits(self.values, inputs, work).to_vec())
     }

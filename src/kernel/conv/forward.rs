@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::{PooledConv, Target, OFF};
 use crate::kernel::buffer::Buffer;
-use crate::kernel::{lanes_mut, load};
+use crate::kernel::{keep_nan, lanes_mut, load};
 use crate::vectors::dispatch;
 
 /// The block's results of a batch, and for each of them the place of its patch.
@@ -127,22 +127,22 @@ impl Forward<'_> {
                     let sum = sums[down][2 * window + right][n];
                     place = corner + down * stride + (2 * window + right) * channels;
                     let larger = simd.greater_than_f32s(sum, best);
-                    best = simd.select_f32s(larger, sum, best);
+                    best = keep_nan(simd, sum, simd.select_f32s(larger, sum, best));
                     chosen = simd.select_u32s(larger, simd.splat_u32s(place as u32), chosen);
                 }
                 best = simd.add_f32s(best, load::<S>(bias, n * lanes));
-                let on = simd.greater_than_f32s(best, zero);
+                let none = simd.less_than_or_equal_f32s(best, zero);
                 let output = first + n * lanes;
                 let at = sample * self.target.len
                     + self.target.start
                     + y * self.target.stride
                     + (x + window) * block.outputs
                     + output;
-                *lanes_mut::<S>(self.pooled, at) = simd.select_f32s(on, best, zero);
+                *lanes_mut::<S>(self.pooled, at) = simd.select_f32s(none, zero, best);
                 let width = block.pooled().1;
                 let at = sample * block.output_len() + (y * width + x + window) * block.outputs + output;
                 S::as_mut_simd_u32s(&mut self.chosen[at..at + lanes]).0[0] =
-                    simd.select_u32s(on, chosen, off);
+                    simd.select_u32s(none, off, chosen);
             }
         }
     }
