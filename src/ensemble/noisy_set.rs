@@ -81,7 +81,7 @@ impl Source<'_> {
 /// One member's noised set in plain memory.
 #[derive(Debug)]
 pub(crate) struct PlainSet {
-    /// (n, stride); the features of a sample and numbers that only fill up its last cache line.
+    /// (n, stride); the features of a sample, and numbers that only fill up a cache line.
     features: Buffer,
     /// Features of a sample.
     size: usize,

@@ -13,9 +13,15 @@ const LINE: usize = 64;
 pub struct Buffer(AVec<f32, ConstAlign<LINE>>);
 
 impl Buffer {
-    /// Numbers from one row to the next, for rows of `n` numbers that all start at a line.
+    /// Numbers from one row to the next, for rows of `n` numbers that all start at a line. Short rows lie one after another:
+    /// filling up their lines would take more memory than it saves time.
     pub const fn stride(n: usize) -> usize {
-        n.next_multiple_of(LINE / size_of::<f32>())
+        let line = LINE / size_of::<f32>();
+        if n < 4 * line {
+            n
+        } else {
+            n.next_multiple_of(line)
+        }
     }
 
     /// Without numbers, but with their room.
@@ -66,6 +72,6 @@ mod tests {
             assert_eq!((buffer.as_ptr() as usize % LINE, buffer.len()), (0, n));
         }
         assert_eq!(&buffer.clone()[..], [1.0; 3]);
-        assert_eq!([1, 16, 57, 784].map(Buffer::stride), [16, 16, 64, 784]);
+        assert_eq!([1, 16, 57, 65, 784].map(Buffer::stride), [1, 16, 57, 80, 784]);
     }
 }
