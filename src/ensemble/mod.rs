@@ -183,15 +183,12 @@ impl Ensemble {
         record.law.check(&record.facts())?;
         data::check_features(data, &record.law)?;
         check_member_size(&record, architecture.as_ref())?;
-        Ok(Self {
-            record,
-            settings,
-            architecture,
-            members: BTreeMap::new(),
-            scout: None,
-            sigmas: None,
-            execution: None,
-        })
+        Ok(Self::without_members(record, settings, architecture))
+    }
+
+    fn without_members(record: Record, settings: Settings, architecture: Arc<dyn Architecture>) -> Self {
+        let members = BTreeMap::new();
+        Self { record, settings, architecture, members, scout: None, sigmas: None, execution: None }
     }
 
     /// Trains `n_members` members: [`Ensemble::new`], then [`Ensemble::train`].
@@ -227,15 +224,7 @@ impl Ensemble {
     pub fn of_record_with(record: Record, architecture: Arc<dyn Architecture>) -> Result<Self> {
         check_same_model(&record, architecture.as_ref())?;
         let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
-        Ok(Self {
-            record,
-            settings,
-            architecture,
-            members: BTreeMap::new(),
-            scout: None,
-            sigmas: None,
-            execution: None,
-        })
+        Ok(Self::without_members(record, settings, architecture))
     }
 
     /// The ensemble in a checkpoint directory, with all members that are whole; only built-in architectures.

@@ -1,8 +1,9 @@
 //! What members say about test inputs: in evaluation mode and without gradients by construction.
 //!
-//! The one forward pass of this module, [`Panel::logits`], has both built in. Inputs go through it in
-//! batches of one fixed size, the last one filled up, so that the vote on an input does not depend on
-//! which others it came with.
+//! Single members on the CPU whose architecture has kernels answer through them (`native/vote.rs`), each input calculated
+//! by itself. For all others the one forward pass, [`Panel::logits`], has both built in, and inputs go through it in
+//! batches of one fixed size, the last one filled up. Either way the vote on an input does not depend on which others it
+//! came with.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
