@@ -10,7 +10,7 @@ import torch
 from torch.utils import data
 
 from certssb._checks import parameter_error, shape_error
-from certssb._tensors import is_tensor, tensor_to_numpy
+from certssb.data._tensors import is_tensor, tensor_to_numpy
 from certssb.exceptions import CertssbError, ParameterError, ShapeError
 
 

@@ -1,0 +1,165 @@
+"""Labels of any kind as classes and class numbers."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb._checks import parameter_error, shape_error
+from certssb.data._tensors import plain
+from certssb.exceptions import ParameterError
+
+__all__ = ["as_labels"]
+
+Codes: TypeAlias = npt.NDArray[np.int64]
+
+_LABELS = "an array of class labels (integers, strings or booleans), one per sample"
+
+
+def as_labels(y: Any, n_samples: int, name: str = "y") -> tuple[npt.NDArray[Any], Codes]:
+    """Turn what a user calls labels into classes and their numbers.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        One label per sample: integers from anywhere, strings or booleans; floats if they are
+        whole numbers, as scikit-learn has it. A column (n_samples, 1) is flattened with
+        scikit-learn's warning. Arrays, tensors, pandas series, lists.
+    n_samples : int
+        Number of samples that the labels belong to.
+    name : str, default="y"
+        What to call the labels in messages.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The different labels, ascending, in their own type.
+    codes : ndarray of shape (n_samples,)
+        Each sample's class as a number 0..n_classes-1 into `classes`, int64.
+
+    Raises
+    ------
+    ParameterError
+        If labels are fractions, missing, infinite or of mixed or unknown types, or there are
+        fewer than two classes.
+    ShapeError
+        If there is not exactly one label per sample.
+
+    Warns
+    -----
+    sklearn.exceptions.DataConversionWarning
+        If `y` is a column.
+
+    Examples
+    --------
+    >>> from certssb.data import as_labels
+    >>> classes, codes = as_labels(["cat", "dog", "cat"], n_samples=3)
+    >>> classes.tolist(), codes.tolist()
+    (['cat', 'dog'], [0, 1, 0])
+    """
+    if y is None:
+        raise ParameterError(
+            f"The '{name}' parameter must be {_LABELS}. Got None instead: "
+            f"this estimator requires y to be passed, but the target y is None."
+        )
+    labels = _one_dimension(_label_array(y, name), name)
+    if len(labels) != n_samples:
+        raise shape_error(name, f"one label per sample, {n_samples} in all", f"{len(labels)} labels")
+    labels = _known_kind(labels, name)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        got = f"{len(classes)} class, {classes.tolist()},"
+        raise parameter_error(name, "labels of at least two classes", got)
+    return classes, codes.astype(np.int64)
+
+
+def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
+    from scipy.sparse import issparse
+
+    if issparse(y):
+        raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
+    try:
+        return np.asarray(plain(y, name))
+    except ValueError:
+        raise shape_error(name, "one label per sample", "rows of different length") from None
+
+
+def _one_dimension(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    if labels.ndim == 1:
+        return labels
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        from sklearn.utils import column_or_1d
+
+        column: npt.NDArray[Any] = column_or_1d(labels, warn=True)
+        return column
+    advice = f"; for one-hot labels pass {name}.argmax(axis=1)" if labels.ndim == 2 else ""
+    expected = f"one label per sample: {name} should be a 1d array{advice}"
+    raise shape_error(name, expected, f"an array of shape {labels.shape}")
+
+
+def _known_kind(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Labels that name classes, in a type that sorts; anything else is refused by name."""
+    kind = labels.dtype.kind
+    if kind in "iubUT":
+        return labels
+    if kind == "f":
+        _check_whole(labels, name)
+        return labels
+    if kind == "O":
+        return _from_objects(labels, name)
+    if kind == "c":
+        raise ParameterError(f"The '{name}' parameter must be {_LABELS}. Complex data not supported.")
+    raise parameter_error(name, _LABELS, f"Unknown label type: {labels.dtype}")
+
+
+def _check_whole(labels: npt.NDArray[Any], name: str) -> None:
+    finite = np.isfinite(labels)
+    if not finite.all():
+        index = int(finite.argmin())
+        what = "NaN" if np.isnan(labels[index]) else "infinity"
+        raise parameter_error(name, _LABELS, f"a missing label: Input {name} contains {what} (index {index})")
+    fraction = labels != np.trunc(labels)
+    if fraction.any():
+        index = int(fraction.argmax())
+        got = f"{labels[index]} at index {index} (Unknown label type: continuous)"
+        raise parameter_error(name, _LABELS, got)
+
+
+def _from_objects(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Give Python objects (an object column of a frame) the type that they share."""
+    import pandas as pd
+
+    for index, label in enumerate(labels):
+        if pd.api.types.is_scalar(label) and pd.isna(label):
+            got = f"a missing label: Input {name} contains NaN or None (index {index})"
+            raise parameter_error(name, _LABELS, got)
+    kinds = {_object_kind(label) for label in labels}
+    if kinds == {"string"}:
+        return labels
+    if len(kinds) == 1 and "unknown" not in kinds:
+        return (
+            _known_kind(np.array(labels.tolist()), name) if kinds != {"integer"} else _integers(labels, name)
+        )
+    if kinds == {"integer", "float"}:
+        return _known_kind(labels.astype(np.float64), name)
+    types = ", ".join(sorted({type(label).__name__ for label in labels}))
+    raise parameter_error(name, _LABELS, f"Unknown label type: objects of {types}")
+
+
+def _integers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    try:
+        return labels.astype(np.int64)
+    except OverflowError:
+        raise parameter_error(name, _LABELS, "integers beyond 64 bits") from None
+
+
+def _object_kind(label: object) -> str:
+    if isinstance(label, str):
+        return "string"
+    if isinstance(label, (bool, np.bool_)):
+        return "boolean"
+    if isinstance(label, (int, np.integer)):
+        return "integer"
+    return "float" if isinstance(label, (float, np.floating)) else "unknown"
