@@ -43,7 +43,7 @@ def _fit(members: int, samples: int, pixels: int, classes: int, device: str) -> 
     y = np.arange(samples) % classes
     X = rng.random((samples, 1, pixels, pixels), dtype=np.float32)
     clf = cs.CertifiedClassifier(
-        "cnn", cs.Gaussian(0.5), n_members=members, epochs=2, device=device, progress=False, alpha=0.9,
+        "cnn", cs.Gaussian(0.5), n_members=members, epochs=2, device=device, seed=0, progress=False, alpha=0.9,
         batch_size=64,
     )  # fmt: skip
     clf.fit(X, y).votes(X[:100])

@@ -91,7 +91,7 @@ def members_row(
 
     def ours() -> cs.CertifiedClassifier:
         clf = cs.CertifiedClassifier(
-            model, law, n_members=members, epochs=epochs, device=device, progress=False, alpha=0.9,
+            model, law, n_members=members, epochs=epochs, device=device, seed=0, progress=False, alpha=0.9,
             learning_rate=learning_rate, precision=precision,
         )  # fmt: skip
         return clf.fit(data.X, data.y)
@@ -188,6 +188,7 @@ def sigma_row(data: Data, speeds: Speeds, samples: int, members: int, quick: boo
         n_members=members,
         epochs=2,
         device="cpu",
+        seed=0,
         progress=False,
         alpha=0.9,
     ).fit(data.X, data.y)

@@ -63,6 +63,10 @@ class Levels:
         same = [own.adopt(theirs) for own, theirs in zip(self._ensembles, other._ensembles, strict=True)]
         return all(same)
 
+    def reseed(self, seed: int) -> None:
+        for ensemble in self._ensembles:
+            ensemble.reseed(seed)
+
     def truncate(self, n_members: int) -> None:
         for ensemble in self._ensembles:
             ensemble.truncate(n_members)

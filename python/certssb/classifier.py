@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,12 +26,13 @@ from certssb._checks import (
     shape_error,
 )
 from certssb._execution import describe
-from certssb._levels import Levels, Members
+from certssb._levels import Levels, Members, place
 from certssb._log import log_certify, log_fit
 from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
+from certssb.exceptions import CheckpointError
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
@@ -73,10 +75,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Step size of Adam.
     device : str or torch.device, default="auto"
         "auto" (every GPU, members split between them; the CPU if there is none), "cpu", "cuda" (the first GPU), "cuda:1".
-    seed : int or None, default=0
-        Root of all random streams. The same seed gives the same votes for any `n_jobs` on one machine.
-        Certificates speak of noise that the attacker did not know when he changed the data: if he may have
-        guessed the seed, pass None, which draws a fresh one (kept in `seed_`).
+    seed : int or None, default=None
+        Root of all random streams. Certificates speak of noise that the attacker did not know when they changed the
+        data, so a fresh seed is drawn if none is given (kept in `seed_`); members of the same data and settings, in
+        `checkpoint` or in this object, are gone on with under theirs. For experiments that shall come out the same,
+        pass an integer from 0 to 2**64 - 1: the same seed gives the same votes for any `n_jobs` on one machine.
     n_jobs : int, optional
         Members trained at the same time on the CPU, one thread each; all cores if not given.
     executor : None
@@ -144,7 +147,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits()
     >>> law = cs.Subsample(cs.Gaussian(0.25), size=200)
-    >>> clf = cs.CertifiedClassifier("linear", law, n_members=50, learning_rate=0.03, progress=False)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members=50, learning_rate=0.03, seed=0, progress=False)
     >>> certs = clf.fit(X[:1500], y[:1500]).certify(X[1500:])
     >>> bool(certs.certified_accuracy(y[1500:], n_poisoned=3, trigger_norm=0.5) > 0.5)
     True
@@ -159,7 +162,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 128,
         learning_rate: float = 1e-3,
         device: Any = "auto",
-        seed: int | None = 0,
+        seed: int | None = None,
         n_jobs: int | None = None,
         executor: None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -197,7 +200,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> CertifiedClassifier:
         """Train the members.
 
-        Called again with the same data and settings and a larger `n_members`, it trains only the missing ones.
+        Called again with the same data and settings and a larger `n_members`, it trains only the missing ones, under
+        the same seed.
 
         Parameters
         ----------
@@ -235,7 +239,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> clf.fit(X[:300], y[:300]).n_members_
         20
         """
@@ -259,6 +263,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
+        if self.seed is None:
+            self.seed_ = self._seed_to_go_on_with(ensemble)
+            ensemble.reseed(self.seed_)
         grown = until is not None
         for earlier in ("_ensemble", "_unfinished"):
             known: Members | None = getattr(self, earlier, None)
@@ -282,9 +289,23 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self._grow(ensemble, features, codes, goal, report)
         self._ensemble, self._unfinished, self._grown = ensemble, None, grown
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
+        self._seed_given = self.seed is not None
         self.classes_ = classes
         self.n_members_ = ensemble.n_members
         self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
+
+    def _seed_to_go_on_with(self, ensemble: Members) -> int:
+        """The seed of members of the same data and settings, in the checkpoint or here; else the fresh one."""
+        if self.checkpoint is not None:
+            first = place(self.checkpoint, 0) if isinstance(ensemble, Levels) else os.fspath(self.checkpoint)
+            with contextlib.suppress(CheckpointError):
+                # Of other data or settings: training says so, and names the difference.
+                return int(json.loads(_core.Ensemble.record_of(first))["seed"])
+        for earlier in ("_unfinished", "_ensemble"):
+            known: Members | None = getattr(self, earlier, None)
+            if known is not None and _without_seed(known) == _without_seed(ensemble):
+                return int(json.loads(known.record())["seed"])
+        return self.seed_
 
     def _goal(
         self, ensemble: _core.Ensemble, until: Until, n_train: int, n_classes: int
@@ -398,7 +419,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
         True
@@ -430,7 +451,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.predict_proba(X[300:302]).shape
         (2, 2)
@@ -466,7 +487,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> clf.fit(X[:300], y[:300]).score(X[300:], y[300:])
         1.0
         """
@@ -498,7 +519,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.votes(X[300:305]).shape
         (20, 5)
@@ -541,7 +562,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.scores(X[300:305]).shape
         (20, 5, 2)
@@ -577,7 +598,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> law = cs.SampleSpecific(0.25, steps=3)
-        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
         (20, 5)
         """
@@ -635,7 +656,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> certs = clf.certify(X[300:305], alpha=0.01)
         >>> certs.radius.round(3)
@@ -690,7 +711,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> from torch import nn
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
-        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
         >>> clf.member(2)[1].weight.shape
         torch.Size([2, 64])
         """
@@ -726,7 +747,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> import tempfile
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
         >>> folder = tempfile.mkdtemp()
         >>> clf.save(folder)
         >>> bool((cs.CertifiedClassifier.load(folder).predict(X) == clf.predict(X)).all())
@@ -742,6 +763,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "decided": getattr(self, "decided_", None),
             "names": [str(name) for name in getattr(self, "feature_names_in_", [])],
             "shape": list(self._shape),
+            "seed": self.seed_ if self._seed_given else None,
         }
         _saved.write(Path(path), ensemble, facts)
 
@@ -771,8 +793,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         CertifiedClassifier
-            Fitted; its votes and certificates are those of the one that was saved. Its `seed` is the seed that was
-            used, so that fitting it again on the same data with more `n_members` goes on.
+            Fitted; its votes and certificates are those of the one that was saved. Its `seed` is what was passed then,
+            `seed_` what was used; fitting it again on the same data with more `n_members` goes on.
 
         Raises
         ------
@@ -788,7 +810,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> from torch import nn
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
-        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
         >>> folder = tempfile.mkdtemp()
         >>> clf.save(folder)
         >>> cs.CertifiedClassifier.load(folder, model=net).n_members_
@@ -806,13 +828,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             epochs=record["epochs"],
             batch_size=record["batch_size"],
             learning_rate=record["learning_rate"],
-            seed=record["seed"],
+            seed=facts["seed"],
             alpha=facts["alpha"],
             features=_saved.map_from_json(facts["features"], features),
             device=device,
             n_jobs=n_jobs,
         )
         new._ensemble, new._unfinished, new._grown, new._votes = ensemble, None, facts["grown"], {}
+        new._seed_given = facts["seed"] is not None
         new.classes_ = _saved.classes_from_json(facts["classes"])
         new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
         if facts["decided"] is not None:
@@ -840,7 +863,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, progress=False)
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> import json
         >>> json.loads(clf.record())["law"]
@@ -880,6 +903,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         elif shape != self._shape:
             raise shape_error("X", f"samples of shape {self._shape}, as in fit", f"samples of shape {shape}")
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = self.seed is None
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_members_")
 
@@ -890,6 +918,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if callable(state.get("progress")):
             state["progress"] = True
         return state
+
+
+def _without_seed(ensemble: Members) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(ensemble.record()).items() if name != "seed"}
 
 
 def _adopt(ensemble: Members, known: Members) -> bool:

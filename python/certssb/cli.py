@@ -138,6 +138,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10")
     group.add_argument(
+        "--data-seed",
+        type=int,
+        default=0,
+        help="which digits are test samples, and which samples are poisoned",
+    )
+    group.add_argument(
         "--classes", type=int, nargs="+", help="keep these classes only, numbered in this order"
     )
 
@@ -191,8 +197,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
     )
-    group.add_argument("--seed", type=int, default=0, help="root of all random streams")
-    group.add_argument("--secret-seed", action="store_true", help="draw a fresh seed for the members' noise")
+    group.add_argument(
+        "--seed",
+        type=int,
+        help="root of the members' random streams, for runs that shall come out the same; a fresh one by default, "
+        "since certificates speak of noise that nobody could know beforehand",
+    )
     group.add_argument("--checkpoint", help="folder to keep finished members in, and to resume from")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -252,7 +262,7 @@ def _member_law(features: cs.Law | None, options: argparse.Namespace) -> cs.Law:
 def _data(options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
     name = options.dataset
     if name == "digits":
-        return cs.datasets.load_digits(classes=options.classes, split=True, seed=options.seed)
+        return cs.datasets.load_digits(classes=options.classes, split=True, seed=options.data_seed)
     if name in ("mnist", "cifar10"):
         if options.data_root is None:
             raise parameter_error("--data-root", f"the folder that holds the {name} data", "nothing")
@@ -303,7 +313,7 @@ def _run(options: argparse.Namespace) -> None:
         if options.target not in classes:
             raise parameter_error("--target", one_of(classes), options.target)
         X_train, y_train, index = cs.triggers.poison(
-            X_train, y_train, trigger, rate=options.rate, target=options.target, seed=options.seed
+            X_train, y_train, trigger, rate=options.rate, target=options.target, seed=options.data_seed
         )
         n_poisoned = len(index)
     budget = (
@@ -312,7 +322,7 @@ def _run(options: argparse.Namespace) -> None:
     best = _rehearse(law, X_train, y_train, budget, options)
     clf = cs.CertifiedClassifier(
         options.model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
-        learning_rate=options.learning_rate, device=options.device, seed=None if options.secret_seed else options.seed, n_jobs=options.jobs,
+        learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
         checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha,
     )  # fmt: skip
     clf.fit(X_train, y_train)

@@ -147,7 +147,7 @@ class CheckpointError(CertssbError):
     --------
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, progress=False, checkpoint=cs.__file__)
+    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, seed=0, progress=False, checkpoint=cs.__file__)
     >>> try:
     ...     clf.fit(X, y)
     ... except cs.CheckpointError:
@@ -167,7 +167,7 @@ class DeviceError(CertssbError):
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
     >>> try:
-    ...     cs.CertifiedClassifier("linear", device="cuda:99", progress=False).fit(X, y)
+    ...     cs.CertifiedClassifier("linear", device="cuda:99", seed=0, progress=False).fit(X, y)
     ... except cs.DeviceError:
     ...     print("not there")
     not there
@@ -186,7 +186,7 @@ class CancelledError(CertssbError):
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
     >>> def stop(done, total):
     ...     raise KeyboardInterrupt
-    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, progress=stop)
+    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, seed=0, progress=stop)
     >>> try:
     ...     clf.fit(X, y)
     ... except cs.CancelledError:

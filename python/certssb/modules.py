@@ -277,7 +277,7 @@ class BuiltInModule(nn.Module):
     --------
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, progress=False).fit(X, y)
+    >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
     >>> member = clf.member(1)
     >>> import torch
     >>> member(torch.as_tensor(X[:3])).shape
@@ -327,7 +327,7 @@ class BuiltInModule(nn.Module):
         >>> import certssb as cs
         >>> import torch
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, progress=False).fit(X, y)
+        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
         >>> clf.member(0).forward(torch.as_tensor(X[:4])).shape
         torch.Size([4, 2])
         """

@@ -371,6 +371,19 @@ impl Ensemble {
             std::mem::take(&mut self.members).into_iter().filter(|(m, _)| *m < n_members).collect();
     }
 
+    /// Gives an ensemble that has no members another root seed.
+    ///
+    /// # Errors
+    /// A parameter error if it has members: they belong to the seed that they were trained with.
+    pub fn reseed(&mut self, seed: u64) -> Result<()> {
+        if self.trained().next().is_some() {
+            let expected = "given before any member is trained";
+            return Err(Error::parameter("seed", expected, "it afterwards"));
+        }
+        self.record.seed = Seed::new(seed);
+        Ok(())
+    }
+
     /// One parameter of one member with its shape; `None` if there is no such member or parameter.
     pub fn parameter(&self, member: u64, name: &str) -> Option<(&[usize], &[f32])> {
         let values = &self.members.get(&member)?.values;

@@ -165,6 +165,11 @@ impl PyEnsemble {
         Ok(same)
     }
 
+    /// Gives an ensemble that has no members another root seed.
+    fn reseed(&mut self, seed: u64) -> PyResult<()> {
+        Ok(self.inner.reseed(seed)?)
+    }
+
     fn truncate(&mut self, n_members: u64) {
         self.inner.truncate(n_members);
     }

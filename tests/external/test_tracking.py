@@ -12,7 +12,13 @@ N_TRAIN = 200
 
 
 def classifier(**change: Any) -> cs.CertifiedClassifier:
-    settings: dict[str, Any] = {"n_members": 20, "epochs": 3, "learning_rate": 0.03, "progress": False}
+    settings: dict[str, Any] = {
+        "n_members": 20,
+        "epochs": 3,
+        "learning_rate": 0.03,
+        "seed": 0,
+        "progress": False,
+    }
     return cs.CertifiedClassifier("linear", cs.Gaussian(0.25), **settings | change)
 
 

@@ -31,6 +31,7 @@ def small(model: str = "linear", law: cs.Law | None = None, **settings: Any) -> 
         "learning_rate": 0.03,
         "progress": False,
         "alpha": 0.01,
+        "seed": 0,
     } | settings
     return cs.CertifiedClassifier(model, cs.Gaussian(0.25) if law is None else law, **settings)
 
@@ -73,7 +74,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Pat
     np.savez(data, X_train=X_train, y_train=names[y_train], X_test=X_test, y_test=names[y_test])
     arguments = [
         "run", "--dataset", str(data), "--members", "30", "--epochs", "3", "--subsample", "150", "--sigma", "0.25",
-        "--model", "linear", "--learning-rate", "0.05", "--quiet", "--out", str(folder / "out"),
+        "--model", "linear", "--learning-rate", "0.05", "--seed", "0", "--quiet", "--out", str(folder / "out"),
     ]  # fmt: skip
     assert cli.main(arguments) == 0
     return folder / "out"

@@ -19,7 +19,7 @@ from certssb import cli
 
 FAST = [
     "--members", "30", "--epochs", "2", "--subsample", "150", "--sigma", "0.25", "--model", "linear",
-    "--learning-rate", "0.05", "--quiet",
+    "--learning-rate", "0.05", "--seed", "0", "--quiet",
 ]  # fmt: skip
 
 

@@ -10,7 +10,14 @@ import certssb as cs
 
 # Noise that is small beside the distances in scikit-learn's toy data, so that its checks of accuracy are met.
 CLASSIFIER = cs.CertifiedClassifier(
-    "linear", cs.Gaussian(sigma=0.05), n_members=15, epochs=30, learning_rate=0.05, alpha=0.01, progress=False
+    "linear",
+    cs.Gaussian(sigma=0.05),
+    n_members=15,
+    epochs=30,
+    learning_rate=0.05,
+    alpha=0.01,
+    seed=0,
+    progress=False,
 )
 
 CHECKS = [

@@ -63,7 +63,7 @@ def test_bad_shapes_are_refused(feature_map):
 
 def classifier(**settings):
     law = cs.Subsample(cs.Gaussian(0.5), size=40)
-    return cs.CertifiedClassifier("discriminant", law, n_members=30, progress=False, **settings)
+    return cs.CertifiedClassifier("discriminant", law, n_members=30, seed=0, progress=False, **settings)
 
 
 def test_the_map_is_in_record_guarantee_and_checkpoint(tmp_path):
@@ -103,6 +103,6 @@ def test_a_map_that_lengthens_changes_is_refused():
             return "doubling"
 
     X, y = cs.datasets.load_digits(classes=(0, 1))
-    clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, features=Double(), progress=False)
+    clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, features=Double(), seed=0, progress=False)
     with pytest.raises(cs.ParameterError, match="'features'"):
         clf.fit(X, y)

@@ -23,7 +23,9 @@ def poisoned_zero_one(n_train):
 @needs_mnist
 def test_one_against_zero_with_the_cnn_on_full_noised_sets():
     X_bad, y_bad, X_test, y_test, trigger = poisoned_zero_one(1500)
-    clf = cs.CertifiedClassifier("cnn", cs.Gaussian(sigma=0.5), n_members=12, epochs=4, progress=False)
+    clf = cs.CertifiedClassifier(
+        "cnn", cs.Gaussian(sigma=0.5), n_members=12, epochs=4, seed=0, progress=False
+    )
     certs = clf.fit(X_bad, y_bad).certify(X_test)
     assert certs.certified_accuracy(y_test, radii=0) > 0.97
     assert certs.radius.max() < 0.5 * 0.1  # twelve members reach no further than they can
@@ -36,9 +38,9 @@ def test_the_attack_of_the_literature_is_certified_with_subsamples():
     X_bad, y_bad, X_test, y_test, _ = poisoned_zero_one(None)
     assert len(X_bad) == 12665
     law = cs.Subsample(cs.Gaussian(sigma=1.0), size=100)
-    clf = cs.CertifiedClassifier("linear", law, n_members=300, learning_rate=0.01, progress=False).fit(
-        X_bad, y_bad
-    )
+    clf = cs.CertifiedClassifier(
+        "linear", law, n_members=300, learning_rate=0.01, seed=0, progress=False
+    ).fit(X_bad, y_bad)
     certs = clf.certify(X_test)
     assert certs.radius is None
     assert certs.certified_accuracy(y_test, n_poisoned=253, trigger_norm=1.0) > 0.85
@@ -51,7 +53,9 @@ def test_the_attack_of_the_literature_is_certified_with_subsamples():
 def test_ten_digits_work_the_same_way():
     X, y, X_test, y_test = cs.datasets.load_mnist(DATA)
     law = cs.Subsample(cs.Gaussian(sigma=0.5), size=300)
-    clf = cs.CertifiedClassifier("linear", law, n_members=40, learning_rate=0.01, progress=False).fit(X, y)
+    clf = cs.CertifiedClassifier("linear", law, n_members=40, learning_rate=0.01, seed=0, progress=False).fit(
+        X, y
+    )
     certs = clf.certify(X_test[:500])
     assert sorted(np.unique(certs.prediction)) == list(range(10))
     assert certs.certified_accuracy(y_test[:500], n_poisoned=10, trigger_norm=0.5) > 0.2
@@ -63,7 +67,14 @@ def test_built_in_models_certify_three_digits(model):
     epochs, learning_rate = {"linear": (20, 0.02), "mlp": (15, 0.005), "cnn": (12, 0.003)}[model]
     law = cs.Subsample(cs.Gaussian(sigma=0.2), size=120)
     clf = cs.CertifiedClassifier(
-        model, law, n_members=20, epochs=epochs, learning_rate=learning_rate, batch_size=40, progress=False
+        model,
+        law,
+        n_members=20,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=40,
+        seed=0,
+        progress=False,
     )
     certs = clf.fit(X_train, y_train).certify(X_test)
     assert certs.certified_accuracy(y_test, n_poisoned=1, trigger_norm=0.02) > 0.6
@@ -79,6 +90,7 @@ def test_the_resnet_certifies_two_digits():
         epochs=6,
         learning_rate=0.002,
         batch_size=16,
+        seed=0,
         progress=False,
     )
     certs = clf.fit(X_train[:120], y_train[:120]).certify(X_test)

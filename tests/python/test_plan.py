@@ -67,6 +67,7 @@ def digits():
 
 def classifier(**settings):
     law = cs.Subsample(cs.Gaussian(0.5), size=60)
+    settings = {"seed": 0} | settings
     return cs.CertifiedClassifier(
         "linear", law, n_members="auto", learning_rate=0.03, progress=False, **settings
     )

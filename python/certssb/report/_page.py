@@ -192,8 +192,12 @@ def _settings(run: Run) -> Markup:
     settings = run.summary["settings"]
     rows = [[key.replace("_", " "), _value(value)] for key, value in settings.items() if value is not None]
     command = tag("pre", tag("code", _command(settings)))
-    secret = settings.get("secret_seed")
-    note = "The noise was drawn from a fresh seed, which this command does not repeat." if secret else None
+    secret = settings.get("seed") is None
+    note = (
+        f"The noise was drawn from a fresh seed, which nobody knew beforehand. --seed {_record(run).get('seed')} repeats it."
+        if secret
+        else None
+    )
     again = [tag("h3", "The same run again"), command, tag("p", note) if note else None]
     return tag("section", tag("h2", "Settings"), table([], rows), *again)
 
