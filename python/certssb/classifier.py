@@ -106,7 +106,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The different labels, ascending.
+        The classes that were given to :meth:`fit`, or the different labels, ascending.
     n_features_in_ : int
         Number of features; for tables only.
     n_members_ : int
@@ -197,6 +197,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         until: Until | None = None,
         callbacks: Iterable[Callback] | None = None,
+        classes: Any = None,
     ) -> CertifiedClassifier:
         """Train the members.
 
@@ -216,6 +217,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             would spoil any other.
         callbacks : iterable of Callback, optional
             Who is told about the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
+        classes : array-like of shape (n_classes,), optional
+            All classes that there are, known without a look at `y`. Labels that are none of them are refused; a class
+            without samples is a class. Left out, the list of classes is learned from `y`: one label of a new class
+            would change every member, and guarantees say that the list is taken as received.
 
         Returns
         -------
@@ -245,7 +250,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         before = self.__dict__.copy()
         try:
-            self._train(X, y, until, checked_callbacks(callbacks))
+            self._train(X, y, until, checked_callbacks(callbacks), classes)
         except BaseException:
             # An earlier fit stays as it was; what this one finished waits for the next.
             unfinished = self.__dict__.get("_unfinished")
@@ -255,9 +260,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise
         return self
 
-    def _train(self, X: Any, y: Any, until: Until | None, callbacks: list[Callback]) -> None:
+    def _train(
+        self, X: Any, y: Any, until: Until | None, callbacks: list[Callback], given_classes: Any
+    ) -> None:
         features, y = as_arrays(X, y)
-        classes, codes = as_labels(y, len(features))
+        classes, codes = as_labels(y, len(features), classes=given_classes)
         self._check_table(X, features, reset=True)
         features = self._mapped(features)
         n_members = self._checked_members(len(classes), until)
@@ -289,7 +296,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self._grow(ensemble, features, codes, goal, report)
         self._ensemble, self._unfinished, self._grown = ensemble, None, grown
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
-        self._seed_given = self.seed is not None
+        self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
         self.classes_ = classes
         self.n_members_ = ensemble.n_members
         self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
@@ -679,6 +686,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, self._n_levels())
         features = self._test_features(X)
         core = ensemble.certify(features, self.votes(X), confidence)
+        if not self._classes_given:
+            core = core.with_classes_as_received()
         if ledger is not None:
             core = _settle(core, features, ledger)
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
@@ -757,6 +766,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         facts = {
             "n_members": ensemble.n_members,
             "classes": _saved.classes_to_json(self.classes_),
+            "classes_given": self._classes_given,
             "features": _saved.map_to_json(self.features),
             "alpha": self.alpha,
             "grown": self._grown,
@@ -835,7 +845,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_jobs=n_jobs,
         )
         new._ensemble, new._unfinished, new._grown, new._votes = ensemble, None, facts["grown"], {}
-        new._seed_given = facts["seed"] is not None
+        new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
         new.classes_ = _saved.classes_from_json(facts["classes"])
         new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
         if facts["decided"] is not None:

@@ -144,7 +144,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="which digits are test samples, and which samples are poisoned",
     )
     group.add_argument(
-        "--classes", type=int, nargs="+", help="keep these classes only, numbered in this order"
+        "--classes",
+        type=_label,
+        nargs="+",
+        help="of the data sets that are known: keep these classes only, numbered in this order; of a file of your own: "
+        "all classes that there are, so that guarantees do not take the list as received",
     )
 
 
@@ -269,13 +273,11 @@ def _data(options: argparse.Namespace) -> tuple[Any, Any, Any, Any]:
         load = cs.datasets.load_mnist if name == "mnist" else cs.datasets.load_cifar10
         return load(options.data_root, classes=options.classes)
     if name.endswith(".npz"):
-        return _user_arrays(name, options.classes)
+        return _user_arrays(name)
     raise parameter_error("--dataset", one_of(["digits", "mnist", "cifar10"]) + " or a .npz file", repr(name))
 
 
-def _user_arrays(path: str, classes: Sequence[int] | None) -> tuple[Any, Any, Any, Any]:
-    if classes is not None:
-        raise parameter_error("--classes", "left out for a file of your own", str(list(classes)))
+def _user_arrays(path: str) -> tuple[Any, Any, Any, Any]:
     arrays = _read_arrays("--dataset", "a .npz file of plain arrays", path)
     if not isinstance(arrays, dict):
         raise parameter_error("--dataset", "a .npz file of plain arrays", f"'{path}'")
@@ -288,6 +290,23 @@ def _user_arrays(path: str, classes: Sequence[int] | None) -> tuple[Any, Any, An
     if len(X_test) != len(y_test):
         raise shape_error("y_test", f"one label per test sample, {len(X_test)}", f"{len(y_test)} labels")
     return cs.data.as_features(X_train), y_train, cs.data.as_features(X_test, "X_test"), y_test
+
+
+def _label(word: str) -> int | str:
+    """A class as it was typed: a number if it can be one."""
+    try:
+        return int(word)
+    except ValueError:
+        return word
+
+
+def _listed_classes(options: argparse.Namespace, y_train: Any) -> list[Any] | None:
+    """All classes that there are, as far as they are known without a look at the labels."""
+    if not options.dataset.endswith(".npz"):
+        return list(range(10 if options.classes is None else len(options.classes)))
+    if options.classes is not None and np.asarray(y_train).dtype.kind not in "iuf":
+        return [str(label) for label in options.classes]
+    return options.classes  # type: ignore[no-any-return]
 
 
 def _read_arrays(name: str, expected: str, path: str) -> Any:
@@ -319,13 +338,15 @@ def _run(options: argparse.Namespace) -> None:
     budget = (
         options.n_poisoned if options.n_poisoned is not None else n_poisoned or max(1, len(X_train) // 50)
     )
-    best = _rehearse(law, X_train, y_train, budget, options)
+    listed = _listed_classes(options, y_train)
+    known, _ = cs.data.as_labels(y_train, len(X_train), classes=listed)
+    best = _rehearse(law, X_train, len(known), budget, options)
     clf = cs.CertifiedClassifier(
         options.model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
         learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
         checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha,
     )  # fmt: skip
-    clf.fit(X_train, y_train)
+    clf.fit(X_train, y_train, classes=listed)
     trained = time.monotonic()
     tests = {"clean": (X_test, y_test)}
     if trigger is not None:
@@ -357,13 +378,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _rehearse(
-    law: cs.Law, X_train: Any, y_train: Any, budget: int, options: argparse.Namespace
+    law: cs.Law, X_train: Any, n_classes: int, budget: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Certify members that all agree: refuses every bad setting before training, and says what is within reach."""
     members = check_integer("--members", options.members, "an integer of at least 1", 1)
     levels = (len(law.levels),) if isinstance(law, cs.Cascade) else ()
     table = cs.certify_votes(
-        np.zeros((*levels, members, 1), dtype=np.int64), law, len(X_train), len(np.unique(y_train)),
+        np.zeros((*levels, members, 1), dtype=np.int64), law, len(X_train), n_classes,
         n_features=int(np.prod(np.shape(X_train)[1:])), **_settings(options),
     )  # fmt: skip
     best: dict[str, Any] = {}
@@ -382,7 +403,7 @@ def _rehearse(
     print(f"If all {members} members agree: {reach}", flush=True)
     if options.trigger != "none" and not isinstance(law, (cs.Discrete, cs.Cascade)):
         plan = law.plan(
-            len(X_train), budget, options.norm, options.labels, options.alpha, len(np.unique(y_train)),
+            len(X_train), budget, options.norm, options.labels, options.alpha, n_classes,
             int(np.prod(np.shape(X_train)[1:])),
         )  # fmt: skip
         print(f"For {plan}", flush=True)

@@ -35,7 +35,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The different labels, ascending.
+        The classes that were given, or the different labels, ascending.
     n_features_in_ : int
         Number of features; for tables only.
 
@@ -54,7 +54,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.progress = progress
 
     @log_fit
-    def fit(self, X: Any, y: Any) -> CertifiedKNN:
+    def fit(self, X: Any, y: Any, *, classes: Any = None) -> CertifiedKNN:
         """Keep the training points.
 
         Parameters
@@ -63,6 +63,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Training samples; see :func:`certssb.data.as_features`.
         y : array-like of shape (n_samples,)
             Their labels.
+        classes : array-like of shape (n_classes,), optional
+            All classes that there are; as for :meth:`certssb.CertifiedClassifier.fit`.
 
         Returns
         -------
@@ -83,12 +85,13 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         array([0, 1])
         """
         features = as_features(X)
-        classes, codes = as_labels(y, len(features))
+        known, codes = as_labels(y, len(features), classes=classes)
         sigma = check_positive("sigma", self.sigma)
         flat = self._flat(features)
-        core = _core.Knn(flat, codes, len(classes), sigma)
+        core = _core.Knn(flat, codes, len(known), sigma)
         self._check_table(X, features, reset=True)
-        self.classes_, self._train, self._core = classes, (flat, codes, sigma), core
+        self.classes_, self._train, self._core = known, (flat, codes, sigma), core
+        self._classes_given = classes is not None
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -189,6 +192,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features = self._test(X)
         with progress_bar(self.progress, "certifying", unit="sample") as report:
             table = core.certify(features, report)
+        if not self._classes_given:
+            table = table.with_classes_as_received()
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(table, None if plain else self.classes_)
 

@@ -418,8 +418,13 @@ mod tests {
         let confidence =
             Confidence::check(0.001, "auto", "union", "auto", false, None, 100, k, false).unwrap();
         let evidence = Evidence::Members { n_members: 100, confidence };
-        let record =
-            Record { law: Law::Cascade(cascade.clone()), facts: facts(k), evidence, before_noise: None };
+        let record = Record {
+            law: Law::Cascade(cascade.clone()),
+            facts: facts(k),
+            evidence,
+            before_noise: None,
+            classes_as_received: false,
+        };
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()
     }
 

@@ -41,6 +41,9 @@ pub struct Record {
     pub evidence: Evidence,
     /// What was done to each sample before the noise, if anything, as it stands in the guarantee.
     pub before_noise: Option<String>,
+    /// Whether the list of classes was learned from the received labels instead of being known before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub classes_as_received: bool,
 }
 
 /// A region around a test input as a ledger settled it.
@@ -152,7 +155,11 @@ impl Certificates {
         check_enough(&confidence, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
         let evidence = Evidence::Members { n_members: ballots.n_members(), confidence };
         let intervals = confidence.intervals_of(ballots)?;
-        Ok(Self { record: Record { law, facts, evidence, before_noise }, intervals, detail })
+        Ok(Self {
+            record: Record { law, facts, evidence, before_noise, classes_as_received: false },
+            intervals,
+            detail,
+        })
     }
 
     /// Certificates of a cascade from the members of each of its levels.
@@ -190,7 +197,8 @@ impl Certificates {
         let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
         check_enough(&part, n_members, facts.n_classes, intervals.len())?;
         let evidence = Evidence::Members { n_members, confidence };
-        let record = Record { law: Law::Cascade(cascade), facts, evidence, before_noise };
+        let record =
+            Record { law: Law::Cascade(cascade), facts, evidence, before_noise, classes_as_received: false };
         Ok(Self { record, intervals, detail: Detail::Levels(bounds) })
     }
 
@@ -200,7 +208,8 @@ impl Certificates {
     /// `Parameter` when the law does not fit the data.
     pub fn exact(law: Law, facts: DataFacts, intervals: Vec<Interval>) -> Result<Self> {
         law.check(&facts)?;
-        let record = Record { law, facts, evidence: Evidence::Exact, before_noise: None };
+        let record =
+            Record { law, facts, evidence: Evidence::Exact, before_noise: None, classes_as_received: false };
         Ok(Self { record, intervals, detail: Detail::None })
     }
 
@@ -262,6 +271,13 @@ impl Certificates {
             (_, Some(levels)) => levels.received().iter().map(|radius| *radius <= 0.0).collect(),
             _ => self.intervals.iter().map(Interval::abstained).collect(),
         }
+    }
+
+    /// The same certificates for members whose list of classes was learned from the received labels: one label of a
+    /// new class, or one class that vanishes, changes every member, and the guarantee says so.
+    pub fn with_classes_as_received(mut self) -> Self {
+        self.record.classes_as_received = true;
+        self
     }
 
     /// Takes over what a ledger made of the regions around these test inputs.
@@ -519,6 +535,10 @@ impl Record {
             Some(what) => format!(" Each sample first passes {what}."),
             None => String::new(),
         };
+        let classes = match self.classes_as_received {
+            true => ", nor is a change of the list of classes, which is taken as received",
+            false => "",
+        };
         if !self.law.sound() {
             return format!(
                 "NOT A PROOF. The published form of Cert-SSBD states, with probability at least 1 - alpha for each test \
@@ -530,7 +550,7 @@ impl Record {
         }
         format!(
             "{certainty} the prediction stays the same for every training set that differs from the received one \
-             only by {}, under {}; inserting or deleting samples is not covered.{before}",
+             only by {}, under {}; inserting or deleting samples is not covered{classes}.{before}",
             self.law.covered(),
             self.law.describe(),
         )

@@ -163,6 +163,16 @@ impl PyCertificates {
         }
     }
 
+    /// The table of members whose list of classes was learned from the received labels, which its guarantee says.
+    fn with_classes_as_received(&self) -> Self {
+        Self { inner: self.inner.clone().with_classes_as_received() }
+    }
+
+    #[getter]
+    fn classes_as_received(&self) -> bool {
+        self.inner.record().classes_as_received
+    }
+
     /// The table with what a ledger made of the regions around the test inputs.
     fn with_ledger(
         &self,

@@ -212,7 +212,8 @@ BAD_RUNS = {
     "pickled archive": (["--dataset", "{folder}/pickled.npz"], "'--dataset'.*plain arrays"),
     "unequal archive": (["--dataset", "{folder}/unequal.npz"], "'y_test'.*one label per test sample, 4. Got 3"),
     "NaN archive": (["--dataset", "{folder}/nan.npz"], "'X.*finite numbers. Got NaN"),
-    "classes of an archive": (["--dataset", "{folder}/nan.npz", "--classes", "0", "1"], "'--classes'.*left out"),
+    "classes of an archive": (["--dataset", "{folder}/plain.npz", "--classes", "0", "2"], r"'y'.*given classes, \[0, 2\]. Got 1 at index 1"),
+    "words for classes": (["--classes", "zero", "one"], "'classes'.*different numbers from 0 to 9"),
     "two noises": (["--sigma", "1", "--uniform", "1"], "'--cascade, --sigma, --uniform, --keep'.*at a time. Got 2"),
     "thresholds alone": (["--thresholds", "0.1"], "'--thresholds'.*--cascade"),
     "a cascade of one": (["--cascade", "0.5"], "'levels'.*at least two"),
@@ -241,6 +242,7 @@ def test_bad_input_is_one_sentence_and_status_1(
     save_arrays(tmp_path / "incomplete.npz", y_test=None)
     save_arrays(tmp_path / "pickled.npz", y_test=np.array([0, "a", None, 1], dtype=object))
     save_arrays(tmp_path / "unequal.npz", y_test=np.zeros(3))
+    save_arrays(tmp_path / "plain.npz")
     save_arrays(tmp_path / "nan.npz", X_test=np.full((4, 3), np.nan))
     filled = [argument.replace("{folder}", str(tmp_path)) for argument in arguments]
     assert (

@@ -18,7 +18,9 @@ Codes: TypeAlias = npt.NDArray[np.int64]
 _LABELS = "an array of class labels (integers, strings or booleans), one per sample"
 
 
-def as_labels(y: Any, n_samples: int, name: str = "y") -> tuple[npt.NDArray[Any], Codes]:
+def as_labels(
+    y: Any, n_samples: int, name: str = "y", *, classes: Any = None
+) -> tuple[npt.NDArray[Any], Codes]:
     """Turn what a user calls labels into classes and their numbers.
 
     Parameters
@@ -31,19 +33,22 @@ def as_labels(y: Any, n_samples: int, name: str = "y") -> tuple[npt.NDArray[Any]
         Number of samples that the labels belong to.
     name : str, default="y"
         What to call the labels in messages.
+    classes : array-like of shape (n_classes,), optional
+        All classes that there are, known without a look at the labels, in any order. A label that is none of them is
+        refused; a class without samples is a class.
 
     Returns
     -------
     classes : ndarray of shape (n_classes,)
-        The different labels, ascending, in their own type.
+        The different labels, or the given classes, ascending, in their own type.
     codes : ndarray of shape (n_samples,)
         Each sample's class as a number 0..n_classes-1 into `classes`, int64.
 
     Raises
     ------
     ParameterError
-        If labels are fractions, missing, infinite or of mixed or unknown types, or there are
-        fewer than two classes.
+        If labels are fractions, missing, infinite or of mixed or unknown types, are none of the given
+        classes, or there are fewer than two classes.
     ShapeError
         If there is not exactly one label per sample.
 
@@ -68,11 +73,47 @@ def as_labels(y: Any, n_samples: int, name: str = "y") -> tuple[npt.NDArray[Any]
     if len(labels) != n_samples:
         raise shape_error(name, f"one label per sample, {n_samples} in all", f"{len(labels)} labels")
     labels = _known_kind(labels, name)
-    classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        got = f"{len(classes)} class, {classes.tolist()},"
+    if classes is not None:
+        known = _class_list(classes)
+        return known, _numbers(labels, known, name)
+    received, codes = np.unique(labels, return_inverse=True)
+    if len(received) < 2:
+        got = f"{len(received)} class, {received.tolist()},"
         raise parameter_error(name, "labels of at least two classes", got)
-    return classes, codes.astype(np.int64)
+    return received, codes.astype(np.int64)
+
+
+def _class_list(classes: Any) -> npt.NDArray[Any]:
+    """Classes that were given, ascending."""
+    listed = list(classes) if isinstance(classes, (set, frozenset)) else classes
+    known = np.unique(_known_kind(_one_dimension(_label_array(listed, "classes"), "classes"), "classes"))
+    if len(known) < 2:
+        raise parameter_error("classes", "a list of at least two classes", repr(classes))
+    return known
+
+
+def _numbers(labels: npt.NDArray[Any], known: npt.NDArray[Any], name: str) -> Codes:
+    """Each label's place among the given classes."""
+    inside = np.zeros(len(labels), dtype=np.bool_)
+    codes = np.zeros(len(labels), dtype=np.int64)
+    if _family(labels) == _family(known):
+        with np.errstate(invalid="ignore", over="ignore"):
+            same = labels.astype(known.dtype)
+        codes = np.minimum(np.searchsorted(known, same), len(known) - 1).astype(np.int64)
+        # Compared with the label as it came, so that no cast (a longer word, a larger number) makes it another one.
+        inside = np.asarray(known[codes] == labels, dtype=np.bool_)
+    if not inside.all():
+        index = int(inside.argmin())
+        listed = ", ".join(repr(label) for label in known[:10].tolist()) + (
+            ", ..." if len(known) > 10 else ""
+        )
+        got = f"{labels[index : index + 1].tolist()[0]!r} at index {index}"
+        raise parameter_error(name, f"labels of the given classes, [{listed}]", got)
+    return codes
+
+
+def _family(labels: npt.NDArray[Any]) -> str:
+    return {"b": "boolean", "i": "number", "u": "number", "f": "number"}.get(labels.dtype.kind, "text")
 
 
 def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
