@@ -38,6 +38,7 @@ pub mod metrics;
 mod model;
 mod noise;
 mod normal;
+mod partition;
 #[cfg(feature = "python")]
 mod python;
 mod quantity;
@@ -69,6 +70,7 @@ pub use model::{
     Solution, TorchResult, Weights, KNOWN as KNOWN_MODELS,
 };
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
+pub use partition::{plurality, run_off, Assign, Assignment, HashKey, Spread, Verdict};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
 pub use votes::{Answers, Ballots, ClassNumber, Counts, Poll, Tally};

@@ -10,6 +10,7 @@ mod members;
 mod models;
 mod monte_carlo;
 mod oracle;
+mod partition;
 mod soundness;
 mod speed;
 #[cfg(feature = "torch")]

@@ -7,7 +7,7 @@ use certssb::{
 use serde_json::Value;
 
 /// The rows of an oracle file; `None`, with a message, where the folder is absent.
-fn oracle(file: &str) -> Option<Vec<Value>> {
+pub fn oracle(file: &str) -> Option<Vec<Value>> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle").join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {
         eprintln!("skipped: no {}", path.display());

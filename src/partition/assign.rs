@@ -1,0 +1,151 @@
+//! Which bucket a training sample belongs to, and the order in which a learner sees its samples.
+//!
+//! Both are functions of contents alone. Content is hashed with BLAKE3 under a key, at the speed of memory; whoever inserts
+//! a sample may choose its bucket, which the certificate allows for, since it speaks of buckets chosen in the worst way.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::spread::Spread;
+use crate::error::{Error, Result};
+
+/// What decides the bucket of a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assign {
+    /// Features and label: an insertion, a deletion or a change of one sample touches one bucket, one, or two.
+    #[default]
+    Content,
+    /// Features alone: a changed label touches one bucket.
+    Features,
+    /// The sample's number: a change in place touches one bucket; insertions and deletions are not covered.
+    Index,
+}
+
+impl Assign {
+    /// The assignment of that name.
+    ///
+    /// # Errors
+    /// `Parameter` for an unknown name; lists the known.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "content" => Ok(Self::Content),
+            "features" => Ok(Self::Features),
+            "index" => Ok(Self::Index),
+            other => Err(Error::unknown("assign", &["content", "features", "index"], other)),
+        }
+    }
+}
+
+/// The key of the hash: another key, another partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HashKey([u8; 32]);
+
+impl HashKey {
+    /// The key that belongs to a seed.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(blake3::derive_key("certssb 2026 partition of a training set", &seed.to_le_bytes()))
+    }
+}
+
+/// Every training sample's bucket and place in a learner's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    buckets: Vec<u32>,
+    /// Samples of bucket b, in order, are `members[starts[b]..starts[b + 1]]`.
+    starts: Vec<usize>,
+    members: Vec<usize>,
+    /// Digest of each sample's features and label.
+    contents: Vec<[u8; 16]>,
+}
+
+impl Assignment {
+    /// Assigns samples whose features lie one after another, `n_features` each.
+    ///
+    /// # Errors
+    /// `Shape` unless there are `n_features` values and one label for every sample.
+    ///
+    /// # Example
+    /// ```
+    /// use certssb::{Assign, Assignment, HashKey, Spread};
+    ///
+    /// let (features, labels) = (vec![0.5_f32; 12], vec![1_u32, 1, 1, 0]);
+    /// let spread = Spread::disjoint(3)?;
+    /// let parts = Assignment::new(&features, 3, &labels, &spread, Assign::Content, HashKey::from_seed(0))?;
+    /// assert_eq!(parts.bucket(0), parts.bucket(2)); // equal samples lie together
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn new(
+        features: &[f32],
+        n_features: usize,
+        labels: &[u32],
+        spread: &Spread,
+        assign: Assign,
+        key: HashKey,
+    ) -> Result<Self> {
+        let n = labels.len();
+        if n_features == 0 || n.checked_mul(n_features) != Some(features.len()) {
+            let expected = format_args!("{n_features} features for each of {n} labels");
+            return Err(Error::shape("X", expected, format_args!("{} values", features.len())));
+        }
+        let n_buckets = spread.n_learners();
+        let digest = |(index, (row, label)): (usize, (&[f32], &u32))| {
+            let mut hasher = blake3::Hasher::new_keyed(&key.0);
+            hasher.update(bytes(row));
+            let of_features = matches!(assign, Assign::Features).then(|| hasher.finalize());
+            hasher.update(&label.to_le_bytes());
+            let content = hasher.finalize();
+            let deciding = match assign {
+                Assign::Content => content,
+                Assign::Features => of_features.unwrap_or(content),
+                Assign::Index => blake3::keyed_hash(&key.0, &(index as u64).to_le_bytes()),
+            };
+            let mut order = [0; 16];
+            order.copy_from_slice(&content.as_bytes()[16..]);
+            (bucket_of(&deciding, n_buckets), order)
+        };
+        let rows = features.par_chunks_exact(n_features).zip(labels).enumerate();
+        let (buckets, contents): (Vec<u32>, Vec<[u8; 16]>) = rows.map(digest).unzip();
+        let mut members: Vec<usize> = (0..n).collect();
+        // Samples of equal content are equal, so that their order among themselves is no information.
+        members.par_sort_unstable_by_key(|i| (buckets[*i], contents[*i], *i));
+        let mut starts = vec![0; n_buckets + 1];
+        for bucket in &buckets {
+            starts[*bucket as usize + 1] += 1;
+        }
+        for bucket in 0..n_buckets {
+            starts[bucket + 1] += starts[bucket];
+        }
+        Ok(Self { buckets, starts, members, contents })
+    }
+
+    /// The bucket of a sample.
+    pub fn bucket(&self, sample: usize) -> Option<usize> {
+        self.buckets.get(sample).map(|bucket| *bucket as usize)
+    }
+
+    /// The samples that a learner trains on, in an order that is a function of their contents.
+    pub fn samples(&self, learner: usize, spread: &Spread) -> Vec<usize> {
+        let of = |bucket: usize| match (self.starts.get(bucket), self.starts.get(bucket + 1)) {
+            (Some(from), Some(to)) => &self.members[*from..*to],
+            _ => &[],
+        };
+        let mut samples: Vec<usize> =
+            spread.feeding(learner).flat_map(|bucket| of(bucket).iter().copied()).collect();
+        samples.sort_unstable_by_key(|i| (self.contents[*i], *i));
+        samples
+    }
+}
+
+/// A number below `n` from the first eight bytes of a hash; uneven by less than n / 2^64.
+fn bucket_of(hash: &blake3::Hash, n: usize) -> u32 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&hash.as_bytes()[..8]);
+    ((u128::from(u64::from_le_bytes(word)) * n as u128) >> 64) as u32
+}
+
+/// The values' bytes as they lie in memory; on a machine of the other byte order the partition is another.
+fn bytes(values: &[f32]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}
