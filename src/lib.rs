@@ -63,7 +63,7 @@ pub use law::{
     Uniform,
 };
 pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
-pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Record as LedgerRecord, Report, Watch};
+pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Patience, Record as LedgerRecord, Report, Watch};
 #[cfg(feature = "torch")]
 pub use model::{
     by_name, Architecture, Convolution, FeatureShape, How, Init, Layout, Mode, ParameterKind, ParameterSpec,

@@ -28,7 +28,10 @@ def check_real(name: str, value: object, expected: str, low: float, high: float)
     """Return `value` as a float if it is a real number in [`low`, `high`]."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise parameter_error(name, expected, repr(value))
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer or a fraction beyond every float
+        raise parameter_error(name, expected, "a number beyond every float") from None
     if not low <= number <= high:
         raise parameter_error(name, expected, repr(value))
     return number

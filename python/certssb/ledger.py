@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_integer, check_real, parameter_error, shape_error
+from certssb.exceptions import LedgerError
 from certssb.progress import Report, progress_bar
 
 if TYPE_CHECKING:
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "LedgerClaim", "LedgerEntry", "LedgerReport"]
 
+# Entries that are read in one step.
 _ROWS = 4096
+# Largest number of a class: classes are 32 bits wide in a ledger.
+_LARGEST_CLASS = 2**32 - 1
 
 
 class LedgerEntry(NamedTuple):
@@ -110,12 +115,22 @@ class Ledger:
     its centre, or abstains. The result depends on the order of arrival, which is part of the record. The file is an
     SQLite data base; several processes on one machine may use it at once, and an update is durable when it returns.
 
+    Threads may share a ledger: they take turns, in a long call after each group of updates. A progress function may not
+    use the ledger that it reports on. An open ledger may be taken over a fork (``multiprocessing``, ``os.fork``): both
+    processes then have connections of their own.
+
+    What others wrote into the file is checked whenever it is read, so damage and edits are noticed: not, however, a whole
+    file that was replaced by an older copy of itself between two openings, nor the work of someone who recomputes every
+    digest.
+
     Parameters
     ----------
     path : str or path
-        The file; made where there is none.
+        A regular file; made where there is none. Names that mean something else to SQLite (``":memory:"``,
+        ``"file:..."``) are refused.
     read_only : bool, default=False
-        Open for reading; updates fail.
+        Open for reading; updates fail. Where the folder may not be written either, a ledger that nobody has open for
+        writing can be read.
 
     Raises
     ------
@@ -124,7 +139,7 @@ class Ledger:
     LedgerVersionError
         If it was written by another schema version.
     LedgerError
-        If it cannot be read or written.
+        If it cannot be read or written, or the path is none that a ledger can have.
 
     Examples
     --------
@@ -140,8 +155,16 @@ class Ledger:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        self.path = os.fspath(path)
-        self._core = _core.Ledger(self.path, read_only)
+        self._path = _path(path)
+        self._core = _core.Ledger(self._path, bool(read_only))
+        with _REGISTERING:
+            _LEDGERS.add(self)
+        self._core.open()
+
+    @property
+    def path(self) -> str:
+        """The path as it was given."""
+        return self._path
 
     def update(self, x: npt.ArrayLike, prediction: int, radius: float) -> LedgerEntry:
         """Settle and store one region; durable when it returns.
@@ -220,18 +243,11 @@ class Ledger:
         points = _numbers("X", X)
         if points.ndim < 2:
             raise shape_error("X", "a sample in each row", f"shape {points.shape}")
-        classes = np.asarray(predictions)
-        if classes.dtype.kind not in "iu" or classes.ndim != 1:
-            raise parameter_error("predictions", "a one-dimensional array of integers", repr(predictions))
-        sizes = np.asarray(radii, dtype=np.float64)
-        flat = np.ascontiguousarray(points.reshape(len(points), -1))
+        classes, sizes = _classes(predictions), _radii(radii)
+        # reshape cannot infer the rest of a shape that has no entries.
+        flat = points.reshape(len(points), int(np.prod(points.shape[1:])))
         with progress_bar(progress, "updating", unit="region") as report:
-            rows = self._core.update_many(
-                flat,
-                np.ascontiguousarray(classes, dtype=np.int64),
-                np.ascontiguousarray(sizes.ravel()),
-                report,
-            )
+            rows = self._core.update_many(flat, classes, sizes, report)
         return [LedgerEntry(*row) for row in rows]
 
     def query(self, x: npt.ArrayLike) -> LedgerClaim | None:
@@ -299,12 +315,17 @@ class Ledger:
         return LedgerReport(updates, regions, dict(outcomes))
 
     def to_frame(self) -> pd.DataFrame:
-        """All entries in the order of arrival, without their centres.
+        """All entries in the order of arrival, without their centres; each is checked while it is read.
 
         Returns
         -------
         pandas.DataFrame
             One row per update: number, prediction, radius, outcome, cause, and the prediction and radius asked for.
+
+        Raises
+        ------
+        LedgerCorruptError
+            For entries that were changed.
 
         Examples
         --------
@@ -318,19 +339,27 @@ class Ledger:
         import pandas as pd
 
         names = ["number", "prediction", "radius", "outcome", "cause", "asked_prediction", "asked_radius"]
-        rows = [
-            (entry.number, entry.prediction, entry.radius, entry.outcome, entry.cause, asked, size)
-            for entry, asked, size, _ in self._records()
-        ]
-        return pd.DataFrame(rows, columns=names).astype({"cause": "Int64"})
+        walk = _core.LedgerWalk(self._core)
+        parts: list[pd.DataFrame] = []
+        while not parts or len(parts[-1]):
+            part = pd.DataFrame(dict(zip(names, walk.columns(_ROWS), strict=True)))
+            # Numbers as nullable integers all along: through floats, entries beyond 2**53 would lose digits.
+            part["cause"] = part["cause"].astype("Int64").mask(part["cause"] < 0)
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
 
     def centres(self) -> npt.NDArray[np.float32]:
-        """The centres of all entries in the order of arrival.
+        """The centres of all entries in the order of arrival; each is checked while it is read.
 
         Returns
         -------
         ndarray of float32, shape (n_updates, dimension)
-            Flattened centres, in the units of x.
+            Flattened centres, in the units of x; a copy.
+
+        Raises
+        ------
+        LedgerCorruptError
+            For entries that were changed.
 
         Examples
         --------
@@ -341,15 +370,11 @@ class Ledger:
         >>> ledger.centres()
         array([[0., 0.]], dtype=float32)
         """
-        rows = [centre for *_, centre in self._records()]
-        return np.stack(rows) if rows else np.empty((0, self.dimension or 0), dtype=np.float32)
-
-    def _records(self) -> Iterator[tuple[LedgerEntry, int, float, npt.NDArray[np.float32]]]:
-        number = 0
-        while rows := self._core.records(number, _ROWS):
-            for row, asked, size, centre in rows:
-                yield LedgerEntry(*row), asked, size, centre
-            number += len(rows)
+        walk = _core.LedgerWalk(self._core)
+        parts: list[npt.NDArray[np.float32]] = []
+        while len(part := walk.centres(_ROWS)):
+            parts.append(part)
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension or 0), dtype=np.float32)
 
     @property
     def dimension(self) -> int | None:
@@ -389,15 +414,96 @@ class Ledger:
         return f"Ledger({self.path!r})"
 
 
+# All ledgers of this process, for the time of a fork. The lock keeps new ones out meanwhile.
+_LEDGERS: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_REGISTERING = threading.Lock()
+_forking: list[Ledger] = []
+
+
+def _before_fork() -> None:
+    # SQLite connections must not cross a fork, not even to be closed: they are closed here and opened when next used.
+    _REGISTERING.acquire()
+    _forking[:] = _LEDGERS
+    for ledger in _forking:
+        ledger._core.before_fork()
+
+
+def _after_fork() -> None:
+    for ledger in _forking:
+        ledger._core.after_fork()
+    _forking.clear()
+    if _REGISTERING.locked():
+        _REGISTERING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    expected = "the path of a file, such as 'regions.sqlite'"
+    try:
+        name = os.fsdecode(path)
+    except TypeError:
+        got = f"an object of type {type(path).__name__}"
+        raise LedgerError(str(parameter_error("path", expected, got))) from None
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        message = str(parameter_error("path", expected, f"{name!r}, which no file can be called,"))
+        raise LedgerError(message) from None
+    return name
+
+
+def _array(name: str, expected: str, values: Any) -> npt.NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise parameter_error(name, expected, "masked values")
+    try:
+        # Rows of different lengths, tensors on other devices and objects of all kinds: refused in one way.
+        return np.asarray(values)
+    except Exception as error:
+        got = f"an object of type {type(values).__name__} ({error})"
+        raise parameter_error(name, expected, got) from error
+
+
 def _numbers(name: str, values: Any) -> npt.NDArray[np.float32]:
-    array = np.asarray(values)
+    array = _array(name, "an array of finite numbers", values)
     if array.dtype.kind not in "fiub":
         raise parameter_error(name, "an array of finite numbers", f"values of type {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    # Numbers beyond float32 become infinite, which is refused where they are checked.
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _classes(predictions: Any) -> npt.NDArray[np.int64]:
+    expected = f"a one-dimensional array of integers from 0 to {_LARGEST_CLASS}"
+    array = _array("predictions", expected, predictions)
+    if array.size == 0 and array.ndim == 1:
+        return np.empty(0, dtype=np.int64)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        got = f"an array of shape {array.shape} and type {array.dtype}"
+        raise parameter_error("predictions", expected, got)
+    wrong = (array < 0) | (array > _LARGEST_CLASS)
+    if wrong.any():
+        raise parameter_error("predictions", expected, repr(int(array[wrong][0])))
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _radii(radii: Any) -> npt.NDArray[np.float64]:
+    expected = "a one-dimensional array of finite floats of at least 0"
+    array = _array("radii", expected, radii)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "fiu"):
+        raise parameter_error("radii", expected, f"an array of shape {array.shape} and type {array.dtype}")
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def _class(value: Any) -> int:
-    return check_integer("prediction", value, "an integer of at least 0", 0)
+    expected = f"an integer from 0 to {_LARGEST_CLASS}"
+    number = check_integer("prediction", value, expected, 0)
+    if number > _LARGEST_CLASS:
+        raise parameter_error("prediction", expected, repr(value))
+    return number
 
 
 def _radius(value: Any) -> float:

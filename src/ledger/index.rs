@@ -1,9 +1,11 @@
 //! The regions in memory, as sketches: which of them may conflict with a new one?
 //!
 //! Memory: at most [`BYTES_PER_REGION`] bytes for each region, and at most [`CODE_BYTES`] bytes of codes, those of the
-//! first regions. Centres are read from the file where neither sketch nor code can decide.
+//! first regions. Centres are read from the file where neither sketch nor code can decide; a seal of each, with a key
+//! that no file knows, tells one that was edited meanwhile.
 
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -11,11 +13,11 @@ use rayon::prelude::*;
 use super::code::{Code, Codes};
 use super::region::Asked;
 use super::sketch::{is_own_sketch, Basis, Sketch, WIDTH};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Bytes of memory for one region besides its code: sketch, radius, number and class.
+/// Bytes of memory for one region besides its code: sketch, radius, number, class and seal.
 #[cfg_attr(not(test), allow(dead_code))]
-pub(crate) const BYTES_PER_REGION: usize = 4 * WIDTH + 32;
+pub(crate) const BYTES_PER_REGION: usize = 4 * WIDTH + 40;
 /// Bytes of codes kept in memory: 1 GiB.
 pub(crate) const CODE_BYTES: usize = 1 << 30;
 /// Regions in a block; compared at once.
@@ -28,6 +30,8 @@ const SHORTLIST: usize = 64;
 const TILE: usize = 256;
 /// A scan over more blocks than this is shared among threads.
 const BLOCKS_ALONE: usize = 2048;
+/// Most pairs of queries and regions that are scanned without a pause: about half a second of one core.
+const PAIRS: usize = 1 << 27;
 /// Numbers of regions at which the axes of the sketches are learned (anew).
 const LEARN_AT: [usize; 3] = [256, 4096, 65_536];
 
@@ -35,6 +39,12 @@ const LEARN_AT: [usize; 3] = [256, 4096, 65_536];
 pub(crate) trait Centres {
     /// The centre of entry `number`.
     fn centre(&self, number: u64) -> Result<Vec<f32>>;
+
+    /// The error for an entry whose centre is another one than it was.
+    fn changed(&self, number: u64) -> Error;
+
+    /// A place where long work may be stopped.
+    fn pause(&self) -> Result<()>;
 }
 
 /// A stored region without its centre.
@@ -43,6 +53,8 @@ pub(crate) struct Stored {
     pub(crate) number: u64,
     pub(crate) radius: f64,
     pub(crate) prediction: u32,
+    /// The centre's, as it was when it was read or stored.
+    seal: u64,
 }
 
 /// A question to the index: which regions, of another class than this, are near this sketch?
@@ -210,6 +222,7 @@ pub(crate) struct Index {
     shelf_of: HashMap<u32, usize>,
     stored: Vec<Stored>,
     codes: Codes,
+    key: RandomState,
 }
 
 impl Index {
@@ -224,6 +237,7 @@ impl Index {
             shelf_of: HashMap::new(),
             stored: Vec::new(),
             codes: Codes::new(dimension, code_bytes),
+            key: RandomState::new(),
         }
     }
 
@@ -252,12 +266,29 @@ impl Index {
         Query { x, sketch, code: Code::of(x), except }
     }
 
-    /// Adds a region as the last one.
-    pub(crate) fn push(&mut self, number: u64, claim: Asked, sketch: &Sketch, code: &Code) {
+    /// Adds a region around `centre` as the last one.
+    pub(crate) fn push(&mut self, number: u64, claim: Asked, centre: &[f32], sketch: &Sketch, code: &Code) {
         self.codes.push(code);
         let region = self.stored.len() as u32;
-        self.stored.push(Stored { number, radius: claim.radius, prediction: claim.prediction });
+        let seal = self.seal(centre);
+        self.stored.push(Stored { number, radius: claim.radius, prediction: claim.prediction, seal });
         self.shelve(region, sketch);
+    }
+
+    fn seal(&self, centre: &[f32]) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        centre.iter().for_each(|value| hasher.write_u32(value.to_bits()));
+        hasher.finish()
+    }
+
+    /// The centre of a region, which is what it was.
+    pub(crate) fn centre(&self, stored: &Stored, file: &impl Centres) -> Result<Vec<f32>> {
+        let centre = file.centre(stored.number)?;
+        if self.seal(&centre) == stored.seal {
+            Ok(centre)
+        } else {
+            Err(file.changed(stored.number))
+        }
     }
 
     fn shelve(&mut self, region: u32, sketch: &Sketch) {
@@ -303,7 +334,8 @@ impl Index {
     fn gather(&self, regions: impl Iterator<Item = u32>, file: &impl Centres) -> Result<Array2<f32>> {
         let mut points = Array2::zeros((0, self.dimension));
         for region in regions {
-            let centre = file.centre(self.stored(region).number)?;
+            file.pause()?;
+            let centre = self.centre(&self.stored(region), file)?;
             // Every centre has the index's dimension, so pushing a row cannot fail.
             let _ = points.push_row(ndarray::aview1(&centre));
         }
@@ -359,10 +391,18 @@ impl Index {
     }
 
     /// [`Index::scan`] over all regions for many queries with their limits, in parallel.
-    pub(crate) fn scan_many(&self, queries: &[(Query<'_>, f64)]) -> Vec<Shortlist> {
-        let n_threads = rayon::current_num_threads().max(1);
-        let share = queries.len().div_ceil(n_threads).max(1);
-        queries.par_chunks(share).flat_map_iter(|share| self.scan_share(share)).collect()
+    pub(crate) fn scan_many(
+        &self,
+        queries: &[(Query<'_>, f64)],
+        file: &impl Centres,
+    ) -> Result<Vec<Shortlist>> {
+        let mut lists = Vec::with_capacity(queries.len());
+        for some in queries.chunks((PAIRS / self.len().max(1)).max(1)) {
+            file.pause()?;
+            let share = some.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
+            lists.par_extend(some.par_chunks(share).flat_map_iter(|share| self.scan_share(share)));
+        }
+        Ok(lists)
     }
 
     /// Blocks stay in the cache while all queries pass over them.
@@ -405,6 +445,14 @@ mod tests {
         fn centre(&self, number: u64) -> Result<Vec<f32>> {
             Ok(self.0[number as usize].clone())
         }
+
+        fn changed(&self, number: u64) -> Error {
+            Error::ledger_corrupt(number.to_string())
+        }
+
+        fn pause(&self) -> Result<()> {
+            Ok(())
+        }
     }
 
     fn random_point(rng: &mut impl Rng, dimension: usize) -> Vec<f32> {
@@ -419,7 +467,7 @@ mod tests {
             let centre = random_point(&mut rng, dimension);
             let claim = Asked { prediction: rng.random_range(0..3), radius: rng.random_range(0.0..0.3) };
             let sketch = sketch_of(&index, &centre);
-            index.push(number as u64, claim, &sketch, &Code::of(&centre));
+            index.push(number as u64, claim, &centre, &sketch, &Code::of(&centre));
             file.0.push(centre);
             assert!(index.learn_if_due(&file).is_ok());
         }
@@ -433,7 +481,7 @@ mod tests {
     /// Gaps of all regions of another class than `except`, smallest first.
     fn gaps(index: &Index, centres: &[Vec<f32>], point: &[f32], except: Option<u32>) -> Vec<(f64, u32)> {
         let gap = |(region, centre): (usize, &Vec<f32>)| {
-            let Stored { number, radius, prediction } = index.stored(region as u32);
+            let Stored { number, radius, prediction, .. } = index.stored(region as u32);
             let distance = Distance::between(point, centre);
             let neighbour = Neighbour { number, prediction, radius, distance };
             (Some(prediction) != except).then(|| (neighbour.gap(), region as u32))
@@ -476,13 +524,15 @@ mod tests {
 
     #[test]
     fn scanning_many_is_scanning_one_by_one() {
-        let (index, _) = filled(100, 5000, 100_000);
+        let (index, centres) = filled(100, 5000, 100_000);
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
         let points: Vec<_> = (0..40).map(|_| random_point(&mut rng, 100)).collect();
         let query =
             |(x, i): (_, u32)| (index.query(x, sketch_of(&index, x), Some(i % 4)), f64::from(i) / 10.0);
         let queries: Vec<_> = points.iter().map(Vec::as_slice).zip(0..).map(query).collect();
-        for ((query, limit), list) in queries.iter().zip(index.scan_many(&queries)) {
+        let lists = index.scan_many(&queries, &Elsewhere(centres)).unwrap_or_default();
+        assert_eq!(lists.len(), 40);
+        for ((query, limit), list) in queries.iter().zip(lists) {
             assert_eq!(list.into_sorted(), index.scan(query, *limit, None, 0).into_sorted());
         }
     }

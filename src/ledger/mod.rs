@@ -10,43 +10,53 @@
 //! | `resolve` | the decision, pure |
 //! | `distance` | distances that are exact before their last rounding |
 //! | `sketch`, `code`, `index`, `search` | finding the one region that decides, without looking at all |
-//! | `settle` | many updates in their order |
-//! | `store` | the SQLite file |
-//! | `verify` | checking a whole file |
+//! | `updates`, `settle` | many updates in their order, from numbers that nobody else can change |
+//! | `memory` | what of the file is in memory |
+//! | `door`, `log` | what is opened as a ledger at all: files may come from strangers, or be damaged |
+//! | `store`, `make`, `failure` | the SQLite file, how it comes about, and what goes wrong with it |
+//! | `patience` | waiting, and being stopped meanwhile |
+//! | `verify`, `walk` | checking a whole file, and reading it in order |
 
 mod code;
 mod distance;
+mod door;
+mod failure;
 mod index;
+mod log;
+mod make;
+mod memory;
+mod patience;
 mod region;
 mod resolve;
 mod search;
 mod settle;
 mod sketch;
 mod store;
+mod updates;
 mod verify;
+mod walk;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
-use code::Code;
-use index::{Index, CODE_BYTES};
+use memory::Memory;
 use search::Search;
-use store::{Head, Store};
+use store::Store;
+use updates::{check_dimension, check_point, Group};
 
+pub use patience::Patience;
 pub use region::{Asked, Claim, Entry, Outcome, Record, Report};
+pub(crate) use updates::Updates;
+pub(crate) use verify::Verification;
+pub(crate) use walk::Walk;
 pub use watch::Watch;
-
-/// Longest centre: SQLite stores at most 10^9 bytes in a row.
-const LONGEST: usize = 200_000_000;
-/// Pause between transactions of one long update, in which other processes get their turn.
-const TURN: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// Certified regions in a file, which several processes of one machine may use at once.
 ///
-/// Memory: 288 bytes for each region, above dimension 64 also a byte a feature and 32 more but at most 1 GiB of these
+/// Memory: 296 bytes for each region, above dimension 64 also a byte a feature and 32 more but at most 1 GiB of these
 /// altogether (a million regions of 784 features take 1.1 GiB), 16 MiB of SQLite's cache, and what one batch of
 /// at most 512 updates takes (100 MiB at most up to dimension 8192). Opening reads the whole file once. When the 256th,
 /// the 4,096th and the 65,536th region is stored, the update takes longer, as better sketches are learned.
@@ -69,17 +79,36 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(2);
 /// ```
 #[derive(Debug)]
 pub struct Ledger {
-    store: Store,
+    file: LedgerFile,
     memory: Memory,
 }
 
-/// What of the file is in memory.
-#[derive(Debug, Default)]
-struct Memory {
-    /// The state of the file up to which it was read.
-    head: Head,
-    /// The regions; `None` before the first entry.
-    index: Option<Index>,
+/// The file, open or to be opened again.
+#[derive(Debug)]
+struct LedgerFile {
+    path: PathBuf,
+    /// Where the file was found, whatever becomes of the working directory and of links.
+    real: PathBuf,
+    read_only: bool,
+    patience: Patience,
+    store: Option<Store>,
+}
+
+impl LedgerFile {
+    fn open(path: &Path, read_only: bool, patience: Patience) -> Result<Self> {
+        let store = Store::open(path, read_only, &patience)?;
+        let real = store.real_path().to_owned();
+        Ok(Self { path: path.to_owned(), real, read_only, patience, store: Some(store) })
+    }
+
+    fn store(&mut self) -> Result<&Store> {
+        let kept = self.store.take().filter(|store| store.is_inherited() || !store.is_stale());
+        let store = match kept {
+            Some(store) => store,
+            None => Store::open_again(&self.real, self.read_only, &self.patience)?,
+        };
+        Ok(self.store.insert(store))
+    }
 }
 
 impl Ledger {
@@ -89,7 +118,7 @@ impl Ledger {
     /// [`ErrorKind::LedgerCorrupt`](crate::ErrorKind::LedgerCorrupt) for a file that is not a ledger or is damaged, [`ErrorKind::LedgerVersion`](crate::ErrorKind::LedgerVersion) for one
     /// of another schema version, [`ErrorKind::Ledger`](crate::ErrorKind::Ledger) where the file cannot be read or written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::read_in(Store::open(path.as_ref())?)
+        Self::open_with(path, false, Patience::new())
     }
 
     /// Opens the ledger at `path` for reading; [`Ledger::update`] will fail.
@@ -97,33 +126,56 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`]; [`ErrorKind::Ledger`](crate::ErrorKind::Ledger) where there is no file.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
-        Self::read_in(Store::open_read_only(path.as_ref())?)
+        Self::open_with(path, true, Patience::new())
     }
 
-    fn read_in(store: Store) -> Result<Self> {
-        let mut ledger = Self { store, memory: Memory::default() };
+    /// Opens the ledger at `path`, for reading only or for writing too; whenever it waits or works for long, `patience` says
+    /// for how long.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`]; [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when stopped.
+    pub fn open_with(path: impl AsRef<Path>, read_only: bool, patience: Patience) -> Result<Self> {
+        let file = LedgerFile::open(path.as_ref(), read_only, patience)?;
+        let mut ledger = Self { file, memory: Memory::default() };
         ledger.refresh()?;
         Ok(ledger)
     }
 
+    /// Closes the file until the next call opens it again; what is in memory stays.
+    ///
+    /// Do this before the process is forked: a connection must not cross a fork. A child that inherits one is refused by
+    /// every call.
+    ///
+    /// # Errors
+    /// In a forked child, for a ledger that was not suspended before.
+    pub fn suspend(&mut self) -> Result<()> {
+        if let Some(store) = self.file.store.take_if(|store| !store.is_inherited()) {
+            drop(store);
+        }
+        match &self.file.store {
+            Some(_) => Err(failure::forked(&self.file.path)),
+            None => Ok(()),
+        }
+    }
+
     /// Where the file is.
     pub fn path(&self) -> &Path {
-        self.store.path()
+        &self.file.path
     }
 
     /// Number of regions in the file, those that other processes stored included.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn len(&self) -> Result<u64> {
-        self.store.head().map(|head| head.regions)
+    pub fn len(&mut self) -> Result<u64> {
+        self.file.store()?.head().map(|head| head.regions)
     }
 
     /// Whether the file has no region.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn is_empty(&self) -> Result<bool> {
+    pub fn is_empty(&mut self) -> Result<bool> {
         self.len().map(|n| n == 0)
     }
 
@@ -131,16 +183,16 @@ impl Ledger {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn n_updates(&self) -> Result<u64> {
-        self.store.head().map(|head| head.entries)
+    pub fn n_updates(&mut self) -> Result<u64> {
+        self.file.store()?.head().map(|head| head.entries)
     }
 
     /// Length of every centre; `None` before the first update, which fixes it.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn dimension(&self) -> Result<Option<usize>> {
-        self.store.head().map(|head| (head.entries > 0).then_some(head.dimension))
+    pub fn dimension(&mut self) -> Result<Option<usize>> {
+        self.file.store()?.head().map(|head| (head.entries > 0).then_some(head.dimension))
     }
 
     /// Settles and stores one region: every input closer to `x` than `radius` has class `prediction`.
@@ -153,13 +205,8 @@ impl Ledger {
     /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) where `x` has another length than the stored centres; else as [`Ledger::open`].
     /// Nothing is stored then.
     pub fn update(&mut self, x: &[f32], prediction: u32, radius: f64) -> Result<Entry> {
-        check_radius("radius", radius)?;
-        check_length("x", x.len())?;
-        check_finite("x", x.iter())?;
-        let asked = [Asked { prediction, radius: radius + 0.0 }];
-        let points =
-            ArrayView2::from_shape((1, x.len()), x).map_err(|e| Error::shape("x", "one dimension", e))?;
-        let mut entries = self.transact("x", points, &asked, &Watch::new())?;
+        let group = Group::single(x, prediction, radius)?;
+        let mut entries = self.settle(&group, &Watch::new())?;
         entries.pop().ok_or_else(|| Error::ledger("The update left no entry. Report this as a bug."))
     }
 
@@ -188,25 +235,16 @@ impl Ledger {
         radii: &[f64],
         watch: &mut Watch,
     ) -> Result<Vec<Entry>> {
-        let asked = check_many(points, predictions, radii)?;
-        let points = points.as_standard_layout();
-        let (mut entries, total) = (Vec::with_capacity(asked.len()), asked.len());
+        let updates = Updates::check("points", points, predictions, radii)?;
+        let (mut entries, total) = (Vec::with_capacity(updates.len()), updates.len());
         while entries.len() < total && !watch.is_stopped() {
             let start = entries.len();
-            let end = total.min(start + settle::together(points.ncols()));
-            let rows = points.slice(ndarray::s![start..end, ..]);
-            if start > 0 {
-                std::thread::sleep(TURN);
-            }
-            let settled = self.transact("points", rows, &asked[start..end], watch);
-            entries.extend(settled.map_err(|e| after_part(e, start, total))?);
+            let group = updates.group(points, start)?;
+            entries.extend(self.settle(&group, watch).map_err(|e| updates.after_part(e, start))?);
             watch.report(entries.len() as u64, total as u64);
         }
         if entries.len() < total {
-            return Err(Error::cancelled(format!(
-                "Stopped after {} of {total} updates; these are stored.",
-                entries.len()
-            )));
+            return Err(updates.stopped_after(entries.len()));
         }
         Ok(entries)
     }
@@ -227,9 +265,9 @@ impl Ledger {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn query(&mut self, x: &[f32]) -> Result<Option<Claim>> {
-        check_length("x", x.len())?;
-        check_finite("x", x.iter())?;
+        check_point("x", x)?;
         self.refresh()?;
+        let store = self.file.store()?;
         let Some(index) = &self.memory.index else {
             return Ok(None);
         };
@@ -240,7 +278,7 @@ impl Ledger {
             return Ok(None);
         };
         let query = index.query(x, sketch, None);
-        let nearest = Search::new(index, &self.store, &query, 0.0).from(0)?.nearest();
+        let nearest = Search::new(index, store, &query, 0.0).from(0)?.nearest();
         Ok(nearest.filter(|n| n.gap() < 0.0 && n.depth() > 0.0).map(|n| Claim {
             number: n.number,
             prediction: n.prediction,
@@ -248,12 +286,21 @@ impl Ledger {
         }))
     }
 
-    /// At most `limit` records in the order of arrival, from entry `number` on.
+    /// At most `limit` records in the order of arrival, from entry `number` on; each is checked against its digest and its
+    /// place in the chain.
     ///
     /// # Errors
-    /// Where the file cannot be read.
-    pub fn records(&self, number: u64, limit: usize) -> Result<Vec<Record>> {
-        self.store.records(number, limit)
+    /// [`ErrorKind::LedgerCorrupt`](crate::ErrorKind::LedgerCorrupt) for records that were changed; where the file cannot be read.
+    pub fn records(&mut self, number: u64, limit: usize) -> Result<Vec<Record>> {
+        self.refresh()?;
+        let mut walk = Walk::from(number, self.file.store()?)?;
+        self.walk(&mut walk, limit)
+    }
+
+    /// The next records of a walk through the file, at most `limit`; none at its end.
+    pub(crate) fn walk(&mut self, walk: &mut Walk, limit: usize) -> Result<Vec<Record>> {
+        self.refresh()?;
+        walk.step(self.file.store()?, &self.memory.head, limit)
     }
 
     /// Checks the whole file: SQLite's structure, the digest of every entry and their order, that every update when
@@ -261,100 +308,50 @@ impl Ledger {
     ///
     /// # Errors
     /// [`ErrorKind::LedgerCorrupt`](crate::ErrorKind::LedgerCorrupt) naming the first fault; [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when stopped.
-    pub fn verify(&self, watch: &mut Watch) -> Result<Report> {
-        verify::verify(&self.store, watch)
+    pub fn verify(&mut self, watch: &mut Watch) -> Result<Report> {
+        let mut verification = self.verification()?;
+        while !verification.is_done() {
+            if watch.is_stopped() {
+                let done = verification.progress().0;
+                return Err(Error::cancelled(format!("Stopped after checking {done} entries.")));
+            }
+            self.verify_on(&mut verification)?;
+            let (done, total) = verification.progress();
+            watch.report(done, total);
+        }
+        Ok(verification.report())
+    }
+
+    pub(crate) fn verification(&mut self) -> Result<Verification> {
+        self.refresh()?;
+        Verification::start(self.file.store()?)
+    }
+
+    pub(crate) fn verify_on(&mut self, verification: &mut Verification) -> Result<()> {
+        verification.step(self.file.store()?)
     }
 
     /// Reads what other processes have stored since.
     fn refresh(&mut self) -> Result<()> {
-        let transaction = self.store.read()?;
-        let read = self.memory.catch_up(&self.store);
+        let store = self.file.store()?;
+        let transaction = store.read()?;
+        let read = self.memory.catch_up(store);
         drop(transaction);
         self.memory.forget_after(read)
     }
 
     /// One transaction: all of these updates, or those before the watch stopped it; on failure none.
-    fn transact(
-        &mut self,
-        name: &str,
-        points: ArrayView2<f32>,
-        asked: &[Asked],
-        watch: &Watch,
-    ) -> Result<Vec<Entry>> {
-        let transaction = self.store.write()?;
-        let settled = self.memory.settle(&self.store, name, points, asked, watch);
-        let stored = settled.and_then(|entries| self.store.commit(transaction).map(|()| entries));
-        self.memory.forget_after(stored)
-    }
-}
-
-impl Memory {
-    /// After a failure memory and file may differ: everything is read again when next needed.
-    fn forget_after<T>(&mut self, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(|error| !error.is_bad_input()) {
-            *self = Self::default();
+    pub(crate) fn settle(&mut self, group: &Group, watch: &Watch) -> Result<Vec<Entry>> {
+        let store = self.file.store()?;
+        let transaction = store.write()?;
+        let settled = self.memory.settle(store, group, watch);
+        let settled = self.memory.forget_after(settled)?;
+        let stored = store.commit(transaction);
+        if stored.is_err() {
+            self.memory = Memory::default();
         }
-        result
+        stored.map(|()| settled)
     }
-
-    /// Reads the entries that the file has and memory has not.
-    fn catch_up(&mut self, store: &Store) -> Result<()> {
-        let head = store.head()?;
-        if head == self.head {
-            return Ok(());
-        }
-        if head.entries <= self.head.entries {
-            return Err(store.damaged("entries that were read before have been taken back"));
-        }
-        let index = self.index.get_or_insert_with(|| Index::new(head.dimension, CODE_BYTES));
-        let mut batch = Vec::new();
-        self.head = store.replay(self.head, |record| {
-            batch.push(record);
-            if batch.len() < settle::together(head.dimension) {
-                return Ok(());
-            }
-            shelve_all(index, store, &std::mem::take(&mut batch))
-        })?;
-        shelve_all(index, store, &batch)
-    }
-
-    fn settle(
-        &mut self,
-        store: &Store,
-        name: &str,
-        points: ArrayView2<f32>,
-        asked: &[Asked],
-        watch: &Watch,
-    ) -> Result<Vec<Entry>> {
-        self.catch_up(store)?;
-        if self.head.entries > 0 {
-            check_dimension(name, points.ncols(), self.head.dimension)?;
-        }
-        if self.head.regions + asked.len() as u64 > u64::from(u32::MAX) {
-            return Err(Error::ledger("The ledger is full: it holds 2^32 regions. Start another one."));
-        }
-        let index = self.index.get_or_insert_with(|| Index::new(points.ncols(), CODE_BYTES));
-        let (mut head, mut entries) = (self.head, Vec::with_capacity(asked.len()));
-        settle::settle(index, store, head.entries, points, asked, |record| {
-            head = head.after(record);
-            store.append(record, &head.digest)?;
-            entries.push(record.entry);
-            Ok(!watch.is_stopped())
-        })?;
-        store.set_head(&head)?;
-        self.head = head;
-        Ok(entries)
-    }
-}
-
-/// Adds the regions of stored records to the index.
-fn shelve_all(index: &mut Index, store: &Store, records: &[Record]) -> Result<()> {
-    let points = stack(index.dimension(), records);
-    let sketches = index.sketch(points.view());
-    for (record, sketch) in records.iter().zip(&sketches) {
-        settle::shelve(index, &record.entry, sketch, &Code::of(&record.centre));
-    }
-    index.learn_if_due(store)
 }
 
 /// The records' centres, shape (n, dimension).
@@ -364,70 +361,6 @@ fn stack(dimension: usize, records: &[Record]) -> Array2<f32> {
         row.iter_mut().zip(&record.centre).for_each(|(to, from)| *to = *from);
     }
     points
-}
-
-fn check_many(points: ArrayView2<f32>, predictions: &[u32], radii: &[f64]) -> Result<Vec<Asked>> {
-    let n = points.nrows();
-    for (name, length) in [("predictions", predictions.len()), ("radii", radii.len())] {
-        if length != n {
-            return Err(Error::shape(name, format_args!("one entry for each of the {n} points"), length));
-        }
-    }
-    if n > 0 {
-        check_length("points", points.ncols())?;
-    }
-    for (row, point) in points.rows().into_iter().enumerate() {
-        check_finite(&format!("points[{row}]"), point.iter())?;
-    }
-    for (at, radius) in radii.iter().enumerate() {
-        check_radius(&format!("radii[{at}]"), *radius)?;
-    }
-    let asked = predictions.iter().zip(radii);
-    Ok(asked.map(|(&prediction, &radius)| Asked { prediction, radius: radius + 0.0 }).collect())
-}
-
-fn check_radius(name: &str, radius: f64) -> Result<()> {
-    if radius >= 0.0 && radius.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::parameter(name, "a finite float greater than or equal to 0", radius))
-    }
-}
-
-fn check_finite<'a>(name: &str, mut values: impl Iterator<Item = &'a f32>) -> Result<()> {
-    match values.position(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::parameter(
-            name,
-            "free of NaN and infinity",
-            format_args!("one of them at position {at}"),
-        )),
-    }
-}
-
-fn check_length(name: &str, length: usize) -> Result<()> {
-    if (1..=LONGEST).contains(&length) {
-        Ok(())
-    } else {
-        Err(Error::shape(name, format_args!("1 to {LONGEST} features"), length))
-    }
-}
-
-fn check_dimension(name: &str, got: usize, expected: usize) -> Result<()> {
-    if got == expected {
-        Ok(())
-    } else {
-        let expected = format_args!("{expected} features, like the centres in the ledger");
-        Err(Error::shape(name, expected, got))
-    }
-}
-
-/// A failure of a later transaction says what the earlier ones have stored.
-fn after_part(error: Error, done: usize, total: usize) -> Error {
-    if done == 0 {
-        return error;
-    }
-    Error::new(error.kind().clone(), format!("{error} The first {done} of {total} updates are stored."))
 }
 
 #[cfg(test)]
@@ -442,8 +375,8 @@ mod tests {
         (points, (0..n as u32).map(|i| i % 2).collect(), vec![1.0; n])
     }
 
-    fn pages(ledger: &Ledger, setting: &str) -> i64 {
-        ledger.store.connection().query_row(&format!("PRAGMA {setting}"), [], |row| row.get(0)).unwrap()
+    fn pages(ledger: &mut Ledger, setting: &str) -> i64 {
+        ledger.file.store().unwrap().pragma(setting)
     }
 
     #[test]
@@ -452,7 +385,7 @@ mod tests {
         let mut ledger = Ledger::open(folder.path().join("regions.sqlite")).unwrap();
         let (points, predictions, radii) = line(1200);
         // 512 entries of about 500 bytes take about 70 pages: the first group fits, the second does not.
-        assert_eq!(pages(&ledger, "max_page_count = 100"), 100);
+        assert_eq!(pages(&mut ledger, "max_page_count = 100"), 100);
         let full = ledger.update_many(points.view(), &predictions, &radii, &mut Watch::new()).unwrap_err();
         assert_eq!(*full.kind(), ErrorKind::Ledger);
         assert!(full.to_string().contains("the disk is full"), "{full}");
@@ -462,7 +395,7 @@ mod tests {
         let single = ledger.update(&[-7.0; 100], 0, 1.0).unwrap();
         assert_eq!(single.number, 512, "one more page is free");
 
-        pages(&ledger, "max_page_count = 1000000");
+        pages(&mut ledger, "max_page_count = 1000000");
         let rest = points.slice(ndarray::s![512.., ..]);
         let rest = ledger.update_many(rest, &predictions[512..], &radii[512..], &mut Watch::new()).unwrap();
         assert_eq!(rest.last().map(|entry| entry.number), Some(1200));
@@ -475,8 +408,9 @@ mod tests {
         let mut ledger = Ledger::open(folder.path().join("regions.sqlite")).unwrap();
         let (points, predictions, radii) = line(20);
         let stop = std::sync::atomic::AtomicBool::new(true);
-        let asked = check_many(points.view(), &predictions, &radii).unwrap();
-        let entries = ledger.transact("points", points.view(), &asked, &Watch::new().stop(&stop)).unwrap();
+        let group = Updates::check("points", points.view(), &predictions, &radii).unwrap();
+        let group = group.group(points.view(), 0).unwrap();
+        let entries = ledger.settle(&group, &Watch::new().stop(&stop)).unwrap();
         assert_eq!((entries.len(), ledger.n_updates().unwrap()), (1, 1));
         assert_eq!(ledger.verify(&mut Watch::new()).unwrap().updates, 1);
     }
@@ -485,10 +419,20 @@ mod tests {
     fn a_connection_is_not_carried_over_a_fork() {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(folder.path().join("regions.sqlite")).unwrap();
-        ledger.store.pretend_fork();
-        let error = ledger.update(&[0.0], 0, 1.0).unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Ledger);
-        assert!(error.to_string().contains("before a fork. Open it again"), "{error}");
+        if let Some(store) = &mut ledger.file.store {
+            store.pretend_fork();
+        }
+        for error in [
+            ledger.update(&[0.0], 0, 1.0).unwrap_err(),
+            ledger.query(&[0.0]).unwrap_err(),
+            ledger.len().unwrap_err(),
+            ledger.records(0, 1).unwrap_err(),
+            ledger.verify(&mut Watch::new()).unwrap_err(),
+            ledger.suspend().unwrap_err(),
+        ] {
+            assert_eq!(*error.kind(), ErrorKind::Ledger);
+            assert!(error.to_string().contains("before a fork. Open it again"), "{error}");
+        }
     }
 
     /// Regions without codes in memory take longer to find, and change no result.
@@ -497,7 +441,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut all = Ledger::open(folder.path().join("a.sqlite")).unwrap();
         let mut few = Ledger::open(folder.path().join("b.sqlite")).unwrap();
-        few.memory.index = Some(Index::new(100, 4000));
+        few.memory.index = Some(index::Index::new(100, 4000));
         let (points, predictions, _) = line(900);
         let points = points.mapv(|v| (v * 0.37).sin());
         let radii: Vec<f64> = (0..900).map(|i| f64::from(i % 13) / 10.0).collect();

@@ -66,7 +66,7 @@ impl<'a, F: Centres> Search<'a, F> {
     /// Takes the region if it is nearer than the best one.
     fn weigh(&mut self, region: u32) -> Result<()> {
         let stored = self.index.stored(region);
-        let centre = self.file.centre(stored.number)?;
+        let centre = self.index.centre(&stored, self.file)?;
         let plain = approximate(self.query.x, &centre);
         let doubt = doubt(plain, stored.radius, centre.len());
         if plain - stored.radius - doubt > self.reach() {

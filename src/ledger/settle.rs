@@ -39,7 +39,7 @@ pub(crate) fn settle(
         (index.query(x, sketch, Some(asked.prediction)), asked.radius)
     };
     let queries: Vec<_> = centres.iter().map(Vec::as_slice).zip(sketches).zip(asked).map(ask).collect();
-    let lists = index.scan_many(&queries);
+    let lists = index.scan_many(&queries, file)?;
     let before = index.len() as u32;
     for ((asked, (query, _)), list) in asked.iter().zip(&queries).zip(lists) {
         let search = Search::new(index, file, query, asked.radius);
@@ -47,7 +47,7 @@ pub(crate) fn settle(
         let entry = resolve(*asked, nearest).entry(number);
         let record = Record { centre: query.x.to_vec(), asked: *asked, entry };
         let go_on = take(&record)?;
-        shelve(index, &record.entry, &query.sketch, &query.code);
+        shelve(index, &record, &query.sketch, &query.code);
         if !go_on {
             break;
         }
@@ -56,10 +56,10 @@ pub(crate) fn settle(
     index.learn_if_due(file)
 }
 
-/// Adds the entry's region, if it has one, to the index.
-pub(crate) fn shelve(index: &mut Index, entry: &Entry, sketch: &Sketch, code: &Code) {
-    let Entry { number, prediction, radius, .. } = *entry;
+/// Adds the record's region, if it has one, to the index.
+pub(crate) fn shelve(index: &mut Index, record: &Record, sketch: &Sketch, code: &Code) {
+    let Entry { number, prediction, radius, .. } = record.entry;
     if radius > 0.0 {
-        index.push(number, Asked { prediction, radius }, sketch, code);
+        index.push(number, Asked { prediction, radius }, &record.centre, sketch, code);
     }
 }

@@ -5,37 +5,32 @@
 //! are too. The write-ahead log with `synchronous = FULL` makes a committed transaction survive a crash of the
 //! process and of the machine. Writers take the lock at the start of their transaction (`BEGIN IMMEDIATE`).
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use sha2::{Digest as _, Sha256};
 
+use super::door::{missing, Hold, Stamp};
+use super::failure::{check_name, damaged, failure, forked, log_is_needed, wrong_version};
 use super::index::Centres;
+use super::make::create;
+use super::patience::Patience;
 use super::region::{Asked, Entry, Outcome, Record};
 use crate::error::{Error, Result};
 
-/// "cssb" in the header of the file: this SQLite database is a ledger.
-const APPLICATION_ID: i32 = 0x6373_7362;
 /// Version of the schema below.
-const SCHEMA_VERSION: i32 = 1;
-/// Bytes that SQLite begins every database with.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Bytes in a page.
-const PAGE: i32 = 4096;
-/// Length of a database's header.
-const HEADER: usize = 100;
-/// Milliseconds to wait for another process that is writing.
-const PATIENCE: i32 = 60_000;
+pub(super) const SCHEMA_VERSION: i32 = 1;
 /// SQLite's own cache in KiB.
 const PAGE_CACHE: i32 = 16 * 1024;
-/// SQLite's code for a file that ends before its last page.
-const SHORT_READ: i32 = 522;
+/// Pages of a ledger without entries.
+const PAGES_WHEN_EMPTY: i64 = 3;
+/// Steps of SQLite between two questions whether to go on.
+const STEPS: i32 = 10_000;
 
 /// The tables, as SQLite stores their definitions; a ledger has exactly these.
-const TABLES: [(&str, &str); 2] = [
+pub(super) const TABLES: [(&str, &str); 2] = [
     (
         "entry",
         "CREATE TABLE entry (\
@@ -87,52 +82,75 @@ impl Head {
 /// An open file.
 #[derive(Debug)]
 pub(crate) struct Store {
-    connection: Connection,
+    /// `None` only while it is dropped.
+    connection: Option<Connection>,
     path: PathBuf,
     writable: bool,
+    /// What the file was like when it was opened as one that nobody writes.
+    frozen: Option<Stamp>,
     /// A connection must not be used in a forked child.
     process: u32,
+    patience: Patience,
+    /// Dropped after the connection.
+    hold: Option<Hold>,
 }
 
 impl Store {
-    /// Opens the ledger at `path` for reading and writing; makes one where there is no file.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        if !path.exists() {
+    /// Opens the ledger at `path`; where there is no file, makes one if it is for writing.
+    pub(crate) fn open(path: &Path, read_only: bool, patience: &Patience) -> Result<Self> {
+        check_name(path)?;
+        if !path.exists() && !read_only {
             create(path)?;
         }
-        check_header(path)?;
-        let connection = connect(path, true).map_err(|e| failure(path, &e))?;
-        Self::checked(connection, path, true)
+        Self::open_again(path, read_only, patience)
     }
 
-    /// Opens the ledger at `path` for reading; the file is not touched.
-    pub(crate) fn open_read_only(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            let message = format!("There is no ledger '{}' to read. Check the path.", path.display());
-            return Err(Error::ledger(message));
+    /// Opens a ledger that is there.
+    pub(crate) fn open_again(path: &Path, read_only: bool, patience: &Patience) -> Result<Self> {
+        if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            return Err(missing(path));
         }
-        check_header(path)?;
-        let connection = connect(path, false).map_err(|e| failure(path, &e))?;
-        Self::checked(connection, path, false)
-    }
-
-    fn checked(connection: Connection, path: &Path, writable: bool) -> Result<Self> {
-        let store = Self { connection, path: path.to_owned(), writable, process: std::process::id() };
+        let hold = Hold::enter(path, patience)?;
+        let (connection, frozen) = connect(path, &hold, !read_only, patience)?;
+        let store = Self {
+            connection: Some(connection),
+            path: path.to_owned(),
+            writable: !read_only,
+            frozen,
+            process: std::process::id(),
+            patience: patience.clone(),
+            hold: Some(hold),
+        };
         store.check_schema()?;
         store.head()?;
         Ok(store)
     }
 
-    /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Whether the ledger's owner wants the call to end.
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
+        self.patience.is_over_by_now()
+    }
+
+    /// Where the file really is, whatever becomes of the working directory.
+    pub(crate) fn real_path(&self) -> &Path {
+        self.hold.as_ref().map_or(&self.path, Hold::real)
+    }
+
+    /// Whether the file was opened as one that nobody writes, and has been written.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.frozen.is_some() && self.hold.as_ref().and_then(Hold::stamp) != self.frozen
+    }
+
+    /// Whether another process opened it, of which this one is a fork.
+    pub(crate) fn is_inherited(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// Version first: another version may have other tables.
     fn check_schema(&self) -> Result<()> {
         let version: i32 = self.sql(|c| c.pragma_query_value(None, "user_version", |row| row.get(0)))?;
         if version != SCHEMA_VERSION {
-            return Err(wrong_version(&self.path, version));
+            return Err(wrong_version(&self.path, version, SCHEMA_VERSION));
         }
         let found: Vec<(String, String)> = self.sql(|c| {
             let mut statement = c.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")?;
@@ -147,24 +165,46 @@ impl Store {
         }
     }
 
-    /// Runs SQL; a failure names the file and says what to do.
-    fn sql<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        run(&self.connection).map_err(|e| failure(&self.path, &e))
+    /// The connection, in the process that opened it.
+    fn connection(&self) -> Result<&Connection> {
+        self.connection.as_ref().filter(|_| !self.is_inherited()).ok_or_else(|| forked(&self.path))
     }
 
-    /// The state after the last entry.
+    fn failure(&self, error: &rusqlite::Error) -> Error {
+        failure(&self.path, error, &self.patience)
+    }
+
+    /// Runs SQL; a failure names the file and says what to do.
+    fn sql<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        run(self.connection()?).map_err(|e| self.failure(&e))
+    }
+
+    /// The state after the last entry, as the head tells it; the numbers of the entries agree.
     pub(crate) fn head(&self) -> Result<Head> {
-        let read = "SELECT entries, regions, dimension, digest FROM ledger WHERE id = 0";
-        self.sql(|c| {
+        let read = "SELECT entries, regions, dimension, digest, (SELECT max(number) FROM entry), \
+                    CASE WHEN entries = 0 THEN (SELECT page_count FROM pragma_page_count) END \
+                    FROM ledger WHERE id = 0";
+        let (head, last, pages): (Head, Option<i64>, Option<i64>) = self.sql(|c| {
             c.prepare_cached(read)?.query_row([], |row| {
-                Ok(Head {
+                let head = Head {
                     entries: row.get(0)?,
                     regions: row.get(1)?,
                     dimension: row.get(2)?,
                     digest: row.get(3)?,
-                })
+                };
+                Ok((head, row.get(4)?, row.get(5)?))
             })
-        })
+        })?;
+        let found =
+            last.map_or(0, |last| u64::try_from(last).map_or(u64::MAX, |last| last.saturating_add(1)));
+        if found != head.entries {
+            let message = format!("its head speaks of {} entries, {found} were found", head.entries);
+            return Err(self.damaged(message));
+        }
+        if head.entries == 0 && (head != Head::default() || pages != Some(PAGES_WHEN_EMPTY)) {
+            return Err(self.damaged("its head speaks of no entries, and there is something in the file"));
+        }
+        Ok(head)
     }
 
     /// A consistent view for reading, until it is dropped.
@@ -185,19 +225,12 @@ impl Store {
     }
 
     fn begin(&self, behavior: TransactionBehavior) -> Result<Transaction<'_>> {
-        if std::process::id() != self.process {
-            let message = format!(
-                "The ledger '{}' was opened by another process before a fork. Open it again in this process.",
-                self.path.display()
-            );
-            return Err(Error::ledger(message));
-        }
-        Transaction::new_unchecked(&self.connection, behavior).map_err(|e| failure(&self.path, &e))
+        Transaction::new_unchecked(self.connection()?, behavior).map_err(|e| self.failure(&e))
     }
 
     /// Makes a transaction durable.
     pub(crate) fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
-        transaction.commit().map_err(|e| failure(&self.path, &e))
+        transaction.commit().map_err(|e| self.failure(&e))
     }
 
     /// Writes one entry, whose digest is `digest`.
@@ -230,37 +263,49 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the entries after `head` up to the file's own head, checking each; `use_record` gets them in order.
+    /// Reads at most `limit` entries after `now` up to `end`, checks each against the chain, and moves `now` on.
     ///
-    /// Returns the new head. Call it inside a transaction.
-    pub(crate) fn replay(
-        &self,
-        head: Head,
-        mut use_record: impl FnMut(Record) -> Result<()>,
-    ) -> Result<Head> {
-        let end = self.head()?;
-        let mut now = head;
-        let mut statement = self.connection.prepare(SELECT).map_err(|e| failure(&self.path, &e))?;
-        let mut rows = statement.query([now.entries]).map_err(|e| failure(&self.path, &e))?;
-        while let Some(row) = rows.next().map_err(|e| failure(&self.path, &e))? {
+    /// Call it inside a transaction in which `end` was read.
+    pub(crate) fn read_on(&self, now: &mut Head, end: &Head, limit: usize) -> Result<Vec<Record>> {
+        let connection = self.connection()?;
+        let mut statement = connection.prepare_cached(SELECT).map_err(|e| self.failure(&e))?;
+        let mut rows = statement.query([now.entries]).map_err(|e| self.failure(&e))?;
+        let mut records = Vec::new();
+        while records.len() < limit && now.entries < end.entries {
+            self.patience.pause()?;
+            let Some(row) = rows.next().map_err(|e| self.failure(&e))? else { break };
             let (record, written) = self.record(row, now.entries)?;
             let next = now.after(&record);
             let fits = next.digest == written && record.centre.len() == end.dimension;
             self.check_record(&record, now.entries, fits)?;
-            now = next;
-            use_record(record)?;
+            *now = next;
+            records.push(record);
         }
-        if now == end {
-            Ok(now)
-        } else {
+        if records.is_empty() && now.entries < end.entries {
             let message = format!("its head speaks of {} entries, {} were found", end.entries, now.entries);
-            Err(self.damaged(message))
+            return Err(self.damaged(message));
+        }
+        Ok(records)
+    }
+
+    /// Whether entries that were read one after another led to `end`.
+    pub(crate) fn check_end(&self, now: &Head, end: &Head) -> Result<()> {
+        if now.entries < end.entries || now == end {
+            Ok(())
+        } else {
+            Err(self.damaged("its head does not follow from its entries"))
         }
     }
 
+    /// The digest of an entry, as it is written.
+    pub(crate) fn digest_of(&self, number: u64) -> Result<Digest> {
+        let read = "SELECT digest FROM entry WHERE number = ?1";
+        self.sql(|c| c.prepare_cached(read)?.query_row([number], |row| row.get(0)))
+    }
+
     fn record(&self, row: &Row, number: u64) -> Result<(Record, Digest)> {
-        let unreadable = |e| match failure(&self.path, &e) {
-            error if *error.kind() == crate::ErrorKind::Ledger => error,
+        let unreadable = |e| match self.failure(&e) {
+            error if *error.kind() != crate::ErrorKind::LedgerCorrupt => error,
             _ => self.damaged(format!("entry {number} cannot be read ({e})")),
         };
         read_record(row).map_err(unreadable)
@@ -279,15 +324,6 @@ impl Store {
         }
     }
 
-    /// At most `limit` entries from `number` on.
-    pub(crate) fn records(&self, number: u64, limit: usize) -> Result<Vec<Record>> {
-        self.sql(|c| {
-            let mut statement = c.prepare_cached(SELECT)?;
-            let rows = statement.query_map([number], read_record)?;
-            rows.take(limit).map(|row| row.map(|(record, _)| record)).collect()
-        })
-    }
-
     /// SQLite's own check of the file.
     pub(crate) fn check_integrity(&self) -> Result<()> {
         let found: String = self.sql(|c| c.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)))?;
@@ -304,8 +340,8 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
+    pub(crate) fn pragma(&self, setting: &str) -> i64 {
+        self.sql(|c| c.query_row(&format!("PRAGMA {setting}"), [], |row| row.get(0))).unwrap_or(-1)
     }
 
     #[cfg(test)]
@@ -314,11 +350,31 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// In a forked child nothing is closed: that would meddle with locks and log of the process that opened it.
+    fn drop(&mut self) {
+        if self.is_inherited() {
+            std::mem::forget(self.connection.take());
+            std::mem::forget(self.hold.take());
+        }
+        // The connection goes first: it has locks that closing the other descriptor would drop.
+        drop(self.connection.take());
+    }
+}
+
 impl Centres for Store {
     fn centre(&self, number: u64) -> Result<Vec<f32>> {
         let read = "SELECT centre FROM entry WHERE number = ?1";
         let centre = |row: &Row| from_bytes(row.get_ref(0)?.as_blob()?);
         self.sql(|c| c.prepare_cached(read)?.query_row([number], centre))
+    }
+
+    fn changed(&self, number: u64) -> Error {
+        self.damaged(format!("the centre of entry {number} was changed since it was read"))
+    }
+
+    fn pause(&self) -> Result<()> {
+        self.patience.pause()
     }
 }
 
@@ -371,135 +427,63 @@ fn from_bytes(bytes: &[u8]) -> rusqlite::Result<Vec<f32>> {
     }
 }
 
-/// Makes an empty ledger beside `path` and moves it there, so that no other process ever sees half of one.
-fn create(path: &Path) -> Result<()> {
-    let folder = folder_of(path);
-    if !folder.is_dir() {
-        let message = format!(
-            "The ledger '{}' cannot be made: there is no folder '{}'. Make the folder or check the path.",
-            path.display(),
-            folder.display()
-        );
-        return Err(Error::ledger(message));
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{:?}.new", std::process::id(), std::thread::current().id()));
-    let draft = folder.join(name);
-    let made = write_empty(&draft).map_err(|e| failure(path, &e)).and_then(|()| publish(&draft, path));
-    let _ = std::fs::remove_file(&draft);
-    made
-}
-
-fn write_empty(draft: &Path) -> rusqlite::Result<()> {
-    let connection = Connection::open(draft)?;
-    connection.pragma_update(None, "page_size", PAGE)?;
-    let tables = TABLES.map(|(_, sql)| sql).join("; ");
-    connection.execute_batch(&format!(
-        "PRAGMA synchronous = FULL; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; \
-         BEGIN; {tables}; INSERT INTO ledger VALUES (0, 0, 0, 0, zeroblob(32)); COMMIT; \
-         PRAGMA journal_mode = WAL;"
-    ))?;
-    connection.close().map_err(|(_, e)| e)
-}
-
-/// Gives the draft its name, unless another process was first. (Renaming is for file systems without links.)
-fn publish(draft: &Path, path: &Path) -> Result<()> {
-    let linked = match std::fs::hard_link(draft, path) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(_) if !path.exists() => std::fs::rename(draft, path),
-        other => other,
-    };
-    linked.map_err(|e| unwritable(path, e))?;
-    if let Ok(folder) = File::open(folder_of(path)) {
-        // Where a folder cannot be synchronised, its system does so by itself.
-        let _ = folder.sync_all();
-    }
-    Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Looks at the file's first bytes, before SQLite may touch it.
-fn check_header(path: &Path) -> Result<()> {
-    let mut header = Vec::with_capacity(HEADER);
-    let read = File::open(path).and_then(|file| file.take(HEADER as u64).read_to_end(&mut header));
-    read.map_err(|e| {
-        Error::ledger(format!(
-            "The ledger '{}' cannot be read ({e}). Check the path and its permissions.",
-            path.display()
-        ))
-    })?;
-    if header.is_empty() {
-        Err(foreign(path, "it is empty"))
-    } else if !header.starts_with(MAGIC) {
-        Err(foreign(path, "it is no SQLite database"))
-    } else if header.len() < HEADER {
-        Err(damaged(path, "it ends within its header"))
-    } else if header[68..72] != APPLICATION_ID.to_be_bytes() {
-        Err(foreign(path, "it is an SQLite database of another application"))
-    } else if !is_own_header(&header) {
-        Err(damaged(path, "its header is not as it was written"))
-    } else {
-        Ok(())
-    }
-}
-
-/// Whether the parts of SQLite's header that never change in a ledger are as they were made.
-///
-/// Page size 4096, journal (1 or 2) in two places, sizes fixed by the format; schema format 4, no automatic vacuum,
-/// UTF-8, room reserved for future versions (sqlite.org/fileformat2.html, 1.3).
-fn is_own_header(header: &[u8]) -> bool {
-    let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |n, byte| (n << 8) | u32::from(*byte));
-    header[16..18] == [0x10, 0]
-        && header[18..20].iter().all(|journal| matches!(journal, 1 | 2))
-        && header[20..24] == [0, 64, 32, 32]
-        && [(44, 4), (52, 0), (56, 1), (64, 0)].into_iter().all(|(at, value)| number(at) == value)
-        && header[72..92].iter().all(|byte| *byte == 0)
-}
-
-fn connect(path: &Path, writable: bool) -> rusqlite::Result<Connection> {
+fn connect(
+    path: &Path,
+    hold: &Hold,
+    writable: bool,
+    patience: &Patience,
+) -> Result<(Connection, Option<Stamp>)> {
     let access = if writable { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
-    let prepared = prepare(&mut connection, writable);
-    match prepared {
-        Err(e) if !writable && is_cannot_open(&e) && !has_log(path) => connect_immutable(path, flags),
-        other => other.map(|()| connection),
+    let opened = Connection::open_with_flags(hold.real(), flags)
+        .and_then(|mut connection| prepare(&mut connection, writable, patience).map(|()| connection));
+    match opened {
+        Err(e) if !writable && is_refused(&e) && hold.has_log() => Err(log_is_needed(path, e)),
+        Err(e) if !writable && is_refused(&e) => {
+            let stamp = hold.stamp();
+            let connection = connect_immutable(hold.real(), flags, patience);
+            Ok((connection.map_err(|e| failure(path, &e, patience))?, stamp))
+        }
+        other => Ok((other.map_err(|e| failure(path, &e, patience))?, None)),
     }
 }
 
 /// A file nobody can write beside (a read-only folder or medium) can be read without a log.
-fn connect_immutable(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+fn connect_immutable(real: &Path, flags: OpenFlags, patience: &Patience) -> rusqlite::Result<Connection> {
     let escape = |byte: &u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => char::from(*byte).to_string(),
         other => format!("%{other:02X}"),
     };
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let escaped: String = whole.as_os_str().as_encoded_bytes().iter().map(escape).collect();
+    let escaped: String = real.as_os_str().as_encoded_bytes().iter().map(escape).collect();
     let uri = format!("file:{escaped}?immutable=1");
     let mut connection = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?;
-    prepare(&mut connection, false)?;
+    prepare(&mut connection, false, patience)?;
     Ok(connection)
 }
 
-fn has_log(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    Path::new(&log).exists()
-}
-
-fn is_cannot_open(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+/// Whether SQLite could not make its log beside the file.
+///
+/// It says that the folder is read-only where it may not be written, else that the log cannot be opened.
+fn is_refused(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as Code;
+    matches!(error.sqlite_error_code(), Some(Code::CannotOpen | Code::ReadOnly | Code::PermissionDenied))
 }
 
 /// Settings of this connection, and a first look at the file.
-fn prepare(connection: &mut Connection, writable: bool) -> rusqlite::Result<()> {
-    connection.busy_handler(Some(|tries| {
-        std::thread::sleep(Duration::from_millis(1));
-        tries < PATIENCE
+fn prepare(connection: &mut Connection, writable: bool, patience: &Patience) -> rusqlite::Result<()> {
+    let (waiting, working) = (patience.clone(), patience.clone());
+    let mut since = Instant::now();
+    connection.busy_handler(Some(move |tries| {
+        if tries == 0 {
+            since = Instant::now();
+        }
+        waiting.waits_on(since)
     }))?;
+    connection.progress_handler(STEPS, Some(move || working.is_over_by_now()))?;
+    // A file may come from a stranger: nothing in it is run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON; \
          PRAGMA cache_size = -{PAGE_CACHE}; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
@@ -510,89 +494,24 @@ fn prepare(connection: &mut Connection, writable: bool) -> rusqlite::Result<()> 
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0)).map(drop)
 }
 
-fn foreign(path: &Path, why: &str) -> Error {
-    Error::ledger_corrupt(format!(
-        "The file '{}' is not a ledger: {why}. Give another path, or remove the file to start a new ledger there.",
-        path.display()
-    ))
-}
-
-fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
-    Error::ledger_corrupt(format!(
-        "The ledger '{}' is damaged: {what}. Restore it from a backup; its answers can no longer be relied on.",
-        path.display()
-    ))
-}
-
-fn wrong_version(path: &Path, version: i32) -> Error {
-    let advice = if version > SCHEMA_VERSION {
-        "Update certssb to read it"
-    } else {
-        "No release of certssb wrote that version; restore the file from a backup"
-    };
-    Error::ledger_version(format!(
-        "The ledger '{}' has schema version {version}, this certssb reads version {SCHEMA_VERSION}. {advice}.",
-        path.display()
-    ))
-}
-
-fn unwritable(path: &Path, detail: impl std::fmt::Display) -> Error {
-    Error::ledger(format!(
-        "The ledger '{}' cannot be written ({detail}). Give write permission for the file and its folder, or open it \
-         for reading only. Nothing was stored.",
-        path.display()
-    ))
-}
-
-/// The error for a failure of SQLite.
-fn failure(path: &Path, error: &rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode as Code;
-    let shown = path.display();
-    if matches!(error, rusqlite::Error::InvalidPath(_) | rusqlite::Error::NulError(_)) {
-        return Error::ledger(format!(
-            "'{shown}' is not a path that a ledger can have ({error}). Give another path."
-        ));
-    }
-    let Some(inner) = error.sqlite_error() else {
-        return damaged(path, error);
-    };
-    match inner.code {
-        Code::DatabaseCorrupt | Code::NotADatabase => damaged(path, error),
-        _ if inner.extended_code == SHORT_READ => damaged(path, error),
-        Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen | Code::AuthorizationForStatementDenied => {
-            unwritable(path, error)
-        }
-        Code::DiskFull => Error::ledger(format!(
-            "The ledger '{shown}' cannot grow: the disk is full ({error}). Free some space and update again; nothing of \
-             this update was stored."
-        )),
-        Code::DatabaseBusy | Code::DatabaseLocked => Error::ledger(format!(
-            "The ledger '{shown}' has been locked by another process for {} s ({error}). Let that process finish and \
-             update again; nothing of this update was stored.",
-            PATIENCE / 1000
-        )),
-        _ => Error::ledger(format!(
-            "The ledger '{shown}' could not be read or written ({error}). Check the disk and update again; nothing of \
-             this update was stored."
-        )),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+
+    fn open(path: &Path) -> Store {
+        Store::open(path, false, &Patience::new()).unwrap()
+    }
 
     #[test]
     fn without_a_log_a_file_is_read_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("50% of? #1 é.sqlite");
-        drop(Store::open(&path).unwrap());
+        drop(open(&path));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = connect_immutable(&path, flags).unwrap();
-        let store = Store::checked(connection, &path, false).unwrap();
-        assert_eq!(store.head().unwrap(), Head::default());
+        let connection = connect_immutable(&path, flags, &Patience::new()).unwrap();
+        let n: i64 = connection.query_row("SELECT entries FROM ledger", [], |row| row.get(0)).unwrap();
+        assert_eq!(n, 0);
         let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(files.len(), 1, "no draft, log or shared memory is left behind: {files:?}");
     }
@@ -602,45 +521,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("regions.sqlite");
         for _ in ["made", "opened again"] {
-            let store = Store::open(&path).unwrap();
-            let setting =
-                |name| store.connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
-            assert_eq!(setting("journal_mode").unwrap(), "wal");
-            let full: i32 =
-                store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
-            assert_eq!(full, 2, "FULL");
-        }
-    }
-
-    #[test]
-    fn of_two_that_make_a_ledger_the_second_uses_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("regions.sqlite");
-        create(&path).unwrap();
-        let first = std::fs::read(&path).unwrap();
-        let draft = folder.path().join("draft");
-        std::fs::write(&draft, b"second").unwrap();
-        publish(&draft, &path).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), first);
-    }
-
-    #[test]
-    fn every_failure_of_sqlite_has_a_kind_and_an_advice() {
-        use rusqlite::ffi;
-        for (code, kind, part) in [
-            (ffi::SQLITE_CORRUPT, ErrorKind::LedgerCorrupt, "Restore it from a backup"),
-            (ffi::SQLITE_NOTADB, ErrorKind::LedgerCorrupt, "Restore it from a backup"),
-            (ffi::SQLITE_IOERR_SHORT_READ, ErrorKind::LedgerCorrupt, "Restore it from a backup"),
-            (ffi::SQLITE_READONLY, ErrorKind::Ledger, "write permission"),
-            (ffi::SQLITE_CANTOPEN, ErrorKind::Ledger, "write permission"),
-            (ffi::SQLITE_FULL, ErrorKind::Ledger, "Free some space"),
-            (ffi::SQLITE_BUSY, ErrorKind::Ledger, "locked by another process for 60 s"),
-            (ffi::SQLITE_IOERR_WRITE, ErrorKind::Ledger, "Check the disk"),
-        ] {
-            let error =
-                failure(Path::new("a.sqlite"), &rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
-            assert_eq!(*error.kind(), kind, "{error}");
-            assert!(error.to_string().contains("'a.sqlite'") && error.to_string().contains(part), "{error}");
+            let store = open(&path);
+            let mode: String =
+                store.sql(|c| c.pragma_query_value(None, "journal_mode", |row| row.get(0))).unwrap();
+            assert_eq!(mode, "wal");
+            assert_eq!(store.pragma("synchronous"), 2, "FULL");
         }
     }
 }

@@ -1,27 +1,41 @@
-//! The ledger for Python: arrays in, entries out; several threads may share one object.
+//! The ledger for Python: arrays in, entries out; several threads may share one object, and a fork may come.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
+use super::gate::Gate;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{Entry, Ledger, Outcome, Watch};
+use crate::ledger::{Entry, Ledger, Outcome, Patience, Record, Updates, Walk, Watch};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyWalk>()?;
     module.add_class::<PyLedger>()
 }
 
 /// Class, radius, outcome, number and cause of one entry.
 type Row = (u32, f64, &'static str, u64, Option<u64>);
 
+/// The exception of a signal's handler, which ends the call in which the signal was heard.
+type Signal = Arc<Mutex<Option<PyErr>>>;
+
 /// Certified regions in a file; the Python class `Ledger` dresses it.
 #[pyclass(name = "Ledger", module = "certssb._core", frozen)]
 struct PyLedger {
-    open: Mutex<Option<Ledger>>,
+    path: PathBuf,
+    read_only: bool,
+    gate: Gate<Room>,
+    signal: Signal,
+}
+
+/// What one caller uses at a time.
+#[derive(Debug, Default)]
+struct Room {
+    ledger: Option<Ledger>,
+    closed: bool,
 }
 
 fn row(entry: &Entry) -> Row {
@@ -32,72 +46,132 @@ fn class(value: i64) -> Result<u32> {
     u32::try_from(value).map_err(|_| Error::parameter("prediction", "an integer from 0 to 4294967295", value))
 }
 
-/// The open ledger behind a lock.
-fn opened(slot: &mut Option<Ledger>) -> Result<&mut Ledger> {
-    slot.as_mut().ok_or_else(|| {
-        Error::new(ErrorKind::Ledger, "The ledger is closed. Open it again with Ledger(path).")
-    })
+impl Room {
+    fn opened(&mut self) -> Result<&mut Ledger> {
+        self.ledger.as_mut().ok_or_else(|| {
+            Error::new(ErrorKind::Ledger, "The ledger is closed. Open it again with Ledger(path).")
+        })
+    }
 }
 
 impl PyLedger {
-    fn lock(&self) -> MutexGuard<'_, Option<Ledger>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refusal(&self, why: &str) -> Error {
+        Error::ledger(format!(
+            "The ledger '{}' {why}. Use it after that call, or open the file a second time.",
+            self.path.display()
+        ))
     }
 
-    /// Runs `work` without the interpreter, one caller at a time.
+    /// Hears signals while the ledger waits or works, on the thread that called.
+    fn patience(&self) -> Patience {
+        let signal = self.signal.clone();
+        Patience::new().until(move || {
+            let mut kept = signal.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.is_none() {
+                *kept = Python::attach(|py| py.check_signals()).err();
+            }
+            kept.is_some()
+        })
+    }
+
+    fn heard(&self) -> Option<PyErr> {
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// One turn, and what a signal's handler has raised meanwhile.
+    fn turn<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Room) -> Result<T> + Send,
+    ) -> (PyResult<T>, Option<PyErr>) {
+        let result = self.gate.with(py, |why| self.refusal(why), work);
+        (result, self.heard())
+    }
+
+    /// One turn. Ctrl-C is told as a cancellation that says what was kept, anything else that a handler raises as it is.
+    fn with_room<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Room) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        match self.turn(py, work) {
+            (result, None) => result,
+            (Err(error), Some(raised)) if is_interrupt(py, &raised) => Err(error),
+            (_, Some(raised)) => {
+                let done = || Error::cancelled("Stopped on request, when the work of this call was done.");
+                Err(interrupted(py, raised, done))
+            }
+        }
+    }
+
     fn with<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut Ledger) -> Result<T> + Send,
     ) -> PyResult<T> {
-        Ok(py.detach(|| work(opened(&mut self.lock())?))?)
+        self.with_room(py, |room| work(room.opened()?))
     }
 
-    /// The same, listening for Ctrl-C and reporting between groups of updates.
-    fn watched<T: Send>(
-        &self,
-        py: Python<'_>,
-        report: Option<Py<PyAny>>,
-        work: impl FnOnce(&mut Ledger, &mut Watch<'_>) -> Result<T> + Send,
-    ) -> PyResult<T> {
-        py.detach(|| {
-            let stop = AtomicBool::new(false);
-            let mut failure: Option<PyErr> = None;
-            let outcome = {
-                let mut watch = Watch::new().stop(&stop).progress(|done, total| {
-                    let told = Python::attach(|py| {
-                        py.check_signals()?;
-                        report.as_ref().map_or(Ok(()), |report| report.call1(py, (done, total)).map(|_| ()))
-                    });
-                    if let Err(error) = told {
-                        stop.store(true, Ordering::Relaxed);
-                        failure.get_or_insert(error);
-                    }
-                });
-                opened(&mut self.lock()).and_then(|ledger| work(ledger, &mut watch))
-            };
-            match failure {
-                Some(error) if !Python::attach(|py| error.is_instance_of::<PyKeyboardInterrupt>(py)) => {
-                    Err(error)
-                }
-                _ => Ok(outcome?),
-            }
-        })
+    /// Tells a progress function, between two turns; and hears signals.
+    fn report(&self, py: Python<'_>, report: Option<&Py<PyAny>>, done: u64, total: u64) -> PyResult<()> {
+        if let Some(report) = report {
+            self.gate.outside(|| report.call1(py, (done, total)))?;
+        }
+        py.check_signals()
+    }
+}
+
+fn is_interrupt(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+/// Ctrl-C as the cancellation of work of which a part is kept.
+fn interrupted(py: Python<'_>, error: PyErr, kept: impl FnOnce() -> Error) -> PyErr {
+    if is_interrupt(py, &error) {
+        kept().into()
+    } else {
+        error
     }
 }
 
 #[pymethods]
 impl PyLedger {
+    /// A ledger that is still closed.
     #[new]
     #[pyo3(signature = (path, read_only=false))]
-    fn new(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<Self> {
-        let ledger =
-            py.detach(|| if read_only { Ledger::open_read_only(&path) } else { Ledger::open(&path) })?;
-        Ok(Self { open: Mutex::new(Some(ledger)) })
+    fn new(path: PathBuf, read_only: bool) -> Self {
+        Self { path, read_only, gate: Gate::new(Room::default()), signal: Signal::default() }
     }
 
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| drop(self.lock().take()));
+    /// Opens the file.
+    fn open(&self, py: Python<'_>) -> PyResult<()> {
+        let patience = self.patience();
+        self.with_room(py, |room| {
+            if room.ledger.is_none() && !room.closed {
+                room.ledger = Some(Ledger::open_with(&self.path, self.read_only, patience)?);
+            }
+            Ok(())
+        })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.with_room(py, |room| {
+            *room = Room { ledger: None, closed: true };
+            Ok(())
+        })
+    }
+
+    /// Before a fork: nobody is inside, and no connection is open.
+    fn before_fork(&self, py: Python<'_>) {
+        self.gate.shut(py, |room| {
+            // What cannot be suspended is refused in the child.
+            let _ = room.ledger.as_mut().map(Ledger::suspend);
+        });
+    }
+
+    /// After a fork, in both processes.
+    fn after_fork(&self) {
+        self.gate.open();
     }
 
     fn update(
@@ -120,13 +194,27 @@ impl PyLedger {
         radii: PyReadonlyArray1<'_, f64>,
         report: Option<Py<PyAny>>,
     ) -> PyResult<Vec<Row>> {
-        let points = points.as_array();
-        let predictions: Result<Vec<u32>> =
-            predictions.as_array().iter().map(|class_| class(*class_)).collect();
-        let (predictions, radii) = (predictions?, radii.as_array().to_vec());
-        let entries = self
-            .watched(py, report, |ledger, watch| ledger.update_many(points, &predictions, &radii, watch))?;
-        Ok(entries.iter().map(row).collect())
+        let classes: Result<Vec<u32>> = predictions.as_array().iter().map(|class_| class(*class_)).collect();
+        let radii = radii.as_array().to_vec();
+        let updates = Updates::check("X", points.as_array(), &classes?, &radii)?;
+        let (mut rows, total) = (Vec::with_capacity(updates.len()), updates.len());
+        while rows.len() < total {
+            let start = rows.len();
+            let group = updates.group(points.as_array(), start)?;
+            let (settled, raised) = self.turn(py, |room| {
+                let settled = room.opened()?.settle(&group, &Watch::new());
+                settled.map_err(|e| updates.after_part(e, start))
+            });
+            let (failure, settled) = settled.map_or_else(|e| (Some(e), Vec::new()), |done| (None, done));
+            rows.extend(settled.iter().map(row));
+            let told = match (raised, failure) {
+                (Some(raised), _) => Err(raised),
+                (None, Some(failure)) => return Err(failure),
+                (None, None) => self.report(py, report.as_ref(), rows.len() as u64, total as u64),
+            };
+            told.map_err(|error| interrupted(py, error, || updates.stopped_after(rows.len())))?;
+        }
+        Ok(rows)
     }
 
     /// Number, class and distance to the edge of the region that contains `x`.
@@ -134,22 +222,6 @@ impl PyLedger {
         let x = x.as_array().to_vec();
         let claim = self.with(py, |ledger| ledger.query(&x))?;
         Ok(claim.map(|claim| (claim.number, claim.prediction, claim.radius)))
-    }
-
-    /// Entries from `number` on, at most `limit`: entry, class and radius asked for, centre.
-    #[allow(clippy::type_complexity)]
-    fn records<'py>(
-        &self,
-        py: Python<'py>,
-        number: u64,
-        limit: usize,
-    ) -> PyResult<Vec<(Row, u32, f64, Bound<'py, PyArray1<f32>>)>> {
-        let records = self.with(py, |ledger| ledger.records(number, limit))?;
-        let dress = |record: crate::ledger::Record| {
-            let centre = PyArray1::from_vec(py, record.centre);
-            (row(&record.entry), record.asked.prediction, record.asked.radius, centre)
-        };
-        Ok(records.into_iter().map(dress).collect())
     }
 
     /// Number of updates, of regions, and of each outcome, after checking the whole file.
@@ -160,22 +232,91 @@ impl PyLedger {
         py: Python<'_>,
         report: Option<Py<PyAny>>,
     ) -> PyResult<(u64, u64, Vec<(&'static str, u64)>)> {
-        let found = self.watched(py, report, |ledger, watch| ledger.verify(watch))?;
+        let mut verification = self.with(py, Ledger::verification)?;
+        while !verification.is_done() {
+            self.with(py, |ledger| ledger.verify_on(&mut verification))?;
+            let (done, total) = verification.progress();
+            let stopped = || Error::cancelled(format!("Stopped after checking {done} entries."));
+            let told = self.report(py, report.as_ref(), done, total);
+            told.map_err(|error| interrupted(py, error, stopped))?;
+        }
+        let found = verification.report();
         let outcomes = Outcome::ALL.iter().map(|outcome| (outcome.name(), found.count(*outcome))).collect();
         Ok((found.updates, found.regions, outcomes))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.with(py, |ledger| ledger.len())? as usize)
+        Ok(self.with(py, Ledger::len)? as usize)
     }
 
     #[getter]
     fn n_updates(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |ledger| ledger.n_updates())
+        self.with(py, Ledger::n_updates)
     }
 
     #[getter]
     fn dimension(&self, py: Python<'_>) -> PyResult<Option<usize>> {
-        self.with(py, |ledger| ledger.dimension())
+        self.with(py, Ledger::dimension)
+    }
+}
+
+/// Columns of some entries: number, class, radius, outcome, cause (-1 for none), class and radius asked for.
+type Columns<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<f64>>,
+    Vec<&'static str>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+/// A walk through a ledger in the order of arrival, every entry checked.
+#[pyclass(name = "LedgerWalk", module = "certssb._core", frozen)]
+struct PyWalk {
+    ledger: Py<PyLedger>,
+    walk: Mutex<Walk>,
+}
+
+impl PyWalk {
+    fn step(&self, py: Python<'_>, limit: usize) -> PyResult<Vec<Record>> {
+        self.ledger.get().with(py, |ledger| {
+            let mut walk = self.walk.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.walk(&mut walk, limit)
+        })
+    }
+}
+
+#[pymethods]
+impl PyWalk {
+    #[new]
+    fn new(ledger: Py<PyLedger>) -> Self {
+        Self { ledger, walk: Mutex::new(Walk::new()) }
+    }
+
+    /// The next entries without their centres, at most `limit`.
+    fn columns<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Columns<'py>> {
+        let records = self.step(py, limit)?;
+        let entries = || records.iter().map(|record| &record.entry);
+        let cause = |entry: &Entry| entry.cause.map_or(-1, |cause| cause as i64);
+        Ok((
+            PyArray1::from_iter(py, entries().map(|entry| entry.number as i64)),
+            PyArray1::from_iter(py, entries().map(|entry| i64::from(entry.prediction))),
+            PyArray1::from_iter(py, entries().map(|entry| entry.radius)),
+            entries().map(|entry| entry.outcome.name()).collect(),
+            PyArray1::from_iter(py, entries().map(cause)),
+            PyArray1::from_iter(py, records.iter().map(|record| i64::from(record.asked.prediction))),
+            PyArray1::from_iter(py, records.iter().map(|record| record.asked.radius)),
+        ))
+    }
+
+    /// The centres of the next entries, shape (n, dimension), n at most `limit`.
+    fn centres<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let records = self.step(py, limit)?;
+        let dimension = records.first().map_or(0, |record| record.centre.len());
+        let flat: Vec<f32> = records.iter().flat_map(|record| record.centre.iter().copied()).collect();
+        let centres = ndarray::Array2::from_shape_vec((records.len(), dimension), flat);
+        let centres = centres.map_err(|e| Error::shape("centres", "one length", e))?;
+        Ok(PyArray2::from_owned_array(py, centres))
     }
 }

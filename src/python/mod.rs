@@ -5,6 +5,7 @@ mod certificates;
 mod convert;
 mod ensemble;
 mod error;
+mod gate;
 mod knn;
 mod law;
 mod ledger;

@@ -212,7 +212,10 @@ fn entries_taken_back_under_an_open_ledger() {
     let mut ledger = Ledger::open(&path).unwrap();
     let older = Connection::open(&path).unwrap();
     older
-        .execute_batch("DELETE FROM entry; UPDATE ledger SET entries = 0, regions = 0, digest = zeroblob(32)")
+        .execute_batch(
+            "DELETE FROM entry WHERE number > 2; UPDATE ledger SET entries = 3, regions = 3, \
+             digest = (SELECT digest FROM entry WHERE number = 2)",
+        )
         .unwrap();
     assert_error(ledger.update(&[0.0; 5], 0, 1.0), ErrorKind::LedgerCorrupt, &["taken back"]);
 }
@@ -242,7 +245,7 @@ fn an_answer_that_does_not_follow_is_found() {
     file.execute("UPDATE entry SET radius = ?1, digest = ?2", rusqlite::params![forged, digest]).unwrap();
     file.execute("UPDATE ledger SET digest = ?1", [digest]).unwrap();
     drop(file);
-    let ledger = Ledger::open(&path).unwrap();
+    let mut ledger = Ledger::open(&path).unwrap();
     let parts = ["entry 0 should be kept with class 0 and radius 2.5"];
     assert_error(ledger.verify(&mut Watch::new()), ErrorKind::LedgerCorrupt, &parts);
 }
@@ -255,7 +258,155 @@ fn places_where_no_ledger_can_be() {
     assert_error(Ledger::open(&nowhere), ErrorKind::Ledger, &["no folder", "none"]);
     assert_error(Ledger::open_read_only(&path), ErrorKind::Ledger, &["no ledger", "regions.sqlite"]);
     assert!(!path.exists());
-    assert_error(Ledger::open("a\0b"), ErrorKind::Ledger, &["Give another path"]);
+    for (name, part) in [
+        ("a\0b", "null character"),
+        (":memory:", "nobody can open again"),
+        ("", "empty"),
+        ("file:regions.sqlite?mode=memory", "the address"),
+        ("FILE:///tmp/regions.sqlite", "the address"),
+    ] {
+        let parts = ["The 'path' parameter must be the path of a file", part];
+        assert_error(Ledger::open(name), ErrorKind::Ledger, &parts);
+        assert_error(Ledger::open_read_only(name), ErrorKind::Ledger, &parts);
+    }
+}
+
+/// A pipe would be waited for, a device has no end, and what is written through a link lands in somebody's file.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_opened() {
+    let (folder, path) = place();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (strange, what) in [(pipe.as_path(), "a named pipe"), (Path::new("/dev/zero"), "a device")] {
+        assert_error(Ledger::open(strange), ErrorKind::Ledger, &[what, "regular file"]);
+        assert_error(Ledger::open_read_only(strange), ErrorKind::Ledger, &[what, "regular file"]);
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        filled(&path, 3);
+        let beside = folder.path().join(format!("regions.sqlite{suffix}"));
+        assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
+        assert_error(Ledger::open(&path), ErrorKind::Ledger, &[suffix, "a named pipe"]);
+        std::fs::remove_file(&beside).unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, b"").unwrap();
+        std::os::unix::fs::symlink(&victim, &beside).unwrap();
+        assert_error(Ledger::open(&path), ErrorKind::Ledger, &[suffix, "a link"]);
+        assert_eq!(std::fs::read(&victim).unwrap(), b"");
+        std::fs::remove_file(&beside).unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+    std::os::unix::fs::symlink(folder.path().join("nothing"), &path).unwrap();
+    assert_error(Ledger::open(&path), ErrorKind::Ledger, &["a link to a file that is not there"]);
+    assert!(!folder.path().join("nothing").exists());
+}
+
+/// A file of terabytes of nothing behind a ledger is not read.
+#[test]
+fn a_file_longer_than_its_header_says() {
+    let (_folder, path) = place();
+    filled(&path, 3);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() + 4096).unwrap();
+    assert_error(Ledger::open(&path), ErrorKind::LedgerCorrupt, &["not as long as its header says"]);
+    if file.set_len(1 << 42).is_ok() {
+        assert_error(Ledger::open(&path), ErrorKind::LedgerCorrupt, &["not as long as its header says"]);
+    }
+}
+
+/// Pages of an empty ledger in place of a ledger's own: each of them, and all together.
+#[test]
+fn no_page_of_an_empty_ledger_makes_a_ledger_empty() {
+    let (folder, path) = place();
+    let other = folder.path().join("empty.sqlite");
+    drop(Ledger::open(&other).unwrap());
+    let empty = std::fs::read(&other).unwrap();
+    filled(&path, 400);
+    let content = std::fs::read(&path).unwrap();
+    for (what, ranges) in [
+        ("the header", &[(0, 100)][..]),
+        ("the first page", &[(0, 4096)][..]),
+        ("the entries' first page", &[(4096, 8192)][..]),
+        ("the head's page", &[(8192, 12288)][..]),
+        ("all but the first page", &[(4096, 12288)][..]),
+        ("all but the header", &[(100, 12288)][..]),
+        ("all", &[(0, 12288)][..]),
+        ("the header and the head's page", &[(0, 100), (8192, 12288)][..]),
+    ] {
+        for cut in [content.len(), empty.len()] {
+            let mut changed = content.clone();
+            for &(start, end) in ranges {
+                changed[start..end].copy_from_slice(&empty[start..end]);
+            }
+            changed.truncate(cut);
+            if changed == empty {
+                continue;
+            }
+            std::fs::write(&path, &changed).unwrap();
+            let result = Ledger::open(&path);
+            assert!(
+                result.is_err(),
+                "{what}, {cut} bytes: {:?}",
+                result.map(|mut ledger| ledger.n_updates())
+            );
+            assert_error(result, ErrorKind::LedgerCorrupt, &["regions.sqlite"]);
+        }
+    }
+}
+
+/// What others write into rows of an open ledger is neither believed nor handed out.
+#[test]
+fn rows_edited_under_an_open_ledger() {
+    let (_folder, path) = place();
+    for change in [
+        "centre = (SELECT centre FROM entry WHERE number = 2)",
+        "centre = zeroblob(4)",
+        "asked_prediction = 7",
+        "radius = radius / 2",
+        "prediction = 2",
+        "digest = zeroblob(32)",
+    ] {
+        filled(&path, 6);
+        let mut ledger = Ledger::open(&path).unwrap();
+        let edit = format!("UPDATE entry SET {change} WHERE number = 4");
+        assert_eq!(Connection::open(&path).unwrap().execute(&edit, []).unwrap(), 1);
+        assert_error(ledger.records(0, 100), ErrorKind::LedgerCorrupt, &["entry 4"]);
+        assert_error(ledger.records(4, 1), ErrorKind::LedgerCorrupt, &["entry 4"]);
+        assert_error(ledger.verify(&mut Watch::new()), ErrorKind::LedgerCorrupt, &["entry 4"]);
+        if change.starts_with("centre") {
+            let near: Vec<f32> = (0..5).map(|j| (4 * 7 + j) as f32 / 3.0).collect();
+            let parts = ["the centre of entry 4 was changed"];
+            assert_error(ledger.update(&near, 7, 1.0), ErrorKind::LedgerCorrupt, &parts);
+            assert_error(ledger.query(&near), ErrorKind::LedgerCorrupt, &parts);
+        }
+        assert_eq!(ledger.n_updates().unwrap(), 6);
+        drop(ledger);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+/// The whole chain recomputed from one entry on: its own head no longer is what the open ledger has read.
+#[test]
+fn a_chain_that_was_rewritten_under_an_open_ledger() {
+    let (folder, path) = place();
+    filled(&path, 6);
+    let other = folder.path().join("other.sqlite");
+    let mut forged = Ledger::open(&other).unwrap();
+    for i in 0..6 {
+        forged.update(&[i as f32; 5], i, 0.5).unwrap();
+    }
+    drop(forged);
+    let mut ledger = Ledger::open(&path).unwrap();
+    let file = Connection::open(&path).unwrap();
+    file.execute("ATTACH ?1 AS other", [other.to_str().unwrap()]).unwrap();
+    file.execute_batch(
+        "BEGIN; DELETE FROM entry; INSERT INTO entry SELECT * FROM other.entry; \
+         DELETE FROM ledger; INSERT INTO ledger SELECT * FROM other.ledger; COMMIT",
+    )
+    .unwrap();
+    assert_error(ledger.records(0, 100), ErrorKind::LedgerCorrupt, &["taken back"]);
+    assert_error(ledger.verify(&mut Watch::new()), ErrorKind::LedgerCorrupt, &["taken back"]);
+    assert_error(ledger.update(&[0.0; 5], 0, 1.0), ErrorKind::LedgerCorrupt, &["taken back"]);
 }
 
 #[test]

@@ -123,3 +123,105 @@ fn killed_in_the_middle_everything_reported_is_there() {
         Ledger::open(&path).unwrap().update(&[0.0, 0.0], 1, 0.5).unwrap();
     }
 }
+
+/// A process that opens a file a second time, looks at it and closes it again must not lose its locks on it, by which
+/// other processes know that the ledger is in use.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_look_at_a_file_keeps_its_locks() {
+    use std::os::unix::fs::MetadataExt;
+    let (_folder, path) = place();
+    let mut ledger = Ledger::open(&path).unwrap();
+    ledger.update(&[5.0, 5.0], 0, 0.1).unwrap();
+    let file = format!(":{}", std::fs::metadata(&path).unwrap().ino());
+    let process = std::process::id().to_string();
+    let locks = || {
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        let own = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.contains(&process.as_str()) && words.iter().any(|word| word.ends_with(&file))
+        };
+        all.lines().filter(own).count()
+    };
+    assert_eq!(locks(), 1, "an open ledger is locked");
+    drop(Ledger::open(&path).unwrap());
+    drop(Ledger::open_read_only(&path).unwrap());
+    assert!(Ledger::open(path.with_file_name("none").join("x")).is_err());
+    assert_eq!(locks(), 1, "a second look drops no lock");
+    drop(ledger);
+    assert_eq!(locks(), 0);
+}
+
+/// The files that a killed process leaves behind, damaged: whatever is accepted says what was said before.
+#[test]
+fn a_log_that_was_left_behind_and_damaged() {
+    let (folder, path) = place();
+    let (mut child, mut output) = start(&path, 5, 100_000);
+    let (mut last, mut line) = (None, String::new());
+    while last.is_none_or(|number| number < 40) && output.read_line(&mut line).unwrap() > 0 {
+        last = reported(&line).or(last);
+        line.clear();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while output.read_line(&mut line).unwrap() > 0 {
+        last = reported(&line).or(last);
+        line.clear();
+    }
+    let n_reported = last.unwrap() as usize + 1;
+    let names = ["", "-wal", "-shm"].map(|suffix| folder.path().join(format!("regions.sqlite{suffix}")));
+    let whole = names.clone().map(|name| std::fs::read(name).unwrap());
+    let put = |files: &[Vec<u8>; 3]| {
+        for (name, content) in names.iter().zip(files) {
+            std::fs::write(name, content).unwrap();
+        }
+    };
+    put(&whole);
+    let expected = all_records(&path);
+    assert!(expected.len() >= n_reported);
+
+    let frame = 24 + 4096;
+    let frames = (whole[1].len() - 32) / frame;
+    assert!(frames > 40, "{frames} frames");
+    let mut seen = [0, 0];
+    let mut check = |what: &str, files: [Vec<u8>; 3]| {
+        put(&files);
+        match Ledger::open(&path) {
+            Ok(_) => {
+                let found = all_records(&path);
+                // One update may have been written and not yet reported.
+                let known = found.len() >= n_reported && expected.starts_with(&found);
+                assert!(known, "{what}: {} of {} entries", found.len(), expected.len());
+                seen[0] += 1;
+            }
+            Err(error) => {
+                assert_eq!(*error.kind(), certssb::ErrorKind::LedgerCorrupt, "{what}: {error}");
+                seen[1] += 1;
+            }
+        }
+    };
+    check("nothing", whole.clone());
+    check("no index", [whole[0].clone(), whole[1].clone(), Vec::new()]);
+    check("no log", [whole[0].clone(), Vec::new(), whole[2].clone()]);
+    for at in (0..32).chain((0..frames).map(|n| 32 + n * frame + (n * 131) % frame)) {
+        let mut log = whole[1].clone();
+        log[at] ^= 0x20;
+        check(&format!("byte {at} of the log"), [whole[0].clone(), log.clone(), whole[2].clone()]);
+        // Without the index only the last transaction, which may have been interrupted, can be taken back.
+        if at < 32 + (frames - 8) * frame {
+            check(&format!("byte {at} of the log, no index"), [whole[0].clone(), log, Vec::new()]);
+        }
+    }
+    for cut in (0..whole[1].len()).step_by(frame / 3) {
+        check(
+            &format!("the log cut at {cut}"),
+            [whole[0].clone(), whole[1][..cut].to_vec(), whole[2].clone()],
+        );
+    }
+    for at in 0..136 {
+        let mut index = whole[2].clone();
+        index[at] ^= 0x01;
+        check(&format!("byte {at} of the index"), [whole[0].clone(), whole[1].clone(), index]);
+    }
+    assert!(seen[0] > 100 && seen[1] > 100, "{seen:?}");
+}

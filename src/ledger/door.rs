@@ -1,0 +1,265 @@
+//! The way to a ledger's file: only a regular file with a ledger's header is handed to SQLite, with nothing strange beside.
+//!
+//! POSIX drops all locks that a process has on a file as soon as it closes *any* descriptor of that file, SQLite's locks
+//! included: other processes would then take the file for one that nobody uses (sqlite.org/howtocorrupt.html, 2.2). So the
+//! descriptor through which a file is looked at stays open until this process has no ledger on that file.
+
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::failure::{damaged, foreign, inherited, unreadable};
+use super::log;
+use super::patience::Patience;
+use crate::error::{Error, Result};
+
+/// "cssb" in the header of the file: this SQLite database is a ledger.
+pub(super) const APPLICATION_ID: i32 = 0x6373_7362;
+/// Bytes that SQLite begins every database with.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Bytes in a page.
+pub(super) const PAGE: u32 = 4096;
+/// Length of a database's header.
+const HEADER: usize = 100;
+/// How often a file is looked at whose size does not fit its header, as others may be at work on it.
+const TRIES: usize = 5;
+
+/// A file, whatever it is called.
+type Identity = (u64, u64);
+
+/// A file on which this process has ledgers.
+struct Held {
+    identity: Identity,
+    /// The process that opened it: a forked child inherits this list.
+    process: u32,
+    users: usize,
+    file: File,
+}
+
+static HELD: Mutex<Vec<Held>> = Mutex::new(Vec::new());
+
+/// A descriptor of a ledger's file that stays open, and where the file really is.
+#[derive(Debug)]
+pub(super) struct Hold {
+    identity: Identity,
+    real: PathBuf,
+}
+
+/// What changes whenever a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+    has_log: bool,
+}
+
+impl Hold {
+    /// Looks at the file at `path` before SQLite may touch it.
+    pub(super) fn enter(path: &Path, patience: &Patience) -> Result<Self> {
+        let real = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
+        let known = std::fs::metadata(&real).map_err(|e| unreadable(path, e))?;
+        check_regular(path, &known)?;
+        check_beside(path, &real)?;
+        let (hold, first) = Self::take(path, real)?;
+        if first {
+            let fault = log::fault(&beside(&hold.real, "-wal"), &beside(&hold.real, "-shm"), patience)?;
+            if let Some(fault) = fault {
+                return Err(damaged(path, fault));
+            }
+        }
+        hold.check(path)?;
+        Ok(hold)
+    }
+
+    /// Counts one more user of the file; whether it is the first one.
+    fn take(path: &Path, real: PathBuf) -> Result<(Self, bool)> {
+        let mut list = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = std::fs::metadata(&real).map_err(|e| unreadable(path, e))?;
+        let process = std::process::id();
+        if let Some(held) = list.iter_mut().find(|held| Some(held.identity) == identity(&known)) {
+            if held.process != process {
+                return Err(inherited(path));
+            }
+            held.users += 1;
+            return Ok((Self { identity: held.identity, real }, false));
+        }
+        let file = File::open(&real).map_err(|e| unreadable(path, e))?;
+        let opened = file.metadata().map_err(|e| unreadable(path, e))?;
+        check_regular(path, &opened)?;
+        if identity(&opened) != identity(&known) {
+            return Err(unreadable(path, "it was replaced while it was opened"));
+        }
+        let identity = identity(&opened).unwrap_or_else(unique);
+        list.push(Held { identity, process, users: 1, file });
+        Ok((Self { identity, real }, true))
+    }
+
+    /// The file that SQLite is to open.
+    pub(super) fn real(&self) -> &Path {
+        &self.real
+    }
+
+    /// Whether something lies in a log beside the file.
+    pub(super) fn has_log(&self) -> bool {
+        ["-wal", "-journal"]
+            .iter()
+            .any(|suffix| std::fs::metadata(beside(&self.real, suffix)).is_ok_and(|known| known.len() > 0))
+    }
+
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let list = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = list.iter().find(|held| held.identity == self.identity)?;
+        let known = held.file.metadata().ok()?;
+        Some(Stamp { length: known.len(), modified: known.modified().ok(), has_log: self.has_log() })
+    }
+
+    /// The file's first bytes, and its length.
+    fn header(&self) -> std::io::Result<(Vec<u8>, u64)> {
+        let list = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut header = Vec::with_capacity(HEADER);
+        let Some(held) = list.iter().find(|held| held.identity == self.identity) else {
+            return Ok((header, 0));
+        };
+        let mut file = &held.file;
+        file.seek(SeekFrom::Start(0))?;
+        file.take(HEADER as u64).read_to_end(&mut header)?;
+        Ok((header, held.file.metadata()?.len()))
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        for attempt in 1..=TRIES {
+            let logged = self.has_log();
+            let (header, length) = self.header().map_err(|e| unreadable(path, e))?;
+            check_header(path, &header)?;
+            let pages = number(&header, 28);
+            if logged || self.has_log() || length == u64::from(pages) * u64::from(PAGE) {
+                return Ok(());
+            }
+            if attempt < TRIES {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+        Err(damaged(path, "it is not as long as its header says"))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut list = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = list.iter().position(|held| held.identity == self.identity) {
+            list[at].users -= 1;
+            if list[at].users == 0 {
+                list.swap_remove(at);
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(known: &Metadata) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    Some((known.dev(), known.ino()))
+}
+
+/// Other systems lock handles, not processes: each ledger holds its own.
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Option<Identity> {
+    None
+}
+
+fn unique() -> Identity {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    (u64::MAX, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The path of a file that SQLite keeps beside the ledger.
+fn beside(real: &Path, suffix: &str) -> PathBuf {
+    let mut name = real.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Opening a pipe waits for ever, a device has no end.
+fn check_regular(path: &Path, known: &Metadata) -> Result<()> {
+    if known.is_file() {
+        Ok(())
+    } else {
+        Err(unreadable(path, format_args!("it is {}, and a ledger is a regular file", kind(known))))
+    }
+}
+
+/// SQLite opens what lies beside a database by its name: that must not be a pipe, nor a link into somebody's file.
+fn check_beside(path: &Path, real: &Path) -> Result<()> {
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let other = beside(real, suffix);
+        let strange = std::fs::symlink_metadata(&other).ok().filter(|known| !known.is_file());
+        if let Some(known) = strange {
+            let why = format_args!("'{}' beside it is {}, no regular file", other.display(), kind(&known));
+            return Err(unreadable(path, why));
+        }
+    }
+    Ok(())
+}
+
+fn kind(known: &Metadata) -> &'static str {
+    let kind = known.file_type();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        } else if kind.is_socket() {
+            return "a socket";
+        } else if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_symlink() {
+        "a link"
+    } else {
+        "something else"
+    }
+}
+
+fn number(header: &[u8], at: usize) -> u32 {
+    header[at..at + 4].iter().fold(0_u32, |n, byte| (n << 8) | u32::from(*byte))
+}
+
+fn check_header(path: &Path, header: &[u8]) -> Result<()> {
+    if header.is_empty() {
+        Err(foreign(path, "it is empty"))
+    } else if !header.starts_with(MAGIC) {
+        Err(foreign(path, "it is no SQLite database"))
+    } else if header.len() < HEADER {
+        Err(damaged(path, "it ends within its header"))
+    } else if header[68..72] != APPLICATION_ID.to_be_bytes() {
+        Err(foreign(path, "it is an SQLite database of another application"))
+    } else if !is_own_header(header) {
+        Err(damaged(path, "its header is not as it was written"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the parts of SQLite's header that never change in a ledger are as they were made.
+///
+/// Page size 4096, journal (1 or 2) in two places, sizes fixed by the format; schema format 4, no automatic vacuum,
+/// UTF-8, room reserved for future versions; the two change counters agree (sqlite.org/fileformat2.html, 1.3).
+fn is_own_header(header: &[u8]) -> bool {
+    header[16..18] == [0x10, 0]
+        && header[18..20].iter().all(|journal| matches!(journal, 1 | 2))
+        && header[20..24] == [0, 64, 32, 32]
+        && [(44, 4), (52, 0), (56, 1), (64, 0)].into_iter().all(|(at, value)| number(header, at) == value)
+        && header[72..92].iter().all(|byte| *byte == 0)
+        && header[24..28] == header[92..96]
+}
+
+/// The error for a path at which there is nothing.
+pub(super) fn missing(path: &Path) -> Error {
+    Error::ledger(format!("There is no ledger '{}' to read. Check the path.", path.display()))
+}
