@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import io
 import os
 import tempfile
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -15,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
+from certssb._budget import Budget, asked_budget, check_budget, check_count, check_labels
 from certssb._checks import check_number, parameter_error, shape_error
 from certssb._log import log_certify
+from certssb._rows import row_numbers
+from certssb._shown import Shown
 from certssb.laws import Cascade, Law
 
 if TYPE_CHECKING:
@@ -29,11 +31,13 @@ Floats = npt.NDArray[np.float64]
 BoundName = Literal["auto", "clopper_pearson", "kl", "hoeffding", "betting"]
 
 _FILE_FORMAT = "certssb certificates 1"
-_SHOWN_ROWS = 10
 
 
 class CertificateTable:
     """Certificates of test samples. Made by ``certify``, :func:`certify_votes` or :func:`certify_scores`.
+
+    A table has a length, can be sliced by rows, compared, copied and pickled. A pickle holds what :meth:`save` writes
+    and is checked like a file.
 
     Attributes
     ----------
@@ -76,6 +80,55 @@ class CertificateTable:
 
     def __len__(self) -> int:
         return len(self._core)
+
+    def __getitem__(self, index: Any) -> CertificateTable:
+        """The table of some of the samples.
+
+        Bounds stay what they are, and so does alpha: statements that hold together for all samples of a table hold
+        together for a part of them, and the guarantee of the part goes on to name the number of all.
+
+        Parameters
+        ----------
+        index : int, slice, array-like of bool of shape (n_samples,), or array-like of int of shape (n_chosen,)
+            Which samples, negative numbers counted from the end. A single number makes a table of one sample.
+
+        Returns
+        -------
+        CertificateTable
+
+        Raises
+        ------
+        ParameterError
+            If `index` is none of these, or there is no such sample.
+        ShapeError
+            If a mask does not have one bool per sample.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0, 1]] * 990 + [[0, 1, 1]] * 10)  # 1000 members, three test samples
+        >>> certs = cs.certify_votes(votes, cs.Gaussian(0.5), n_train=12665, n_classes=2, family_wise=True)
+        >>> certs[:2].prediction, len(certs[certs.radius > 1]), certs[-1].prediction
+        (array([1, 0]), 1, array([1]))
+        >>> certs[:2].guarantee[:66]
+        'For all 3 test samples together, of which this table has 2 rows, w'
+        """
+        return CertificateTable(self._core.rows(row_numbers(index, len(self))), self._classes)
+
+    def __iter__(self) -> Iterator[CertificateTable]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CertificateTable):
+            return NotImplemented
+        return self is other or _digest(self._parts()) == _digest(other._parts())
+
+    def __hash__(self) -> int:
+        return hash((len(self), self._core.record()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self._bytes(),)
 
     @property
     def prediction(self) -> npt.NDArray[Any]:
@@ -173,7 +226,7 @@ class CertificateTable:
         >>> certs.holds(n_poisoned=4, trigger_norm=0.5)
         array([ True, False])
         """
-        return self._core.holds(_count("n_poisoned", n_poisoned), _norm(trigger_norm), bool(labels))
+        return self._answers(check_budget(labels, n_poisoned=n_poisoned, trigger_norm=trigger_norm))
 
     def trigger_norm(self, n_poisoned: int, labels: bool = False) -> Floats:
         """The largest trigger norm each prediction survives on `n_poisoned` samples.
@@ -205,7 +258,7 @@ class CertificateTable:
         >>> certs.trigger_norm(n_poisoned=100).round(2)
         array([3.23, 2.73])
         """
-        return self._core.trigger_norm(_count("n_poisoned", n_poisoned), bool(labels))
+        return self._answers(check_budget(labels, n_poisoned=n_poisoned))
 
     def n_poisoned(self, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.int64]:
         """The largest number of changed samples each prediction survives at `trigger_norm` (``inf``: any trigger).
@@ -235,7 +288,16 @@ class CertificateTable:
         >>> certs.n_poisoned(trigger_norm=2.5)
         array([137, 107])
         """
-        return self._core.n_poisoned(_norm(trigger_norm), bool(labels))
+        return self._answers(check_budget(labels, trigger_norm=trigger_norm))
+
+    def _answers(self, budget: Budget) -> npt.NDArray[Any]:
+        """What each prediction survives: yes or no where all of `budget` is given, else the largest of what is open."""
+        if budget.trigger_norm is None:
+            assert budget.n_poisoned is not None
+            return self._core.trigger_norm(budget.n_poisoned, budget.labels)
+        if budget.n_poisoned is None:
+            return self._core.n_poisoned(budget.trigger_norm, budget.labels)
+        return self._core.holds(budget.n_poisoned, budget.trigger_norm, budget.labels)
 
     def n_flips(self) -> npt.NDArray[np.int64]:
         """The largest number of changed entries each prediction survives, under :class:`~certssb.Discrete`.
@@ -289,8 +351,10 @@ class CertificateTable:
         array([[inf, 3.2],
                [inf, 2.7]])
         """
-        counts = np.array([_count("n_poisoned", r) for r in np.ravel(np.asarray(n_poisoned))], dtype=np.int64)
-        return self._core.frontier(counts, bool(labels))
+        counts = np.array(
+            [check_count("n_poisoned", r) for r in np.ravel(np.asarray(n_poisoned))], dtype=np.int64
+        )
+        return self._core.frontier(counts, check_labels(labels))
 
     @overload
     def certified_accuracy(
@@ -356,9 +420,10 @@ class CertificateTable:
             shares = self._core.accuracy_at_radii(correct, np.ascontiguousarray(sizes.ravel()))
         else:
             sizes = _sizes("trigger_norm", trigger_norm)
-            count = _count("n_poisoned", n_poisoned)
+            budget = check_budget(labels, n_poisoned=n_poisoned)
+            assert budget.n_poisoned is not None
             shares = self._core.accuracy_within(
-                correct, count, np.ascontiguousarray(sizes.ravel()), bool(labels)
+                correct, budget.n_poisoned, np.ascontiguousarray(sizes.ravel()), budget.labels
             )
         return float(shares[0]) if sizes.ndim == 0 else shares.reshape(sizes.shape)
 
@@ -368,13 +433,30 @@ class CertificateTable:
             raise shape_error("y_true", f"one class per sample, shape ({len(self)},)", f"shape {truth.shape}")
         return np.asarray(self.prediction == truth, dtype=np.bool_)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(
+        self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False
+    ) -> pd.DataFrame:
         """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius.
+
+        Parameters
+        ----------
+        n_poisoned : int, optional
+            Number of training samples changed, at most. Adds a column, named after the call that makes it: with
+            `trigger_norm` that of :meth:`holds`, alone that of :meth:`trigger_norm`.
+        trigger_norm : float, optional
+            L2 norm of the change of each; alone it adds the column of :meth:`n_poisoned`.
+        labels : bool, default=False
+            Whether the labels of the changed samples may be any as well.
 
         Returns
         -------
         pandas.DataFrame
             One row per sample.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
 
         Examples
         --------
@@ -384,10 +466,50 @@ class CertificateTable:
         >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
         >>> certs.to_frame().columns.tolist()
         ['prediction', 'abstained', 'p_lower', 'p_upper', 'radius']
+        >>> certs.to_frame(n_poisoned=4, trigger_norm=0.5).iloc[:, -1]
+        0     True
+        1    False
+        Name: holds(n_poisoned=4, trigger_norm=0.5), dtype: bool
         """
         import pandas as pd
 
-        return pd.DataFrame(self._columns())
+        return pd.DataFrame(self._columns(asked_budget(n_poisoned, trigger_norm, labels)))
+
+    def show(
+        self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False
+    ) -> Shown:
+        """The table to look at, in a notebook or on a terminal, with what each prediction survives.
+
+        Parameters
+        ----------
+        n_poisoned, trigger_norm, labels
+            As for :meth:`to_frame`: what is asked adds a column, named after the call that makes it.
+
+        Returns
+        -------
+        Shown
+            What the last line of a notebook's cell displays as a table, and what ``print`` writes: the guarantee
+            and ten rows, rounded so that nothing claims more than was certified.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, or the law says nothing about such changes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import certssb as cs
+        >>> votes = np.array([[1, 0]] * 990 + [[1, 1]] * 10)  # 1000 members, two test samples
+        >>> certs = cs.certify_votes(votes, cs.Subsample(size=100), n_train=12665, n_classes=2)
+        >>> print(certs.show(trigger_norm=float("inf"), labels=True))  # doctest: +ELLIPSIS
+        For each test sample on its own, ...
+           prediction  abstained  p_lower  p_upper  n_poisoned(trigger_norm=inf, labels=True)
+        0           1      False   0.9924   0.0076                                         85
+        1           0      False   0.9749   0.0251                                         81
+        """
+        columns = self._columns(asked_budget(n_poisoned, trigger_norm, labels))
+        return Shown(columns, self.guarantee, self.sound)
 
     def to_arrow(self) -> pa.Table:
         """The table as an Arrow table, with guarantee and record in its metadata. Needs pyarrow.
@@ -422,7 +544,7 @@ class CertificateTable:
         """The Arrow PyCapsule interface: pyarrow, polars and others read the table as it is. Needs pyarrow."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def _columns(self) -> dict[str, npt.NDArray[Any]]:
+    def _columns(self, budget: Budget | None = None) -> dict[str, npt.NDArray[Any]]:
         columns: dict[str, npt.NDArray[Any]] = {
             "prediction": self.prediction,
             "abstained": self.abstained,
@@ -436,6 +558,8 @@ class CertificateTable:
             values = getattr(self, name)
             if values is not None:
                 columns[name] = values
+        if budget is not None:
+            columns[budget.column()] = self._answers(budget)
         return columns
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -461,14 +585,18 @@ class CertificateTable:
         True
         """
         target = Path(path)
-        parts = self._parts()
-        buffer = io.BytesIO()
-        np.savez(buffer, digest=np.array(_digest(parts)), **parts)
+        content = self._bytes()
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False) as file:
-            file.write(buffer.getvalue())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(file.name, target)
+
+    def _bytes(self) -> bytes:
+        parts = self._parts()
+        buffer = io.BytesIO()
+        np.savez(buffer, digest=np.array(_digest(parts)), **parts)
+        return buffer.getvalue()
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
@@ -519,17 +647,20 @@ class CertificateTable:
         Traceback (most recent call last):
         certssb.exceptions.ParameterError: The 'path' parameter must be a file written by CertificateTable.save...
         """
-        content = Path(path).read_bytes()
+        return cls._restored("path", Path(path).read_bytes(), f"'{path}'")
+
+    @classmethod
+    def _restored(cls, name: str, content: bytes, source: str) -> CertificateTable:
+        """The table that :meth:`_bytes` made `content` of; `name` and `source` are for messages."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 parts = {name: archive[name] for name in archive.files}
         except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
-            raise parameter_error(
-                "path", "a file written by CertificateTable.save", f"'{path}' ({error})"
-            ) from None
+            expected = "a file written by CertificateTable.save"
+            raise parameter_error(name, expected, f"{source} ({error})") from None
         digest = str(parts.pop("digest", ""))
         if str(parts.get("format")) != _FILE_FORMAT or digest != _digest(parts):
-            raise parameter_error("path", "an undamaged file written by CertificateTable.save", f"'{path}'")
+            raise parameter_error(name, "an undamaged file written by CertificateTable.save", source)
         core = _core.Certificates.from_parts(
             str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"], parts["p_rest"],
             levels=(parts["level_lower"], parts["level_upper"], parts["level"]) if "level" in parts else None,
@@ -542,34 +673,20 @@ class CertificateTable:
         return f"<CertificateTable of {len(self)} samples, {certified} certified. {self.guarantee}>"
 
     def _repr_html_(self) -> str:
-        columns = self._columns()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-        rows = []
-        for i in range(min(len(self), _SHOWN_ROWS)):
-            cells = "".join(
-                f"<td>{html.escape(_shown(name, column[i]))}</td>" for name, column in columns.items()
-            )
-            rows.append(f"<tr><th>{i}</th>{cells}</tr>")
-        more = f"<p>{len(self) - _SHOWN_ROWS} more samples</p>" if len(self) > _SHOWN_ROWS else ""
-        warning = "" if self.sound else "<p><strong>Not a proof against a training-set attacker.</strong></p>"
-        return (
-            f"<div><p><em>{html.escape(self.guarantee)}</em></p>{warning}"
-            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}</div>"
-        )
+        return self.show()._repr_html_()
+
+
+def _unpickled(content: Any) -> CertificateTable:
+    """A table from its pickle, which holds what :meth:`CertificateTable.save` writes and nothing else."""
+    if not isinstance(content, bytes):
+        raise parameter_error("pickle", "one of a table of certificates", type(content).__name__)
+    return CertificateTable._restored("pickle", content, "another")
 
 
 def _settled(parts: dict[str, Any]) -> tuple[Any, Any, list[str]] | None:
     if "outcome" not in parts:
         return None
     return parts["settled_prediction"], parts["settled_radius"], [str(o) for o in parts["outcome"]]
-
-
-def _shown(name: str, value: Any) -> str:
-    """A cell, four digits, rounded outward: lower bounds and radii down, upper bounds up."""
-    if name not in ("p_lower", "p_upper", "radius") or not np.isfinite(value):
-        return str(value)
-    rounding = ROUND_CEILING if name == "p_upper" else ROUND_FLOOR
-    return str(Decimal(float(value)).quantize(Decimal("0.0001"), rounding=rounding))
 
 
 def _digest(parts: dict[str, Any]) -> str:
@@ -588,20 +705,8 @@ def _sizes(name: str, values: Any) -> Floats:
         raise parameter_error(name, "a float of at least 0, or an array of them", repr(values)) from None
 
 
-def _norm(value: Any) -> float:
-    return check_number("trigger_norm", value, "a float of at least 0, or inf")
-
-
 def _optional_count(name: str, value: Any) -> int | None:
-    return None if value is None else _count(name, value)
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise parameter_error(name, "an integer of at least 0", repr(value))
-    if not 0 <= value < 2**63:
-        raise parameter_error(name, "an integer of at least 0", repr(value))
-    return int(value)
+    return None if value is None else check_count(name, value)
 
 
 @log_certify
@@ -681,13 +786,13 @@ def certify_votes(
     confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
     if cascade:
         sizes = (
-            _count("n_train", n_train),
-            _count("n_classes", n_classes),
+            check_count("n_train", n_train),
+            check_count("n_classes", n_classes),
             _optional_count("n_features", n_features),
         )
         return CertificateTable(_core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence))
     core = _core.certify_votes(
-        _readable(array), _law(law), _count("n_train", n_train), _count("n_classes", n_classes),
+        _readable(array), _law(law), check_count("n_train", n_train), check_count("n_classes", n_classes),
         _optional_count("n_features", n_features), confidence,
     )  # fmt: skip
     return CertificateTable(core)
@@ -757,7 +862,7 @@ def certify_scores(
     core = _core.certify_scores(
         np.ascontiguousarray(array, dtype=np.float32),
         _law(law),
-        _count("n_train", n_train),
+        check_count("n_train", n_train),
         _optional_count("n_features", n_features),
         confidence,
     )

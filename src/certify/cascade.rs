@@ -75,6 +75,12 @@ fn decide_one(cascade: &Cascade, units: &[f64], tallies: &[Tally], sample: usize
 }
 
 impl LevelBounds {
+    /// The bounds of some of the samples, in this order.
+    pub(super) fn rows(&self, rows: &[usize]) -> Self {
+        let (lower, upper) = (self.lower.select(Axis(1), rows), self.upper.select(Axis(1), rows));
+        Self { lower, upper, level: rows.iter().map(|row| self.level[*row]).collect() }
+    }
+
     /// The bounds from votes, one set of ballots per level, and the interval of the deciding level of each sample.
     ///
     /// # Errors
@@ -424,6 +430,7 @@ mod tests {
             evidence,
             before_noise: None,
             classes_as_received: false,
+            family: None,
         };
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()
     }

@@ -44,6 +44,9 @@ pub struct Record {
     /// Whether the list of classes was learned from the received labels instead of being known before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub classes_as_received: bool,
+    /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<usize>,
 }
 
 /// A region around a test input as a ledger settled it.
@@ -155,11 +158,7 @@ impl Certificates {
         check_enough(&confidence, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
         let evidence = Evidence::Members { n_members: ballots.n_members(), confidence };
         let intervals = confidence.intervals_of(ballots)?;
-        Ok(Self {
-            record: Record { law, facts, evidence, before_noise, classes_as_received: false },
-            intervals,
-            detail,
-        })
+        Ok(Self { record: Record::new(law, facts, evidence, before_noise), intervals, detail })
     }
 
     /// Certificates of a cascade from the members of each of its levels.
@@ -197,8 +196,7 @@ impl Certificates {
         let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
         check_enough(&part, n_members, facts.n_classes, intervals.len())?;
         let evidence = Evidence::Members { n_members, confidence };
-        let record =
-            Record { law: Law::Cascade(cascade), facts, evidence, before_noise, classes_as_received: false };
+        let record = Record::new(Law::Cascade(cascade), facts, evidence, before_noise);
         Ok(Self { record, intervals, detail: Detail::Levels(bounds) })
     }
 
@@ -208,8 +206,7 @@ impl Certificates {
     /// `Parameter` when the law does not fit the data.
     pub fn exact(law: Law, facts: DataFacts, intervals: Vec<Interval>) -> Result<Self> {
         law.check(&facts)?;
-        let record =
-            Record { law, facts, evidence: Evidence::Exact, before_noise: None, classes_as_received: false };
+        let record = Record::new(law, facts, Evidence::Exact, None);
         Ok(Self { record, intervals, detail: Detail::None })
     }
 
@@ -235,6 +232,34 @@ impl Certificates {
             }
         }
         Ok(Self { record, intervals, detail })
+    }
+
+    /// The table of some of these samples, in the order of `rows`. Bounds stay what they are: whatever alpha they
+    /// share, they share with every sample of the whole table, and the guarantee goes on to say so.
+    ///
+    /// # Errors
+    /// `Parameter` for a row that is not there.
+    ///
+    /// # Example
+    /// ```
+    /// use certssb::{Certificates, DataFacts, Gaussian, Interval, Law};
+    /// let facts = DataFacts { n_train: 100, n_features: None, n_classes: 2 };
+    /// let intervals = [0.9, 0.8, 0.7].map(|p| Interval::new(1, p, 1.0 - p)).to_vec();
+    /// let table = Certificates::exact(Law::Gaussian(Gaussian::new(1.0)?), facts, intervals)?;
+    /// assert_eq!(table.rows(&[2, 0])?.intervals()[1], table.intervals()[0]);
+    /// assert!(table.rows(&[3]).is_err());
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn rows(&self, rows: &[usize]) -> Result<Self> {
+        let n_samples = self.intervals.len();
+        if let Some(row) = rows.iter().find(|row| **row >= n_samples) {
+            let expected = format_args!("row numbers below {n_samples}");
+            return Err(Error::parameter("rows", expected, row));
+        }
+        let family = self.record.family.unwrap_or(n_samples);
+        let record = Record { family: Some(family), ..self.record.clone() };
+        let intervals = rows.iter().map(|row| self.intervals[*row]).collect();
+        Ok(Self { record, intervals, detail: self.detail.rows(rows) })
     }
 
     /// The record behind the table.
@@ -329,6 +354,10 @@ impl Certificates {
                 .zip(sigmas)
                 .map(|(i, sigma)| own_radius(*sigma, i, facts))
                 .collect();
+        }
+        if self.intervals.is_empty() {
+            // Whether the law has radii does not depend on the interval.
+            law.total_radius(&Interval::new(0, 0.75, 0.25), facts)?;
         }
         let radius = |interval: &Interval| match law.total_radius(interval, facts) {
             Some(radius) if !interval.abstained() => Some(radius.max(0.0)),
@@ -451,6 +480,19 @@ fn own_radius(sigma: f64, interval: &Interval, facts: &DataFacts) -> Option<f64>
 }
 
 impl Detail {
+    fn rows(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Magnitudes { sigmas, settled } => Self::Magnitudes {
+                sigmas: rows.iter().map(|row| sigmas[*row]).collect(),
+                settled: settled
+                    .as_ref()
+                    .map(|settled| rows.iter().map(|row| settled[*row].clone()).collect()),
+            },
+            Self::Levels(bounds) => Self::Levels(bounds.rows(rows)),
+        }
+    }
+
     fn check(&self, law: &Law, facts: &DataFacts, n_samples: usize) -> Result<()> {
         match (law, self) {
             (Law::Cascade(cascade), Self::Levels(bounds)) => {
@@ -501,12 +543,22 @@ pub(crate) fn check_enough(
 }
 
 impl Record {
+    /// The record of a whole table whose classes were known before.
+    fn new(law: Law, facts: DataFacts, evidence: Evidence, before_noise: Option<String>) -> Self {
+        Self { law, facts, evidence, before_noise, classes_as_received: false, family: None }
+    }
+
     fn guarantee(&self, n_samples: usize) -> String {
         let certainty = match &self.evidence {
             Evidence::Exact => "For each test sample, with certainty,".to_owned(),
             Evidence::Members { n_members, confidence } => {
-                let scope = if confidence.family_wise {
-                    format!("For all {n_samples} test samples together")
+                let family = self.family.unwrap_or(n_samples);
+                let scope = if confidence.family_wise && family == n_samples {
+                    format!("For all {family} test samples together")
+                } else if confidence.family_wise {
+                    format!(
+                        "For all {family} test samples together, of which this table has {n_samples} rows"
+                    )
                 } else {
                     "For each test sample on its own".to_owned()
                 };

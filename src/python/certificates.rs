@@ -322,6 +322,12 @@ impl PyCertificates {
         Ok(PyArray1::from_vec(py, shares))
     }
 
+    /// The table of some of these samples, in this order.
+    fn rows(&self, rows: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
+        let rows: Vec<usize> = rows.as_array().iter().map(|row| class(*row)).collect();
+        Ok(Self { inner: self.inner.rows(&rows)? })
+    }
+
     /// Everything that the guarantee depends on, as JSON.
     fn record(&self) -> PyResult<String> {
         Ok(serde_json::to_string(self.inner.record())
