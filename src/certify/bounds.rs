@@ -6,6 +6,19 @@
 //! | Kullback-Leibler | scores | smallest q with N kl(mean, q) <= log(1/alpha) | Hoeffding 1963, Thm 1 |
 //! | Hoeffding | scores | mean - sqrt(log(1/alpha) / 2N) | Hoeffding 1963, Thm 2 |
 //! | betting | scores, any-time | sup_t capital_t(m) < 1/alpha | Waudby-Smith & Ramdas 2024 |
+//!
+//! **Bounds of all classes at once** (`*_shared`). Each bound refutes a supposed mean g at a level, the chance that g
+//! is refuted though it is true. The levels of K classes need to sum to alpha, and the true means sum to 1, so a mean
+//! g may be refuted at the level alpha min(g, 1/2), whatever K is: alpha (g_1 + ... + g_K) <= alpha where no g is
+//! above 1/2, and alpha/2 + alpha (1 - g_1) <= alpha where g_1 is. What is below a bound must be refuted, each g at
+//! its own level. Where the bound at alpha/2 is above 1/2, every g <= 1/2 is: the level it is refuted at, divided by
+//! g, grows with g there, so that it is at most 2 (alpha/2) = alpha. (Binomial tails: P_g(X >= k) is convex in g up to
+//! (k - 1)/(N - 1), which is at least 1/2 for a majority k, and 0 at g = 0. Kullback-Leibler: g^(Nx - 1) (1 - g)^(N -
+//! Nx) grows up to (Nx - 1)/(N - 1), which is at least 1/2 once N kl(x, 1/2) >= log 2, because kl(x, 1/2) <= (2x -
+//! 1)^2 and so 2x - 1 >= sqrt(log 2 / N) >= 1/N; Hoeffding's refutes less. Betting: see [`betting_lower_shared`].)
+
+/// The share of alpha that every class has where the levels are shared among classes that may be certified.
+pub(crate) const MAJORITY: f64 = 0.5;
 
 /// Relative error of [`binomial_tail`] that the bounds leave room for.
 const TAIL_ERROR: f64 = 1e-11;
@@ -36,6 +49,20 @@ pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
 /// An upper bound for the chance behind `k` successes in `n` trials; see [`clopper_pearson_lower`].
 pub fn clopper_pearson_upper(k: u64, n: u64, alpha: f64) -> f64 {
     (1.0 - clopper_pearson_lower(n.saturating_sub(k), n, alpha)).next_up().min(1.0)
+}
+
+/// A lower bound at the level alpha min(g, `cap`) of a supposed chance g, `cap` at most 1/2; see the module's page.
+pub(crate) fn clopper_pearson_lower_shared(k: u64, n: u64, alpha: f64, cap: f64) -> f64 {
+    if k <= 1 || n <= 1 {
+        return 0.0;
+    }
+    let convex_to = (k.min(n) - 1) as f64 / (n - 1) as f64;
+    let plain = clopper_pearson_lower(k, n, alpha * cap);
+    if plain >= cap && convex_to >= cap {
+        return plain;
+    }
+    let unsafe_at = |p: f64| binomial_tail(k, n, p) * (1.0 + TAIL_ERROR) > alpha * p;
+    bisect(0.0, cap.min(convex_to), unsafe_at)
 }
 
 /// The largest number found by bisection in \[low, high\] at which `beyond` is still false; `beyond` is
@@ -171,6 +198,24 @@ pub fn kl_lower(mean: f64, n: u64, alpha: f64) -> f64 {
     bisect(0.0, mean, |q| kl(mean, q) * (1.0 - 1e-12) <= budget)
 }
 
+/// A lower bound at the level alpha min(g, `cap`) of a supposed mean g, `cap` at most 1/2; see the module's page.
+pub(crate) fn kl_lower_shared(mean: f64, n: u64, alpha: f64, cap: f64) -> f64 {
+    let lowered = (mean - 1e-13).clamp(0.0, 1.0);
+    let grows_to = (n as f64 * lowered - 1.0) / (n as f64 - 1.0);
+    if n <= 1 || grows_to <= 0.0 {
+        return 0.0;
+    }
+    let plain = kl_lower(mean, n, alpha * cap);
+    if plain >= cap && grows_to >= cap {
+        return plain;
+    }
+    let unsafe_at = |q: f64| {
+        let budget = -(alpha * q).ln() / n as f64 * (1.0 + 1e-12);
+        kl(lowered, q) * (1.0 - 1e-12) <= budget
+    };
+    bisect(0.0, cap.min(grows_to * (1.0 - 1e-12)), unsafe_at)
+}
+
 /// An upper bound for the expectation of a score; see [`kl_lower`].
 pub fn kl_upper(mean: f64, n: u64, alpha: f64) -> f64 {
     (1.0 - kl_lower((1.0 - mean).max(0.0), n, alpha)).next_up().min(1.0)
@@ -183,6 +228,12 @@ pub fn hoeffding_lower(mean: f64, n: u64, alpha: f64) -> f64 {
     }
     let width = ((1.0 / alpha).ln() / (2.0 * n as f64)).sqrt();
     ((mean - width) - 1e-13).max(0.0)
+}
+
+/// A lower bound at the level alpha min(g, `cap`) of a supposed mean g, `cap` at most 1/2; see the module's page.
+pub(crate) fn hoeffding_lower_shared(mean: f64, n: u64, alpha: f64, cap: f64) -> f64 {
+    // What this bound refutes, Kullback-Leibler's refutes as well.
+    hoeffding_lower(mean, n, alpha * cap).min(kl_lower_shared(mean, n, alpha, cap))
 }
 
 /// An upper bound for the expectation of a score; see [`hoeffding_lower`].
@@ -212,12 +263,33 @@ const FRACTIONS: [f64; 10] = [0.998, 0.98, 0.93, 0.8, 0.6, 0.4, 0.25, 0.12, 0.05
 /// assert!(any_time < clopper_pearson_lower(1000, 1000, 0.001) && any_time > 0.99);
 /// ```
 pub fn betting_lower(scores: &[f64], alpha: f64) -> f64 {
-    let target = (1.0 / alpha) * (1.0 + 1e-9);
-    // True while some capital has reached the target: m is refuted, the mean is larger.
-    let refuted = |m: f64| highest_capital(scores, m, target) >= target;
+    betting_lower_at(scores, |_| alpha)
+}
+
+/// A lower bound at the level alpha min(m, `cap`) of a supposed mean m, `cap` at most 1/2, at every number of members
+/// at once.
+///
+/// If a mean m <= 1/2 is refuted at the level alpha m, every g < m is at alpha g: g K_t(g) only grows as g falls. The
+/// logarithm of a factor 1 + c (x/g - 1) is convex in log g, so that of K_t, a mean of products, is as well, and it is
+/// enough that -d log K_t / d log g >= 1 at m. A factor f contributes rho = 1 - (1 - c)/f >= 0, and rho >= log f /
+/// log(1/m) on \[1 - c, 1 + c (1/m - 1)\]: the difference rises, then falls, and is not negative at either end. So a
+/// product K contributes at least max(0, log K)/log(1/m), and their mean, weighted by K, is by convexity of
+/// x max(0, log x) at least log K_t / log(1/m), which is above 1 because K_t >= 1/(alpha m) > 1/m.
+pub(crate) fn betting_lower_shared(scores: &[f64], alpha: f64, cap: f64) -> f64 {
+    betting_lower_at(scores, |m| alpha * m.min(cap))
+}
+
+fn betting_lower_at(scores: &[f64], level: impl Fn(f64) -> f64) -> f64 {
     if scores.is_empty() {
         return 0.0;
     }
+    // Each member's factors carry three roundings.
+    let slack = 1.0 + 1e-9 + 4.0 * f64::EPSILON * scores.len() as f64;
+    // True once some capital has reached the target: m is refuted, the mean is larger.
+    let refuted = |m: f64| {
+        let target = slack / level(m);
+        highest_capital(scores, m, target) >= target
+    };
     bisect(0.0, 1.0, |m| !refuted(m))
 }
 

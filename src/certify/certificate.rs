@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Change;
 use super::cascade::{LevelBounds, Levels};
-use super::confidence::{members_needed, Bound, Confidence, Interval, Selection};
+use super::confidence::{members_needed_at, Bound, Confidence, Interval, Selection};
 use super::frontier::Distinct;
 use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, Gaussian, Law, NoiseLaw};
@@ -155,7 +155,7 @@ impl Certificates {
             let expected = "a law of one level; a cascade has votes of every level";
             return Err(Error::parameter("law", expected, law.describe()));
         }
-        check_enough(&confidence, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
+        check_enough(&confidence, 1, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
         let evidence = Evidence::Members { n_members: ballots.n_members(), confidence };
         let intervals = confidence.intervals_of(ballots)?;
         Ok(Self { record: Record::new(law, facts, evidence, before_noise), intervals, detail })
@@ -192,9 +192,8 @@ impl Certificates {
     ) -> Result<Self> {
         cascade.check(&facts)?;
         let (bounds, intervals) = LevelBounds::of(&cascade, &confidence, ballots)?;
-        let part = confidence.part_of(ballots.len());
         let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
-        check_enough(&part, n_members, facts.n_classes, intervals.len())?;
+        check_enough(&confidence, ballots.len(), n_members, facts.n_classes, intervals.len())?;
         let evidence = Evidence::Members { n_members, confidence };
         let record = Record::new(Law::Cascade(cascade), facts, evidence, before_noise);
         Ok(Self { record, intervals, detail: Detail::Levels(bounds) })
@@ -520,17 +519,19 @@ impl Detail {
     }
 }
 
-/// Refuses a number of members with which even unanimous votes certify nothing.
+/// Refuses a number of members with which even unanimous votes, at each of so many levels, certify nothing.
 pub(crate) fn check_enough(
     confidence: &Confidence,
+    n_levels: usize,
     n_members: usize,
     n_classes: usize,
     n_samples: usize,
 ) -> Result<()> {
-    if !confidence.unanimous(n_members, n_classes, n_samples).abstained() {
+    let share = confidence.share_at_levels(n_levels, n_classes, n_samples);
+    if confidence.enough(share, n_members) {
         return Ok(());
     }
-    let needed = members_needed(confidence, n_classes, n_samples);
+    let needed = members_needed_at(confidence, share);
     Err(Error::parameter(
         "n_members",
         format_args!(
@@ -564,10 +565,16 @@ impl Record {
                 };
                 let choice = match confidence.selection {
                     Selection::Union => String::new(),
-                    Selection::Split { members } => format!(", {members} of which chose the class"),
+                    Selection::Split { members } => format!(", the first {members} of which chose the class"),
                 };
-                let any_time = match confidence.bound {
-                    Bound::Betting => ", however often members were added after a look at the result",
+                let any_time = match (confidence.bound, confidence.selection) {
+                    (Bound::Betting, Selection::Union) => {
+                        ", however often members were added after a look at the result"
+                    }
+                    (Bound::Betting, Selection::Split { .. }) => {
+                        ", however often members were added after a look at the result (provided that the number of \
+                         choosing members was fixed before the first look)"
+                    }
                     _ => "",
                 };
                 let members = match &self.law {

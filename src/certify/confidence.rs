@@ -2,12 +2,30 @@
 //!
 //! | class choice | runner-up | statements that hold together | alpha of each |
 //! |---|---|---|---|
-//! | union | complement | K lower bounds | alpha / K |
-//! | union | bound | K lower and K upper bounds | alpha / 2K |
+//! | union | complement | lower bounds of all classes | alpha / 2 above 1/2; below, alpha / K (see below) |
+//! | union | bound | K lower bounds, 2 upper bounds | alpha / (K + 2) |
 //! | split | complement | 1 lower bound | alpha |
-//! | split | bound | 1 lower and K - 1 upper bounds | alpha / K |
+//! | split | bound | 1 lower and 1 upper bound | alpha / 2 |
 //!
 //! `family_wise` divides alpha by the number of test samples as well.
+//!
+//! **Upper bounds.** Let B* be the class with the largest true probability among all but A. Whatever the bounds of
+//! the others, the largest upper bound of a class other than A is at least that of B*, so only B*'s has to hold. A
+//! split fixes A, and with it B*, before the votes that bound them: one statement. With a union, A depends on the
+//! votes, but B* is one of the two truly largest classes (the second, if A is the first; the first, if not): two.
+//!
+//! **Complement.** The levels of K lower bounds may depend on what is refuted (`bounds`, page): a true probability g is
+//! refuted at the level alpha min(g, 1/2), and the g sum to 1. A certificate needs a lower bound above 1/2, which is
+//! the bound at alpha/2 for any K. Where nothing is certified, the bound at alpha/K is reported, and below 1/K the
+//! one at the level alpha g. That is what makes *all* that is reported hold together: alpha/K for whatever is not
+//! certified, beside alpha/2 for what is, would not (N = 2, K = 3, alpha = 0.51, probabilities 0.088, 0.456, 0.456: wrong
+//! with probability 0.59).
+//!
+//! **Cascades** need bounds of every class at each level ([`Confidence::class_bounds`]): with complement K lower
+//! bounds at alpha/K, from which upper bounds follow; with bound K lower and 2 upper ones as above, since a margin of
+//! the largest class but A is the largest margin but A's.
+//!
+//! With two classes "complement" and "bound" say the same, and the first needs fewer statements: it is taken for both.
 
 use std::collections::HashMap;
 
@@ -15,7 +33,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bounds;
+use super::bounds::{self, MAJORITY};
 use crate::error::{Error, Result};
 use crate::quantity::{Alpha, Quantity};
 use crate::votes::{Answers, Ballots, Counts, Tally};
@@ -78,7 +96,7 @@ pub enum Selection {
 pub enum RunnerUp {
     /// p_B = 1 - p_A.
     Complement,
-    /// p_B = the largest upper bound of another class, at most 1 - p_A.
+    /// p_B = the largest upper bound of another class, at most 1 - p_A. For more than two classes.
     Bound,
 }
 
@@ -129,8 +147,9 @@ impl Confidence {
     /// Checks settings as a user types them. `split` is the number of choosing members; by default a tenth.
     ///
     /// # Errors
-    /// `Parameter` for alpha outside (0, 1), unknown names (the known are listed), and a `split` without
-    /// members left to bound.
+    /// `Parameter` for alpha outside (0, 1), unknown names (the known are listed), a `split` without members left to
+    /// bound, and the betting bound with a split that is not given: a tenth of the members moves with their number,
+    /// and the bound holds at all numbers together only if the class is chosen by the same members at each.
     #[allow(clippy::too_many_arguments)]
     pub fn check(
         alpha: f64,
@@ -143,15 +162,22 @@ impl Confidence {
         n_classes: usize,
         scores: bool,
     ) -> Result<Self> {
+        let alpha = Alpha::check("alpha", alpha)?;
+        let bound = Bound::parse(bound, scores)?;
+        if bound == Bound::Betting && selection == "split" && split.is_none() {
+            let expected = "a number of choosing members that is fixed before the first look, such as split=100: the \
+                            default, a tenth, moves when members are added, and the betting bound holds after every \
+                            addition only if the class is chosen by the same members each time";
+            return Err(Error::parameter("split", expected, "None"));
+        }
         Ok(Self {
-            alpha: Alpha::check("alpha", alpha)?,
-            bound: Bound::parse(bound, scores)?,
+            alpha,
+            bound,
             selection: check_selection(selection, split, n_members)?,
             runner_up: match runner_up {
-                "auto" if n_classes == 2 => RunnerUp::Complement,
-                "auto" => RunnerUp::Bound,
+                "auto" | "bound" if n_classes == 2 => RunnerUp::Complement,
+                "auto" | "bound" => RunnerUp::Bound,
                 "complement" => RunnerUp::Complement,
-                "bound" => RunnerUp::Bound,
                 other => return Err(Error::unknown("runner_up", &["auto", "complement", "bound"], other)),
             },
             family_wise,
@@ -166,16 +192,28 @@ impl Confidence {
         }
     }
 
-    /// The alpha of a single bound.
+    /// The alpha of a single bound that a certificate rests on.
     pub fn share(&self, n_classes: usize, n_samples: usize) -> f64 {
         let statements = match (self.selection, self.runner_up) {
-            (Selection::Union, RunnerUp::Complement) => n_classes,
-            (Selection::Union, RunnerUp::Bound) => 2 * n_classes,
+            (Selection::Union, RunnerUp::Complement) | (Selection::Split { .. }, RunnerUp::Bound) => 2,
+            (Selection::Union, RunnerUp::Bound) => n_classes + 2,
             (Selection::Split { .. }, RunnerUp::Complement) => 1,
-            (Selection::Split { .. }, RunnerUp::Bound) => n_classes,
         };
+        self.family_share(n_samples) / statements as f64
+    }
+
+    /// The alpha of a single bound where every class of a level is bounded.
+    pub(crate) fn class_share(&self, n_classes: usize, n_samples: usize) -> f64 {
+        let statements = match self.runner_up {
+            RunnerUp::Complement => n_classes,
+            RunnerUp::Bound => n_classes + 2,
+        };
+        self.family_share(n_samples) / statements as f64
+    }
+
+    fn family_share(&self, n_samples: usize) -> f64 {
         let family = if self.family_wise { n_samples.max(1) } else { 1 };
-        self.alpha.get() / (statements as f64 * family as f64)
+        self.alpha.get() / family as f64
     }
 
     /// The same settings for one of `parts` statements that hold together.
@@ -183,19 +221,24 @@ impl Confidence {
         Self { alpha: Alpha::wrap(self.alpha.get() / parts as f64), ..*self }
     }
 
-    /// Lower and upper bounds of every class's probability, all holding together; shapes (n_samples, n_classes).
-    /// With `RunnerUp::Complement` a class's upper bound is 1 minus the others' lower bounds.
+    /// Lower and upper bounds of the classes' probabilities, shapes (n_samples, n_classes). All lower bounds hold
+    /// together, and with `RunnerUp::Complement` all upper bounds as well, which are 1 minus the others' lower bounds;
+    /// with `RunnerUp::Bound` those of the two truly largest classes do, and with them the largest upper bound among
+    /// all classes but one, whichever that is.
     pub(crate) fn class_bounds(&self, ballots: &Ballots) -> (Array2<f64>, Array2<f64>) {
         let (n, k) = (ballots.n_samples(), ballots.n_classes());
-        let alpha = self.share(k, n);
+        let alpha = self.class_share(k, n);
         let tally = ballots.tally(0, ballots.n_members());
-        let mut table = Table::new(self.bound, tally.n_members() as u64, alpha);
+        let mut table = Tables::new(*self, tally.n_members() as u64, alpha);
         let mut bounds = |sample: usize, class: usize| match self.bound {
             Bound::Betting => {
                 let answers = ballots.sequence(0, sample, class);
                 (bounds::betting_lower(&answers, alpha), bounds::betting_upper(&answers, alpha))
             }
-            _ => table.bounds(tally.sums()[[sample, class]]),
+            _ => {
+                let sum = tally.sums()[[sample, class]];
+                (table.lower.of(sum), table.upper.of(sum))
+            }
         };
         let (mut lower, mut upper) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
         for sample in 0..n {
@@ -219,8 +262,7 @@ impl Confidence {
     pub fn intervals(&self, ballots: &Ballots) -> Vec<Interval> {
         let counts = ballots.counts(self.choosing());
         if self.bound == Bound::Betting {
-            let alpha = self.share(ballots.n_classes(), ballots.n_samples());
-            return self.bet(ballots, &counts.winners(), alpha);
+            return self.bet(ballots, &counts.winners());
         }
         self.counted(&counts)
     }
@@ -229,9 +271,10 @@ impl Confidence {
     fn counted(&self, counts: &Counts) -> Vec<Interval> {
         let alpha = self.share(counts.n_classes(), counts.n_samples());
         let tally = counts.tally();
-        let mut table = Table::new(self.bound, tally.n_members() as u64, alpha);
+        let mut tables = Tables::new(*self, tally.n_members() as u64, alpha);
+        tables.share_among(counts.n_classes());
         let winners = counts.winners();
-        winners.iter().enumerate().map(|(i, winner)| self.interval(&mut table, tally, i, *winner)).collect()
+        winners.iter().enumerate().map(|(i, winner)| self.interval(&mut tables, tally, i, *winner)).collect()
     }
 
     /// The interval of every sample from whatever is known of the votes.
@@ -254,28 +297,35 @@ impl Confidence {
         }
     }
 
-    fn interval(&self, table: &mut Table, tally: &Tally, sample: usize, prediction: usize) -> Interval {
+    fn interval(&self, tables: &mut Tables, tally: &Tally, sample: usize, prediction: usize) -> Interval {
         let row = tally.sums().row(sample);
-        let p_lower = table.bounds(row[prediction]).0;
         let p_upper = match self.runner_up {
             RunnerUp::Complement => 1.0,
             RunnerUp::Bound => {
                 let others = row.iter().enumerate().filter(|(class, _)| *class != prediction);
-                table.bounds(others.map(|(_, sum)| *sum).fold(0.0, f64::max)).1
+                tables.upper.of(others.map(|(_, sum)| *sum).fold(0.0, f64::max))
             }
         };
-        Interval::new(prediction, p_lower, p_upper)
+        Interval::new(prediction, tables.lower_of_the_chosen(row[prediction]), p_upper)
     }
 
     /// The betting bound reads each member's answer in order, so nothing can be looked up by count.
-    fn bet(&self, ballots: &Ballots, winners: &[usize], alpha: f64) -> Vec<Interval> {
+    fn bet(&self, ballots: &Ballots, winners: &[usize]) -> Vec<Interval> {
         let from = self.choosing();
+        let alpha = self.share(ballots.n_classes(), ballots.n_samples());
+        let shared = self.shares_levels().then(|| (2.0 * alpha, 1.0 / ballots.n_classes() as f64));
         winners
             .par_iter()
             .enumerate()
             .map(|(sample, prediction)| {
                 let sequence = |class| ballots.sequence(from, sample, class);
-                let p_lower = bounds::betting_lower(&sequence(*prediction), alpha);
+                let own = sequence(*prediction);
+                let p_lower = match (bounds::betting_lower(&own, alpha), shared) {
+                    (low, Some((whole, cap))) if low <= MAJORITY => {
+                        bounds::betting_lower_shared(&own, whole, cap)
+                    }
+                    (low, _) => low,
+                };
                 let others = (0..ballots.n_classes()).filter(|class| class != prediction);
                 let p_upper = match self.runner_up {
                     RunnerUp::Complement => 1.0,
@@ -288,20 +338,42 @@ impl Confidence {
             .collect()
     }
 
-    /// The interval of a sample on which `n_members` members agree.
+    /// Whether all classes' lower bounds share alpha by what they refute.
+    fn shares_levels(&self) -> bool {
+        (self.selection, self.runner_up) == (Selection::Union, RunnerUp::Complement)
+    }
+
+    /// The interval of a sample on which `n_members` members agree; p_lower is exact only where it is above 1/2.
     pub fn unanimous(&self, n_members: usize, n_classes: usize, n_samples: usize) -> Interval {
-        let alpha = self.share(n_classes, n_samples);
+        self.unanimous_at(self.share(n_classes, n_samples), n_members)
+    }
+
+    /// The same with a single bound's alpha.
+    fn unanimous_at(&self, alpha: f64, n_members: usize) -> Interval {
         let n = n_members.saturating_sub(self.choosing());
         let (p_lower, p_upper) = match self.bound {
             Bound::Betting => {
                 (bounds::betting_lower(&vec![1.0; n], alpha), bounds::betting_upper(&vec![0.0; n], alpha))
             }
             bound => {
-                let mut table = Table::new(bound, n as u64, alpha);
-                (table.bounds(n as f64).0, table.bounds(0.0).1)
+                (lower_bound(bound, n as f64, n as u64, alpha), upper_bound(bound, 0.0, n as u64, alpha))
             }
         };
         Interval::new(0, p_lower, if self.runner_up == RunnerUp::Bound { p_upper } else { 1.0 })
+    }
+
+    /// A single bound's alpha in a table of so many levels.
+    pub(crate) fn share_at_levels(&self, n_levels: usize, n_classes: usize, n_samples: usize) -> f64 {
+        if n_levels > 1 {
+            self.part_of(n_levels).class_share(n_classes, n_samples)
+        } else {
+            self.share(n_classes, n_samples)
+        }
+    }
+
+    /// Whether unanimous votes certify anything, at a single bound's alpha.
+    pub(crate) fn enough(&self, alpha: f64, n_members: usize) -> bool {
+        !self.unanimous_at(alpha, n_members).abstained()
     }
 }
 
@@ -329,7 +401,12 @@ fn check_selection(name: &str, split: Option<usize>, n_members: usize) -> Result
 
 /// The smallest number of members with which even unanimous votes certify anything, searched up to 2^40.
 pub fn members_needed(confidence: &Confidence, n_classes: usize, n_samples: usize) -> usize {
-    let enough = |n: usize| !confidence.unanimous(n, n_classes, n_samples).abstained();
+    members_needed_at(confidence, confidence.share(n_classes, n_samples))
+}
+
+/// The same with a single bound's alpha.
+pub(crate) fn members_needed_at(confidence: &Confidence, alpha: f64) -> usize {
+    let enough = |n: usize| confidence.enough(alpha, n);
     let mut high = confidence.choosing() + 1;
     while !enough(high) && high < 1 << 40 {
         high *= 2;
@@ -346,57 +423,103 @@ pub fn members_needed(confidence: &Confidence, n_classes: usize, n_samples: usiz
     high
 }
 
+/// A bound by counts; a betting bound on counts alone would lose its order and never comes here.
+fn lower_bound(bound: Bound, sum: f64, n: u64, alpha: f64) -> f64 {
+    match bound {
+        Bound::ClopperPearson => bounds::clopper_pearson_lower(sum as u64, n, alpha),
+        Bound::Hoeffding => bounds::hoeffding_lower(mean(sum, n), n, alpha),
+        Bound::Kl | Bound::Betting => bounds::kl_lower(mean(sum, n), n, alpha),
+    }
+}
+
+fn upper_bound(bound: Bound, sum: f64, n: u64, alpha: f64) -> f64 {
+    match bound {
+        Bound::ClopperPearson => bounds::clopper_pearson_upper(sum as u64, n, alpha),
+        Bound::Hoeffding => bounds::hoeffding_upper(mean(sum, n), n, alpha),
+        Bound::Kl | Bound::Betting => bounds::kl_upper(mean(sum, n), n, alpha),
+    }
+}
+
+fn lower_bound_shared(bound: Bound, sum: f64, n: u64, alpha: f64, cap: f64) -> f64 {
+    match bound {
+        Bound::ClopperPearson => bounds::clopper_pearson_lower_shared(sum as u64, n, alpha, cap),
+        Bound::Hoeffding => bounds::hoeffding_lower_shared(mean(sum, n), n, alpha, cap),
+        Bound::Kl | Bound::Betting => bounds::kl_lower_shared(mean(sum, n), n, alpha, cap),
+    }
+}
+
+fn mean(sum: f64, n: u64) -> f64 {
+    if n == 0 {
+        0.0
+    } else {
+        (sum / n as f64).min(1.0)
+    }
+}
+
+/// Lower and upper bounds by sum of votes or scores.
+struct Tables {
+    lower: Table,
+    upper: Table,
+    /// Of classes that are not certified, where levels are shared among classes.
+    reported: Option<Table>,
+    settings: (Confidence, u64, f64),
+}
+
+impl Tables {
+    fn new(settings: Confidence, n: u64, alpha: f64) -> Self {
+        let bound = settings.bound;
+        Self {
+            lower: Table::new(n, move |sum| lower_bound(bound, sum, n, alpha)),
+            upper: Table::new(n, move |sum| upper_bound(bound, sum, n, alpha)),
+            reported: None,
+            settings: (settings, n, alpha),
+        }
+    }
+
+    /// Shares levels among so many classes, if the settings do.
+    fn share_among(&mut self, n_classes: usize) {
+        let (settings, n, alpha) = self.settings;
+        if settings.shares_levels() {
+            // A certified class has half of the whole.
+            let (whole, cap, bound) = (2.0 * alpha, 1.0 / n_classes as f64, settings.bound);
+            let of = move |sum| lower_bound_shared(bound, sum, n, whole, cap);
+            self.reported = Some(Table::new(n, of));
+        }
+    }
+
+    /// The lower bound of the class that the same votes have chosen.
+    fn lower_of_the_chosen(&mut self, sum: f64) -> f64 {
+        let low = self.lower.of(sum);
+        match &mut self.reported {
+            Some(reported) if low <= MAJORITY => reported.of(sum),
+            _ => low,
+        }
+    }
+}
+
 /// Bounds by sum of votes or scores: computed once per distinct value.
 struct Table {
-    bound: Bound,
-    n: u64,
-    alpha: f64,
-    known: HashMap<u64, (f64, f64)>,
+    bound: Box<dyn Fn(f64) -> f64>,
+    known: HashMap<u64, f64>,
     /// Of whole sums, which votes have, by sum.
-    counts: Vec<Option<(f64, f64)>>,
+    counts: Vec<Option<f64>>,
 }
 
 /// Whole sums up to this are looked up by place.
 const COUNTS: u64 = 1 << 16;
 
 impl Table {
-    fn new(bound: Bound, n: u64, alpha: f64) -> Self {
+    fn new(n: u64, bound: impl Fn(f64) -> f64 + 'static) -> Self {
         let places = if n <= COUNTS { n as usize + 1 } else { 0 };
-        Self { bound, n, alpha, known: HashMap::new(), counts: vec![None; places] }
+        Self { bound: Box::new(bound), known: HashMap::new(), counts: vec![None; places] }
     }
 
-    fn bounds(&mut self, sum: f64) -> (f64, f64) {
+    fn of(&mut self, sum: f64) -> f64 {
         let count = sum as usize;
-        let whole = count as f64 == sum;
-        match self.counts.get(count) {
-            Some(Some(known)) if whole => *known,
-            Some(None) if whole => {
-                let found = self.any(sum);
-                self.counts[count] = Some(found);
-                found
-            }
-            _ => self.any(sum),
+        match self.counts.get_mut(count) {
+            Some(known) if count as f64 == sum => *known.get_or_insert_with(|| (self.bound)(sum)),
+            _ => *self.known.entry(sum.to_bits()).or_insert_with(|| (self.bound)(sum)),
         }
-    }
-
-    fn any(&mut self, sum: f64) -> (f64, f64) {
-        let (bound, n, alpha) = (self.bound, self.n, self.alpha);
-        *self.known.entry(sum.to_bits()).or_insert_with(|| {
-            let mean = if n == 0 { 0.0 } else { (sum / n as f64).min(1.0) };
-            match bound {
-                Bound::ClopperPearson => (
-                    bounds::clopper_pearson_lower(sum as u64, n, alpha),
-                    bounds::clopper_pearson_upper(sum as u64, n, alpha),
-                ),
-                Bound::Hoeffding => {
-                    (bounds::hoeffding_lower(mean, n, alpha), bounds::hoeffding_upper(mean, n, alpha))
-                }
-                // A betting bound on counts alone would lose its order; it never comes here.
-                Bound::Kl | Bound::Betting => {
-                    (bounds::kl_lower(mean, n, alpha), bounds::kl_upper(mean, n, alpha))
-                }
-            }
-        })
     }
 }
 

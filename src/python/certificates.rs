@@ -60,8 +60,8 @@ impl PyConfidence {
         n_samples: usize,
         n_levels: usize,
     ) -> PyResult<()> {
-        let confidence = self.check(n_members, n_classes, false)?.part_of(n_levels.max(1));
-        Ok(crate::certify::check_enough(&confidence, n_members, n_classes, n_samples)?)
+        let confidence = self.check(n_members, n_classes, false)?;
+        Ok(crate::certify::check_enough(&confidence, n_levels, n_members, n_classes, n_samples)?)
     }
 }
 

@@ -15,5 +15,6 @@ mod soundness;
 mod speed;
 #[cfg(feature = "torch")]
 mod stacks;
+mod statements;
 #[cfg(feature = "torch")]
 mod support;
