@@ -747,11 +747,12 @@ def certify_votes(
         Whether the same members choose the class and bound it, or the first `split` choose and the rest bound.
     runner_up : {"auto", "complement", "bound"}
         Whether other classes are bounded by ``1 - p_lower`` or on their own; "auto" takes the first for two
-        classes and the second for more.
+        classes, where both are the same, and the second for more. See Notes.
     family_wise : bool, default=False
         Whether all samples' statements shall hold together at ``1 - alpha``.
     split : int, optional
-        Number of choosing members with ``selection="split"``; a tenth by default.
+        Number of choosing members with ``selection="split"``; a tenth by default. With ``bound="betting"`` it must be
+        given, and be the same at every look: the default moves with the number of members.
     n_features : int, optional
         Number of features of a sample; needed by :class:`~certssb.Uniform`.
 
@@ -766,6 +767,20 @@ def certify_votes(
         message names the number needed).
     ShapeError
         If votes are not of shape (n_members, n_samples).
+
+    Notes
+    -----
+    Of K classes, the bounds that a certificate rests on each take this part of `alpha`, so that all hold together:
+
+    ============  ==========================  ====================================
+    selection     runner_up="complement"      runner_up="bound"
+    ============  ==========================  ====================================
+    union         1/2, whatever K is          1/(K + 2): K lower and 2 upper ones
+    split         all of it                   1/2 each: one lower, one upper
+    ============  ==========================  ====================================
+
+    Where nothing is certified under "union" and "complement", `p_lower` takes 1/K (and less where it is below 1/K).
+    The levels of a :class:`~certssb.Cascade` share `alpha` evenly, and within a level "complement" takes 1/K.
 
     Examples
     --------

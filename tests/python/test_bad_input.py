@@ -77,7 +77,7 @@ SETTINGS = {
     "alpha beyond": ({"alpha": 1.5}, ParameterError, r"'alpha'.*\(0, 1\). Got 1.5"),
     "alpha NaN": ({"alpha": math.nan}, ParameterError, r"'alpha'.*\(0, 1\). Got nan"),
     "alpha of another type": ({"alpha": "small"}, ParameterError, r"'alpha'.*\(0, 1\). Got 'small'"),
-    "too few members": ({"alpha": 1e-9}, ParameterError, "'n_members'.*at least 35: with alpha=.*10 classes.*Got 20"),
+    "too few members": ({"alpha": 1e-9}, ParameterError, "'n_members'.*at least 34: with alpha=.*10 classes.*Got 20"),
     "absent device": ({"device": "cuda:7"}, DeviceError, "'device'.*'auto' or one of.*'cpu'.*Got 'cuda:7'"),
     "unknown device": ({"device": "tpu"}, DeviceError, "'device'.*'auto' or one of.*'cpu'.*Got 'tpu'"),
     "device object": ({"device": torch.device("meta")}, DeviceError, "'device'.*'cpu'.*Got 'meta'"),
@@ -129,14 +129,14 @@ def test_settings(
 
 def test_too_few_members_is_said_before_training_with_the_number_needed(digits: Digits) -> None:
     told: list[int] = []
-    clf = small(n_members=14, alpha=0.001, progress=lambda done, total: told.append(done))
+    clf = small(n_members=13, alpha=0.001, progress=lambda done, total: told.append(done))
     with pytest.raises(
-        ParameterError, match="'n_members'.*at least 15: with alpha=0.001 and 10 classes.*Got 14"
+        ParameterError, match="'n_members'.*at least 14: with alpha=0.001 and 10 classes.*Got 13"
     ):
         clf.fit(digits[0], digits[1])
     assert told == []
-    clf.set_params(n_members=15).fit(digits[0], digits[1])
-    assert sorted(set(told)) == list(range(1, 16))
+    clf.set_params(n_members=14).fit(digits[0], digits[1])
+    assert sorted(set(told)) == list(range(1, 15))
     assert not clf.certify(digits[2]).abstained.all()
 
 
@@ -163,13 +163,17 @@ CERTIFY = {
     "alpha 1": ({"alpha": 1.0}, r"'alpha'.*\(0, 1\). Got 1"),
     "alpha NaN": ({"alpha": math.nan}, r"'alpha'.*\(0, 1\). Got NaN"),
     "alpha of another type": ({"alpha": "0.1"}, r"'alpha'.*\(0, 1\). Got '0.1'"),
-    "too small an alpha": ({"alpha": 1e-9}, "'n_members'.*at least 35: .*Got 20"),
+    "too small an alpha": ({"alpha": 1e-9}, "'n_members'.*at least 34: .*Got 20"),
     "unknown bound": ({"bound": "chernoff"}, "'bound'.*'clopper_pearson', 'kl', 'hoeffding', 'betting'.*Got 'chernoff'"),
     "unknown selection": ({"selection": "half"}, "'selection'.*'union', 'split'.*Got 'half'"),
     "unknown runner_up": ({"runner_up": "second"}, "'runner_up'.*'auto', 'complement', 'bound'.*Got 'second'"),
     "split of all members": ({"selection": "split", "split": 20}, "'split'.*from 1 to 19.*20 members.*Got 20"),
     "split of more members": ({"selection": "split", "split": 21}, "'split'.*from 1 to 19.*Got 21"),
     "split of none": ({"selection": "split", "split": 0}, "'split'.*from 1 to 19.*Got 0"),
+    "betting with a split that moves": (
+        {"bound": "betting", "selection": "split"},
+        "'split'.*fixed before the first look, such as split=100.*Got None",
+    ),
     "split without split": ({"split": 5}, "'split'.*None with selection='union'. Got 5"),
     "family too large": ({"family_wise": True, "bound": "hoeffding", "alpha": 1e-4}, "'n_members'.*at least.*Got 20"),
 }  # fmt: skip

@@ -91,7 +91,7 @@ def test_a_split_leaves_the_choosing_members_out_of_the_bound() -> None:
     split = cs.certify_votes(votes, GAUSSIAN, N_TRAIN, 2, selection="split")
     assert split.prediction.tolist() == [0]
     assert split.abstained.tolist() == [True]
-    assert "100 of which chose the class" in split.guarantee
+    assert "the first 100 of which chose the class" in split.guarantee
     votes[:100] = 1
     again = cs.certify_votes(votes, GAUSSIAN, N_TRAIN, 2, selection="split", split=100)
     assert again.p_lower[0] == pytest.approx(0.001 ** (1 / 900), abs=1e-12)
@@ -107,15 +107,41 @@ def test_the_runner_up_is_bounded_on_its_own_with_many_classes() -> None:
     assert auto.prediction.tolist() == [3]
     assert rho(auto) == rho(bound) > 0
     assert complement.abstained.tolist() == [True]
-    # 460 votes for class 3, 60 for each other one, all 20 statements together at alpha.
-    assert bound.p_lower[0] == pytest.approx(stats.beta.ppf(0.001 / 20, 460, 541), abs=1e-9)
-    assert bound.p_upper[0] == pytest.approx(stats.beta.ppf(1 - 0.001 / 20, 61, 940), abs=1e-9)
+    # 460 votes for class 3, 60 for each other one, 12 statements together at alpha: 10 lower bounds, 2 upper ones.
+    assert bound.p_lower[0] == pytest.approx(stats.beta.ppf(0.001 / 12, 460, 541), abs=1e-9)
+    assert bound.p_upper[0] == pytest.approx(stats.beta.ppf(1 - 0.001 / 12, 61, 940), abs=1e-9)
     assert complement.p_lower[0] == pytest.approx(stats.beta.ppf(0.001 / 10, 460, 541), abs=1e-9)
 
 
 def test_with_two_classes_the_runner_up_is_the_complement() -> None:
-    assert agreeing(900).p_lower == agreeing(900, runner_up="complement").p_lower
-    assert agreeing(900).p_lower > agreeing(900, runner_up="bound").p_lower
+    for settings in ({}, {"selection": "split"}):
+        whole = agreeing(900, **settings)
+        assert whole.p_lower == agreeing(900, runner_up="complement", **settings).p_lower
+        assert whole.p_lower == agreeing(900, runner_up="bound", **settings).p_lower
+
+
+@pytest.mark.parametrize(
+    ("selection", "runner_up", "radius"),
+    [
+        ("union", "bound", 2.352),
+        ("split", "bound", 2.391),
+        ("union", "complement", 2.429),
+        ("union", "auto", 2.352),
+    ],
+)
+def test_unanimous_votes_of_ten_classes(selection: Any, runner_up: Any, radius: float) -> None:
+    votes = np.ones((1000, 1), dtype=int)
+    certs = cs.certify_votes(votes, cs.Gaussian(1.0), N_TRAIN, 10, selection=selection, runner_up=runner_up)
+    assert rho(certs) == pytest.approx(radius, abs=5e-4)
+
+
+def test_a_split_that_stays_is_named_with_the_betting_bound() -> None:
+    votes = np.ones((1000, 1), dtype=int)
+    certs = cs.certify_votes(
+        votes, cs.Gaussian(1.0), N_TRAIN, 10, bound="betting", selection="split", split=50
+    )
+    assert "the first 50 of which chose the class" in certs.guarantee
+    assert "provided that the number of choosing members was fixed before the first look" in certs.guarantee
 
 
 def test_family_wise_statements_share_alpha_among_the_samples() -> None:
@@ -138,10 +164,10 @@ def test_scores_are_bounded_by_their_mean() -> None:
     scores = np.tile(np.array([0.02, 0.9, 0.08], dtype=np.float32), (500, 2, 1))
     certs = cs.certify_scores(scores, GAUSSIAN, N_TRAIN)
     assert certs.prediction.tolist() == [1, 1]
-    assert certs.p_lower[0] == pytest.approx(cs.bounds.kl_lower(0.9, 500, 0.001 / 6), abs=1e-6)
-    assert certs.p_upper[0] == pytest.approx(cs.bounds.kl_upper(0.08, 500, 0.001 / 6), abs=1e-6)
+    assert certs.p_lower[0] == pytest.approx(cs.bounds.kl_lower(0.9, 500, 0.001 / 5), abs=1e-6)
+    assert certs.p_upper[0] == pytest.approx(cs.bounds.kl_upper(0.08, 500, 0.001 / 5), abs=1e-6)
     hoeffding = cs.certify_scores(scores, GAUSSIAN, N_TRAIN, bound="hoeffding", runner_up="complement")
-    assert hoeffding.p_lower[0] == pytest.approx(0.9 - math.sqrt(math.log(3000) / 1000), abs=1e-6)
+    assert hoeffding.p_lower[0] == pytest.approx(0.9 - math.sqrt(math.log(2000) / 1000), abs=1e-6)
 
 
 def test_votes_are_scores_of_0_and_1() -> None:

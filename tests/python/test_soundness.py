@@ -41,7 +41,8 @@ def test_at_most_alpha_of_the_certificates_are_wrong(bound: Any, selection: Any,
     votes = simulated(p, 80, n_ensembles, seed=len(p))
     for runner_up in ("complement", "bound"):
         certs = cs.certify_votes(
-            votes, cs.Gaussian(2.0), 100, len(p), alpha=ALPHA, bound=bound, selection=selection, runner_up=runner_up
+            votes, cs.Gaussian(2.0), 100, len(p), alpha=ALPHA, bound=bound, selection=selection, runner_up=runner_up,
+            split=10 if selection == "split" else None,
         )  # fmt: skip
         assert wrong(certs, p, 2.0).mean() <= allowed(n_ensembles)
 
