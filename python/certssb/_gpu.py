@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from certssb import _core
+from certssb._torch_modes import neutral
 
 __all__ = ["convolutions", "first", "free_memory", "own_stream", "products"]
 
@@ -67,17 +68,15 @@ def convolutions(tf32: bool) -> Iterator[None]:
 
 @contextmanager
 def products(precision: str) -> Iterator[None]:
-    """Let torch round the factors of matrix products and convolutions to TF32 meanwhile, if `precision` says so."""
-    if not torch.cuda.is_available():
-        yield
-        return
-    with convolutions(precision == "tf32"):
-        if precision != "tf32":
+    """Let torch compute as `precision` says meanwhile: its global modes neutral, factors rounded to TF32 or not."""
+    with neutral():
+        if not torch.cuda.is_available():
             yield
             return
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+        with convolutions(precision == "tf32"):
+            before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+            try:
+                yield
+            finally:
+                torch.set_float32_matmul_precision(before)

@@ -36,6 +36,11 @@ class Levels:
         return self._ensembles[0].model
 
     @property
+    def models(self) -> list[Any]:
+        """The blueprints of all levels."""
+        return [ensemble.model for ensemble in self._ensembles]
+
+    @property
     def execution(self) -> Execution | None:
         """How the last level that was trained was trained."""
         known = [ensemble.execution for ensemble in self._ensembles]

@@ -1,24 +1,23 @@
-"""What a module consists of: tensors that travel with a member, and everything else that it or its class keeps."""
+"""What a module consists of: tensors that travel with a member, and everything else that it keeps."""
 
 from __future__ import annotations
 
 import ast
-import functools
 import hashlib
 import inspect
-import itertools
 import json
 import math
-import numbers
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
-from types import BuiltinFunctionType, FunctionType
+from collections.abc import Iterator
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
+
+from certssb._inspection import collect, functions, own_classes
 
 Spec: TypeAlias = tuple[str, list[int], bool]
 """Name, shape, and whether it is trained."""
@@ -27,10 +26,6 @@ Places: TypeAlias = list[tuple[dict[str, Any], str]]
 """Where one tensor stands: the dictionaries of sub-modules that hold it (several if it is tied), and the keys."""
 
 _OWN = {"_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"}
-_DEPTH = 4
-_LONG = 1000
-_LARGE = 2**20
-"""Of longer lists the beginning is looked at, of larger arrays a regular sample: a global may be a whole data set."""
 _EXACT = 2**24
 """Integers up to here are exact in float32, in which members keep all their values."""
 
@@ -115,24 +110,7 @@ def plain(module: nn.Module) -> dict[str, Any]:
                 and key not in hooks
                 and not key.endswith(("_hooks_with_kwargs", "_hooks_always_called"))
             ):
-                _collect(f"{name}.{key}" if name else key, value, found, _DEPTH, own)
-    return found
-
-
-def shared(module: nn.Module) -> dict[str, Any]:
-    """What all instances of the module's classes see: class attributes, globals and closures of their methods."""
-    found: dict[str, Any] = {}
-    for kind in _own_classes(module):
-        for key, value in vars(kind).items():
-            _collect(f"{kind.__name__}.{key}", value, found, _DEPTH)
-    for function in _functions(module):
-        for key in function.__code__.co_names:
-            _collect(f"the global '{key}'", function.__globals__.get(key), found, _DEPTH)
-        for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-            try:
-                _collect(f"the variable '{key}'", cell.cell_contents, found, _DEPTH)
-            except ValueError:  # a cell that is still empty
-                continue
+                collect(f"{name}.{key}" if name else key, value, found, known=own, leaves=True)
     return found
 
 
@@ -150,43 +128,9 @@ def identity(module: nn.Module) -> str:
     digest.update(json.dumps([text, specs(module)]).encode())
     for path, value in sorted(plain(module).items()):
         digest.update(path.encode() + _bytes(value))
-    for code in sorted({*map(_source, _own_classes(module)), *map(_source, _functions(module))}):
+    for code in sorted({*map(_source, own_classes(module)), *map(_source, functions(module))}):
         digest.update(code.encode())
     return f"{type(module).__name__} {digest.hexdigest()[:16]}"
-
-
-def _collect(
-    path: str, value: Any, found: dict[str, Any], depth: int, known: set[int] | frozenset[int] = frozenset()
-) -> None:
-    """Note values under their paths, but not tensors that are known or computed from others."""
-    if isinstance(value, torch.Tensor):
-        if id(value) not in known and value.is_leaf:
-            found[path] = _sample(value.detach()) if value.device.type != "meta" else tuple(value.shape)
-    elif isinstance(value, np.ndarray):
-        found[path] = value.flat[:: 1 + value.size // _LARGE].copy() if value.size > _LARGE else value.copy()
-    elif value is None or isinstance(value, (numbers.Number, str, bool)):
-        found[path] = value
-    elif depth > 0 and isinstance(value, dict):
-        found[f"{path} (length)"] = len(value)
-        for key in itertools.islice(list(value), _LONG):
-            _collect(f"{path}[{key!r}]", value[key], found, depth - 1, known)
-    elif depth > 0 and isinstance(value, (list, tuple)):
-        found[f"{path} (length)"] = len(value)
-        for number, item in enumerate(value[:_LONG]):
-            _collect(f"{path}[{number}]", item, found, depth - 1, known)
-    elif isinstance(value, (set, frozenset)):
-        found[f"{path} (length)"] = len(value)
-    elif isinstance(value, functools.partial):
-        for key, part in (("func", value.func), ("args", value.args), ("keywords", value.keywords)):
-            _collect(f"{path}.{key}", part, found, depth - 1, known)
-    elif isinstance(value, (FunctionType, BuiltinFunctionType)):
-        found[path] = f"{value.__module__}.{value.__qualname__}" if _is_torchs(value) else _source(value)
-
-
-def _sample(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.numel() <= _LARGE:
-        return tensor.clone()
-    return tensor.reshape(-1)[:: 1 + tensor.numel() // _LARGE].clone()
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -207,30 +151,6 @@ def _bytes(value: Any) -> bytes:
     return value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
 
 
-def _is_torchs(thing: Any) -> bool:
-    return str(getattr(thing, "__module__", "")).partition(".")[0] in ("torch", "builtins", "numpy")
-
-
-def _own_classes(module: nn.Module) -> list[type]:
-    """Classes of the module's parts that are not torch's."""
-    kinds = {kind: None for part in module.modules() for kind in type(part).__mro__ if not _is_torchs(kind)}
-    return list(kinds)
-
-
-def _functions(module: nn.Module) -> list[FunctionType]:
-    """Methods of those classes, and the functions of their modules that they name."""
-    found: dict[FunctionType, None] = {}
-    waiting: list[Any] = [value for kind in _own_classes(module) for value in vars(kind).values()]
-    while waiting:
-        function = inspect.unwrap(waiting.pop()) if callable(waiting[-1]) else waiting.pop()
-        if not isinstance(function, FunctionType) or function in found or _is_torchs(function):
-            continue
-        found[function] = None
-        named: Iterable[Any] = (function.__globals__.get(key) for key in function.__code__.co_names)
-        waiting.extend(value for value in named if isinstance(value, FunctionType))
-    return list(found)
-
-
 def _source(thing: Any) -> str:
     """Code without its comments and layout; its bytecode where the text is not at hand."""
     name = (
@@ -241,6 +161,6 @@ def _source(thing: Any) -> str:
     try:
         return name + ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(thing))))
     except (OSError, TypeError, SyntaxError):
-        functions = [thing] if isinstance(thing, FunctionType) else vars(thing).values()
-        codes = [f.__code__ for f in functions if isinstance(f, FunctionType)]
+        parts = [thing] if isinstance(thing, FunctionType) else vars(thing).values()
+        codes = [f.__code__ for f in parts if isinstance(f, FunctionType)]
         return name + "".join(f"{c.co_code.hex()} {c.co_names} {c.co_varnames}" for c in codes)

@@ -114,6 +114,10 @@ class MemberStream:
                     _set(before)
 
 
+_DRAWING = threading.local()
+"""Whether a member's stream is being drawn from: one around it, of a member whose pass was interrupted, lets it."""
+
+
 class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Hands each random operation of torch a generator of its own device: the member's, or one after the other
     those of a stack's members, each for the member's own part.
@@ -130,6 +134,7 @@ class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if (
             torch.Tag.nondeterministic_seeded not in func.tags
+            or getattr(_DRAWING, "now", False)
             or kwargs.get("generator") is not None
             or _argument(func, args, kwargs, "dropout_p") == 0.0
         ):
@@ -184,8 +189,10 @@ class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call]
             before = shared.get_state()
             try:
                 shared.set_state(generator.get_state())
+                _DRAWING.now = True
                 return func(*args, **kwargs)
             finally:
+                _DRAWING.now = False
                 generator.set_state(shared.get_state())
                 shared.set_state(before)
 

@@ -32,7 +32,7 @@ from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
-from certssb.exceptions import CheckpointError
+from certssb.exceptions import CheckpointError, ParameterError
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
@@ -123,8 +123,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     need none. A scaler fitted on the received data would be a second door to it, around the noise. The same goes for
     weights of a module that were learned from these data, frozen or not.
 
-    A module of your own is looked at before training: what cannot work is refused with the sub-module named. It is
-    built on the CPU in float32, is trained in training mode with cross-entropy and votes in evaluation mode. Each member
+    A module of your own is looked at before training: what cannot work is refused with the sub-module named. Members must
+    not share state: a module is trained for up to 16 steps on made-up samples, alone and again beside another one, and
+    refused if that shows (up to 256 steps on a GPU or in stacks); after training the same steps must come out the same.
+    What is first read later, or only for real samples, this cannot see. torch's global modes, such as autocast or another
+    default dtype, reach neither these trials nor members. A module is built on the CPU in float32, is trained in training mode with cross-entropy and votes in evaluation mode. Each member
     has a module of its own, whose weights come from the member's stream: torch's, Python's and NumPy's global
     generators are seeded while the callable runs, and put back. Dropout and other randomness of torch inside the
     module come from the member's stream as well, so that the same seed gives the same votes for any `n_jobs`; so does
@@ -294,6 +297,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
             else:
                 self._grow(ensemble, features, codes, goal, report)
+        try:
+            for blueprint in ensemble.models if isinstance(ensemble, Levels) else [ensemble.model]:
+                if blueprint is not None:
+                    blueprint.check_after()
+        except ParameterError:
+            # Members that are not independent are not kept.
+            self._unfinished = None
+            raise
         self._ensemble, self._unfinished, self._grown = ensemble, None, grown
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
@@ -374,6 +385,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = self._checked_model(features, n_classes)
         if isinstance(model, Blueprint):
             model.try_stacks(str(self.device), stack)
+            batches = -(-len(features) // _at_least_one("batch_size", self.batch_size))
+            model.check_alone(str(self.device), _at_least_one("epochs", self.epochs) * batches)
         return _core.Ensemble(
             features,
             codes,
@@ -685,7 +698,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, self._n_levels())
         features = self._test_features(X)
-        core = ensemble.certify(features, self.votes(X), confidence)
+        with _gpu.products(self.precision):
+            core = ensemble.certify(features, self.votes(X), confidence)
         if not self._classes_given:
             core = core.with_classes_as_received()
         if ledger is not None:

@@ -10,13 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from certssb import _core, _gpu, _module_stacks
+from certssb import _core, _gpu, _inspection, _module_stacks, _module_trials
 from certssb import _module_checks as checks
 from certssb import _module_state as state
-from certssb._checks import parameter_error
 from certssb._log import LOGGER
 from certssb._module_checks import Factory
 from certssb._randomness import MemberStream, one_thread
+from certssb._torch_modes import neutral
+from certssb.exceptions import ParameterError
 
 __all__ = ["BuiltInModule"]
 
@@ -69,15 +70,17 @@ class Blueprint:
     def __init__(self, factory: Factory, shape: tuple[int, ...], n_classes: int) -> None:
         self._arguments = (factory, tuple(shape), n_classes)
         self._factory = factory
-        self._n_classes = n_classes
+        self.shape = tuple(shape)
+        self.n_classes = n_classes
         self.stacks = False
         self.why_not: str | None = None
-        with one_thread():
+        self._witness: _module_trials.Witness | None = None
+        with one_thread(), neutral():
             self._look()
 
     def _look(self) -> None:
         """Everything that is found out before training."""
-        _, shape, n_classes = self._arguments
+        shape, n_classes = self.shape, self.n_classes
         tried, self._prototype = (checks.build(self._factory, seed) for seed in _PROBES)
         for module in (tried, self._prototype):
             checks.check_parts(module)
@@ -85,12 +88,83 @@ class Blueprint:
         fresh = state.plain(tried)
         self.name = state.identity(tried)
         self.specs = state.specs(tried)
-        self.draws = checks.check_passes(tried, self._prototype, shape, n_classes)
+        self.draws = checks.check_passes(self._factory, tried, self._prototype, shape, n_classes)
         self._copies = checks.copied(self._prototype) is not None
         restored = self.module(state.values(tried))
         checks.check_restored(tried, restored, shape, fresh)
-        self._channels_last = checks.takes_channels_last(restored, shape, bool(self.draws))
+        self.channels_last = checks.takes_channels_last(restored, shape, bool(self.draws))
         self.min_samples = 1 if checks.takes_one(restored, shape) else 2
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        """Find out whether copies of the prototype are what the factory builds, with other values in all of them."""
+        plain, built = (_module_trials.passes(self, way) for way in ("plain", "built"))
+        refused = _module_trials.is_like_plain(plain, built)
+        if refused is not None:
+            again = _module_trials.passes(self, "plain")
+            raise refused if _module_trials.same(plain[1], again[1]) else self._not_alone([])
+        used = built
+        if self._copies:
+            # Its closures, weak references and compiled functions may still be those of the prototype.
+            copied = _module_trials.tried_copy(self)
+            self._copies = copied is not None and _module_trials.same(built[1], copied[1])
+            used = copied if copied is not None and self._copies else built
+        _module_trials.check_rows(used[0])
+
+    @property
+    def _way(self) -> str:
+        return "copied" if self._copies else "built"
+
+    def check_alone(self, device: str, n_steps: int) -> None:
+        """Refuse modules that share state with each other, by what they do; before training.
+
+        Parameters
+        ----------
+        device : str
+            Where members will be trained. On a GPU or in stacks no member is trained twice, so the trial is longer.
+        n_steps : int
+            Steps of one member.
+        """
+        steps = min(n_steps, _module_trials.STEPS)
+        most = n_steps if self.stacks or _gpu.first(device) != "cpu" else steps
+        most = min(most, _module_trials.MOST)
+        with one_thread(), neutral():
+            self._witness, suspects = self._tried(steps, most)
+            if self._copies and (self._witness is None or suspects):
+                # Copies may share what built modules do not.
+                self._copies, before = False, suspects
+                self._witness, suspects = self._tried(steps, most)
+                if self._witness is None or suspects:
+                    suspects = before or suspects
+        if self._witness is None or suspects:
+            raise self._not_alone(suspects)
+        self._common = self._shared()
+
+    def check_after(self) -> None:
+        """Refuse what was trained, if it left traces in what all modules see or in how they behave."""
+        if self._witness is None:
+            return
+        with one_thread(), neutral():
+            changed = state.differences(self._common, self._shared())
+            if changed or self._witness.differs_now():
+                raise self._not_alone(changed)
+
+    def _tried(self, steps: int, most: int) -> tuple[_module_trials.Witness | None, list[str]]:
+        """A witness, if modules do not disturb each other; and what they changed that all of them see."""
+        _module_trials.reset_caches(self._prototype, self._factory)
+        common = self._shared()
+        witness = _module_trials.Witness(self, self._way, steps, most)
+        _module_trials.reset_caches(self._prototype, self._factory)
+        differs = witness.differs()
+        changed = state.differences(common, self._shared())
+        _module_trials.reset_caches(self._prototype, self._factory)
+        return (None if differs else witness), changed
+
+    def _shared(self) -> dict[str, Any]:
+        return _inspection.shared(self._prototype, self._factory)
+
+    def _not_alone(self, suspects: list[str]) -> ParameterError:
+        return checks.refusal("are not changed by the training of others", not_alone(suspects))
 
     def try_stacks(self, device: str, stack: int | None) -> None:
         """Find out whether stacks of members are what their members are alone, if there are to be any on `device`.
@@ -100,8 +174,8 @@ class Blueprint:
         device = _gpu.first(device)
         if stack == 1 or (stack is None and device == "cpu"):
             return
-        with one_thread():
-            self.why_not = _module_stacks.why_not(self, self._arguments[1], self._n_classes, device)
+        with one_thread(), neutral():
+            self.why_not = _module_stacks.why_not(self, self.shape, self.n_classes, device)
         self.stacks = self.why_not is None
         how = "in stacks" if self.stacks else f"one by one: {self.why_not}"
         LOGGER.info("Members of the module '%s' are computed %s", self.name.partition(" ")[0], how)
@@ -110,24 +184,24 @@ class Blueprint:
         """Values of a new member before training, in the order of `specs`."""
         module = checks.build(self._factory, seed)
         if state.specs(module) != self.specs:
-            expected = "a callable that returns the same architecture every time"
-            raise parameter_error("model", expected, "another one")
+            raise checks.refusal("have the same parameters and buffers every time", "another one")
         values = state.values(module)
         state.let_go(module)
         return values
 
-    def instance(self, seeds: Sequence[int] = (), stack: int = 1) -> Instance:
+    def instance(self, seeds: Sequence[int] = (), stack: int = 1, *, way: str | None = None) -> Instance:
         """Make a module of its own for a stack of members; with seeds for what they draw in training."""
-        module = checks.copied(self._prototype) if self._copies else None
+        module = checks.copied(self._prototype) if (way or self._way) == "copied" else None
         module = checks.build(self._factory, _PROBES[1]) if module is None else module
         stream = MemberStream(seeds, self.draws) if seeds and self.draws else None
-        return Instance(module, self._n_classes, stream, self._channels_last, stack)
+        return Instance(module, self.n_classes, stream, self.channels_last, stack)
 
     def module(self, values: npt.NDArray[np.float32]) -> nn.Module:
         """Make a module with a member's values, in evaluation mode."""
-        module = checks.build(self._factory, _PROBES[1])
-        state.set_values(module, torch.from_numpy(values.copy()))
-        return module.eval()
+        with neutral():
+            module = checks.build(self._factory, _PROBES[1])
+            state.set_values(module, torch.from_numpy(values.copy()))
+            return module.eval()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Blueprint, self._arguments
@@ -160,7 +234,7 @@ class Instance:
         channels_last: bool = False,
         stack: int = 1,
     ) -> None:
-        self._module = module
+        self.module = module
         self._n_classes = n_classes
         self._stream = stream
         self._channels_last = channels_last
@@ -179,7 +253,7 @@ class Instance:
         """Logits of a batch, with the given trained parameters."""
         if not self._bound:
             self._bind(len(trained), x.device)
-        self._module.train(train)
+        self.module.train(train)
         compute = self._alone if self._stack == 1 else self._together
         if self._channels_last and self._stack == 1:
             x = checks.channels_last(x)
@@ -190,16 +264,16 @@ class Instance:
         else:
             logits, running = compute(trained, x)
         if x._version != version:
-            raise checks.in_place(state.label("", self._module))
+            raise checks.in_place(state.label("", self.module))
         if train:
             self._keep_running(running)
         return logits
 
     def close(self) -> None:
         """Let go of all tensors, even if the module lives on in a cycle."""
-        state.let_go(self._module)
+        state.let_go(self.module)
         self._running, self._own = [], []
-        self._module = nn.Module()
+        self.module = nn.Module()
         if self._stack > 1:
             _module_stacks.quiet(-1)
 
@@ -208,7 +282,7 @@ class Instance:
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Logits of one member, or of any one of a stack; and what its buffers are now."""
         _put(self._trained_places, trained)
-        logits = checks.check_logits(self._module(x), len(x), self._n_classes, self._module)
+        logits = checks.check_logits(self.module(x), len(x), self._n_classes, self.module)
         return logits, [table[key] for (table, key), *_ in self._running_places]
 
     def _together(
@@ -229,8 +303,8 @@ class Instance:
 
     def _bind(self, n_trained: int, device: torch.device) -> None:
         if device.type != "cpu":
-            self._module.to(device)
-        places = state.places(self._module)
+            self.module.to(device)
+        places = state.places(self.module)
         self._trained_places, self._running_places = places[:n_trained], places[n_trained:]
         kinds = [table[key].dtype for (table, key), *_ in self._running_places]
         # Counters and masks keep their own type; the core keeps floats.
@@ -251,6 +325,15 @@ class Instance:
                 kept = own if self._stack > 1 else current
                 if kept is not tensor:
                     tensor.copy_(kept)
+
+
+def not_alone(suspects: list[str]) -> str:
+    """Say what is wrong with modules that share state, and where it may be."""
+    if suspects:
+        named = " and ".join(suspects[:2])
+        return f"some that are, by way of {named}: build what a module writes to inside of it, as buffers"
+    where = "outside of its parameters and buffers (an object of the callable, a class, a cache, a file?)"
+    return f"some that are: they share state {where}"
 
 
 def _put(places: Sequence[state.Places], tensors: Sequence[torch.Tensor]) -> None:

@@ -352,7 +352,7 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
         cs.ShapeError,
         r"\(4, 7\) from the module itself \(Sequential\) instead; its last part is the sub-module '1' \(Linear\)",
     ),
-    ("no tensor", Pair, cs.ParameterError, r"the module itself \(Pair\) returns tuple"),
+    ("no tensor", Pair, cs.ParameterError, r"the module itself \(Pair\), which returns tuple"),
     (
         "inplace layer",
         lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 10)),
@@ -366,7 +366,7 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
         cs.ParameterError,
         "trainable parameters",
     ),
-    ("detached", Detached, cs.ParameterError, "logits have none"),
+    ("detached", Detached, cs.ParameterError, r"the module itself \(Detached\), behind which they have none"),
     (
         "half",
         Half,
@@ -399,7 +399,7 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
     ),
     ("a shared part", lambda: dense(SHARED), cs.ParameterError, r"sub-module '1' \(Linear\) in common"),
     ("a shared parameter", SharedParameter, cs.ParameterError, r"share the 'scale' of the module itself"),
-    ("a class attribute", ClassCounter, cs.ParameterError, "ClassCounter.steps, which all its modules see"),
+    ("a class attribute", ClassCounter, cs.ParameterError, "ClassCounter.steps, which all of them see"),
     ("a global", GlobalCounter, cs.ParameterError, "the global 'COUNT'"),
     ("a global tensor", GlobalTensor, cs.ParameterError, "the global 'TABLE'"),
     ("hidden state", HiddenState, cs.ParameterError, "learns 'mean' beside them"),
