@@ -221,6 +221,8 @@ impl Certificates {
             if !probabilities.contains(&interval.p_lower)
                 || !probabilities.contains(&interval.p_upper)
                 || !probabilities.contains(&interval.rest)
+                // The mass of the others is 1 - p_A, up to the digits that p_A lacks; budgets and radii read it.
+                || interval.rest < (1.0 - interval.p_lower) - 4.0 * f64::EPSILON
                 || interval.prediction >= record.facts.n_classes
             {
                 return Err(Error::parameter(

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::{self, MAJORITY};
 use crate::error::{Error, Result};
+use crate::law::Masses;
 use crate::quantity::{Alpha, Quantity};
 use crate::votes::{Answers, Ballots, Counts, Tally};
 
@@ -135,6 +136,11 @@ impl Interval {
         // Exact from 1/2 on (Sterbenz), rounded up below.
         let rest = if p_lower >= 0.5 { 1.0 - p_lower } else { (1.0 - p_lower).next_up().min(1.0) };
         Self { prediction, p_lower, p_upper: p_upper.min(rest), rest }
+    }
+
+    /// What the likelihood-ratio engine reads: the mass of all other classes, not p_A, which has fewer digits.
+    pub(crate) fn masses(&self) -> Masses {
+        Masses { rest: self.rest, other: self.p_upper }
     }
 
     /// Whether no class could be certified, not even against no change at all.

@@ -1,7 +1,7 @@
 //! The largest change that a prediction survives: norm for a count of poisoned samples, count for a norm.
 //!
 //! Both searches rest on one monotone question, `holds`, and return a value at which it was answered yes.
-//! Samples with the same p_A and p_B share one search.
+//! Samples with the same 1 - p_A and p_B share one search.
 
 use std::collections::hash_map::Entry;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::budget::Change;
 use super::confidence::Interval;
 use crate::error::Result;
-use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
+use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs, Masses};
 
 /// Norms are found to this relative accuracy, from below.
 const NORM_TOLERANCE: f64 = 1e-10;
@@ -23,18 +23,18 @@ const LARGEST_NORM: f64 = 1e15;
 const CHUNK: usize = 256;
 const COUNT_CHUNK: usize = 1024;
 
-/// A search for flips stops here; no p_A below 1 - 1e-300 gets near.
+/// A search for flips stops here; no 1 - p_A above 1e-300 gets near.
 const MOST_FLIPS: usize = 1_000_000;
 
-/// The distinct (p_A, p_B) among samples, and which of them each sample has.
+/// The distinct (1 - p_A, p_B) among samples, and which of them each sample has.
 pub(super) struct Distinct {
-    pairs: Vec<(f64, f64)>,
+    pairs: Vec<Masses>,
     which: Vec<usize>,
 }
 
 impl Distinct {
     pub(super) fn of(intervals: &[Interval]) -> Self {
-        let key = |interval: &Interval| (interval.p_lower.to_bits(), interval.p_upper.to_bits());
+        let key = |interval: &Interval| (interval.rest.to_bits(), interval.p_upper.to_bits());
         let mut keys: Vec<(u64, u64)> = intervals.iter().map(key).collect();
         // Probabilities are not negative, so their bits are ordered as they are.
         keys.sort_unstable();
@@ -45,13 +45,17 @@ impl Distinct {
         let known: HashMap<(u64, u64), usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
         let which =
             intervals.iter().map(|interval| known.get(&key(interval)).copied().unwrap_or(0)).collect();
-        let pairs = keys.iter().map(|(a, b)| (f64::from_bits(*a), f64::from_bits(*b))).collect();
+        let masses = |(rest, other): &(u64, u64)| Masses {
+            rest: f64::from_bits(*rest),
+            other: f64::from_bits(*other),
+        };
+        let pairs = keys.iter().map(masses).collect();
         Self { pairs, which }
     }
 
     /// The least of 1 - p_A and p_B.
     fn smallest(&self) -> f64 {
-        self.pairs.iter().map(|(a, b)| b.min(1.0 - a)).fold(1.0, f64::min)
+        self.pairs.iter().map(|pair| pair.other.min(pair.rest)).fold(1.0, f64::min)
     }
 
     fn spread<T: Copy>(&self, values: &[T]) -> Vec<T> {
@@ -61,7 +65,7 @@ impl Distinct {
     /// Whether each sample's prediction survives `change`.
     pub(super) fn holds(&self, law: &Law, facts: &DataFacts, change: &Change) -> Result<Vec<bool>> {
         let mut ratio = ManyPairs::new(law.likelihood(change, facts)?);
-        let verdicts: Vec<bool> = self.pairs.iter().map(|(a, b)| ratio.holds(*a, *b)).collect();
+        let verdicts: Vec<bool> = self.pairs.iter().map(|pair| ratio.holds(*pair)).collect();
         Ok(self.spread(&verdicts))
     }
 
@@ -76,18 +80,18 @@ impl Distinct {
         let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
         let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
         let edges = Edges::of(law, facts, n_poisoned, labels, self.smallest());
-        let search = |chunk: &[(f64, f64)]| -> Result<Vec<f64>> {
+        let search = |chunk: &[Masses]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
             let mut guide = edges.as_ref().map(Guide::new);
-            let norm = |pair: &(f64, f64)| {
-                if !none.holds(pair.0, pair.1) {
+            let norm = |pair: &Masses| {
+                if !none.holds(*pair) {
                     Ok(0.0)
-                } else if any.holds(pair.0, pair.1) {
+                } else if any.holds(*pair) {
                     Ok(f64::INFINITY)
                 } else if let Some(norm) = guide.as_mut().and_then(|guide| guide.norm(*pair)) {
                     Ok(norm)
                 } else {
-                    largest_norm(|norm| Ok(at(norm)?.margin(pair.0, pair.1)))
+                    largest_norm(|norm| Ok(at(norm)?.margin_of(*pair)))
                 }
             };
             chunk.iter().map(norm).collect()
@@ -121,12 +125,12 @@ impl Distinct {
         most: usize,
         at: impl Fn(usize) -> Result<LikelihoodRatio> + Sync,
     ) -> Result<Vec<usize>> {
-        let search = |chunk: &[(f64, f64)]| -> Result<Vec<usize>> {
+        let search = |chunk: &[Masses]| -> Result<Vec<usize>> {
             let mut known: HashMap<usize, ManyPairs> = HashMap::new();
-            let mut holds = |count: usize, pair: &(f64, f64)| -> Result<bool> {
+            let mut holds = |count: usize, pair: &Masses| -> Result<bool> {
                 Ok(match known.entry(count) {
-                    Entry::Occupied(ratio) => ratio.into_mut().holds(pair.0, pair.1),
-                    Entry::Vacant(free) => free.insert(ManyPairs::new(at(count)?)).holds(pair.0, pair.1),
+                    Entry::Occupied(ratio) => ratio.into_mut().holds(*pair),
+                    Entry::Vacant(free) => free.insert(ManyPairs::new(at(count)?)).holds(*pair),
                 })
             };
             let mut start = 0;

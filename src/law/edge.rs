@@ -15,7 +15,7 @@
 //! Nothing here is trusted: the guess, a little smaller, counts only when the engine's own sum, with its rounding
 //! error, confirms it at the thresholds found. Whatever Newton's method does not find is searched for slowly.
 
-use super::likelihood::{complement, is_complement};
+use super::likelihood::Masses;
 use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
 use crate::certify::Change;
 use crate::normal;
@@ -170,8 +170,8 @@ impl Edges {
     }
 
     /// The engine's verdict at a norm.
-    fn confirms(&self, norm: f64, pair: (f64, f64), thresholds: (f64, f64)) -> bool {
-        self.unit.scaled(norm / self.norm_unit).margin_at(pair.0, pair.1, thresholds) > 0.0
+    fn confirms(&self, norm: f64, pair: Masses, thresholds: (f64, f64)) -> bool {
+        self.unit.scaled(norm / self.norm_unit).margin_at(pair, thresholds) > 0.0
     }
 }
 
@@ -228,9 +228,8 @@ impl<'a> Guide<'a> {
     }
 
     /// A norm at which the pair is certified, within 1e-6 of the largest; `None` where it was not found.
-    pub(crate) fn norm(&mut self, pair: (f64, f64)) -> Option<f64> {
-        let target =
-            Target { q_own: complement(pair.0), q_other: pair.1, single: is_complement(pair.0, pair.1) };
+    pub(crate) fn norm(&mut self, pair: Masses) -> Option<f64> {
+        let target = Target { q_own: pair.rest, q_other: pair.other, single: pair.single() };
         let warm = self.last.take().and_then(|place| self.follow(place, &target));
         let (x, s_own, s_other) = match warm {
             Some(found) => found,

@@ -245,22 +245,28 @@ impl LikelihoodRatio {
 
     /// By how much the worst of class A stays above the worst of any other class; rounded down.
     pub(crate) fn margin(&self, p_lower: f64, p_upper: f64) -> f64 {
-        if is_complement(p_lower, p_upper) {
+        self.margin_of(Masses { rest: complement(p_lower), other: p_upper })
+    }
+
+    /// [`margin`](Self::margin) where 1 - p_A is known to more digits than p_A has near 1.
+    pub(crate) fn margin_of(&self, masses: Masses) -> f64 {
+        let other = self.worst_upper(masses.other);
+        if masses.single() {
             // Both worst cases are one number.
-            return (1.0 - 2.0 * self.worst_upper(p_upper)).next_down();
+            return (1.0 - 2.0 * other).next_down();
         }
-        (self.worst_lower(p_lower) - self.worst_upper(p_upper)).next_down()
+        ((1.0 - self.worst_upper(masses.rest)).next_down() - other).next_down()
     }
 
     /// A lower bound for [`margin`](Self::margin) from two given thresholds, one for class A and one for the
     /// other class: any thresholds are sound, good ones are tight.
-    pub(super) fn margin_at(&self, p_lower: f64, p_upper: f64, thresholds: (f64, f64)) -> f64 {
+    pub(super) fn margin_at(&self, masses: Masses, thresholds: (f64, f64)) -> f64 {
         let total_q = self.total_q();
-        let other = self.upper_dual(p_upper, thresholds.1, total_q);
-        if is_complement(p_lower, p_upper) {
+        let other = self.upper_dual(masses.other, thresholds.1, total_q);
+        if masses.single() {
             return (1.0 - 2.0 * other).next_down();
         }
-        let own = self.upper_dual(complement(p_lower), thresholds.0, total_q);
+        let own = self.upper_dual(masses.rest, thresholds.0, total_q);
         ((1.0 - own).next_down() - other).next_down()
     }
 
@@ -364,14 +370,27 @@ impl LikelihoodRatio {
     }
 }
 
-/// Whether p_B is 1 - p_A, rounded up.
-pub(super) fn is_complement(p_lower: f64, p_upper: f64) -> bool {
-    let rest = 1.0 - p_lower;
-    p_lower >= 0.5 && p_upper >= rest && p_upper <= rest + 4.0 * f64::EPSILON * rest
+/// What is asked of a ratio: class A has all but `rest`, any other class at most `other`.
+///
+/// 1 - p_A rather than p_A: where p_A rounds to 1, its distance from 1 still has all its digits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Masses {
+    /// Upper bound for 1 - p_A.
+    pub(crate) rest: f64,
+    /// Upper bound for p_B.
+    pub(crate) other: f64,
+}
+
+impl Masses {
+    /// Whether p_B is 1 - p_A, rounded up.
+    pub(super) fn single(self) -> bool {
+        let Self { rest, other } = self;
+        rest <= 0.5 && other >= rest && other <= rest + 4.0 * f64::EPSILON * rest
+    }
 }
 
 /// 1 - p, rounded up.
-pub(super) fn complement(p: f64) -> f64 {
+fn complement(p: f64) -> f64 {
     if p >= 0.5 {
         // Exact (Sterbenz).
         1.0 - p
@@ -418,21 +437,21 @@ impl ManyPairs {
     }
 
     /// [`LikelihoodRatio::holds`], with the same answer up to rounding.
-    pub(crate) fn holds(&mut self, p_lower: f64, p_upper: f64) -> bool {
-        let other = self.enclose(p_upper);
-        let single = is_complement(p_lower, p_upper);
-        let own = if single { other } else { self.enclose(complement(p_lower)) };
+    pub(crate) fn holds(&mut self, masses: Masses) -> bool {
+        let other = self.enclose(masses.other);
+        let single = masses.single();
+        let own = if single { other } else { self.enclose(masses.rest) };
         if ((1.0 - own.1).next_down() - other.1).next_down() > 0.0 {
             return true;
         }
         if own.0 + other.0 > 1.0 + CLEAR_NO {
             return false;
         }
-        self.refine(p_upper);
+        self.refine(masses.other);
         if !single {
-            self.refine(complement(p_lower));
+            self.refine(masses.rest);
         }
-        self.ratio.holds(p_lower, p_upper)
+        self.ratio.margin_of(masses) > 0.0
     }
 
     /// Bounds of the curve at q: a chord below it, tangents above it.

@@ -78,8 +78,7 @@ impl NoiseLaw for Uniform {
     fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         let coordinates = (facts.n_features? * facts.n_train) as f64;
         let holds = |norm: f64| {
-            LikelihoodRatio::overlap(self.overlap(norm, coordinates))
-                .holds(interval.p_lower, interval.p_upper)
+            LikelihoodRatio::overlap(self.overlap(norm, coordinates)).margin_of(interval.masses()) > 0.0
         };
         let (mut low, mut high) = (0.0, 2.0 * self.half_width.certified());
         while high - low > 1e-12 * high {

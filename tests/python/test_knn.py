@@ -66,6 +66,17 @@ def test_certificates_follow_from_the_probabilities(example: Any, sigma: float) 
     np.testing.assert_allclose(certs.trigger_norm(n_poisoned=4), certs.radius / 2, rtol=1e-6)
 
 
+def test_budgets_are_as_large_as_radii_beyond_eight_sigma() -> None:
+    X, y, X_test, y_test = cs.datasets.load_digits(split=True, seed=0)
+    certs = cs.CertifiedKNN(sigma=0.1).fit(X, y).certify(X_test)
+    assert certs.radius is not None and (certs.p_lower > 1 - 1e-15).mean() > 0.05
+    norms = [0.5, 0.8, 1.0]
+    by_budget = certs.certified_accuracy(y_test, n_poisoned=1, trigger_norm=norms)
+    assert by_budget.tolist() == certs.certified_accuracy(y_test, radii=norms).tolist()
+    assert by_budget[-1] > 0.1
+    np.testing.assert_allclose(certs.trigger_norm(n_poisoned=1), certs.radius, rtol=1e-6)
+
+
 def test_the_guarantee_is_certain(example: Any) -> None:
     X, y, X_test = example
     certs = cs.CertifiedKNN(sigma=1.0).fit(X, y).certify(X_test)

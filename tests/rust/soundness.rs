@@ -134,3 +134,40 @@ fn inside_the_radius_the_exact_prediction_never_flips_and_just_outside_it_does()
         }
     }
 }
+
+#[test]
+fn budgets_read_the_same_number_as_radii_beyond_the_digits_of_p() {
+    // From 8.3 sigma on p_A is 1 in a double; what is left for the others is not 0.
+    for z in [2.0, 7.9, 8.5, 12.0, 20.0, 36.0] {
+        let rest = phi_below(-z);
+        let p_lower = (1.0 - rest).next_down();
+        for p_upper in [rest, 0.3 * rest] {
+            let interval = Interval { prediction: 1, p_lower, p_upper, rest };
+            let table = Certificates::exact(gaussian(0.1), facts(), vec![interval]).unwrap();
+            let radius = table.radius().unwrap()[0];
+            assert!((radius - 0.1 * z).abs() < 0.1, "{z}: {radius}");
+            for count in [1, 4] {
+                let total = (count as f64).sqrt() * table.trigger_norm(count, false).unwrap()[0];
+                assert!(total <= radius && total > radius * (1.0 - 1e-6), "{z}, {count}: {total} {radius}");
+            }
+            let holds =
+                |norm| table.holds(&Change { n_poisoned: 1, trigger_norm: norm, labels: false }).unwrap()[0];
+            assert!(holds(0.999_999 * radius) && !holds(1.000_001 * radius), "{z}: {radius}");
+            assert_eq!(table.n_poisoned(radius / 1.9, false).unwrap()[0], 3);
+        }
+    }
+}
+
+/// Phi(x) for negative x, rounded up.
+fn phi_below(x: f64) -> f64 {
+    let (mut low, mut high) = (f64::MIN_POSITIVE.ln(), 0.5_f64.ln());
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if normal_quantile_lower(middle.exp()) < x {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high.exp()
+}
