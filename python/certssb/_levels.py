@@ -72,6 +72,10 @@ class Levels:
         for ensemble in self._ensembles:
             ensemble.reseed(seed)
 
+    def discard_new(self, checkpoint: str | None = None) -> None:
+        for g, ensemble in enumerate(self._ensembles):
+            ensemble.discard_new(None if checkpoint is None else place(checkpoint, g))
+
     def truncate(self, n_members: int) -> None:
         for ensemble in self._ensembles:
             ensemble.truncate(n_members)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,11 +32,11 @@ from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
-from certssb.exceptions import CheckpointError, ParameterError
+from certssb.exceptions import CheckpointError, TrainingError
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
-from certssb.modules import Blueprint, BuiltInModule
+from certssb.modules import DISTURBED, Blueprint, BuiltInModule
 from certssb.progress import Report, progress_bar
 from certssb.until import Until
 
@@ -126,7 +126,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     A module of your own is looked at before training: what cannot work is refused with the sub-module named. Members must
     not share state: a module is trained for up to 16 steps on made-up samples, alone and again beside another one, and
     refused if that shows (up to 256 steps on a GPU or in stacks); after training the same steps must come out the same.
-    What is first read later, or only for real samples, this cannot see. torch's global modes, such as autocast or another
+    On the CPU, one by one, the first member of a fit is trained again after all others (at every look of ``until``, at
+    every level of a cascade), which costs as much as one more member; if it is not the same, bit for bit, the fit is refused
+    and none of its members kept. What a trial cannot see: state that a GPU's members first read after its steps, and
+    state outside of Python's objects that the first to come writes and nobody changes later. torch's global modes, such as autocast or another
     default dtype, reach neither these trials nor members. A module is built on the CPU in float32, is trained in training mode with cross-entropy and votes in evaluation mode. Each member
     has a module of its own, whose weights come from the member's stream: torch's, Python's and NumPy's global
     generators are seeded while the callable runs, and put back. Dropout and other randomness of torch inside the
@@ -239,7 +242,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         DeviceError
             If the device is not there.
         TrainingError
-            If a member fails; `member` is its number.
+            If a member fails; `member` is its number. Or if members of a module of your own turn out to share state;
+            none of them is kept then.
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
 
@@ -291,26 +295,36 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             goal = self._goal(ensemble, until, len(features), len(classes))
         bar = progress_bar(self.progress, "training")
         watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
-        with watched as report, _gpu.products(self.precision):
+        with self._independent(ensemble), watched as report, _gpu.products(self.precision):
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
             else:
                 self._grow(ensemble, features, codes, goal, report)
-        try:
-            for blueprint in ensemble.models if isinstance(ensemble, Levels) else [ensemble.model]:
-                if blueprint is not None:
-                    blueprint.check_after()
-        except ParameterError:
-            # Members that are not independent are not kept.
-            self._unfinished = None
-            raise
         self._ensemble, self._unfinished, self._grown = ensemble, None, grown
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
         self.classes_ = classes
         self.n_members_ = ensemble.n_members
         self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
+
+    @contextlib.contextmanager
+    def _independent(self, ensemble: Members) -> Iterator[None]:
+        """Refuse members of the user's module that turn out to share state, and keep none of them."""
+        models = ensemble.models if isinstance(ensemble, Levels) else [ensemble.model]
+        blueprints = [model for model in models if model is not None]
+        try:
+            yield
+            if any(blueprint.is_disturbed() for blueprint in blueprints):
+                ensemble.discard_new(self._checkpoint())
+                self._unfinished = None
+                raise TrainingError(DISTURBED)
+        except TrainingError as error:
+            suspects = [suspect for blueprint in blueprints for suspect in blueprint.suspects()]
+            if not suspects:
+                raise
+            what = f"{str(error).rstrip('.')}. Changed by it: {' and '.join(suspects[:2])}."
+            raise TrainingError(what, member=error.member) from error
 
     def _seed_to_go_on_with(self, ensemble: Members) -> int:
         """The seed of members of the same data and settings, in the checkpoint or here; else the fresh one."""

@@ -21,6 +21,12 @@ from certssb.exceptions import ParameterError
 
 __all__ = ["BuiltInModule"]
 
+DISTURBED = (
+    "Training failed: the module behaves otherwise than before it. Members share state that is no parameter and no buffer; "
+    "of those trained now none is kept."
+)
+"""What is said of members whose training left traces."""
+
 _PROBES = (2**63 + 1, 2**63 + 2)
 """Seeds of the modules that are looked at before training."""
 
@@ -140,14 +146,16 @@ class Blueprint:
             raise self._not_alone(suspects)
         self._common = self._shared()
 
-    def check_after(self) -> None:
-        """Refuse what was trained, if it left traces in what all modules see or in how they behave."""
+    def is_disturbed(self) -> bool:
+        """Whether training left traces: in what all modules see, or in how they behave."""
         if self._witness is None:
-            return
+            return False
         with one_thread(), neutral():
-            changed = state.differences(self._common, self._shared())
-            if changed or self._witness.differs_now():
-                raise self._not_alone(changed)
+            return bool(self.suspects()) or self._witness.differs_now()
+
+    def suspects(self) -> list[str]:
+        """What all modules see and training has changed, by name."""
+        return [] if self._witness is None else state.differences(self._common, self._shared())
 
     def _tried(self, steps: int, most: int) -> tuple[_module_trials.Witness | None, list[str]]:
         """A witness, if modules do not disturb each other; and what they changed that all of them see."""

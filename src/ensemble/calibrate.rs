@@ -56,7 +56,7 @@ mod tests {
         let architecture = by_name(model, shape, 2).unwrap();
         let settings = TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check().unwrap();
         let set = NoisySet::draw(source, members, Cores::Own, &AtomicBool::new(false)).unwrap();
-        let job = Job { source, architecture: architecture.as_ref(), settings: &settings };
+        let job = Job { source, architecture: architecture.as_ref(), settings: &settings, twice: None };
         calibrated(job, members, &set).convolution
     }
 

@@ -16,10 +16,11 @@ mod stacks;
 mod threads;
 mod train;
 mod train_member;
+mod twice;
 mod vote;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -123,6 +124,8 @@ pub struct Ensemble {
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
     execution: Option<Execution>,
+    /// Members that were trained here, in this process.
+    new: BTreeSet<u64>,
 }
 
 /// How the members of the last training run were trained: no part of the record, since it changes them by rounding
@@ -188,7 +191,16 @@ impl Ensemble {
 
     fn without_members(record: Record, settings: Settings, architecture: Arc<dyn Architecture>) -> Self {
         let members = BTreeMap::new();
-        Self { record, settings, architecture, members, scout: None, sigmas: None, execution: None }
+        Self {
+            record,
+            settings,
+            architecture,
+            members,
+            scout: None,
+            sigmas: None,
+            execution: None,
+            new: BTreeSet::new(),
+        }
     }
 
     /// Trains `n_members` members: [`Ensemble::new`], then [`Ensemble::train`].
@@ -261,8 +273,16 @@ impl Ensemble {
         let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
         let settings = config.check()?;
         let members = BTreeMap::new();
-        let mut ensemble =
-            Self { record, settings, architecture, members, scout: None, sigmas: None, execution: None };
+        let mut ensemble = Self {
+            record,
+            settings,
+            architecture,
+            members,
+            scout: None,
+            sigmas: None,
+            execution: None,
+            new: BTreeSet::new(),
+        };
         for number in files.numbers()? {
             files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
         }
@@ -381,6 +401,25 @@ impl Ensemble {
             return Err(Error::parameter("seed", expected, "it afterwards"));
         }
         self.record.seed = Seed::new(seed);
+        Ok(())
+    }
+
+    /// Takes back all members that were trained by this object, here and in a checkpoint: it turned out that they are not
+    /// independent.
+    ///
+    /// # Errors
+    /// A checkpoint error if a file cannot be removed.
+    pub fn discard_new(&mut self, checkpoint: Option<&Path>) -> Result<()> {
+        let view = |path| Checkpoint::view(path, &self.record, self.architecture.layout());
+        let files = checkpoint.filter(|path| path.exists()).map(view).transpose()?;
+        self.discard(files.as_ref())
+    }
+
+    fn discard(&mut self, files: Option<&Checkpoint>) -> Result<()> {
+        for number in std::mem::take(&mut self.new) {
+            self.members.remove(&number);
+            files.map_or(Ok(()), |files| files.remove(number))?;
+        }
         Ok(())
     }
 

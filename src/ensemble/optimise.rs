@@ -203,7 +203,12 @@ impl Ensemble {
         if self.scout.is_none() {
             let base = Law::Gaussian(law.base());
             let source = Source { data, law: &base, seed: self.record.seed, sigmas: None };
-            let job = Job { source, architecture: self.architecture.as_ref(), settings: &self.settings };
+            let job = Job {
+                source,
+                architecture: self.architecture.as_ref(),
+                settings: &self.settings,
+                twice: None,
+            };
             let mut found = None;
             train::run(job, &[SCOUT], checkpoint, control, |(member, _)| found = Some(member))?;
             self.scout = found;

@@ -15,6 +15,7 @@ use super::noisy_set::Source;
 use super::stacks::{stack_size, Stacks};
 use super::threads::with_workers;
 use super::train_member::Job;
+use super::twice::{again, Twice};
 use super::worker::{self, Finished};
 use super::{Ensemble, Execution};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,9 +51,30 @@ pub(super) fn train(
     let architecture = ensemble.architecture.clone();
     let sigmas = ensemble.sigmas.clone();
     let source = Source { data, law: &record.law, seed: record.seed, sigmas: sigmas.as_deref() };
-    let job = Job { source, architecture: architecture.as_ref(), settings: &settings };
+    let twice = again(&mut todo, architecture.as_ref(), &settings);
+    let job = Job { source, architecture: architecture.as_ref(), settings: &settings, twice };
+    let (mut compared, mut unsound) = (Twice::default(), Ok(()));
     let execution = run(job, &todo, checkpoint, control, |(member, resumed)| {
         let (number, loss) = (member.number, member.loss);
+        let member = if twice == Some(number) {
+            let same = compared.compare(member).and_then(|same| match (&same, checkpoint) {
+                (Some(member), Some(checkpoint)) => checkpoint.save(member).map(|()| same),
+                _ => Ok(same),
+            });
+            match same {
+                Ok(Some(member)) => member,
+                Ok(None) => return,
+                Err(error) => {
+                    unsound = Err(error);
+                    return;
+                }
+            }
+        } else {
+            member
+        };
+        if !resumed {
+            ensemble.new.insert(number);
+        }
         ensemble.members.insert(number, member);
         let done = ensemble.members.range(..n_members).count() as u64;
         control.report(&Progress { member: number, done, total: n_members, loss, resumed });
@@ -61,6 +83,10 @@ pub(super) fn train(
         ErrorKind::Cancelled => cancelled(ensemble, n_members),
         _ => error,
     })?;
+    if let Err(error) = unsound {
+        ensemble.discard(checkpoint)?;
+        return Err(error);
+    }
     // Where nothing was left to train, what is known of an earlier run stays.
     ensemble.execution = execution.or_else(|| ensemble.execution.take());
     Ok(())

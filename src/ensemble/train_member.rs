@@ -23,6 +23,8 @@ pub(super) struct Job<'a> {
     pub(super) source: Source<'a>,
     pub(super) architecture: &'a dyn Architecture,
     pub(super) settings: &'a Settings,
+    /// The member that is trained twice, and kept when both trainings have been compared.
+    pub(super) twice: Option<u64>,
 }
 
 /// Trains the members with the given numbers as one stack, on their noised sets, which lie on the device.

@@ -167,7 +167,8 @@ fn draw(
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for &number in &stack {
             // Another process may have put it there meanwhile.
-            match checkpoint.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten() {
+            let kept = checkpoint.filter(|_| job.twice != Some(number));
+            match kept.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten() {
                 Some(member) => found.push((member, true)),
                 None => missing.push(number),
             }
@@ -257,7 +258,8 @@ impl Trainer<'_> {
             Some(Sets::Plain(sets)) => self.train_native(&missing, sets)?,
         };
         for member in trained {
-            if let Some(checkpoint) = self.checkpoint {
+            let kept = self.checkpoint.filter(|_| self.job.twice != Some(member.number));
+            if let Some(checkpoint) = kept {
                 checkpoint.save(&member)?;
             }
             found.push((member, false));

@@ -141,6 +141,18 @@ impl Checkpoint {
         replace(&path, &bytes)
     }
 
+    /// Removes a member's file, if it is there.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be removed.
+    pub(crate) fn remove(&self, member: u64) -> Result<()> {
+        let path = self.path(member);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != IoKind::NotFound => Err(refuse(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Numbers of the members whose files are there.
     ///
     /// # Errors

@@ -176,6 +176,11 @@ pub trait Architecture: Send + Sync + fmt::Debug {
         self.layout().specs().iter().any(|spec| spec.shape.len() == 4)
     }
 
+    /// Whether it may keep state that is no parameter: then the first member of a run is trained twice.
+    fn may_keep_state(&self) -> bool {
+        false
+    }
+
     /// Members that one GPU trains side by side, each from a thread of its own, when there are no stacks.
     fn lanes(&self) -> usize {
         1

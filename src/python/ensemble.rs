@@ -170,6 +170,12 @@ impl PyEnsemble {
         Ok(self.inner.reseed(seed)?)
     }
 
+    /// Takes back the members that were trained here, since they turned out not to be independent.
+    #[pyo3(signature = (checkpoint=None))]
+    fn discard_new(&mut self, checkpoint: Option<PathBuf>) -> PyResult<()> {
+        Ok(self.inner.discard_new(checkpoint.as_deref())?)
+    }
+
     fn truncate(&mut self, n_members: u64) {
         self.inner.truncate(n_members);
     }

@@ -158,6 +158,10 @@ impl Architecture for UserModule {
         false
     }
 
+    fn may_keep_state(&self) -> bool {
+        true
+    }
+
     fn lanes(&self) -> usize {
         if self.stacks {
             1

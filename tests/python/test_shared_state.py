@@ -431,3 +431,125 @@ def test_the_gradient_is_missed_where_it_ends(digits: Digits) -> None:
 
     with pytest.raises(cs.ParameterError, match=r"sub-module '2' \(Cut\), behind which they have none"):
         own(make).fit(digits[0], digits[1])
+
+
+def late(first: int) -> Make:
+    """State that is first written and read after `first` steps of a module, when the trial is over."""
+    path: dict[str, Any] = {}
+
+    class Own(Body):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+
+        def forward(self, x: torch.Tensor) -> Any:
+            x = x.flatten(1)
+            if self.training:
+                self.steps += 1
+                if self.steps > first:
+                    known = path.get("mean", 0.0)
+                    path.update(mean=0.9 * known + 0.1 * x.detach().mean(0))
+                    x = x - known
+            return self.fc(x)
+
+    return Own
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_state_that_is_first_written_late_shows_in_the_member_that_is_trained_twice(
+    digits: Digits, tmp_path: Path, n_jobs: int
+) -> None:
+    folder = tmp_path / "members"
+    clf = own(late(120), epochs=4, batch_size=10, n_jobs=n_jobs, checkpoint=folder)
+    with pytest.raises(
+        cs.TrainingError, match=r"member 0 failed: trained again.*the variable 'path'"
+    ) as caught:
+        clf.fit(digits[0], digits[1])
+    assert caught.value.member == 0
+    assert not hasattr(clf, "n_members_") and getattr(clf, "_unfinished", None) is None
+    assert not list(folder.glob("*.safetensors")), "none of them is kept"
+
+
+def test_state_in_a_file_that_is_first_written_late(digits: Digits, tmp_path: Path) -> None:
+    path = tmp_path / "mean.npy"
+
+    class Own(Body):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+
+        def forward(self, x: torch.Tensor) -> Any:
+            x = x.flatten(1)
+            self.steps += int(self.training)
+            if self.training and self.steps > 20:
+                known = torch.from_numpy(np.load(path)) if path.exists() else torch.zeros(64)
+                np.save(path, (0.9 * known + 0.1 * x.detach().mean(0)).numpy())
+                x = x - known
+            return self.fc(x)
+
+    with pytest.raises(
+        cs.TrainingError, match="member 0 failed: trained again after the others it is another one"
+    ):
+        own(Own, epochs=8, n_jobs=1).fit(digits[0], digits[1])
+
+
+def test_traces_of_training_are_found_where_no_member_is_trained_twice(digits: Digits) -> None:
+    """In stacks: the same module is tried again after training."""
+    steps = itertools.count()
+    state = Holder()
+    state.value = 1.0
+
+    class Own(Body):
+        def forward(self, x: torch.Tensor) -> Any:
+            # The trials before training make fewer passes in batches of more than five.
+            if self.training and x.shape[0] > 5 and next(steps) == 20:
+                builtin().shared = 2.0
+            return super().forward(x * getattr(builtin(), "shared", 1.0))
+
+    def builtin() -> Any:
+        import builtins
+
+        return builtins
+
+    try:
+        clf = own(Own, epochs=8, n_jobs=1, stack=3)
+        with pytest.raises(cs.TrainingError, match="behaves otherwise than before"):
+            clf.fit(digits[0], digits[1])
+        assert getattr(clf, "_unfinished", None) is None
+    finally:
+        if hasattr(builtin(), "shared"):
+            del builtin().shared
+
+
+def test_an_interrupted_fit_has_the_comparison_before_it(digits: Digits, tmp_path: Path) -> None:
+    """The member that is trained twice is written when both trainings have been compared."""
+    folder = tmp_path / "members"
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, cs.CancelledError)):
+        own(Body, n_jobs=1, checkpoint=folder, progress=stop).fit(digits[0], digits[1])
+    kept = {path.name for path in folder.glob("*.safetensors")}
+    assert kept and "member-000000.safetensors" not in kept
+    resumed = own(Body, n_jobs=1, checkpoint=folder).fit(digits[0], digits[1])
+    whole = own(Body, n_jobs=1).fit(digits[0], digits[1])
+    assert np.array_equal(resumed.votes(digits[2]), whole.votes(digits[2]))
+    assert len(list(folder.glob("*.safetensors"))) == 6
+
+
+def test_what_is_drawn_from_elsewhere_is_not_the_same_twice(digits: Digits) -> None:
+    class Unseeded(Body):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = 0
+
+        def forward(self, x: torch.Tensor) -> Any:
+            self.steps += int(self.training)
+            if self.training and self.steps > 20:
+                x = x + float(np.random.default_rng().normal())
+            return super().forward(x)
+
+    with pytest.raises(cs.TrainingError, match="or draw from what is not theirs"):
+        own(Unseeded, epochs=8).fit(digits[0], digits[1])
