@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{DataFacts, Law, NoiseLaw};
 use crate::error::{Error, Result};
 use crate::quantity::{NoiseScale, Quantity};
+use crate::seed::Seed;
 
 /// Laws in the order in which they are asked, and how sure each but the last must be to decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +109,24 @@ impl NoiseLaw for Cascade {
     fn check_features(&self, features: &[f32]) -> Result<()> {
         self.levels.iter().try_for_each(|law| law.check_features(features))
     }
+
+    // Nothing is drawn from a cascade: members are drawn from its levels, and an ensemble refuses it as its law.
+
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
+    fn noise_features(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
+    fn noise_label(&self, _seed: Seed, _member: u64, _sample: usize, label: u32, _n_classes: usize) -> u32 {
+        label
+    }
+
+    fn noises_test_inputs(&self) -> bool {
+        false
+    }
+
+    fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
 
     fn covered(&self) -> String {
         self.levels.last().map_or_else(String::new, NoiseLaw::covered)

@@ -135,6 +135,10 @@ impl NoiseLaw for Discrete {
         self.labels.then(|| LikelihoodRatio::categorical(hits, self.keep, facts.n_classes))
     }
 
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
     fn covered(&self) -> String {
         let labels = if self.labels { " and training labels" } else { "" };
         let test = if self.test_input { " and entries of the test input" } else { "" };

@@ -53,6 +53,20 @@ impl NoiseLaw for Gaussian {
         Some((self.sigma.certified() * rho).next_down().next_down())
     }
 
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
+    fn noise_label(&self, _seed: Seed, _member: u64, _sample: usize, label: u32, _n_classes: usize) -> u32 {
+        label
+    }
+
+    fn noises_test_inputs(&self) -> bool {
+        false
+    }
+
+    fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
     fn covered(&self) -> String {
         "changes to the features of its samples whose total L2 norm (the root of the summed squares over the whole \
          training set) is below the radius, with all labels as received (so flipped labels are the same on both \

@@ -62,6 +62,18 @@ impl NoiseLaw for LabelNoise {
         Some(LikelihoodRatio::categorical(hits, 1.0 - self.q, facts.n_classes))
     }
 
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
+    fn noise_features(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
+    fn noises_test_inputs(&self) -> bool {
+        false
+    }
+
+    fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
     fn covered(&self) -> String {
         "changes to the labels of at most n_poisoned of its samples, with all features as received".to_owned()
     }

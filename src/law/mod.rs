@@ -50,6 +50,37 @@ pub struct DataFacts {
 ///
 /// Every method draws from streams addressed by (role, member, sample), so a member's noised set is
 /// the same whenever, wherever and in whatever order it is regenerated.
+///
+/// Drawing has no defaults: a law that says how well its noise hides a change, and forgets to draw it, does not compile.
+/// What a law leaves alone it says so. (What it forgets to say of its ratio only costs certificates.)
+/// ```compile_fail,E0046
+/// use certssb::{DataFacts, LikelihoodRatio, NoiseLaw};
+/// struct Forgetful;
+/// impl NoiseLaw for Forgetful {
+///     fn feature_ratio(&self, hits: usize, norm: f64, _facts: &DataFacts) -> Option<LikelihoodRatio> {
+///         Some(LikelihoodRatio::normal(hits as f64 * norm * norm))
+///     }
+///     fn covered(&self) -> String { "everything".into() }
+///     fn describe(&self) -> String { "nothing".into() }
+/// }
+/// ```
+/// With its draws it does:
+/// ```
+/// use certssb::{DataFacts, LikelihoodRatio, NoiseLaw, Seed};
+/// struct Hidden;
+/// impl NoiseLaw for Hidden {
+///     fn subset(&self, _: Seed, _: u64, _: usize) -> Option<Vec<usize>> { None }
+///     fn noise_features(&self, _: Seed, _: u64, _: usize, features: &mut [f32]) { features.fill(0.0) }
+///     fn noise_label(&self, _: Seed, _: u64, _: usize, label: u32, _: usize) -> u32 { label }
+///     fn noises_test_inputs(&self) -> bool { false }
+///     fn noise_test_input(&self, _: Seed, _: u64, _: usize, _: &mut [f32]) {}
+///     fn feature_ratio(&self, _: usize, _: f64, _: &DataFacts) -> Option<LikelihoodRatio> {
+///         Some(LikelihoodRatio::identity()) // Nothing of the features is left to see.
+///     }
+///     fn covered(&self) -> String { "any change of features".into() }
+///     fn describe(&self) -> String { "features removed".into() }
+/// }
+/// ```
 pub trait NoiseLaw {
     /// Checks the law against the sizes of the data.
     ///
@@ -73,25 +104,19 @@ pub trait NoiseLaw {
     }
 
     /// The training samples that `member` sees, ascending and distinct; `None` means all of them.
-    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
-        None
-    }
+    fn subset(&self, seed: Seed, member: u64, n_train: usize) -> Option<Vec<usize>>;
 
     /// Adds the noise of (`member`, `sample`) to one sample's features, in place.
-    fn noise_features(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+    fn noise_features(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]);
 
     /// The noised label of (`member`, `sample`).
-    fn noise_label(&self, _seed: Seed, _member: u64, _sample: usize, label: u32, _n_classes: usize) -> u32 {
-        label
-    }
+    fn noise_label(&self, seed: Seed, member: u64, sample: usize, label: u32, n_classes: usize) -> u32;
 
     /// Whether [`NoiseLaw::noise_test_input`] does anything; if not, members share their test inputs.
-    fn noises_test_inputs(&self) -> bool {
-        false
-    }
+    fn noises_test_inputs(&self) -> bool;
 
     /// Adds `member`'s noise to the test input numbered `sample`, in place; most laws leave it alone.
-    fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+    fn noise_test_input(&self, seed: Seed, member: u64, sample: usize, features: &mut [f32]);
 
     /// L when `hits` of the samples a member sees have moved their features by an L2 norm of at most
     /// `norm` > 0 each; `None` if the law leaves features alone.

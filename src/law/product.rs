@@ -104,6 +104,10 @@ impl NoiseLaw for Product {
     fn total_radius(&self, interval: &Interval, facts: &DataFacts) -> Option<f64> {
         self.parts.iter().find_map(|law| law.total_radius(interval, facts))
     }
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
     fn covered(&self) -> String {
         "changes to at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm and, where \
          labels=True is asked, with any labels (a radius is a total L2 norm over the whole training set with all \

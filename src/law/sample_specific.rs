@@ -151,6 +151,20 @@ impl NoiseLaw for SampleSpecific {
         self.base.total_radius(interval, facts)
     }
 
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
+    fn noise_label(&self, _seed: Seed, _member: u64, _sample: usize, label: u32, _n_classes: usize) -> u32 {
+        label
+    }
+
+    fn noises_test_inputs(&self) -> bool {
+        false
+    }
+
+    fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
     fn covered(&self) -> String {
         self.base.covered()
     }

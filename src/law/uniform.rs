@@ -92,6 +92,20 @@ impl NoiseLaw for Uniform {
         Some(low)
     }
 
+    fn subset(&self, _seed: Seed, _member: u64, _n_train: usize) -> Option<Vec<usize>> {
+        None
+    }
+
+    fn noise_label(&self, _seed: Seed, _member: u64, _sample: usize, label: u32, _n_classes: usize) -> u32 {
+        label
+    }
+
+    fn noises_test_inputs(&self) -> bool {
+        false
+    }
+
+    fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
+
     fn covered(&self) -> String {
         "changes to the features of at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm \
          (or of a total L2 norm below the radius), with all labels as received"
