@@ -51,13 +51,13 @@ fn assert_lower(got: f64, expected: f64, row: &Value) {
 
 fn bounds_agree(rows: &[Value]) {
     for row in rows {
-        let (n, k, alpha) = (number(&row, "n") as u64, number(&row, "k") as u64, number(&row, "alpha"));
+        let (n, k, alpha) = (number(row, "n") as u64, number(row, "k") as u64, number(row, "alpha"));
         let mean = k as f64 / n as f64;
-        assert_lower(bounds::clopper_pearson_lower(k, n, alpha), number(&row, "clopper_pearson_lower"), row);
+        assert_lower(bounds::clopper_pearson_lower(k, n, alpha), number(row, "clopper_pearson_lower"), row);
         let upper = bounds::clopper_pearson_upper(k, n, alpha);
-        assert_lower(-upper, -number(&row, "clopper_pearson_upper"), row);
-        assert_lower(bounds::hoeffding_lower(mean, n, alpha), number(&row, "hoeffding_lower"), row);
-        assert_lower(bounds::kl_lower(mean, n, alpha), number(&row, "kl_lower"), row);
+        assert_lower(-upper, -number(row, "clopper_pearson_upper"), row);
+        assert_lower(bounds::hoeffding_lower(mean, n, alpha), number(row, "hoeffding_lower"), row);
+        assert_lower(bounds::kl_lower(mean, n, alpha), number(row, "kl_lower"), row);
     }
 }
 
@@ -77,20 +77,20 @@ fn trigger_norm(law: Law, facts: DataFacts, p_lower: f64, n_poisoned: usize, lab
 fn subsample_frontier_agrees(rows: &[Value]) {
     for row in rows {
         let facts = DataFacts {
-            n_train: number(&row, "n_train") as usize,
+            n_train: number(row, "n_train") as usize,
             n_features: None,
-            n_classes: number(&row, "n_classes") as usize,
+            n_classes: number(row, "n_classes") as usize,
         };
-        let q = number(&row, "label_flip");
-        let noise = Law::Gaussian(Gaussian::new(number(&row, "sigma")).unwrap());
+        let q = number(row, "label_flip");
+        let noise = Law::Gaussian(Gaussian::new(number(row, "sigma")).unwrap());
         let inner = if q > 0.0 {
             Law::Product(Product::new(noise, Law::LabelNoise(LabelNoise::new(q).unwrap())).unwrap())
         } else {
             noise
         };
-        let law = Law::Subsample(Subsample::new(Some(inner), number(&row, "subsample") as usize).unwrap());
+        let law = Law::Subsample(Subsample::new(Some(inner), number(row, "subsample") as usize).unwrap());
         let got =
-            trigger_norm(law, facts, number(&row, "p_lower"), number(&row, "n_poisoned") as usize, q > 0.0);
+            trigger_norm(law, facts, number(row, "p_lower"), number(row, "n_poisoned") as usize, q > 0.0);
         match row["trigger_norm"].as_f64() {
             None => assert!(got.is_infinite(), "{got} in {row}"),
             Some(expected) => {
@@ -102,8 +102,8 @@ fn subsample_frontier_agrees(rows: &[Value]) {
 
 fn flips_agree(rows: &[Value]) {
     for row in rows {
-        let (p, keep) = (number(&row, "p_lower"), number(&row, "keep"));
-        let alphabet = number(&row, "alphabet") as usize;
+        let (p, keep) = (number(row, "p_lower"), number(row, "keep"));
+        let alphabet = number(row, "alphabet") as usize;
         let holds =
             |flips: usize| LikelihoodRatio::categorical(flips, keep, alphabet).holds(p, (1.0 - p).next_up());
         let mut flips = 0;
@@ -112,7 +112,7 @@ fn flips_agree(rows: &[Value]) {
         }
         // Certified means strictly above 1/2. One row (p 0.9, keep 0.7) is a tie in decimals and above 1/2 by
         // 1e-16 in binary; rounding outward may not claim it.
-        let expected = number(&row, "flips");
+        let expected = number(row, "flips");
         let tie =
             (LikelihoodRatio::categorical(flips + 1, keep, alphabet).worst_lower(p) - 0.5).abs() < 1e-12;
         assert!(flips as f64 == expected || (tie && flips as f64 + 1.0 == expected), "{flips} in {row}");
@@ -132,7 +132,7 @@ fn cascades_agree(rows: &[Value]) {
             }
         };
         let levels: Vec<LevelMargins> = levels.iter().enumerate().map(margins).collect();
-        let (got, expected) = (cascade_radius(&levels), number(&row, "radius"));
+        let (got, expected) = (cascade_radius(&levels), number(row, "radius"));
         assert!((got - expected).abs() <= 1e-12, "{got} for {expected} in {row}");
     }
 }
