@@ -57,20 +57,22 @@ pub(super) struct Stamp {
 
 impl Hold {
     /// Looks at the file at `path` before SQLite may touch it.
-    pub(super) fn enter(path: &Path, patience: &Patience) -> Result<Self> {
+    ///
+    /// Tells too whether this process had no ledger on the file before.
+    pub(super) fn enter(path: &Path, patience: &Patience) -> Result<(Self, bool)> {
         let real = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let known = std::fs::metadata(&real).map_err(|e| unreadable(path, e))?;
         check_regular(path, &known)?;
         check_beside(path, &real)?;
         let (hold, first) = Self::take(path, real)?;
+        let pages = hold.check(path)?;
         if first {
-            let fault = log::fault(&beside(&hold.real, "-wal"), &beside(&hold.real, "-shm"), patience)?;
-            if let Some(fault) = fault {
+            let [log, index] = ["-wal", "-shm"].map(|suffix| beside(&hold.real, suffix));
+            if let Some(fault) = log::fault(&log, &index, pages, patience)? {
                 return Err(damaged(path, fault));
             }
         }
-        hold.check(path)?;
-        Ok(hold)
+        Ok((hold, first))
     }
 
     /// Counts one more user of the file; whether it is the first one.
@@ -103,9 +105,16 @@ impl Hold {
 
     /// Whether something lies in a log beside the file.
     pub(super) fn has_log(&self) -> bool {
-        ["-wal", "-journal"]
-            .iter()
-            .any(|suffix| std::fs::metadata(beside(&self.real, suffix)).is_ok_and(|known| known.len() > 0))
+        self.has_beside("-wal") || self.has_beside("-journal")
+    }
+
+    /// Whether all that the file lacks lies in a write-ahead log.
+    pub(super) fn has_only_a_log_ahead(&self) -> bool {
+        self.has_beside("-wal") && !self.has_beside("-journal")
+    }
+
+    fn has_beside(&self, suffix: &str) -> bool {
+        std::fs::metadata(beside(&self.real, suffix)).is_ok_and(|known| known.len() > 0)
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -128,14 +137,15 @@ impl Hold {
         Ok((header, held.file.metadata()?.len()))
     }
 
-    fn check(&self, path: &Path) -> Result<()> {
+    /// Checks header and size, and returns the number of pages.
+    fn check(&self, path: &Path) -> Result<u32> {
         for attempt in 1..=TRIES {
             let logged = self.has_log();
             let (header, length) = self.header().map_err(|e| unreadable(path, e))?;
             check_header(path, &header)?;
             let pages = number(&header, 28);
             if logged || self.has_log() || length == u64::from(pages) * u64::from(PAGE) {
-                return Ok(());
+                return Ok(pages);
             }
             if attempt < TRIES {
                 std::thread::sleep(std::time::Duration::from_millis(10));

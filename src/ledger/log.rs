@@ -7,6 +7,9 @@
 //!    frame is part of one transaction; a second commit mark of the same generation (salts) is damage.
 //! 2. The log's index (`-shm`) is written after the log. An index of the same generation that knows of more frames than
 //!    the log has is a witness that frames are gone.
+//! 3. A log that begins anew counts its first salt up by one. Frames, and an index, of a generation that does not come
+//!    shortly before are another log's, or the header is.
+//! 4. A ledger never shrinks: a log that leaves fewer pages than the file has is another ledger's.
 //!
 //! Format: sqlite.org/fileformat2.html, 4, and sqlite.org/walformat.html, 2.
 
@@ -26,6 +29,8 @@ const VERSION: u32 = 3_007_000;
 const INDEX: usize = 100;
 /// Frames behind the last good one that are looked at: 64 MiB.
 const BEHIND: usize = 16_384;
+/// Most generations between a log and what an earlier one has left.
+const GENERATIONS: u32 = 1 << 16;
 /// How often a log is looked at that others are rewriting.
 const TRIES: usize = 20;
 
@@ -48,20 +53,29 @@ struct Found {
     marks_behind: usize,
     /// Whether frames follow the first of these.
     goes_on_behind: bool,
+    /// Whether there are frames of a log that cannot have been here before.
+    foreign: bool,
+    /// Pages of the file after the last commit.
+    pages: u32,
 }
 
-/// Why the log beside a ledger cannot be one that was left behind; `None` for a log that can.
+/// Why the log beside a ledger of `pages` pages cannot be one that was left behind; `None` for a log that can.
 ///
 /// # Errors
 /// When stopped. A log that cannot be read is left to SQLite.
-pub(crate) fn fault(log: &Path, index: &Path, patience: &Patience) -> Result<Option<&'static str>> {
+pub(crate) fn fault(
+    log: &Path,
+    index: &Path,
+    pages: u32,
+    patience: &Patience,
+) -> Result<Option<&'static str>> {
     let mut fault = None;
     for _ in 0..TRIES {
         patience.pause()?;
         // The index first: while others write, the log is never behind it.
         let witness = read(index, INDEX).and_then(|bytes| witness(&bytes));
         let before = read(log, HEADER).unwrap_or_default();
-        fault = look(log, witness, patience)?;
+        fault = look(log, witness, pages, patience)?;
         if fault.is_none() || before == read(log, HEADER).unwrap_or_default() {
             break;
         }
@@ -70,7 +84,12 @@ pub(crate) fn fault(log: &Path, index: &Path, patience: &Patience) -> Result<Opt
     Ok(fault)
 }
 
-fn look(log: &Path, witness: Option<Witness>, patience: &Patience) -> Result<Option<&'static str>> {
+fn look(
+    log: &Path,
+    witness: Option<Witness>,
+    pages: u32,
+    patience: &Patience,
+) -> Result<Option<&'static str>> {
     let size = std::fs::metadata(log).map_or(0, |known| known.len());
     let missing = witness.is_some_and(|witness| witness.frames > witness.copied);
     if size <= HEADER as u64 {
@@ -80,12 +99,24 @@ fn look(log: &Path, witness: Option<Witness>, patience: &Patience) -> Result<Opt
     let Some(found) = scan(BufReader::with_capacity(1 << 20, file), patience)? else {
         return Ok(Some("the header of its log was changed"));
     };
-    let same = witness.filter(|witness| witness.salts == found.salts);
+    let foreign = |known: &Witness| known.frames > known.copied && !comes_before(&known.salts, &found.salts);
+    let (same, other): (Option<Witness>, _) = match witness {
+        Some(witness) if witness.salts == found.salts => (Some(witness), None),
+        other => (None, other),
+    };
+    if found.foreign || other.is_some_and(|known| foreign(&known)) || (1..pages).contains(&found.pages) {
+        return Ok(Some("its log is another ledger's, or was changed"));
+    }
     if found.marks_behind > 1 || found.goes_on_behind || same.is_some_and(|known| known.frames > found.frames)
     {
         return Ok(Some("its log was changed or cut"));
     }
     Ok(None)
+}
+
+/// Whether a log with the second salts may have begun anew, some times, after one with the first.
+fn comes_before(first: &[u8; 8], second: &[u8; 8]) -> bool {
+    (1..=GENERATIONS).contains(&big(second, 0).wrapping_sub(big(first, 0)))
 }
 
 fn read(path: &Path, most: usize) -> Option<Vec<u8>> {
@@ -158,9 +189,14 @@ fn scan(mut log: impl Read, patience: &Patience) -> Result<Option<Found>> {
         }
         if good {
             number += 1;
-            found.frames = if commits { number } else { found.frames };
+            if commits {
+                (found.frames, found.pages) = (number, big(&frame, 4));
+            }
         } else {
             behind += 1;
+            let salts: [u8; 8] = frame[8..16].try_into().unwrap_or_default();
+            // A file that had grown and was not written holds zeros.
+            found.foreign |= !same && salts != [0; 8] && !comes_before(&salts, &found.salts);
             found.goes_on_behind |= same && found.marks_behind > 0;
             found.marks_behind += usize::from(same && commits);
         }

@@ -110,7 +110,8 @@ impl Store {
         if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
             return Err(missing(path));
         }
-        let hold = Hold::enter(path, patience)?;
+        let (hold, first) = Hold::enter(path, patience)?;
+        let before = if first && hold.has_only_a_log_ahead() { head_without_log(&hold) } else { None };
         let (connection, frozen) = connect(path, &hold, !read_only, patience)?;
         let store = Self {
             connection: Some(connection),
@@ -122,13 +123,26 @@ impl Store {
             hold: Some(hold),
         };
         store.check_schema()?;
-        store.head()?;
+        store.check_grown_from(before)?;
         Ok(store)
     }
 
     /// Whether the ledger's owner wants the call to end.
     pub(crate) fn is_asked_to_stop(&self) -> bool {
         self.patience.is_over_by_now()
+    }
+
+    /// A ledger only grows: what the file says without its log is an earlier state of what it says with it. Else the log
+    /// is another ledger's, or an older one.
+    fn check_grown_from(&self, before: Option<(u64, Digest)>) -> Result<()> {
+        let _view = self.read()?;
+        let head = self.head()?;
+        match before {
+            Some((entries, _)) if entries > head.entries => {}
+            Some((entries, digest)) if entries > 0 && self.digest_of(entries - 1)? != digest => {}
+            _ => return Ok(()),
+        }
+        Err(self.damaged("its log does not go on where the file ends"))
     }
 
     /// Where the file really is, whatever becomes of the working directory.
@@ -459,6 +473,17 @@ fn connect_immutable(real: &Path, flags: OpenFlags, patience: &Patience) -> rusq
     let mut connection = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?;
     prepare(&mut connection, false, patience)?;
     Ok(connection)
+}
+
+/// Number of entries and last digest of the file alone; `None` where it cannot be read without its log, as after a crash
+/// while the log was being copied back.
+///
+/// Closing this connection drops the locks of others: only for a process that has none.
+fn head_without_log(hold: &Hold) -> Option<(u64, Digest)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = connect_immutable(hold.real(), flags, &Patience::new()).ok()?;
+    let read = "SELECT entries, digest FROM ledger WHERE id = 0";
+    connection.query_row(read, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
 }
 
 /// Whether SQLite could not make its log beside the file.
