@@ -28,6 +28,13 @@ pub enum ErrorKind {
     LedgerVersion,
     /// A checkpoint directory is foreign, damaged or not writable.
     Checkpoint,
+    /// A file could not be read or written.
+    File {
+        /// The system's number for the failure, if it has one.
+        code: Option<i32>,
+        /// Whether there is nothing at the path.
+        missing: bool,
+    },
     /// The compute device does not exist or cannot do the work.
     Device,
     /// The user interrupted the work; finished members are kept.

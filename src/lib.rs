@@ -30,6 +30,8 @@ mod certify;
 mod ensemble;
 mod error;
 mod exact;
+#[cfg(feature = "torch")]
+mod files;
 pub mod kernel;
 mod law;
 mod ledger;
@@ -43,6 +45,7 @@ mod partition;
 mod python;
 mod quantity;
 mod seed;
+mod size;
 mod vectors;
 mod votes;
 
@@ -53,7 +56,7 @@ pub use certify::{
 };
 #[cfg(feature = "torch")]
 pub use ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Execution, Inputs, Member, Precision,
+    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Execution, History, Inputs, Member, Precision,
     Progress, Record as EnsembleRecord, TrainConfig, TrainingSet,
 };
 pub use error::{Error, ErrorKind, Result};

@@ -55,6 +55,41 @@ class Levels:
         for g, ensemble in enumerate(self._ensembles):
             ensemble.save(place(folder, g))
 
+    def plan(self, n_members: int, checkpoint: str | None = None) -> bool:
+        """Say that so many members are going to be asked for; whether that makes this a grown ensemble."""
+        grew = [ensemble.plan(n_members, folder) for ensemble, folder in self._places(checkpoint)]
+        if self.grown:
+            # The number is one for all levels: what decided on it at one of them decided on it everywhere.
+            self.grow(checkpoint)
+        return any(grew)
+
+    def see(self, checkpoint: str | None = None) -> None:
+        """Say that answers of all members are about to be seen."""
+        for ensemble, folder in self._places(checkpoint):
+            ensemble.see(folder)
+
+    def grow(self, checkpoint: str | None = None) -> None:
+        """Say that answers decide on the number of members."""
+        for ensemble, folder in self._places(checkpoint):
+            ensemble.grow(folder)
+
+    @property
+    def grown(self) -> bool:
+        """Whether a number of members was chosen after a look at answers, at any level."""
+        return any(ensemble.grown for ensemble in self._ensembles)
+
+    @property
+    def levels(self) -> Sequence[_core.Ensemble]:
+        """The ensemble of each level."""
+        return self._ensembles
+
+    def _places(self, checkpoint: str | None) -> list[tuple[_core.Ensemble, str | None]]:
+        """Each level's ensemble with its folder in a checkpoint."""
+        return [
+            (ensemble, None if checkpoint is None else place(checkpoint, g))
+            for g, ensemble in enumerate(self._ensembles)
+        ]
+
     @property
     def n_members(self) -> int:
         """Number of members that every level has."""
@@ -93,8 +128,7 @@ class Levels:
         report: Report | None = None,
     ) -> None:
         """Train what is missing at every level; a checkpoint has a directory per level."""
-        for g, (ensemble, told) in enumerate(zip(self._ensembles, self._reports(report), strict=True)):
-            folder = None if checkpoint is None else place(checkpoint, g)
+        for (ensemble, folder), told in zip(self._places(checkpoint), self._reports(report), strict=True):
             ensemble.train(features, labels, n_members, folder, told)
 
     def votes(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from certssb import _core
+from certssb import _core, _files
 from certssb._budget import Budget, asked_budget, check_budget, check_count, check_labels
 from certssb._checks import check_number, parameter_error, shape_error
 from certssb._log import log_certify
 from certssb._rows import row_numbers
 from certssb._shown import Shown
+from certssb.exceptions import CertssbError
 from certssb.laws import Cascade, Law
 
 if TYPE_CHECKING:
@@ -584,19 +582,11 @@ class CertificateTable:
         >>> cs.CertificateTable.load(path).radius.tolist() == certs.radius.tolist()
         True
         """
-        target = Path(path)
-        content = self._bytes()
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, target)
+        _files.write(path, self._bytes())
 
     def _bytes(self) -> bytes:
         parts = self._parts()
-        buffer = io.BytesIO()
-        np.savez(buffer, digest=np.array(_digest(parts)), **parts)
-        return buffer.getvalue()
+        return _files.npz({"digest": np.array(_digest(parts)), **parts})
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
@@ -647,26 +637,37 @@ class CertificateTable:
         Traceback (most recent call last):
         certssb.exceptions.ParameterError: The 'path' parameter must be a file written by CertificateTable.save...
         """
-        return cls._restored("path", Path(path).read_bytes(), f"'{path}'")
+        return cls._restored("path", _files.read(path), f"'{path}'")
 
     @classmethod
     def _restored(cls, name: str, content: bytes, source: str) -> CertificateTable:
         """The table that :meth:`_bytes` made `content` of; `name` and `source` are for messages."""
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                parts = {name: archive[name] for name in archive.files}
-        except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
+            parts = _files.archive(content)
+        except _files.Damaged as error:
             expected = "a file written by CertificateTable.save"
             raise parameter_error(name, expected, f"{source} ({error})") from None
         digest = str(parts.pop("digest", ""))
         if str(parts.get("format")) != _FILE_FORMAT or digest != _digest(parts):
             raise parameter_error(name, "an undamaged file written by CertificateTable.save", source)
+        try:
+            return cls._from_parts(parts)
+        except (CertssbError, KeyError, TypeError, ValueError) as error:
+            # A digest that is right says only that the file is as it was written.
+            expected = "a file with the parts of a table of certificates"
+            raise parameter_error(name, expected, f"{source} ({error})") from None
+
+    @classmethod
+    def _from_parts(cls, parts: dict[str, npt.NDArray[Any]]) -> CertificateTable:
         core = _core.Certificates.from_parts(
             str(parts["record"]), parts["prediction"], parts["p_lower"], parts["p_upper"], parts["p_rest"],
             levels=(parts["level_lower"], parts["level_upper"], parts["level"]) if "level" in parts else None,
             sigmas=parts.get("sigmas"), settled=_settled(parts),
         )  # fmt: skip
-        return cls(core, parts.get("classes"))
+        classes = parts.get("classes")
+        if classes is not None and classes.shape != (core.n_classes,):
+            raise ValueError(f"labels of shape {classes.shape} for {core.n_classes} classes")
+        return cls(core, classes)
 
     def __repr__(self) -> str:
         certified = len(self) - int(self.abstained.sum())

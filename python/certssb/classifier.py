@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from certssb import _core, _gpu, _saved
+from certssb import _core, _gpu, _saved, _seal
 from certssb._checks import (
     check_integer,
     check_positive,
@@ -32,7 +33,7 @@ from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
-from certssb.exceptions import CheckpointError, TrainingError
+from certssb.exceptions import CheckpointError, GrowthWarning, TrainingError
 from certssb.features import FeatureMap
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
@@ -247,6 +248,13 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
 
+        Warns
+        -----
+        GrowthWarning
+            If `n_members` is another number than one whose answers (votes, predictions, certificates) were seen, here or
+            by another process that uses the same checkpoint; a saved or pickled ensemble counts as seen. From then on
+            the betting bound certifies. What was interrupted before a look is gone on with at no cost, to any number.
+
         Examples
         --------
         >>> import certssb as cs
@@ -280,12 +288,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.seed is None:
             self.seed_ = self._seed_to_go_on_with(ensemble)
             ensemble.reseed(self.seed_)
-        grown = until is not None
         for earlier in ("_ensemble", "_unfinished"):
             known: Members | None = getattr(self, earlier, None)
-            if known is not None and _adopt(ensemble, known):
-                # Members that were added after a look stay so, whatever is added to them.
-                grown = grown or getattr(self, "_grown", False)
+            if known is not None:
+                _adopt(ensemble, known)
         self._unfinished = ensemble
         goal = None
         if until is not None:
@@ -295,13 +301,17 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             goal = self._goal(ensemble, until, len(features), len(classes))
         bar = progress_bar(self.progress, "training")
         watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
+        if until is None and ensemble.plan(n_members, self._checkpoint()):
+            _warn_of_growth(n_members)
         with self._independent(ensemble), watched as report, _gpu.products(self.precision):
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
             else:
                 self._grow(ensemble, features, codes, goal, report)
-        self._ensemble, self._unfinished, self._grown = ensemble, None, grown
+        self._ensemble, self._unfinished = ensemble, None
+        # Where it is remembered what is seen of these members, whatever the parameter becomes.
+        self._kept_in = None if self.checkpoint is None else os.path.abspath(self.checkpoint)
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
         self.classes_ = classes
@@ -364,6 +374,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         target = min(max(until.first, ensemble.n_members), until.max_members)
         while True:
             ensemble.train(features, codes, target, self._checkpoint(), report)
+            # Before the look, so that nothing that happens afterwards can make it forgotten.
+            ensemble.grow(self._checkpoint())
             decided = ensemble.decided(
                 ensemble.votes(test), confidence, until.n_poisoned, until.trigger_norm, until.labels
             )
@@ -428,6 +440,12 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checkpoint(self) -> str | None:
         return None if self.checkpoint is None else os.fspath(self.checkpoint)
+
+    def _look(self) -> Members:
+        """The members, whose answers are about to be seen; remembered before they are, in the checkpoint as well."""
+        ensemble = self._fitted()
+        ensemble.see(self._kept_in)
+        return ensemble
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The class with most votes for each sample; ties go to the lowest class.
@@ -558,7 +576,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.votes(X[300:305]).shape
         (20, 5)
         """
-        ensemble = self._fitted()
+        ensemble = self._look()
         features = self._test_features(X)
         digest = hashlib.sha256(repr(features.shape).encode())
         digest.update(features.data)
@@ -602,7 +620,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (20, 5, 2)
         """
         with progress_bar(self.progress, "scoring") as report, _gpu.products(self.precision):
-            return self._fitted().scores(self._test_features(X), report)
+            return self._look().scores(self._test_features(X), report)
 
     def noise_magnitudes(self, X: Any) -> Features:
         """The noise magnitude that sample-specific noise gives each sample.
@@ -696,17 +714,17 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> certs.radius.round(3)
         array([0.182, 0.119, 0.182, 0.182, 0.182])
         """
-        ensemble = self._fitted()
+        ensemble = self._look()
         if ledger is not None and not isinstance(ledger, Ledger):
             raise parameter_error("ledger", "None or a certssb.Ledger", repr(ledger))
-        if self._grown and bound not in ("auto", "betting"):
+        if ensemble.grown and bound not in ("auto", "betting"):
             expected = "'betting' for members that were added until the answer was liked"
             raise parameter_error("bound", expected, repr(bound))
-        if self._grown and selection != "union":
+        if ensemble.grown and selection != "union":
             # A split counted in members would move with every look.
             expected = "'union' for members that were added until the answer was liked"
             raise parameter_error("selection", expected, repr(selection))
-        bound = "betting" if self._grown else bound
+        bound = "betting" if ensemble.grown else bound
         confidence = _confidence(
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
         )
@@ -766,13 +784,24 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         record = json.loads(ensemble.record())
         return BuiltInModule(record["model"], _saved.sample_shape(record), record["n_classes"], values).eval()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
         """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled.
 
         Parameters
         ----------
         path : str or path
             A folder that is not there, is empty, or holds members of the same settings and data.
+        overwrite : bool, default=False
+            Whether a saved ensemble of other settings or data may be replaced. The new one is written beside it and
+            takes its place at the end, so that one of the two is always there. A folder that holds anything else is
+            left as it is.
+
+        Returns
+        -------
+        str
+            The fingerprint: SHA-256 over settings, data digest, history and all members. Keep it elsewhere, and
+            ``load(path, fingerprint=...)`` tells whether this very ensemble is there. Without it, damage is found, but
+            not what somebody changes who also writes the fingerprint anew.
 
         Raises
         ------
@@ -786,24 +815,26 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
         >>> folder = tempfile.mkdtemp()
-        >>> clf.save(folder)
+        >>> len(clf.save(folder))
+        64
         >>> bool((cs.CertifiedClassifier.load(folder).predict(X) == clf.predict(X)).all())
         True
         """
-        ensemble = self._fitted()
+        # Whoever reads the folder can look.
+        ensemble = self._look()
         facts = {
             "n_members": ensemble.n_members,
             "classes": _saved.classes_to_json(self.classes_),
             "classes_given": self._classes_given,
             "features": _saved.map_to_json(self.features),
-            "alpha": self.alpha,
-            "grown": self._grown,
+            "alpha": check_real("alpha", self.alpha, "a float in the range (0, 1)", 5e-324, 1 - 2**-53),
+            "grown": ensemble.grown,
             "decided": getattr(self, "decided_", None),
             "names": [str(name) for name in getattr(self, "feature_names_in_", [])],
             "shape": list(self._shape),
             "seed": self.seed_ if self._seed_given else None,
         }
-        _saved.write(Path(path), ensemble, facts)
+        return _saved.write(Path(path), ensemble, facts, bool(overwrite))
 
     @classmethod
     def load(
@@ -814,6 +845,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features: FeatureMap | None = None,
         device: Any = "auto",
         n_jobs: int | None = None,
+        fingerprint: str | None = None,
     ) -> Self:
         """Read an ensemble that :meth:`save` wrote.
 
@@ -827,6 +859,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             For a map that is not this package's.
         device, n_jobs
             As in the constructor.
+        fingerprint : str, optional
+            What :meth:`save` returned; anything else that may be in the folder is refused.
 
         Returns
         -------
@@ -837,7 +871,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         CheckpointError
-            If the folder holds no whole ensemble.
+            If the folder holds no whole ensemble, one that was changed since it was saved, or not the one that was asked
+            for.
         ParameterError
             If `model` is missing or makes another module.
 
@@ -850,19 +885,23 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
         >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
         >>> folder = tempfile.mkdtemp()
-        >>> clf.save(folder)
-        >>> cs.CertifiedClassifier.load(folder, model=net).n_members_
+        >>> fingerprint = clf.save(folder)
+        >>> cs.CertifiedClassifier.load(folder, model=net, fingerprint=fingerprint).n_members_
         3
         """
         folder = Path(path)
-        facts = _saved.read_facts(folder)
+        if fingerprint is not None and not _seal.is_fingerprint(fingerprint):
+            raise parameter_error(
+                "fingerprint", "64 hexadecimal digits, as save returns them", repr(fingerprint)
+            )
+        facts = _saved.read_facts(folder, fingerprint)
         jobs = None if n_jobs is None else _jobs(n_jobs)
         ensemble = _saved.read_members(folder, facts, model, str(device), jobs)
         record = json.loads(ensemble.record())
         new = cls(
             record["model"] if model is None else model,
             ensemble.law,
-            n_members="auto" if facts["grown"] else ensemble.n_members,
+            n_members="auto" if facts["decided"] is not None else ensemble.n_members,
             epochs=record["epochs"],
             batch_size=record["batch_size"],
             learning_rate=record["learning_rate"],
@@ -872,7 +911,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=device,
             n_jobs=n_jobs,
         )
-        new._ensemble, new._unfinished, new._grown, new._votes = ensemble, None, facts["grown"], {}
+        new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
         new.classes_ = _saved.classes_from_json(facts["classes"])
         new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
@@ -950,6 +989,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return hasattr(self, "n_members_")
 
     def __getstate__(self) -> dict[str, Any]:
+        if self.__sklearn_is_fitted__():
+            # Whoever has the copy can look.
+            self._look()
         state = dict(super().__getstate__())
         if "_votes" in state:
             state["_votes"] = {}
@@ -960,6 +1002,18 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _without_seed(ensemble: Members) -> dict[str, Any]:
     return {name: value for name, value in json.loads(ensemble.record()).items() if name != "seed"}
+
+
+def _warn_of_growth(n_members: int) -> None:
+    warnings.warn(
+        f"Answers of this ensemble were seen with another number of members than {n_members}. A bound for a fixed number "
+        "is wrong for one that was chosen after a look, so the betting bound, which holds however often members are "
+        "added, certifies from now on: it is valid, and certifies a little less. To keep the bound for a fixed number, "
+        "decide on the number of members before the first look, or train an ensemble with a fresh seed (seed=None, "
+        "without this checkpoint).",
+        GrowthWarning,
+        stacklevel=5,
+    )
 
 
 def _adopt(ensemble: Members, known: Members) -> bool:

@@ -11,9 +11,12 @@ __all__ = [
     "CertssbError",
     "CheckpointError",
     "DeviceError",
+    "FileError",
+    "GrowthWarning",
     "LedgerCorruptError",
     "LedgerError",
     "LedgerVersionError",
+    "MissingFileError",
     "ParameterError",
     "ShapeError",
     "TrainingError",
@@ -153,6 +156,82 @@ class CheckpointError(CertssbError):
     ... except cs.CheckpointError:
     ...     print("a file is no directory")
     a file is no directory
+    """
+
+
+class FileError(CertssbError, OSError):
+    """A file cannot be read or written; the message names it.
+
+    Raised for tables, reports, run folders and data sets: when the system refuses, when what is to be read is no regular
+    file (a pipe, a device, a folder), and when it is larger than such a file can be. Ledgers and checkpoints have
+    exceptions of their own.
+
+    Parameters
+    ----------
+    message : str
+        Which file, and what is wrong, in one sentence.
+    code : int or None, default=None
+        The system's number for the failure, as in :mod:`errno`.
+
+    Attributes
+    ----------
+    errno : int or None
+        The code.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> try:
+    ...     cs.CertificateTable.load("/dev/zero")
+    ... except cs.FileError as error:
+    ...     print(error)
+    '/dev/zero' cannot be read: it is a pipe, a device or a socket, not a regular file.
+    """
+
+    def __init__(self, message: str = "", code: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = code
+
+    def __reduce__(self) -> tuple[type[FileError], tuple[str, int | None]]:
+        return type(self), (str(self), self.errno)
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """There is no file, or no folder to put it in; also a :class:`FileNotFoundError`.
+
+    Raised where the system finds nothing at the path.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> try:
+    ...     cs.CertificateTable.load("/no/such/table.npz")
+    ... except FileNotFoundError as error:
+    ...     print(error)
+    '/no/such/table.npz' cannot be read: No such file or directory (os error 2).
+    """
+
+
+class GrowthWarning(UserWarning):
+    """The number of members was changed after answers had been seen; the betting bound certifies from then on.
+
+    A bound for a fixed number of members is wrong for a number that was chosen after a look at the result. Where members
+    are added or left out after votes, predictions or certificates were asked for, or after the ensemble was saved or
+    pickled, every certificate from then on is made with the betting bound, which holds however often that happens, and
+    certifies a little less.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, alpha=0.1, seed=0, progress=False)
+    >>> _ = clf.fit(X, y).certify(X[:5])
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     _ = clf.set_params(n_members=40).fit(X, y)
+    >>> told[0].category.__name__, "however often" in clf.certify(X[:5]).guarantee
+    ('GrowthWarning', True)
     """
 
 

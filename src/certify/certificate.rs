@@ -214,7 +214,7 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when a value is not one that a table can have.
     pub fn from_parts(record: Record, intervals: Vec<Interval>, detail: Detail) -> Result<Self> {
-        record.law.check(&record.facts)?;
+        record.check()?;
         detail.check(&record.law, &record.facts, intervals.len())?;
         for (i, interval) in intervals.iter().enumerate() {
             let probabilities = 0.0..=1.0;
@@ -546,6 +546,25 @@ pub(crate) fn check_enough(
 }
 
 impl Record {
+    /// Refuses what no certification writes; for a record that comes from a file.
+    fn check(&self) -> Result<()> {
+        let DataFacts { n_train, n_features, n_classes } = self.facts;
+        let sizes = [n_train, n_features.unwrap_or(1)];
+        crate::size::product("record", &sizes)?;
+        if sizes.contains(&0) || !(2..=usize::from(u16::MAX)).contains(&n_classes) {
+            let got = format_args!("{n_train} samples of {n_features:?} features in {n_classes} classes");
+            return Err(Error::parameter("record", "sizes of a training set", got));
+        }
+        if let Evidence::Members { n_members, confidence } = &self.evidence {
+            if confidence.choosing() >= *n_members || *n_members > crate::size::LARGEST {
+                let got = format_args!("{n_members} members, {} of which choose", confidence.choosing());
+                return Err(Error::parameter("record", "members of which some are left to bound", got));
+            }
+        }
+        self.law.check_own()?;
+        self.law.check(&self.facts)
+    }
+
     /// The record of a whole table whose classes were known before.
     fn new(law: Law, facts: DataFacts, evidence: Evidence, before_noise: Option<String>) -> Self {
         Self { law, facts, evidence, before_noise, classes_as_received: false, family: None }

@@ -99,7 +99,12 @@ pub(super) fn check_sizes(data: &dyn TrainingSet) -> Result<()> {
     if data.shape().n_features() == 0 {
         return Err(Error::shape("X", "at least one feature", format_args!("shape {}", data.shape())));
     }
-    let k = data.n_classes();
+    crate::size::product("X", &[&data.shape().sizes()[..], &[data.n_samples()]].concat())?;
+    check_classes(data.n_classes())
+}
+
+/// Refuses a number of classes that votes cannot hold.
+pub(super) fn check_classes(k: usize) -> Result<()> {
     if (2..=usize::from(u16::MAX)).contains(&k) {
         return Ok(());
     }

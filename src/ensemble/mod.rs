@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod data;
 mod device;
+mod history;
 mod memory;
 mod native;
 mod noisy_set;
@@ -23,13 +24,13 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
-use crate::model::checkpoint::{read_record, Checkpoint};
+use crate::model::checkpoint::{member_digest, read_record, record_digest, Checkpoint};
 use crate::model::{self, Architecture, FeatureShape};
 use crate::seed::Seed;
 
@@ -38,6 +39,7 @@ pub use control::{Control, Progress};
 pub(crate) use data::hex;
 pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet};
 pub use device::devices;
+pub use history::History;
 pub use memory::Values;
 #[cfg(test)]
 pub(crate) use threads::with_workers;
@@ -82,6 +84,31 @@ pub struct Record {
 }
 
 impl Record {
+    /// SHA-256 of the record, in hexadecimal; what each member's file says of it.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn digest(&self) -> Result<String> {
+        record_digest(self)
+    }
+
+    /// Refuses what no ensemble can have; for a record that comes from a file.
+    ///
+    /// # Errors
+    /// Parameter and shape errors.
+    pub(crate) fn check(&self) -> Result<()> {
+        if crate::size::product("X", &self.shape.sizes())? == 0 {
+            return Err(Error::shape("X", "at least one feature", format_args!("shape {}", self.shape)));
+        }
+        if self.n_train == 0 {
+            return Err(Error::shape("X", "at least one sample", "none"));
+        }
+        data::check_classes(self.n_classes)?;
+        TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check()?;
+        self.law.check_own()?;
+        self.law.check(&self.facts())
+    }
+
     /// The sizes a law has to know.
     pub fn facts(&self) -> DataFacts {
         DataFacts {
@@ -126,6 +153,8 @@ pub struct Ensemble {
     execution: Option<Execution>,
     /// Members that were trained here, in this process.
     new: BTreeSet<u64>,
+    /// Behind a lock, because asking for answers adds to it.
+    history: Mutex<History>,
 }
 
 /// How the members of the last training run were trained: no part of the record, since it changes them by rounding
@@ -190,16 +219,16 @@ impl Ensemble {
     }
 
     fn without_members(record: Record, settings: Settings, architecture: Arc<dyn Architecture>) -> Self {
-        let members = BTreeMap::new();
         Self {
             record,
             settings,
             architecture,
-            members,
+            members: BTreeMap::new(),
             scout: None,
             sigmas: None,
             execution: None,
             new: BTreeSet::new(),
+            history: Mutex::default(),
         }
     }
 
@@ -272,17 +301,8 @@ impl Ensemble {
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
         let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
         let settings = config.check()?;
-        let members = BTreeMap::new();
-        let mut ensemble = Self {
-            record,
-            settings,
-            architecture,
-            members,
-            scout: None,
-            sigmas: None,
-            execution: None,
-            new: BTreeSet::new(),
-        };
+        let mut ensemble = Self::without_members(record, settings, architecture);
+        ensemble.known().merge(&files.history()?);
         for number in files.numbers()? {
             files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
         }
@@ -295,7 +315,84 @@ impl Ensemble {
     /// A checkpoint error if the directory cannot be used or is another ensemble's.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let files = Checkpoint::open(folder, &self.record, self.architecture.layout())?;
-        self.trained().try_for_each(|member| files.save(member))
+        self.remember(Some(&files))?;
+        self.trained().filter(|member| !files.holds(member)).try_for_each(|member| files.save(member))
+    }
+
+    /// A digest of everything that a member's file says, for each trained member by number: of the record, of its
+    /// values, and of whatever else is known of it.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn digests(&self) -> Result<Vec<(u64, String)>> {
+        let digest = self.record.digest()?;
+        self.trained().map(|member| Ok((member.number, member_digest(&digest, member)?))).collect()
+    }
+
+    /// How the number of members came about.
+    pub fn history(&self) -> History {
+        self.known().clone()
+    }
+
+    /// Takes over what is known of the same members from elsewhere, such as a pickle.
+    pub fn recall(&self, history: &History) {
+        self.known().merge(history);
+    }
+
+    /// Says that `n_members` are going to be asked for, before they are; whether that makes this a grown ensemble,
+    /// because answers of another number were seen. [`Ensemble::train`] does the same. Written into the checkpoint.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be used.
+    pub fn plan(&self, n_members: u64, checkpoint: Option<&Path>) -> Result<bool> {
+        let files = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
+        self.plan_in(n_members, files.transpose()?.as_ref())
+    }
+
+    fn plan_in(&self, n_members: u64, files: Option<&Checkpoint>) -> Result<bool> {
+        if let Some(files) = files {
+            self.recall(&files.history()?);
+        }
+        let grows = self.known().plan(n_members);
+        self.remember(files)?;
+        Ok(grows)
+    }
+
+    /// Says that answers of all members are about to be seen, before they are. Written into the checkpoint, unless the
+    /// directory is gone or another ensemble's by now; what other processes wrote there is taken over.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be read or written.
+    pub fn see(&self, checkpoint: Option<&Path>) -> Result<()> {
+        let n_members = self.n_members() as u64;
+        self.tell(checkpoint, |history| history.see(n_members))
+    }
+
+    /// Says that answers decide on the number of members, before they do; otherwise as [`Ensemble::see`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn grow(&self, checkpoint: Option<&Path>) -> Result<()> {
+        self.tell(checkpoint, History::grow)
+    }
+
+    fn tell(&self, checkpoint: Option<&Path>, add: impl FnOnce(&mut History)) -> Result<()> {
+        let files = checkpoint.map(|path| Checkpoint::again(path, &self.record, self.architecture.layout()));
+        let files = files.transpose()?.flatten();
+        if let Some(files) = &files {
+            self.recall(&files.history()?);
+        }
+        add(&mut self.known());
+        self.remember(files.as_ref())
+    }
+
+    fn remember(&self, files: Option<&Checkpoint>) -> Result<()> {
+        let history = self.history();
+        files.map_or(Ok(()), |files| files.remember(&history))
+    }
+
+    fn known(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Trains the missing ones of the members 0..`n_members`.
@@ -332,6 +429,7 @@ impl Ensemble {
         let checkpoint =
             checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
         let checkpoint = checkpoint.transpose()?;
+        self.plan_in(n_members, checkpoint.as_ref())?;
         self.scout(data, checkpoint.as_ref(), control)?;
         train::train(self, data, n_members, checkpoint.as_ref(), control)
     }

@@ -194,6 +194,44 @@ impl Law {
         self.sample_specific().is_none_or(|law| law.guarantee() == Guarantee::Sound)
     }
 
+    /// Whether this is a law that the constructors make; asked of laws that come from a file.
+    ///
+    /// # Errors
+    /// What the constructors say.
+    pub(crate) fn check_own(&self) -> Result<()> {
+        let all = |laws: &[Law]| laws.iter().try_for_each(Law::check_own);
+        let again = match self {
+            // Scales are checked where they are read.
+            Law::Gaussian(_) | Law::Uniform(_) => return Ok(()),
+            Law::Discrete(law) => {
+                Law::Discrete(Discrete::new(law.keep(), law.alphabet(), law.labels(), law.test_input())?)
+            }
+            Law::LabelNoise(law) => Law::LabelNoise(LabelNoise::new(law.q())?),
+            Law::SampleSpecific(law) => {
+                Law::SampleSpecific(SampleSpecific::new(law.base(), law.guarantee(), *law.search())?)
+            }
+            Law::Subsample(law) => {
+                law.inner().map_or(Ok(()), Law::check_own)?;
+                Law::Subsample(Subsample::new(law.inner().cloned(), law.size())?)
+            }
+            Law::Cascade(law) => {
+                all(law.levels())?;
+                let thresholds = (0..law.levels().len()).filter_map(|level| law.threshold(level)).collect();
+                Law::Cascade(Cascade::new(law.levels().to_vec(), Some(thresholds))?)
+            }
+            Law::Product(law) => {
+                all(law.parts())?;
+                let whole = law.parts().iter().cloned().map(Ok);
+                let whole = whole.reduce(|all, next| Ok(Law::Product(Product::new(all?, next?)?)));
+                whole.unwrap_or_else(|| Err(Error::parameter("&", "at least two laws", "none")))?
+            }
+        };
+        if again == *self {
+            return Ok(());
+        }
+        Err(Error::parameter("law", "a law as its constructor makes it", self.describe()))
+    }
+
     fn noises_labels(&self) -> bool {
         match self {
             Law::LabelNoise(_) => true,

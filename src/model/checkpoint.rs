@@ -3,13 +3,13 @@
 //! `manifest.json` holds the [`Record`]; `member-000017.safetensors` holds member 17's parameters under
 //! their names, with the manifest's digest and a digest of the values in its metadata. Every file is
 //! written beside its place, synced and renamed, so that any number of processes may share a directory:
-//! they would write the same bytes. The number of members is no part of the identity.
+//! they would write the same bytes. The number of members is no part of the identity; how it came about is kept in
+//! files such as `history-seen-000100.json`, one per fact, so that whatever processes do at the same time, no fact is lost.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind as IoKind, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -18,11 +18,17 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
-use crate::ensemble::{hex, Member, Record, SCHEMA};
+use crate::ensemble::{hex, History, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
+use crate::files;
 
 const MANIFEST: &str = "manifest.json";
-const TEMPORARY: &str = ".writing-";
+/// Before and after the name of a fact.
+const HISTORY: (&str, &str) = ("history-", ".json");
+/// Bytes that a manifest may have.
+const LARGEST_MANIFEST: u64 = 1 << 20;
+/// Bytes that a member's file may have beside its values.
+const LARGEST_HEADER: u64 = 1 << 24;
 
 /// What stands in `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +75,7 @@ impl Checkpoint {
             }
             Err(error) => return Err(refuse(folder, error)),
         }
+        files::sweep(folder);
         let path = folder.join(MANIFEST);
         if !path.exists() {
             check_empty(folder)?;
@@ -89,6 +96,47 @@ impl Checkpoint {
         Ok(Self { folder: folder.to_owned(), digest: record_digest(record)?, layout: layout.clone() })
     }
 
+    /// The directory that was opened before; `None` if it is gone, or is another ensemble's by now.
+    ///
+    /// # Errors
+    /// A checkpoint error if it is there and cannot be read.
+    pub(crate) fn again(folder: &Path, record: &Record, layout: &Layout) -> Result<Option<Self>> {
+        if matches!(fs::metadata(folder.join(MANIFEST)), Err(error) if error.kind() == IoKind::NotFound) {
+            return Ok(None);
+        }
+        let same = check_same(folder, &read_manifest(folder)?, record).is_ok();
+        same.then(|| Self::view(folder, record, layout)).transpose()
+    }
+
+    /// How the number of members came about, as far as the directory knows.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be read, or holds what is no such fact.
+    pub(crate) fn history(&self) -> Result<History> {
+        let mut history = History::default();
+        for fact in facts(&self.folder)? {
+            if !history.add(&fact) {
+                let (before, after) = HISTORY;
+                return Err(refuse(&self.folder, format_args!("it holds '{before}{fact}{after}'")));
+            }
+        }
+        Ok(history)
+    }
+
+    /// Writes what the directory does not know yet; durable when it returns.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be written.
+    pub(crate) fn remember(&self, history: &History) -> Result<()> {
+        let known = facts(&self.folder)?;
+        for fact in history.facts().difference(&known) {
+            let path = self.folder.join(format!("{}{fact}{}", HISTORY.0, HISTORY.1));
+            // What counts is that the file is there.
+            files::create(&path, b"{}\n").map_err(|error| refuse(&path, error))?;
+        }
+        Ok(())
+    }
+
     /// Whether a file of this member exists; says nothing about what is in it.
     pub(crate) fn has(&self, member: u64) -> bool {
         self.path(member).exists()
@@ -101,7 +149,8 @@ impl Checkpoint {
     /// A checkpoint error if the file cannot be read, or belongs to another manifest or member.
     pub(crate) fn load(&self, member: u64) -> Result<Option<Member>> {
         let path = self.path(member);
-        let bytes = match fs::read(&path) {
+        let limit = LARGEST_HEADER + 4 * self.layout.n_values() as u64;
+        let bytes = match files::read(&path, limit) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
             Err(error) => return Err(refuse(&path, error)),
@@ -122,13 +171,7 @@ impl Checkpoint {
     /// A checkpoint error if it cannot be written.
     pub(crate) fn save(&self, member: &Member) -> Result<()> {
         let path = self.path(member.number);
-        let header = Header {
-            member: member.number,
-            manifest: self.digest.clone(),
-            values: digest_values(&member.values),
-            loss: member.loss,
-        };
-        let header = serde_json::to_string(&header).map_err(|error| refuse(&path, error))?;
+        let header = header_text(&self.digest, member)?;
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         let data: Vec<u8> = member.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let mut tensors = Vec::new();
@@ -138,7 +181,16 @@ impl Checkpoint {
             tensors.push((spec.name.as_str(), view.map_err(|error| refuse(&path, error))?));
         }
         let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| refuse(&path, error))?;
-        replace(&path, &bytes)
+        files::replace(&path, &bytes).map_err(|error| refuse(&path, error))
+    }
+
+    /// Whether the directory has this very member, whole.
+    pub(crate) fn holds(&self, member: &Member) -> bool {
+        let same = |there: &Member| {
+            let pair = (header_text(&self.digest, there), header_text(&self.digest, member));
+            matches!(pair, (Ok(there), Ok(here)) if there == here)
+        };
+        matches!(self.load(member.number), Ok(Some(there)) if same(&there))
     }
 
     /// Removes a member's file, if it is there.
@@ -158,26 +210,16 @@ impl Checkpoint {
     /// # Errors
     /// A checkpoint error if the directory cannot be listed.
     pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(|error| refuse(&self.folder, error))? {
-            let name = entry.map_err(|error| refuse(&self.folder, error))?.file_name();
-            let name = name.to_string_lossy();
-            let number = name.strip_prefix("member-").and_then(|rest| rest.strip_suffix(".safetensors"));
-            numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
+        numbers(&self.folder)
     }
 
     fn path(&self, member: u64) -> PathBuf {
-        self.folder.join(format!("member-{member:06}.safetensors"))
+        self.folder.join(file_name(member))
     }
 
     /// Fails now rather than after the first member's training.
     fn check_writable(&self) -> Result<()> {
-        let path = temporary(&self.folder);
-        File::create(&path).map_err(|error| refuse(&self.folder, error))?;
-        fs::remove_file(&path).map_err(|error| refuse(&self.folder, error))
+        files::try_write(&self.folder).map_err(|error| refuse(&self.folder, error))
     }
 }
 
@@ -194,10 +236,58 @@ pub(crate) fn read_record(folder: &Path) -> Result<Record> {
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(|error| damaged(folder, error))?;
     let record = manifest.record;
-    if record.shape.n_features() == 0 || record.n_classes < 2 {
-        return Err(damaged(folder, "its sizes are impossible"));
-    }
+    record.check().map_err(|error| damaged(folder, error))?;
+    check_members(folder, &record)?;
     Ok(record)
+}
+
+/// Compares the record with what a member says of it, before anything is built or reserved for it.
+fn check_members(folder: &Path, record: &Record) -> Result<()> {
+    let digest = record_digest(record)?;
+    let said = numbers(folder)?.into_iter().find_map(|number| peek(&folder.join(file_name(number))));
+    match said {
+        Some(header) if header.manifest != digest => {
+            Err(refuse(folder, format_args!("its {MANIFEST} is not that of its member {}", header.member)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The header of a member's file alone, if it can be read.
+fn peek(path: &Path) -> Option<Header> {
+    let mut start = Vec::new();
+    files::open(path, u64::MAX).ok()?.take(LARGEST_HEADER).read_to_end(&mut start).ok()?;
+    let (_, metadata) = SafeTensors::read_metadata(&start).ok()?;
+    serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()
+}
+
+/// Names of the facts that a folder knows.
+fn facts(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut facts = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
+        let name = entry.map_err(|error| refuse(folder, error))?.file_name().to_string_lossy().into_owned();
+        let fact = name.strip_prefix(HISTORY.0).and_then(|rest| rest.strip_suffix(HISTORY.1));
+        facts.extend(fact.map(str::to_owned));
+    }
+    Ok(facts)
+}
+
+fn file_name(member: u64) -> String {
+    format!("member-{member:06}.safetensors")
+}
+
+/// Numbers of the members whose files are there.
+fn numbers(folder: &Path) -> Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
+        let name = entry.map_err(|error| refuse(folder, error))?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix("member-").and_then(|rest| rest.strip_suffix(".safetensors"));
+        let number = number.and_then(|number| number.parse::<u64>().ok());
+        numbers.extend(number.filter(|number| file_name(*number) == name));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
@@ -212,7 +302,7 @@ fn check_empty(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
         let name = entry.map_err(|error| refuse(folder, error))?.file_name();
         // Another process may be beginning the directory right now; its manifest is then checked as usual.
-        let known = name.to_string_lossy().starts_with(TEMPORARY) || name == MANIFEST;
+        let known = files::is_draft(&name.to_string_lossy()) || name == MANIFEST;
         if !known && !folder.join(MANIFEST).exists() {
             let why =
                 format!("it has no {MANIFEST} but holds other files, such as '{}'", name.to_string_lossy());
@@ -227,24 +317,15 @@ fn begin(folder: &Path, record: &Record) -> Result<()> {
     let created_by = format!("certssb {}", env!("CARGO_PKG_VERSION"));
     let manifest = Manifest { record: record.clone(), created_by };
     let text = serde_json::to_string_pretty(&manifest).map_err(|error| refuse(folder, error))?;
-    let path = folder.join(MANIFEST);
-    let written = write_synced(folder, text.as_bytes())?;
-    // A link fails where a rename would replace.
-    match fs::hard_link(&written, &path) {
-        Ok(()) => {}
-        Err(_) if path.exists() => {}
-        // A file system without links.
-        Err(_) => return fs::rename(&written, &path).map_err(|error| refuse(folder, error)),
-    }
-    fs::remove_file(&written).map_err(|error| refuse(folder, error))
+    files::create(&folder.join(MANIFEST), text.as_bytes()).map(drop).map_err(|error| refuse(folder, error))
 }
 
 fn read_manifest(folder: &Path) -> Result<Value> {
-    let text = fs::read_to_string(folder.join(MANIFEST)).map_err(|error| match error.kind() {
+    let text = files::read(&folder.join(MANIFEST), LARGEST_MANIFEST).map_err(|error| match error.kind() {
         IoKind::NotFound => refuse(folder, format_args!("it has no {MANIFEST}")),
         _ => damaged(folder, error),
     })?;
-    serde_json::from_str(&text).map_err(|error| damaged(folder, error))
+    serde_json::from_slice(&text).map_err(|error| damaged(folder, error))
 }
 
 /// Compares as JSON, so that a difference is named by its path and records of other versions are read too.
@@ -284,9 +365,25 @@ fn show(value: &Value) -> String {
     }
 }
 
-fn record_digest(record: &Record) -> Result<String> {
+/// A digest of a record; the identity of its members.
+pub(crate) fn record_digest(record: &Record) -> Result<String> {
     let value = serde_json::to_value(record).map_err(|error| Error::checkpoint(error.to_string()))?;
     Ok(hex(&Sha256::digest(value.to_string())))
+}
+
+fn header_text(manifest: &str, member: &Member) -> Result<String> {
+    let header = Header {
+        member: member.number,
+        manifest: manifest.to_owned(),
+        values: digest_values(&member.values),
+        loss: member.loss,
+    };
+    serde_json::to_string(&header).map_err(|error| Error::checkpoint(error.to_string()))
+}
+
+/// A digest of everything that a member's file says.
+pub(crate) fn member_digest(manifest: &str, member: &Member) -> Result<String> {
+    Ok(hex(&Sha256::digest(header_text(manifest, member)?)))
 }
 
 fn digest_values(values: &[f32]) -> String {
@@ -296,6 +393,10 @@ fn digest_values(values: &[f32]) -> String {
 
 /// Header and values of a member's file; `None` if it is not whole or has other parameters.
 fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Vec<f32>)> {
+    // Before anything is reserved.
+    if bytes.len() / 4 < layout.n_values() {
+        return None;
+    }
     let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
     let header = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
     let file = SafeTensors::deserialize(bytes).ok()?;
@@ -309,29 +410,4 @@ fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Vec<f32>)> {
         values.extend(view.data().chunks_exact(4).map(four));
     }
     Some((header, values))
-}
-
-/// A name no other process or thread uses, in the same directory so that renaming is atomic.
-fn temporary(folder: &Path) -> PathBuf {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()))
-}
-
-fn write_synced(folder: &Path, bytes: &[u8]) -> Result<PathBuf> {
-    let path = temporary(folder);
-    let write = || {
-        let mut file = File::create(&path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| refuse(folder, error))?;
-    Ok(path)
-}
-
-/// Puts `bytes` at `path` in one step: whoever reads sees the old file, the new one, or none.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let written = write_synced(folder, bytes)?;
-    fs::rename(&written, path).map_err(|error| refuse(path, error))
 }

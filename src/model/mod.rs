@@ -59,6 +59,14 @@ impl FeatureShape {
         }
     }
 
+    /// The dimensions.
+    pub(crate) fn sizes(self) -> Vec<usize> {
+        match self {
+            Self::Flat(n) => vec![n],
+            Self::Image { channels, height, width } => vec![channels, height, width],
+        }
+    }
+
     /// The dimensions, as torch wants them.
     pub(crate) fn dims(self) -> Vec<i64> {
         match self {

@@ -66,6 +66,15 @@ impl PyConfidence {
 }
 
 impl PyConfidence {
+    /// Refuses a bound for a fixed number of members where that number was chosen after a look at answers.
+    pub(super) fn check_history(&self, grown: bool) -> Result<()> {
+        if !grown || self.bound == "betting" {
+            return Ok(());
+        }
+        let expected = "'betting' for a number of members that was chosen after a look at their answers";
+        Err(Error::parameter("bound", expected, format_args!("'{}'", self.bound)))
+    }
+
     pub(super) fn check(&self, n_members: usize, n_classes: usize, scores: bool) -> Result<Confidence> {
         Confidence::check(
             self.alpha,

@@ -12,8 +12,8 @@ use super::law::{wrap, PyLaw};
 use super::module::{architecture, feature_shape};
 use crate::certify::{decided, Certificates, Change};
 use crate::ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Inputs, Member, Precision, Progress, Record,
-    TrainConfig,
+    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, History, Inputs, Member, Precision, Progress,
+    Record, TrainConfig,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::law::Law;
@@ -154,10 +154,56 @@ impl PyEnsemble {
         watched(py, report, |control| inner.train(&data, n_members, checkpoint.as_deref(), control))
     }
 
+    /// Says that so many members are going to be asked for; whether that makes this a grown ensemble.
+    #[pyo3(signature = (n_members, checkpoint=None))]
+    fn plan(&self, py: Python<'_>, n_members: u64, checkpoint: Option<PathBuf>) -> PyResult<bool> {
+        Ok(py.detach(|| self.inner.plan(n_members, checkpoint.as_deref()))?)
+    }
+
+    /// Says that answers of all members are about to be seen.
+    #[pyo3(signature = (checkpoint=None))]
+    fn see(&self, py: Python<'_>, checkpoint: Option<PathBuf>) -> PyResult<()> {
+        Ok(py.detach(|| self.inner.see(checkpoint.as_deref()))?)
+    }
+
+    /// Says that answers decide on the number of members.
+    #[pyo3(signature = (checkpoint=None))]
+    fn grow(&self, py: Python<'_>, checkpoint: Option<PathBuf>) -> PyResult<()> {
+        Ok(py.detach(|| self.inner.grow(checkpoint.as_deref()))?)
+    }
+
+    /// Whether a number of members was chosen after a look at answers.
+    #[getter]
+    fn grown(&self) -> bool {
+        self.inner.history().grown()
+    }
+
+    /// How the number of members came about, as JSON.
+    fn history(&self) -> PyResult<String> {
+        json(&self.inner.history())
+    }
+
+    /// Takes over a history of the same members.
+    fn recall(&self, history: &str) -> PyResult<()> {
+        self.inner.recall(&parse_history(history)?);
+        Ok(())
+    }
+
+    /// A digest of everything that is known of each trained member, by number.
+    fn digests(&self, py: Python<'_>) -> PyResult<Vec<(u64, String)>> {
+        Ok(py.detach(|| self.inner.digests())?)
+    }
+
+    /// A digest of the record.
+    fn record_digest(&self) -> PyResult<String> {
+        Ok(self.inner.record().digest()?)
+    }
+
     /// Takes over the members of another ensemble if both have the same record; says whether it did.
     fn adopt(&mut self, other: PyRef<'_, PyEnsemble>) -> PyResult<bool> {
         let same = self.inner.record() == other.inner.record();
         if same {
+            self.inner.recall(&other.inner.history());
             for member in other.inner.trained() {
                 self.inner.insert(member.clone())?;
             }
@@ -247,6 +293,7 @@ impl PyEnsemble {
         votes: numpy::PyReadonlyArray2<'_, u16>,
         confidence: &Bound<'_, PyConfidence>,
     ) -> PyResult<PyCertificates> {
+        confidence.get().check_history(self.grown())?;
         let inputs = inputs(&features)?;
         let record = self.inner.record();
         let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
@@ -337,17 +384,19 @@ impl PyEnsemble {
         }
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
         let model = this.model(py).into_pyobject(py)?;
-        let parts = [this.record()?.into_pyobject(py)?.into_any(), members.into_any(), model];
+        let history = this.history()?.into_pyobject(py)?.into_any();
+        let parts = [this.record()?.into_pyobject(py)?.into_any(), members.into_any(), model, history];
         Ok((rebuild, PyTuple::new(py, parts)?))
     }
 
     /// An ensemble from its record and members, as a pickle holds them.
     #[staticmethod]
-    #[pyo3(signature = (record, members, model=None))]
+    #[pyo3(signature = (record, members, model=None, history=None))]
     fn from_parts(
         record: &str,
         members: Vec<(u64, f32, PyReadonlyArray1<'_, f32>)>,
         model: Option<&Bound<'_, PyAny>>,
+        history: Option<&str>,
     ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
@@ -358,6 +407,9 @@ impl PyEnsemble {
                 Ensemble::of_record_with(record, architecture)?
             }
         };
+        if let Some(history) = history {
+            inner.recall(&parse_history(history)?);
+        }
         for (number, loss, values) in members {
             inner.insert(Member { number, loss, values: values.as_slice()?.into() })?;
         }
@@ -395,6 +447,12 @@ impl PyEnsemble {
         json(&Ensemble::read_record(&folder)?)
     }
 
+    /// A digest of the record of a directory.
+    #[staticmethod]
+    fn record_digest_of(folder: PathBuf) -> PyResult<String> {
+        Ok(Ensemble::read_record(&folder)?.digest()?)
+    }
+
     /// The blueprint of the user's module, if the members are such.
     #[getter]
     fn model(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -407,9 +465,13 @@ fn own_module(model: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
     (!model.is_instance_of::<PyString>()).then(|| model.clone().unbind())
 }
 
-fn json(record: &Record) -> PyResult<String> {
-    let text = serde_json::to_string(record);
+fn json(facts: &impl serde::Serialize) -> PyResult<String> {
+    let text = serde_json::to_string(facts);
     Ok(text.map_err(|e| Error::parameter("record", "a record that can be written", e))?)
+}
+
+fn parse_history(text: &str) -> Result<History> {
+    serde_json::from_str(text).map_err(|e| Error::parameter("history", "the history of an ensemble", e))
 }
 
 impl PyEnsemble {
@@ -430,6 +492,7 @@ fn certify_ensembles(
     let (Law::Cascade(cascade), Some(first)) = (&law.law, ensembles.first()) else {
         return Err(Error::parameter("law", "a Cascade with an ensemble for every level", "another").into());
     };
+    confidence.get().check_history(ensembles.iter().any(|ensemble| ensemble.grown()))?;
     let first = first.inner.record();
     let same = |(ensemble, law): (&PyRef<'_, PyEnsemble>, &Law)| {
         let expected = Record { law: law.clone(), ..first.clone() };

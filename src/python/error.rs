@@ -24,6 +24,14 @@ fn raise(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ErrorKind::LedgerCorrupt => "LedgerCorruptError",
         ErrorKind::LedgerVersion => "LedgerVersionError",
         ErrorKind::Checkpoint => "CheckpointError",
+        ErrorKind::File { code, missing } => {
+            kwargs.set_item("code", *code)?;
+            if *missing {
+                "MissingFileError"
+            } else {
+                "FileError"
+            }
+        }
         ErrorKind::Device => "DeviceError",
         ErrorKind::Cancelled => "CancelledError",
     };

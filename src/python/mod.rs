@@ -5,6 +5,7 @@ mod certificates;
 mod convert;
 mod ensemble;
 mod error;
+mod files;
 mod gate;
 mod knn;
 mod law;
@@ -25,5 +26,6 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     certificates::register(module)?;
     module::register(module)?;
     ensemble::register(module)?;
-    bounds::register(module)
+    bounds::register(module)?;
+    files::register(module)
 }

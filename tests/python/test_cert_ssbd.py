@@ -261,7 +261,8 @@ def test_a_cascade_has_the_members_of_single_ensembles_with_its_seed(digits: Arr
     assert all(len(values) for values in weight.values())
     with pytest.raises(cs.ParameterError, match="'level'"):
         clf.member(3, level=2)
-    more = clf.set_params(n_members=45).fit(X, y)
+    with pytest.warns(cs.GrowthWarning):
+        more = clf.set_params(n_members=45).fit(X, y)
     assert more.votes(X_test).shape == (2, 45, 100)
     certs.save(tmp_path / "table")
     loaded = cs.CertificateTable.load(tmp_path / "table")

@@ -495,8 +495,9 @@ def test_save_and_load(digits: Digits, tmp_path: Path) -> None:
         .state_dict()["norm.running_mean"]
         .equal(clf.member(2).state_dict()["norm.running_mean"])
     )
-    # It goes on where it stopped.
-    again.set_params(n_members=8, progress=False).fit(X, names)
+    # It goes on where it stopped, and says what that costs.
+    with pytest.warns(cs.GrowthWarning):
+        again.set_params(n_members=8, progress=False).fit(X, names)
     more = clone(clf).set_params(n_members=8).fit(X, names)
     assert np.array_equal(again.votes(X_test), more.votes(X_test))
     with pytest.raises(cs.ParameterError, match="callable that makes the module 'Plain"):

@@ -115,7 +115,14 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
     }
     for (there, instead, what) in [
         ("\"schema\": 2", "\"schema\": 1", "version 1"),
-        ("\"n_classes\": 2", "\"n_classes\": 0", "impossible"),
+        ("\"n_classes\": 2", "\"n_classes\": 0", "labels of 2 to 65535 classes"),
+        ("\"n_classes\": 2", "\"n_classes\": 1000000000", "labels of 2 to 65535 classes"),
+        ("\"height\": 8", "\"height\": 1000000000000000", "at most 1099511627776 values"),
+        ("\"height\": 8", "\"height\": 1000000000", "not that of its member 0"),
+        ("\"n_classes\": 2", "\"n_classes\": 60000", "not that of its member 0"),
+        ("\"epochs\": 2", "\"epochs\": 0", "'epochs'"),
+        ("\"sigma\": 0.5", "\"sigma\": 0.25", "not that of its member 0"),
+        ("\"sigma\": 0.5", "\"sigma\": -1.0", "damaged"),
     ] {
         let changed = good_manifest.replace(there, instead);
         assert_ne!(changed, good_manifest);
@@ -186,5 +193,6 @@ fn runs_that_share_a_directory_do_not_harm_each_other() {
     let mut names: Vec<_> =
         fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names.len(), 7, "nothing temporary is left: {names:?}");
+    assert_eq!(names.len(), 6 + 2, "nothing temporary is left: {names:?}");
+    assert!(names.contains(&"history-planned-000006.json".to_owned()), "{names:?}");
 }

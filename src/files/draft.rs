@@ -1,0 +1,222 @@
+//! Drafts: what is being written, beside its place, under a name that nobody can guess or meet.
+//!
+//! A writer holds a lock on its draft. Locks end with their process, however it ends, so that a draft without one is
+//! stale: [`sweep`] removes it, and leaves those of living processes alone, on this machine or beside a shared disk.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = ".certssb-";
+const SUFFIX: &str = ".draft";
+/// Hexadecimal digits of a name.
+const DIGITS: usize = 32;
+/// Names to try; one is enough unless somebody removes drafts all the time.
+const TRIES: usize = 100;
+
+/// Whether a file of this name is a draft of ours.
+pub(crate) fn is_draft(name: &str) -> bool {
+    let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    digits.is_some_and(|digits| {
+        digits.len() == DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Keyed by the system's random numbers. Forked children may begin with the same keys: creation is exclusive.
+fn name() -> String {
+    let half = || {
+        let mut hash = RandomState::new().build_hasher();
+        hash.write_u32(std::process::id());
+        hash.finish()
+    };
+    format!("{PREFIX}{:016x}{:016x}{SUFFIX}", half(), half())
+}
+
+/// A file that is being written; removed when dropped, unless it was given its name.
+#[derive(Debug)]
+pub(super) struct Draft {
+    file: File,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// An empty file in `folder` that was not there before, with the mode of other files.
+    fn new(folder: &Path) -> io::Result<Self> {
+        for _ in 0..TRIES {
+            let path = folder.join(name());
+            // Creation is exclusive: a link of that name is not followed.
+            let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            let draft = Self { file, path };
+            if draft.is_ours() {
+                return Ok(draft);
+            }
+        }
+        Err(io::Error::other("drafts beside it are removed all the time"))
+    }
+
+    /// A synced draft of `bytes` in `folder`.
+    pub(super) fn of(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let mut draft = Self::new(folder)?;
+        draft.file.write_all(bytes)?;
+        draft.file.sync_all()?;
+        Ok(draft)
+    }
+
+    /// Locks it; false if somebody who sweeps was faster.
+    fn is_ours(&self) -> bool {
+        // A file system without locks has drafts that nobody sweeps.
+        let free = !matches!(self.file.try_lock(), Err(TryLockError::WouldBlock));
+        free && fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Gives it the name `path`, whatever was there: a file, or a link, which is replaced and not followed.
+    pub(super) fn rename(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)
+    }
+
+    /// Gives it the name `path`, unless something has it already.
+    pub(super) fn link(self, path: &Path) -> io::Result<bool> {
+        match fs::hard_link(&self.path, path) {
+            Ok(()) => Ok(true),
+            Err(_) if fs::symlink_metadata(path).is_ok() => Ok(false),
+            // A file system without links.
+            Err(_) => self.rename(path).map(|()| true),
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // There is nothing left under this name after a renaming; what cannot be removed is swept later.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A folder that is being filled; removed with all that is in it when dropped.
+#[cfg(any(test, feature = "python"))]
+#[derive(Debug)]
+pub(crate) struct DraftFolder {
+    path: PathBuf,
+    /// Inside, for as long as the folder is a draft.
+    lock: Option<Draft>,
+}
+
+#[cfg(any(test, feature = "python"))]
+impl DraftFolder {
+    /// An empty folder beside `path`, on the same file system.
+    pub(crate) fn beside(path: &Path) -> io::Result<Self> {
+        let parent = super::write::folder_of(path);
+        for _ in 0..TRIES {
+            let path = parent.join(name());
+            match fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            }
+            match Draft::new(&path) {
+                Ok(lock) => return Ok(Self { path, lock: Some(lock) }),
+                // Swept before it was locked.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    let _ = fs::remove_dir(&path);
+                    return Err(error);
+                }
+            }
+        }
+        Err(io::Error::other("drafts beside it are removed all the time"))
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the place of the folder `path`, which may be there or not. What was there is removed afterwards.
+    ///
+    /// Where the system exchanges two names in one step, `path` is never missing. Elsewhere it is for a moment, in which
+    /// the earlier folder has the name that [`replaced`] finds.
+    pub(crate) fn take_place_of(mut self, path: &Path) -> io::Result<()> {
+        super::write::sync_folder(&self.path);
+        if fs::symlink_metadata(path).is_ok() {
+            exchange(&self.path, path)?;
+        } else {
+            fs::rename(&self.path, path)?;
+        }
+        super::write::sync_folder(super::write::folder_of(path));
+        // The lock lies in the new folder now, under the same name.
+        if let Some(name) = self.lock.as_ref().and_then(|lock| lock.path.file_name()) {
+            let _ = fs::remove_file(path.join(name));
+        }
+        self.lock = None;
+        Ok(())
+    }
+}
+
+#[cfg(any(test, feature = "python"))]
+impl Drop for DraftFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(any(test, feature = "python"))]
+/// Two folders swap their names.
+fn exchange(new: &Path, path: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{renameat_with, RenameFlags, CWD};
+        if renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+    }
+    let aside = replaced(path);
+    fs::rename(path, &aside)?;
+    if let Err(error) = fs::rename(new, path) {
+        fs::rename(&aside, path)?;
+        return Err(error);
+    }
+    // As after an exchange: what was there goes where the new one came from.
+    fs::rename(&aside, new)
+}
+
+#[cfg(any(test, feature = "python"))]
+/// Where the earlier folder is while a new one takes its place, on systems that cannot exchange names.
+pub(crate) fn replaced(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    super::write::folder_of(path).join(format!(".{name}.certssb-replaced"))
+}
+
+/// Removes drafts in `folder` that no living process is writing. What cannot be looked at or removed stays.
+pub(crate) fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_draft)) {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_file() && is_stale(&path) => {
+                let _ = fs::remove_file(&path);
+            }
+            Ok(kind) if kind.is_dir() && locks(&path).iter().all(|lock| is_stale(lock)) => {
+                let _ = fs::remove_dir_all(&path);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn locks(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_draft))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Whether nobody holds the draft's lock.
+fn is_stale(path: &Path) -> bool {
+    super::read::open(path, u64::MAX).is_ok_and(|file| file.try_lock().is_ok())
+}

@@ -1,0 +1,28 @@
+//! The one door for files: whole or not at all when written, regular and of bounded size when read.
+//!
+//! What is written goes into a draft beside its place (`draft.rs`), is synced and then gets its name in one step
+//! (`write.rs`), so that whoever reads sees the old file, the new one, or none. What is read is a regular file of a size
+//! that the caller allows (`read.rs`): a pipe does not block, a device does not fill the memory.
+
+mod draft;
+mod read;
+mod write;
+
+pub(crate) use draft::{is_draft, sweep};
+#[cfg(any(test, feature = "python"))]
+pub(crate) use draft::{replaced, DraftFolder};
+pub(crate) use read::{open, read};
+#[cfg(feature = "python")]
+pub(crate) use write::replace_all;
+pub(crate) use write::{create, replace, try_write};
+
+/// The error of a file that belongs to nothing with errors of its own: names the path and what the system said.
+#[cfg(feature = "python")]
+pub(crate) fn failure(path: &std::path::Path, verb: &str, error: &std::io::Error) -> crate::Error {
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let kind = crate::ErrorKind::File { code: error.raw_os_error(), missing };
+    crate::Error::new(kind, format!("'{}' cannot be {verb}: {error}.", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

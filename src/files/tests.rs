@@ -1,0 +1,149 @@
+//! Drafts, names and reading, under attack.
+#![allow(clippy::unwrap_used)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use super::draft::Draft;
+use super::write::replace_all;
+use super::*;
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_is_replaced_or_made_and_nothing_else_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    replace(&path, b"one").unwrap();
+    replace(&path, b"two").unwrap();
+    assert!(!create(&path, b"three").unwrap());
+    assert!(create(&folder.path().join("b"), b"four").unwrap());
+    assert_eq!(read(&path, 3).unwrap(), b"two");
+    assert_eq!(names(folder.path()), ["a", "b"]);
+    assert!(replace(&folder.path().join("none").join("a"), b"").is_err());
+    fs::create_dir(folder.path().join("c")).unwrap();
+    assert!(replace(&folder.path().join("c"), b"").is_err(), "a folder is no place for a file");
+    assert_eq!(names(folder.path()), ["a", "b", "c"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_replaced_and_what_it_leads_to_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mine, link) = (folder.path().join("mine"), folder.path().join("link"));
+    fs::write(&mine, "precious").unwrap();
+    std::os::unix::fs::symlink(&mine, &link).unwrap();
+    assert!(!create(&link, b"new").unwrap());
+    replace(&link, b"new").unwrap();
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "precious");
+    assert_eq!(fs::read_to_string(&link).unwrap(), "new");
+    assert!(fs::symlink_metadata(&link).unwrap().is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn files_have_the_mode_of_other_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (other, own) = (folder.path().join("other"), folder.path().join("own"));
+    fs::write(&other, "").unwrap();
+    replace(&own, b"").unwrap();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&own), mode(&other));
+}
+
+#[test]
+fn stale_drafts_are_swept_and_living_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let living = Draft::of(folder.path(), b"living").unwrap();
+    let filled = DraftFolder::beside(&folder.path().join("x")).unwrap();
+    fs::write(filled.path().join("member"), "living").unwrap();
+    let hex = |digit: &str| format!(".certssb-{}.draft", digit.repeat(32));
+    fs::write(folder.path().join(hex("a")), "stale").unwrap();
+    fs::create_dir(folder.path().join(hex("b"))).unwrap();
+    fs::write(folder.path().join(hex("b")).join("member"), "stale").unwrap();
+    for near in [".certssb-.draft", ".certssb-a.draft", &hex("g"), &hex("A"), "notes.draft"] {
+        fs::write(folder.path().join(near), "somebody's").unwrap();
+        assert!(!is_draft(near));
+    }
+    sweep(folder.path());
+    assert_eq!(names(folder.path()).len(), 5 + 2);
+    assert!(filled.path().join("member").exists());
+    living.rename(&folder.path().join("done")).unwrap();
+    assert_eq!(fs::read(folder.path().join("done")).unwrap(), b"living");
+    drop(filled);
+    assert_eq!(names(folder.path()).len(), 5 + 1);
+}
+
+#[test]
+fn many_writers_and_sweepers_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, folder) = (folder.path().join("a"), folder.path());
+    std::thread::scope(|scope| {
+        for writer in 0..4_u8 {
+            let path = &path;
+            scope.spawn(move || (0..50).for_each(|_| replace(path, &[writer; 999]).unwrap()));
+            scope.spawn(move || (0..50).for_each(|_| sweep(folder)));
+        }
+    });
+    let content = fs::read(&path).unwrap();
+    assert!(content.len() == 999 && content.iter().all(|byte| *byte == content[0]));
+    assert_eq!(names(folder), ["a"]);
+}
+
+#[test]
+fn several_files_change_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    replace_all(folder.path(), &[(OsStr::new("a"), b"1"), (OsStr::new("b"), b"1")]).unwrap();
+    assert_eq!(names(folder.path()), ["a", "b"]);
+    assert!(replace_all(&folder.path().join("a"), &[(OsStr::new("a"), b"2")]).is_err());
+}
+
+#[test]
+fn a_folder_takes_the_place_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ensemble");
+    for content in ["one", "two"] {
+        let draft = DraftFolder::beside(&path).unwrap();
+        fs::write(draft.path().join("member"), content).unwrap();
+        draft.take_place_of(&path).unwrap();
+        assert_eq!(names(&path), ["member"]);
+        assert_eq!(fs::read_to_string(path.join("member")).unwrap(), content);
+        assert_eq!(names(folder.path()), ["ensemble"]);
+    }
+    assert_eq!(replaced(&path), folder.path().join(".ensemble.certssb-replaced"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_of_the_right_size_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let why = |path: &Path, limit| read(path, limit).unwrap_err().to_string();
+    fs::write(&path, "abc").unwrap();
+    assert_eq!(read(&path, 3).unwrap(), b"abc");
+    assert_eq!(why(&path, 2), "it has 3 bytes, more than the 2 that such a file may have");
+    assert_eq!(why(folder.path(), 9), "it is a folder, not a regular file");
+    assert_eq!(why(Path::new("/dev/zero"), 9), "it is a pipe, a device or a socket, not a regular file");
+    let pipe = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert!(why(&pipe, 9).contains("not a regular file"));
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    assert!(why(&path, 1 << 30).contains("1099511627776 bytes"));
+    assert!(read(&folder.path().join("none"), 9).unwrap_err().kind() == std::io::ErrorKind::NotFound);
+}
