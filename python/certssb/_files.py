@@ -6,19 +6,37 @@ here looks into JSON and NumPy archives before anything in them is built.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
 import os
 import zipfile
+import zlib
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
+from certssb._checks import parameter_error
+from certssb.exceptions import FileError
 
-__all__ = ["DATA_LIMIT", "TEXT_LIMIT", "Damaged", "archive", "array", "npz", "parse", "read", "write"]
+__all__ = [
+    "DATA_LIMIT",
+    "TEXT_LIMIT",
+    "Damaged",
+    "archive",
+    "array",
+    "arrays",
+    "gunzip",
+    "make_folder",
+    "npz",
+    "parse",
+    "read",
+    "write",
+    "write_all",
+]
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -47,6 +65,22 @@ def write(path: PathLike, content: bytes) -> None:
     """Put a file at a path in one step, whatever was there."""
     _core.sweep_folder(os.path.dirname(path) or ".")
     _core.write_file(path, content)
+
+
+def write_all(folder: PathLike, files: dict[str, bytes]) -> None:
+    """Put files into a folder: all are written before the first gets its name, in the order given."""
+    _core.sweep_folder(folder)
+    _core.write_files(folder, list(files.items()))
+
+
+def make_folder(path: PathLike) -> None:
+    """Make a folder, and those above it, where there is none."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"The folder '{os.fspath(path)}' cannot be made: {error.strerror}.", error.errno
+        ) from error
 
 
 def parse(content: bytes) -> Any:
@@ -118,8 +152,14 @@ def npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
 
 def array(content: bytes) -> npt.NDArray[Any]:
     """The array of a ``.npy``."""
-    stream = io.BytesIO(content)
-    return _read_array(stream, len(content))
+    try:
+        return _read_array(io.BytesIO(content), len(content))
+    except (Damaged, MemoryError):
+        raise
+    except RecursionError:
+        raise Damaged("its header is nested too deeply") from None
+    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make NumPy do
+        raise Damaged(_words(error)) from None
 
 
 def archive(content: bytes, *, packed: bool = False) -> dict[str, npt.NDArray[Any]]:
@@ -143,6 +183,28 @@ def archive(content: bytes, *, packed: bool = False) -> dict[str, npt.NDArray[An
         raise Damaged("a header in it is nested too deeply") from None
     except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
         raise Damaged(_words(error)) from None
+
+
+def arrays(name: str, expected: str, path: PathLike) -> Any:
+    """The array of a user's ``.npy``, or all arrays of a ``.npz`` by name; `name` is the parameter's."""
+    content = read(path)
+    try:
+        return archive(content, packed=True) if content.startswith(b"PK") else array(content)
+    except Damaged as error:
+        raise parameter_error(name, expected, f"'{os.fspath(path)}' ({error})") from None
+
+
+def gunzip(content: bytes) -> bytes:
+    """What was packed by gzip, up to a ratio that data have."""
+    limit = max(_RATIO * len(content), _ROOM)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            plain = stream.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Damaged(_words(error)) from None
+    if len(plain) > limit:
+        raise Damaged(f"it is {len(content):,} bytes that unpack to more than {limit:,}")
+    return plain
 
 
 def _check_parts(parts: list[zipfile.ZipInfo], size: int, packed: bool) -> None:

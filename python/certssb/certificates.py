@@ -571,6 +571,11 @@ class CertificateTable:
         path : str or path
             The file to write.
 
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+
         Examples
         --------
         >>> import os, tempfile
@@ -629,6 +634,8 @@ class CertificateTable:
         ------
         ParameterError
             If the file is not such a table, or is damaged.
+        FileError
+            If it cannot be read, or is no regular file.
 
         Examples
         --------

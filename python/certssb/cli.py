@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import platform
 import sys
 import time
@@ -18,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 import certssb as cs
-from certssb import metrics
+from certssb import _files, metrics
 from certssb._checks import check_integer, one_of, parameter_error, shape_error
 from certssb._format import share_down
-from certssb.report import save_samples, write_report
+from certssb.report import write_report
+from certssb.report._folder import write_run
 
 __all__ = ["main"]
 
@@ -311,18 +311,13 @@ def _listed_classes(options: argparse.Namespace, y_train: Any) -> list[Any] | No
 
 def _read_arrays(name: str, expected: str, path: str) -> Any:
     """The array of a .npy file, or all arrays of a .npz by name."""
-    content = Path(path).read_bytes()
-    try:
-        loaded = np.load(io.BytesIO(content), allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
-        raise parameter_error(name, expected, f"'{path}' ({error})") from None
+    return _files.arrays(name, expected, path)
 
 
 def _run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    _files.make_folder(out)
     law = _law(options)
     X_train, y_train, X_test, y_test = _data(options)
     trigger = None if options.trigger == "none" else _TRIGGERS[options.trigger](options.norm)
@@ -372,7 +367,7 @@ def _run(options: argparse.Namespace) -> None:
         "versions": _versions(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    _write(out, tables, tests, summary, budget, options)
+    write_run(out, tables, tests, summary, _plot(tables, tests, budget, options))
     print(_text(summary, budget, options))
     print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
 
@@ -520,47 +515,16 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _write(
-    out: Path,
-    tables: dict[str, cs.CertificateTable],
-    tests: dict[str, tuple[Any, Any]],
-    summary: dict[str, Any],
-    budget: int,
-    options: argparse.Namespace,
-) -> None:
-    import pandas as pd
-
-    frames = [
-        tables[name].to_frame().assign(test=name, y_true=np.asarray(y)) for name, (_, y) in tests.items()
-    ]
-    frame = pd.concat(frames, ignore_index=True)
-    try:
-        import pyarrow  # noqa: F401
-
-        frame.to_parquet(out / "certificates.parquet")
-    except ImportError:
-        frame.to_csv(out / "certificates.csv", index=False, float_format="%.17g")
-    for name, table in tables.items():
-        table.save(out / f"certificates-{name}.npz")
-        save_samples(out / f"samples-{name}.npz", table, *tests[name])
-    partial = out / "summary.json.part"
-    partial.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(partial, out / "summary.json")
-    _plot(out / "certified_accuracy.png", tables, tests, budget, options)
-    write_report(out)
-
-
 def _report(options: argparse.Namespace) -> None:
     print(f"Written to {write_report(options.folder, options.out)}")
 
 
 def _plot(
-    path: Path,
     tables: dict[str, cs.CertificateTable],
     tests: dict[str, tuple[Any, Any]],
     budget: int,
     options: argparse.Namespace,
-) -> None:
+) -> bytes | None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -573,13 +537,15 @@ def _plot(
         if table.radius is not None:
             display = cs.CertifiedAccuracyDisplay.from_certificates(table, y, name=label)
         elif isinstance(table.law, cs.Discrete):
-            return
+            return None
         else:
             display = cs.CertifiedAccuracyDisplay.from_certificates(
                 table, y, n_poisoned=budget, labels=options.labels, name=label
             )
         display.plot(ax=ax)
-    figure.savefig(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    return drawn.getvalue()
 
 
 def _text(summary: dict[str, Any], budget: int, options: argparse.Namespace) -> str:
@@ -644,12 +610,12 @@ def _ledger_export(options: argparse.Namespace) -> None:
     with cs.Ledger(options.ledger, read_only=True) as ledger:
         frame = ledger.to_frame()
         if options.out.endswith(".csv"):
-            frame.to_csv(options.out, index=False, float_format="%.17g")
+            content = frame.to_csv(index=False, float_format="%.17g").encode()
         else:
             columns = {name: frame[name].fillna(-1).to_numpy() for name in frame if name != "outcome"}
-            np.savez(
-                options.out, centres=ledger.centres(), outcome=frame["outcome"].to_numpy(dtype=str), **columns
-            )
+            outcome = frame["outcome"].to_numpy(dtype=str)
+            content = _files.npz({"centres": ledger.centres(), "outcome": outcome, **columns})
+    _files.write(options.out, content)
     print(f"Written to {options.out}: {len(frame)} entries")
 
 

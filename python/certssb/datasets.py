@@ -7,7 +7,6 @@ labels as int64, numbered from 0.
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import os
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
+from certssb import _files
 from certssb._checks import check_real, check_seed, one_of, parameter_error
-from certssb.exceptions import ParameterError
+from certssb.exceptions import CertssbError, FileError, ParameterError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +34,9 @@ ClassNumbers: TypeAlias = npt.NDArray[np.int64]
 Pair: TypeAlias = tuple[Features, ClassNumbers]
 TrainTest: TypeAlias = tuple[Features, ClassNumbers, Features, ClassNumbers]
 PathLike: TypeAlias = "str | os.PathLike[str]"
+
+_IMAGE_LIMIT = 1 << 20
+"""Bytes that the file of an image of 32 x 32 pixels may have."""
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -264,7 +267,9 @@ def load_spambase(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file is refused below
-            rows = np.loadtxt(file, delimiter=",", ndmin=2)
+            rows = np.loadtxt(io.BytesIO(_files.read(file, _files.TEXT_LIMIT)), delimiter=",", ndmin=2)
+    except FileError:
+        raise
     except ValueError as error:
         raise _damaged(file, f"not a table of numbers ({error})", "path") from None
     if rows.size == 0 or rows.shape[1] != 58 or not np.isin(rows[:, 57], (0, 1)).all():
@@ -350,9 +355,10 @@ def _read_idx(folder: Path, name: str, ndim: int) -> npt.NDArray[np.uint8]:
     path = plain if plain.is_file() else zipped
     if not path.is_file():
         raise parameter_error("root", f"a folder with '{name}', gzipped or not", f"'{folder}' without it")
+    content = _files.read(path)
     try:
-        content = path.read_bytes() if path == plain else gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
+        content = content if path == plain else _files.gunzip(content)
+    except _files.Damaged as error:
         raise _damaged(path, f"cannot be read ({error})") from None
     header = 4 + 4 * ndim
     if len(content) < header or content[:4] != bytes((0, 0, 8, ndim)):
@@ -381,18 +387,31 @@ def _cifar_layouts(path: Path) -> list[tuple[Path, Reader]]:
 
 
 def _cifar_zip(path: Path, train: bool, keep: list[int]) -> Batch:
+    content = io.BytesIO(_files.read(path))
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            return _cifar_decode(path, names, archive.read, train, keep)
-    except (zipfile.BadZipFile, zlib.error) as error:
+        with zipfile.ZipFile(content) as archive:
+
+            def read(name: str) -> bytes:
+                if archive.getinfo(name).file_size > _IMAGE_LIMIT:
+                    raise _damaged(path, f"'{name}' is too large for an image of 32 x 32 pixels")
+                return archive.read(name)
+
+            return _cifar_decode(path, archive.namelist(), read, train, keep)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        UnicodeError,
+    ) as error:
         raise _damaged(path, f"cannot be read ({error})") from None
 
 
 def _cifar_images(path: Path, train: bool, keep: list[int]) -> Batch:
     part = "train" if train else "test"
     files = [file.relative_to(path).as_posix() for file in path.glob(f"{part}/*/*")]
-    return _cifar_decode(path, files, lambda name: (path / name).read_bytes(), train, keep)
+    return _cifar_decode(path, files, lambda name: _files.read(path / name, _IMAGE_LIMIT), train, keep)
 
 
 def _cifar_decode(
@@ -426,12 +445,18 @@ def _decoded(path: Path, name: str, content: bytes) -> npt.NDArray[np.uint8]:
     from PIL import Image as images
 
     try:
-        image: Image = images.open(io.BytesIO(content))
+        with warnings.catch_warnings():
+            # Too many pixels are refused below, before they are unpacked.
+            warnings.simplefilter("ignore")
+            image: Image = images.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+        width, height = image.size
+        if (width, height) != (32, 32):
+            raise _damaged(path, f"'{name}' has {height} x {width} pixels, not 32 x 32")
         pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except CertssbError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of images do
         raise _damaged(path, f"'{name}' is no image ({error})") from None
-    if pixels.shape != (32, 32, 3):
-        raise _damaged(path, f"'{name}' has {pixels.shape[0]} x {pixels.shape[1]} pixels, not 32 x 32")
     return pixels.transpose(2, 0, 1)
 
 
@@ -443,7 +468,7 @@ def _cifar_binary(folder: Path, train: bool, keep: list[int]) -> Batch:
         file = folder / name
         if not file.is_file():
             raise _damaged(folder, f"'{name}' is missing")
-        content = np.fromfile(file, dtype=np.uint8)
+        content = np.frombuffer(_files.read(file, 1 << 30), dtype=np.uint8)
         if content.size == 0 or content.size % 3073 or content[::3073].max() > 9:
             raise _damaged(file, "not rows of a label from 0 to 9 and 3,072 pixels")
         rows.append(content.reshape(-1, 3073))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from certssb import _files
 from certssb._checks import parameter_error
 from certssb.exceptions import CertssbError
 from certssb.report._page import render
@@ -37,6 +38,8 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
     ------
     ParameterError
         If the folder is no run's, or a file in it is damaged.
+    FileError
+        If a file cannot be read or written.
 
     Examples
     --------
@@ -50,10 +53,8 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
         page = render(run)
     except CertssbError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Something is missing in the summary, or is of another kind than certssb run writes.
         raise parameter_error("folder", "a folder with a complete summary.json", repr(error)) from error
-    partial = target.with_name(target.name + ".part")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, target)
+    _files.write(target, page.encode())
     return target

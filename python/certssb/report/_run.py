@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from certssb import _files
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
-from certssb.report._samples import Samples, load_samples
+from certssb.report._samples import LIMIT, Samples, parse_samples
 
 __all__ = ["Run"]
 
@@ -25,7 +26,10 @@ _NEEDED = (
     "budget",
     "versions",
     "seconds",
+    "files",
 )
+
+_SUMMARY_LIMIT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -84,27 +88,47 @@ class Run:
         summary = _summary(folder)
         tables, samples = {}, {}
         for name in summary["results"]:
-            _check_present(folder, f"certificates-{name}.npz", f"samples-{name}.npz")
-            tables[name] = CertificateTable.load(folder / f"certificates-{name}.npz")
-            samples[name] = load_samples(folder / f"samples-{name}.npz", len(tables[name]))
+            content = {
+                kind: _indexed(folder, f"{kind}-{name}.npz", limit, summary["files"])
+                for kind, limit in (("certificates", _files.DATA_LIMIT), ("samples", LIMIT))
+            }
+            source = str(folder / f"samples-{name}.npz")
+            tables[name] = CertificateTable._restored(
+                "folder", content["certificates"], f"'{folder / f'certificates-{name}.npz'}'"
+            )
+            samples[name] = parse_samples(content["samples"], len(tables[name]), source)
         return cls(folder.resolve().name, summary, tables, samples)
 
 
-def _check_present(folder: Path, *names: str) -> None:
-    for name in names:
-        if not (folder / name).is_file():
-            raise parameter_error("folder", "a folder that certssb run wrote", f"'{folder}' without {name}")
+def _read(folder: Path, name: str, limit: int) -> bytes:
+    try:
+        return _files.read(folder / name, limit)
+    except FileNotFoundError:
+        raise parameter_error(
+            "folder", "a folder that certssb run wrote", f"'{folder}' without {name}"
+        ) from None
+
+
+def _indexed(folder: Path, name: str, limit: int, index: dict[str, str]) -> bytes:
+    """A file that has to be the one of which the summary speaks, which is written last."""
+    content = _read(folder, name, limit)
+    if index.get(name) != hashlib.sha256(content).hexdigest():
+        expected = "a folder with undamaged files of one run"
+        raise parameter_error(
+            "folder", expected, f"'{folder / name}', of which its summary.json does not speak,"
+        )
+    return content
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    _check_present(folder, "summary.json")
-    path = folder / "summary.json"
+    content = _read(folder, "summary.json", _SUMMARY_LIMIT)
     try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        summary: dict[str, Any] = _files.parse(content)
+    except _files.Damaged as error:
         raise parameter_error("folder", "a folder with an undamaged summary.json", f"{error}") from None
     missing = [key for key in _NEEDED if not isinstance(summary, dict) or key not in summary]
-    if missing or not isinstance(summary["results"], dict) or not summary["results"]:
+    of_kind = not missing and all(isinstance(summary[name], dict) for name in ("results", "files"))
+    if not of_kind or not summary["results"]:
         got = f"one without {', '.join(missing or ['results'])}"
         raise parameter_error("folder", "a folder with a complete summary.json", got)
     unsafe = [name for name in summary["results"] if not name.replace("-", "").replace("_", "").isalnum()]

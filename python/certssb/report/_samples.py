@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from certssb import _files
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
 
@@ -17,6 +17,12 @@ __all__ = ["Samples", "least_certain", "load_samples", "save_samples"]
 
 N_SHOWN = 12
 """How many samples each row of images shows."""
+
+LIMIT = 1 << 28
+"""Bytes that their file may have."""
+
+_SIDE = 256
+"""Pixels that a side of an image is kept with."""
 
 Places = npt.NDArray[np.int64]
 
@@ -88,12 +94,33 @@ def save_samples(path: Path, table: CertificateTable, X: Any, y_true: Any) -> No
     >>> from certssb import report
     >>> report.save_samples(path, certs, X_test, y_test)  # doctest: +SKIP
     """
+    _files.write(path, samples_bytes(table, X, y_true))
+
+
+def samples_bytes(table: CertificateTable, X: Any, y_true: Any) -> bytes:
+    """What :func:`save_samples` writes."""
     index = np.unique(np.concatenate(least_certain(table)))
     truth = np.asarray(y_true)
-    parts: dict[str, npt.NDArray[Any]] = {"y_true": truth.astype(str) if truth.dtype == object else truth}
+    plain = truth.astype(np.str_) if truth.dtype.kind in "OT" else truth
+    parts: dict[str, npt.NDArray[Any]] = {"y_true": plain}
     if np.ndim(X) == 4:
-        parts |= {"index": index, "images": np.asarray(X[index], dtype=np.float32)}
-    np.savez(path, **parts)  # type: ignore[arg-type]
+        parts |= {"index": index, "images": _shrunk(np.asarray(X[index], dtype=np.float32))}
+    return _files.npz(parts)
+
+
+def _shrunk(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Means over squares of pixels where images are larger than the report shows them."""
+    height, width = images.shape[2:]
+    side = -(-max(height, width) // _SIDE)
+    if side <= 1:
+        return images
+    height, width = max(height // side, 1), max(width // side, 1)
+    across, down = min(side, images.shape[3]), min(side, images.shape[2])
+    squares = images[:, :, : height * down, : width * across].reshape(
+        *images.shape[:2], height, down, width, across
+    )
+    means: npt.NDArray[np.float32] = squares.mean(axis=(3, 5), dtype=np.float32)
+    return means
 
 
 def load_samples(path: Path, n_samples: int) -> Samples:
@@ -120,15 +147,20 @@ def load_samples(path: Path, n_samples: int) -> Samples:
     >>> from certssb.report._samples import load_samples
     >>> samples = load_samples(path, n_samples=451)  # doctest: +SKIP
     """
-    content = path.read_bytes()
+    return parse_samples(_files.read(path, LIMIT), n_samples, str(path))
+
+
+def parse_samples(content: bytes, n_samples: int, source: str) -> Samples:
+    """:func:`load_samples` of a file's content; `source` is for messages."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            parts = {name: archive[name] for name in archive.files}
-        samples = Samples(parts["y_true"], parts.get("index", np.zeros(0, np.int64)), parts.get("images"))
-    except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of archives do
-        raise parameter_error("folder", "a folder with undamaged files", f"'{path}' ({error})") from None
+        parts = _files.archive(content)
+    except _files.Damaged as error:
+        raise parameter_error("folder", "a folder with undamaged files", f"'{source}' ({error})") from None
+    if not {"y_true"} <= parts.keys() <= {"y_true", "index", "images"}:
+        raise parameter_error("folder", "a folder with undamaged files", f"'{source}' with other parts")
+    samples = Samples(parts["y_true"], parts.get("index", np.zeros(0, np.int64)), parts.get("images"))
     if not _fits(samples, n_samples):
-        raise parameter_error("folder", "a folder with files of one run", f"'{path}' of another one")
+        raise parameter_error("folder", "a folder with files of one run", f"'{source}' of another one")
     return samples
 
 
@@ -139,4 +171,7 @@ def _fits(samples: Samples, n_samples: int) -> bool:
     if images is None:
         return len(index) == 0
     inside = index.dtype.kind == "i" and bool(((index >= 0) & (index < n_samples)).all())
-    return inside and images.ndim == 4 and images.dtype.kind == "f" and len(images) == len(index)
+    drawn = images.ndim == 4 and images.dtype.kind == "f" and min(images.shape[1:]) > 0
+    return (
+        inside and drawn and len(images) == len(index) <= 2 * N_SHOWN and max(images.shape[2:]) <= 4 * _SIDE
+    )
