@@ -41,6 +41,7 @@ mod model;
 mod noise;
 mod normal;
 mod partition;
+mod process;
 #[cfg(feature = "python")]
 mod python;
 mod quantity;

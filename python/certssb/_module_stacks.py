@@ -7,6 +7,7 @@ alone: its logits, gradients, buffers, and what it draws in training.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,16 @@ _Pass = tuple[list[torch.Tensor], list[torch.Tensor]]
 
 _LOCK = threading.Lock()
 _QUIET = [0]
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked child, which has none of its parent's threads and so none of their stacks."""
+    global _LOCK
+    _LOCK, _QUIET[0] = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def quiet(change: int) -> None:

@@ -6,6 +6,7 @@ is drawn from generators of one member instead, and theirs are put back.
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,16 @@ States: TypeAlias = tuple[torch.Tensor, Any, Any]
 
 _LOCK = threading.RLock()
 """Whoever exchanges the states of the global generators holds it."""
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked child: a thread of the parent that held the lock is not there to release it."""
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _get() -> States:

@@ -26,6 +26,7 @@ use super::frontier::{largest_count, largest_norm};
 use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, LikelihoodRatio};
 use crate::normal::{normal_quantile_lower, normal_quantile_upper};
+use crate::process::install;
 use crate::votes::{Ballots, Tally};
 
 /// Bounds of every class's probability at every level, all holding together.
@@ -376,7 +377,8 @@ impl Levels<'_> {
         let levels: Result<Vec<Vec<Ends<T>>>> = (0..self.cascade.levels().len())
             .map(|level| {
                 let (contests, which) = self.bounds.contests(level, self.intervals);
-                let known: Result<Vec<_>> = contests.par_iter().map(|contest| ends(level, contest)).collect();
+                let known: Result<Vec<_>> =
+                    install(|| contests.par_iter().map(|contest| ends(level, contest)).collect())?;
                 let known = known?;
                 Ok(which.into_iter().map(|at| known[at]).collect())
             })

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::{self, MAJORITY};
 use crate::error::{Error, Result};
 use crate::law::Masses;
+use crate::process::install;
 use crate::quantity::{Alpha, Quantity};
 use crate::votes::{Answers, Ballots, Counts, Tally};
 
@@ -265,12 +266,15 @@ impl Confidence {
     }
 
     /// The interval of every sample.
-    pub fn intervals(&self, ballots: &Ballots) -> Vec<Interval> {
+    ///
+    /// # Errors
+    /// A device error if the betting bound finds no thread to work on.
+    pub fn intervals(&self, ballots: &Ballots) -> Result<Vec<Interval>> {
         let counts = ballots.counts(self.choosing());
         if self.bound == Bound::Betting {
             return self.bet(ballots, &counts.winners());
         }
-        self.counted(&counts)
+        Ok(self.counted(&counts))
     }
 
     /// The interval of every sample from counts alone, for every bound that does not read the members' order.
@@ -289,7 +293,7 @@ impl Confidence {
     /// `Parameter` when the votes were counted for another choice of the class, or the bound reads their order.
     pub fn intervals_of(&self, answers: Answers<'_>) -> Result<Vec<Interval>> {
         match answers {
-            Answers::Ordered(ballots) => Ok(self.intervals(ballots)),
+            Answers::Ordered(ballots) => self.intervals(ballots),
             Answers::Counted(_) if self.bound == Bound::Betting => Err(Error::parameter(
                 "bound",
                 "a bound on counts; betting reads the members' order",
@@ -316,32 +320,32 @@ impl Confidence {
     }
 
     /// The betting bound reads each member's answer in order, so nothing can be looked up by count.
-    fn bet(&self, ballots: &Ballots, winners: &[usize]) -> Vec<Interval> {
+    fn bet(&self, ballots: &Ballots, winners: &[usize]) -> Result<Vec<Interval>> {
         let from = self.choosing();
         let alpha = self.share(ballots.n_classes(), ballots.n_samples());
         let shared = self.shares_levels().then(|| (2.0 * alpha, 1.0 / ballots.n_classes() as f64));
-        winners
-            .par_iter()
-            .enumerate()
-            .map(|(sample, prediction)| {
-                let sequence = |class| ballots.sequence(from, sample, class);
-                let own = sequence(*prediction);
-                let p_lower = match (bounds::betting_lower(&own, alpha), shared) {
-                    (low, Some((whole, cap))) if low <= MAJORITY => {
-                        bounds::betting_lower_shared(&own, whole, cap)
-                    }
-                    (low, _) => low,
-                };
-                let others = (0..ballots.n_classes()).filter(|class| class != prediction);
-                let p_upper = match self.runner_up {
-                    RunnerUp::Complement => 1.0,
-                    RunnerUp::Bound => {
-                        others.map(|class| bounds::betting_upper(&sequence(class), alpha)).fold(0.0, f64::max)
-                    }
-                };
-                Interval::new(*prediction, p_lower, p_upper)
-            })
-            .collect()
+        let bet = |(sample, prediction): (usize, &usize)| {
+            let sequence = |class| ballots.sequence(from, sample, class);
+            let own = sequence(*prediction);
+            let p_lower = match (bounds::betting_lower(&own, alpha), shared) {
+                (low, Some((whole, cap))) if low <= MAJORITY => {
+                    bounds::betting_lower_shared(&own, whole, cap)
+                }
+                (low, _) => low,
+            };
+            let others = (0..ballots.n_classes()).filter(|class| class != prediction);
+            let p_upper = match self.runner_up {
+                RunnerUp::Complement => 1.0,
+                RunnerUp::Bound => {
+                    others.map(|class| bounds::betting_upper(&sequence(class), alpha)).fold(0.0, f64::max)
+                }
+            };
+            Interval::new(*prediction, p_lower, p_upper)
+        };
+        if winners.len() < 2 {
+            return Ok(winners.iter().enumerate().map(bet).collect());
+        }
+        install(|| winners.par_iter().enumerate().map(bet).collect())
     }
 
     /// Whether all classes' lower bounds share alpha by what they refute.
@@ -578,7 +582,8 @@ mod tests {
         let interval = |runner_up: &str| {
             Confidence::check(0.001, "auto", "union", runner_up, false, None, 1000, 10, false)
                 .unwrap()
-                .intervals(&ballots)[0]
+                .intervals(&ballots)
+                .unwrap()[0]
         };
         assert!(interval("complement").abstained());
         assert!(!interval("bound").abstained() && interval("auto") == interval("bound"));
@@ -588,8 +593,8 @@ mod tests {
     fn betting_reads_the_order_and_stays_below_clopper_pearson() {
         let votes = Array2::<u16>::from_shape_fn((500, 3), |(m, i)| u16::from(m % 50 == 0 && i > 0));
         let ballots = Ballots::from_votes(votes, 2).unwrap();
-        let bets = settings("betting", "union", "auto", None, 500).intervals(&ballots);
-        let exact = settings("auto", "union", "auto", None, 500).intervals(&ballots);
+        let bets = settings("betting", "union", "auto", None, 500).intervals(&ballots).unwrap();
+        let exact = settings("auto", "union", "auto", None, 500).intervals(&ballots).unwrap();
         for (bet, exact) in bets.iter().zip(&exact) {
             assert!(bet.p_lower < exact.p_lower && bet.p_lower > exact.p_lower - 0.05, "{bet:?} {exact:?}");
         }

@@ -12,6 +12,7 @@ use super::budget::Change;
 use super::confidence::Interval;
 use crate::error::Result;
 use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs, Masses};
+use crate::process::install;
 
 /// Norms are found to this relative accuracy, from below.
 const NORM_TOLERANCE: f64 = 1e-10;
@@ -96,7 +97,7 @@ impl Distinct {
             };
             chunk.iter().map(norm).collect()
         };
-        let norms: Result<Vec<Vec<f64>>> = self.pairs.par_chunks(CHUNK).map(search).collect();
+        let norms: Result<Vec<Vec<f64>>> = install(|| self.pairs.par_chunks(CHUNK).map(search).collect())?;
         Ok(self.spread(&norms?.concat()))
     }
 
@@ -142,7 +143,8 @@ impl Distinct {
                 })
                 .collect()
         };
-        let counts: Result<Vec<Vec<usize>>> = self.pairs.par_chunks(COUNT_CHUNK).map(search).collect();
+        let counts: Result<Vec<Vec<usize>>> =
+            install(|| self.pairs.par_chunks(COUNT_CHUNK).map(search).collect())?;
         Ok(self.spread(&counts?.concat()))
     }
 }

@@ -157,7 +157,7 @@ fn votes_needed(ratio: &LikelihoodRatio, facts: &DataFacts, confidence: &Confide
     let holds = |against: usize| {
         let ballots = unanimous_but(MEMBERS, against, facts.n_classes)?;
         // Choosing members agree; those that bound do not all.
-        let interval = confidence.intervals(&ballots).first().copied()?;
+        let interval = confidence.intervals(&ballots).ok()?.first().copied()?;
         Some(ratio.holds(interval.p_lower, interval.p_upper))
     };
     if !holds(0)? {
@@ -242,7 +242,7 @@ pub fn decided(
                 confidence,
             )
     };
-    Ok(confidence.intervals(ballots).iter().enumerate().map(certain).collect())
+    Ok(confidence.intervals(ballots)?.iter().enumerate().map(certain).collect())
 }
 
 fn hopeless(

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::ensemble::data::{ArrayInputs, ArrayTrainingSet};
     use crate::ensemble::noisy_set::{Cores, Source};
-    use crate::ensemble::{with_workers, TrainConfig};
+    use crate::ensemble::{on_one_thread, TrainConfig};
     use crate::law::{Gaussian, Law};
     use crate::model::{by_name, FeatureShape};
     use crate::seed::Seed;
@@ -69,6 +69,6 @@ mod tests {
             assert_eq!(chosen("cnn", &[0], TrainConfig::default()), None);
             assert_eq!(chosen("linear", &[0, 1], TrainConfig::default()), None);
         };
-        with_workers(1, test, || ());
+        on_one_thread(test);
     }
 }

@@ -190,10 +190,10 @@ impl Settings {
         }
     }
 
-    /// The settings of every worker that trains: one for each GPU, `n_jobs` for the CPU.
-    pub(super) fn trainers(&self) -> Vec<Self> {
+    /// The settings of every worker that trains: one for each GPU, `n_jobs` but at most `most` for the CPU.
+    pub(super) fn trainers(&self, most: usize) -> Vec<Self> {
         if self.device == Device::Cpu {
-            return vec![self.clone(); self.n_jobs];
+            return vec![self.clone(); self.n_jobs.min(most)];
         }
         self.devices.iter().map(|&device| Self { device, ..self.clone() }).collect()
     }

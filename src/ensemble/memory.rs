@@ -1,7 +1,8 @@
 //! Where memory lies: freed memory stays for the next step, and what outlives its training lies apart from it.
 
 use std::ops::Deref;
-use std::sync::{Arc, Once};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use memmap2::{Mmap, MmapMut};
 
@@ -12,8 +13,11 @@ use memmap2::{Mmap, MmapMut};
 /// 3,200 page faults and half of the time of a step of the MNIST network. Elsewhere than on glibc this
 /// does nothing.
 pub(super) fn keep_freed_memory() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| drop(std::hint::black_box(vec![0_u8; (32 << 20) - (64 << 10)])));
+    // No `Once`: a forked child would wait for a thread of its parent's that was in it.
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Ordering::Relaxed) {
+        drop(std::hint::black_box(vec![0_u8; (32 << 20) - (64 << 10)]));
+    }
 }
 
 /// Values that fewer bytes than these leave on the heap: a mapping costs whole pages, and processes have few of them.

@@ -42,7 +42,7 @@ pub use device::devices;
 pub use history::History;
 pub use memory::Values;
 #[cfg(test)]
-pub(crate) use threads::with_workers;
+pub(crate) use threads::on_one_thread;
 
 use config::Settings;
 

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Buffer;
 use crate::law::{Gaussian, Law, NoiseLaw};
 use crate::model::{upload, TorchResult};
+use crate::process::install;
 use crate::seed::Seed;
 
 /// Values drawn before they are handed to torch (4 MiB).
@@ -181,7 +182,9 @@ fn draw_features(
         let draw = |(sample, row): (&(u64, usize), &mut [f32])| source.draw(sample, row);
         match cores {
             Cores::Own => block.iter().zip(values.chunks_exact_mut(size)).try_for_each(draw)?,
-            Cores::All => block.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(draw)?,
+            Cores::All => {
+                install(|| block.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(draw))??
+            }
         }
         let at = (number * rows, samples.len());
         target = Some(

@@ -9,14 +9,15 @@
 //! drawing does not depend on the number of samples, and the result for one sample not on the others.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Sender};
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
 use super::data::{read, Inputs, TrainingSet};
 use super::native;
 use super::noisy_set::Source;
-use super::threads::{guarded, training_error, with_workers};
+use super::threads::{guarded, training_error, with_workers, Computing};
 use super::train;
 use super::train_member::Job;
 use super::vote::collect;
@@ -252,10 +253,10 @@ impl Ensemble {
         let workers = self.settings.workers().min(blocks.len());
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, results) = mpsc::channel();
-        let senders = Mutex::new(vec![sender; workers]);
         let search = |start: usize| self.search_block(scout, law.search(), inputs, label, start, &stop);
-        let work = || {
-            let Some(sender) = senders.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
+        let network = native::network(self.architecture.as_ref(), &self.settings);
+        let computing = network.map_or(Computing::Torch, |_| Computing::Kernels);
+        let work = |sender: Sender<_>| {
             while let Some(&start) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let found = guarded(SCOUT, || search(start)).map(|sigmas| (start, vec![sigmas]));
                 if sender.send(found).is_err() || stop.load(Ordering::Relaxed) {
@@ -264,11 +265,11 @@ impl Ensemble {
             }
         };
         let mut all = vec![0.0; n];
-        with_workers(workers, work, || {
+        with_workers(vec![sender; workers], computing, work, |_| {
             collect(&results, &stop, control, |start, sigmas: Vec<f32>| {
                 all[start..start + sigmas.len()].copy_from_slice(&sigmas);
             })
-        })?;
+        })??;
         Ok(Some(all))
     }
 
@@ -346,7 +347,7 @@ pub(super) fn add_extra_noise(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ensemble::with_workers;
+    use crate::ensemble::on_one_thread;
     use crate::model::{by_name, FeatureShape, FlatWeights, Layout};
     use crate::quantity::NoiseScale;
 
@@ -395,7 +396,7 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_finite_differences_with_common_random_numbers() {
         for model in ["linear", "mlp", "cnn", "resnet"] {
-            with_workers(1, || check_gradient(model), || ());
+            on_one_thread(|| check_gradient(model));
         }
     }
 

@@ -1,39 +1,105 @@
-//! Worker threads in which torch uses one thread each.
+//! Worker threads, in which torch uses one thread each.
 
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Barrier, Mutex, PoisonError};
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, Scope};
 
 use tch::TchError;
 
 use crate::error::{Error, Result};
+use crate::process::{no_thread, PerProcess};
 
-/// Runs `work` in `n` threads in which torch's operations use one thread each, and `main` in the calling
-/// thread meanwhile.
+/// Who computes in a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Computing {
+    /// torch, which must not spread a worker's operations over all cores.
+    Torch,
+    /// The crate's own kernels, in the worker itself.
+    Kernels,
+}
+
+/// Runs `work` on each of `jobs` in a thread of its own, and `main` in the calling thread meanwhile; `main` is told how
+/// many threads there are. If the system allows fewer than there are jobs, the last jobs are dropped before `main` runs.
 ///
-/// torch keeps the number of threads per thread, and a global one for threads that start later. Each
-/// worker sets its own; the global one is put back as soon as all workers have started, so that the
-/// user's setting is disturbed for microseconds only.
-pub(crate) fn with_workers<R>(n: usize, work: impl Fn() + Sync, main: impl FnOnce() -> R) -> R {
-    static STARTING: Mutex<()> = Mutex::new(());
-    let started = Barrier::new(n + 1);
+/// # Errors
+/// A device error if not a single thread can be started.
+pub(crate) fn with_workers<J: Send, R>(
+    jobs: Vec<J>,
+    computing: Computing,
+    work: impl Fn(J) + Sync,
+    main: impl FnOnce(usize) -> R,
+) -> Result<R> {
     std::thread::scope(|scope| {
-        let guard = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = tch::get_num_threads();
-        for _ in 0..n {
-            scope.spawn(|| {
-                // A thread's first question initialises it from the global number; that comes before ours.
-                let _ = tch::get_num_threads();
-                tch::set_num_threads(1);
-                started.wait();
-                work();
-            });
-        }
-        started.wait();
-        tch::set_num_threads(before);
-        drop(guard);
-        main()
+        let started = match computing {
+            Computing::Kernels => start(scope, jobs, || (), &work),
+            Computing::Torch => with_one_torch_thread(|| start(scope, jobs, own_number, &work))?,
+        };
+        started.map(main)
     })
+}
+
+/// A thread's first question initialises it from torch's global number.
+fn own_number() {
+    let _ = tch::get_num_threads();
+}
+
+/// Starts a thread for each job, as many as can be, and waits until each has got ready; says how many there are.
+fn start<'scope, J: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    jobs: Vec<J>,
+    get_ready: fn(),
+    work: &'scope (impl Fn(J) + Sync),
+) -> Result<usize> {
+    // Nobody sends: a thread that is ready drops its sender, one that panics or cannot be started loses it.
+    let (sender, ready) = mpsc::channel::<()>();
+    let (mut started, mut failure) = (0, None);
+    for job in jobs {
+        let sender = sender.clone();
+        let run = move || {
+            get_ready();
+            drop(sender);
+            work(job);
+        };
+        match Builder::new().spawn_scoped(scope, run) {
+            Ok(_) => started += 1,
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    drop(sender);
+    let _ = ready.recv();
+    match failure {
+        Some(error) if started == 0 => Err(no_thread(error)),
+        _ => Ok(started),
+    }
+}
+
+/// Runs `start` while threads that initialise themselves get one thread of torch each.
+///
+/// torch keeps the number of threads per thread, and a global one for threads that start later. The global one is set in
+/// the calling thread, once: setting it repairs what a fork left of torch's own pool, which two threads cannot do at the
+/// same time. It is put back as soon as all workers have started, so that the user's setting is disturbed for
+/// microseconds only.
+fn with_one_torch_thread<R>(start: impl FnOnce() -> R) -> Result<R> {
+    static STARTING: PerProcess<Mutex<()>> = PerProcess::new();
+    let guard = STARTING.get(|| Ok(Mutex::new(())))?.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = tch::get_num_threads();
+    tch::set_num_threads(1);
+    let result = start();
+    tch::set_num_threads(before);
+    drop(guard);
+    Ok(result)
+}
+
+/// Runs a test in a worker, for its single torch thread: many tiny operations crawl on several.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) fn on_one_thread(test: impl Fn() + Sync) {
+    with_workers(vec![()], Computing::Torch, |()| test(), |_| ()).unwrap();
 }
 
 /// Runs one member's work; a panic below becomes a training error that names the member.
@@ -73,8 +139,8 @@ mod tests {
         let count = || {
             seen.fetch_add(tch::get_num_threads(), Ordering::SeqCst);
         };
-        with_workers(2, count, || ());
-        assert_eq!(seen.into_inner(), 2);
+        let threads = with_workers(vec![(); 2], Computing::Torch, |()| count(), |threads| threads);
+        assert_eq!((seen.into_inner(), threads), (2, Ok(2)));
         assert_eq!(tch::get_num_threads(), before);
         let later = std::thread::spawn(tch::get_num_threads).join();
         assert_eq!(later.ok(), Some(before), "threads started later have the caller's number too");

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tch::Device;
@@ -11,12 +10,13 @@ use super::control::{Control, Progress};
 use super::data::TrainingSet;
 use super::device::check_precision;
 use super::memory::keep_freed_memory;
+use super::native;
 use super::noisy_set::Source;
 use super::stacks::{stack_size, Stacks};
-use super::threads::with_workers;
+use super::threads::{with_workers, Computing};
 use super::train_member::Job;
 use super::twice::{again, Twice};
-use super::worker::{self, Finished};
+use super::worker::{self, Finished, Role};
 use super::{Ensemble, Execution};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
@@ -132,30 +132,31 @@ pub(super) fn run(
     if todo.is_empty() {
         return Ok(None);
     }
-    let mut trainers = job.settings.trainers();
+    let mut trainers = job.settings.trainers(todo.len());
     trainers.iter().try_for_each(|own| check_precision(own.device, own.precision))?;
     let size = stack_size(job, todo.len(), trainers.len());
     if size == 1 && job.settings.device != Device::Cpu {
         trainers = vec![trainers; job.architecture.lanes().max(1)].concat();
     }
     trainers.truncate(todo.len().div_ceil(size));
-    let side_by_side = trainers.len();
     let (stacks, stop) = (Stacks::new(todo, size), AtomicBool::new(false));
     let (sender, results) = mpsc::channel();
     // One sender per worker: when the last has gone, the receiver knows.
     let roles = worker::roles(trainers, &sender);
     drop(sender);
-    let n_workers = roles.len();
-    let roles = Mutex::new(roles);
-    let work = || {
-        let role = roles.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(role) = role {
-            role.play(job, &stacks, checkpoint, &stop);
-        }
-    };
-    with_workers(n_workers, work, || collect(&results, &stop, control, keep))?;
+    let trains: Vec<bool> = roles.iter().map(|role| matches!(role, Role::Train(..))).collect();
+    let work = |role: Role| role.play(job, &stacks, checkpoint, &stop);
+    let side_by_side = with_workers(roles, computing(job), work, |threads| {
+        collect(&results, &stop, control, keep)?;
+        Ok(trains.iter().take(threads).filter(|trains| **trains).count())
+    })??;
     let (smallest, failure) = stacks.state();
     Ok(Some(Execution { stack: size, smallest, side_by_side, failure }))
+}
+
+/// Who trains the members.
+fn computing(job: Job<'_>) -> Computing {
+    native::network(job.architecture, job.settings).map_or(Computing::Torch, |_| Computing::Kernels)
 }
 
 /// Receives results on the calling thread until the last worker has gone.

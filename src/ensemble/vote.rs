@@ -6,8 +6,7 @@
 //! came with.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use ndarray::{Array2, Array3};
@@ -19,7 +18,7 @@ use super::device::check_precision;
 use super::memory::keep_freed_memory;
 use super::native::{self, Voter};
 use super::optimise::{Ascent, Reference};
-use super::threads::{guarded, training_error, with_workers};
+use super::threads::{guarded, training_error, with_workers, Computing};
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
 use crate::kernel::{Network, Workspace};
@@ -204,9 +203,8 @@ fn run<T: Copy + Default + Send>(
     let workers = (settings.workers() * lanes).min(stacks.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, results) = mpsc::channel();
-    let senders = Mutex::new(vec![sender; workers]);
-    let work = || {
-        let Some(sender) = senders.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return };
+    let computing = network.map_or(Computing::Torch, |_| Computing::Kernels);
+    let work = |sender: Sender<_>| {
         let (mut shared, mut buffers) = (Vec::new(), Workspace::default());
         if lanes > 1 {
             if let Err(error) = ensemble.architecture.enter_lane(settings.device) {
@@ -230,7 +228,7 @@ fn run<T: Copy + Default + Send>(
             }
         }
     };
-    with_workers(workers, work, || collect(&results, &stop, control, keep))
+    with_workers(vec![sender; workers], computing, work, |_| collect(&results, &stop, control, keep))?
 }
 
 /// The first place of a stack, and each of its members' part.

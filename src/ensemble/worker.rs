@@ -86,7 +86,8 @@ pub(super) enum Role {
     Train(Settings, Arc<Lanes>, Option<Receiver<Result<Drawn>>>, Results),
 }
 
-/// The roles of all workers, for trainers with the given settings.
+/// The roles of all workers, for trainers with the given settings; each that draws comes after the one it draws for, who
+/// can do without.
 pub(super) fn roles(trainers: Vec<Settings>, results: &Results) -> Vec<Role> {
     let mut lanes: Vec<(Device, Arc<Lanes>)> = Vec::new();
     for own in &trainers {
@@ -103,7 +104,7 @@ pub(super) fn roles(trainers: Vec<Settings>, results: &Results) -> Vec<Role> {
         }
         let cores = if lanes.several { Cores::Own } else { Cores::All };
         let (sender, receiver) = mpsc::sync_channel(0);
-        vec![Role::Draw(sender, cores), Role::Train(own, lanes, Some(receiver), results.clone())]
+        vec![Role::Train(own, lanes, Some(receiver), results.clone()), Role::Draw(sender, cores)]
     };
     trainers.into_iter().flat_map(roles).collect()
 }

@@ -9,6 +9,7 @@ use super::distance::{relative_error, squared_distances, ROUNDOFF};
 use super::nearest::{class_probabilities, Estimate};
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::process::install;
 use crate::quantity::{NoiseScale, Quantity};
 
 /// Probabilities below this are reported as this: nothing smaller is resolved.
@@ -171,8 +172,9 @@ impl FittedKnn {
         let group = (DISTANCES / self.train.nrows()).clamp(1, GROUP);
         let done = AtomicUsize::new(0);
         let groups: Vec<_> = test.axis_chunks_iter(Axis(0), group).collect();
-        let parts: Vec<Vec<_>> =
-            groups.into_par_iter().map(|points| self.group(points, watch, &done)).collect::<Result<_>>()?;
+        let parts: Vec<Vec<_>> = install(|| {
+            groups.into_par_iter().map(|points| self.group(points, watch, &done)).collect::<Result<_>>()
+        })??;
         Ok(parts.into_iter().flatten().collect())
     }
 

@@ -14,6 +14,7 @@ use super::code::{Code, Codes};
 use super::region::Asked;
 use super::sketch::{is_own_sketch, Basis, Sketch, WIDTH};
 use crate::error::{Error, Result};
+use crate::process::install;
 
 /// Bytes of memory for one region besides its code: sketch, radius, number, class and seal.
 #[cfg_attr(not(test), allow(dead_code))]
@@ -376,7 +377,16 @@ impl Index {
 
     /// The regions from `first` on that may have the smallest gap of all, if that is at most `limit`; those up to `after`
     /// left out.
-    pub(crate) fn scan(&self, query: &Query, limit: f64, after: Option<Candidate>, first: u32) -> Shortlist {
+    ///
+    /// # Errors
+    /// A device error if there is no thread to work on; also of [`Index::scan_many`].
+    pub(crate) fn scan(
+        &self,
+        query: &Query,
+        limit: f64,
+        after: Option<Candidate>,
+        first: u32,
+    ) -> Result<Shortlist> {
         let empty = || Shortlist::new(limit, after, first);
         let tiles: Vec<_> = self.tiles(first).filter(|(shelf, _)| query.concerns(shelf)).collect();
         let scan_tile = |mut list: Shortlist, (shelf, blocks): &(&Shelf, std::ops::Range<usize>)| {
@@ -384,9 +394,9 @@ impl Index {
             list
         };
         if tiles.len() * TILE > BLOCKS_ALONE {
-            tiles.par_iter().fold(empty, scan_tile).reduce(empty, Shortlist::merge)
+            install(|| tiles.par_iter().fold(empty, scan_tile).reduce(empty, Shortlist::merge))
         } else {
-            tiles.iter().fold(empty(), scan_tile)
+            Ok(tiles.iter().fold(empty(), scan_tile))
         }
     }
 
@@ -399,8 +409,14 @@ impl Index {
         let mut lists = Vec::with_capacity(queries.len());
         for some in queries.chunks((PAIRS / self.len().max(1)).max(1)) {
             file.pause()?;
-            let share = some.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
-            lists.par_extend(some.par_chunks(share).flat_map_iter(|share| self.scan_share(share)));
+            if some.len() < 2 {
+                lists.extend(self.scan_share(some));
+                continue;
+            }
+            install(|| {
+                let share = some.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
+                lists.par_extend(some.par_chunks(share).flat_map_iter(|share| self.scan_share(share)));
+            })?;
         }
         Ok(lists)
     }
@@ -433,6 +449,7 @@ impl Query<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::ledger::distance::Distance;
@@ -503,7 +520,7 @@ mod tests {
                 let limit = expected[n / 4].0;
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
-                    let list = index.scan(&query, limit, after, 0);
+                    let list = index.scan(&query, limit, after, 0).unwrap();
                     let full = list.is_full();
                     let page = list.into_sorted();
                     assert!(page.is_sorted());
@@ -533,7 +550,7 @@ mod tests {
         let lists = index.scan_many(&queries, &Elsewhere(centres)).unwrap_or_default();
         assert_eq!(lists.len(), 40);
         for ((query, limit), list) in queries.iter().zip(lists) {
-            assert_eq!(list.into_sorted(), index.scan(query, *limit, None, 0).into_sorted());
+            assert_eq!(list.into_sorted(), index.scan(query, *limit, None, 0).unwrap().into_sorted());
         }
     }
 
@@ -544,7 +561,7 @@ mod tests {
         for _ in 0..10 {
             let point = random_point(&mut rng, 100);
             let query = index.query(&point, sketch_of(&index, &point), Some(0));
-            let found = index.scan(&query, 1e9, None, 0).into_sorted();
+            let found = index.scan(&query, 1e9, None, 0).unwrap().into_sorted();
             let (_, nearest) = gaps(&index, &centres, &point, Some(0))[0];
             assert!(found.iter().any(|c| c.region == nearest) && found.len() < 40, "{}", found.len());
         }
@@ -554,7 +571,7 @@ mod tests {
     fn a_scan_from_a_place_on_sees_only_later_regions() {
         let (index, _) = filled(2, 500, 0);
         let query = index.query(&[0.0, 0.0], sketch_of(&index, &[0.0, 0.0]), None);
-        let found = index.scan(&query, 10.0, None, 450).into_sorted();
+        let found = index.scan(&query, 10.0, None, 450).unwrap().into_sorted();
         assert_eq!(found.len(), 50, "not crowded out by earlier ones");
         assert!(found.iter().all(|c| c.region >= 450));
     }

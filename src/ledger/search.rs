@@ -23,7 +23,7 @@ impl<'a, F: Centres> Search<'a, F> {
     /// Searches the regions from `first` on.
     pub(crate) fn from(mut self, first: u32) -> Result<Self> {
         if (first as usize) < self.index.len() {
-            let list = self.index.scan(self.query, self.reach(), None, first);
+            let list = self.index.scan(self.query, self.reach(), None, first)?;
             self.follow(list, first)?;
         }
         Ok(self)
@@ -59,7 +59,7 @@ impl<'a, F: Centres> Search<'a, F> {
             if !full {
                 return Ok(());
             }
-            list = self.index.scan(self.query, self.reach(), candidates.last().copied(), first);
+            list = self.index.scan(self.query, self.reach(), candidates.last().copied(), first)?;
         }
     }
 

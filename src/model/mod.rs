@@ -224,6 +224,7 @@ pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::ensemble::on_one_thread;
     use tch::Kind;
 
     const SHAPE: FeatureShape = FeatureShape::Image { channels: 2, height: 9, width: 8 };
@@ -258,11 +259,6 @@ mod tests {
         let scale = a.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
         let largest = a.iter().zip(b).fold(0.0_f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(largest <= tolerance * scale, "{name}: {largest} of {scale}");
-    }
-
-    /// Runs a test in a worker, for its single torch thread: many tiny operations crawl on several.
-    fn on_one_thread(test: impl Fn() + Sync) {
-        crate::ensemble::with_workers(1, test, || ());
     }
 
     #[test]

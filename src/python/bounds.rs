@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::certify::bounds;
 use crate::error::{Error, Result};
+use crate::process::install;
 use crate::quantity::{Alpha, Probability, Quantity};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -85,7 +86,9 @@ fn betting<'py>(
     }
     let bound = if upper { bounds::betting_upper } else { bounds::betting_lower };
     let values = py.detach(|| {
-        (0..scores.ncols()).into_par_iter().map(|i| bound(&scores.column(i).to_vec(), alpha)).collect()
-    });
+        install(|| {
+            (0..scores.ncols()).into_par_iter().map(|i| bound(&scores.column(i).to_vec(), alpha)).collect()
+        })
+    })?;
     Ok(PyArray1::from_vec(py, values))
 }

@@ -12,6 +12,7 @@ use crate::certify::{Certificates, Interval};
 use crate::error::Result;
 use crate::exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 use crate::law::{DataFacts, Gaussian, Law};
+use crate::process::no_thread;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyKnn>()
@@ -100,7 +101,8 @@ impl PyKnn {
         };
         py.detach(|| {
             std::thread::scope(|scope| {
-                let worker = scope.spawn(|| self.fitted.certify_with(test.view(), &cancel, &count));
+                let work = || self.fitted.certify_with(test.view(), &cancel, &count);
+                let worker = std::thread::Builder::new().spawn_scoped(scope, work).map_err(no_thread)?;
                 let failure: RefCell<Option<PyErr>> = RefCell::new(None);
                 let mut told = usize::MAX;
                 while !worker.is_finished() {

@@ -83,7 +83,7 @@ fn no_true_probabilities_make_more_than_alpha_wrong() {
                     for runner_up in ["complement", "bound"] {
                         let confidence = settings(alpha, bound, "union", runner_up, None, n, k);
                         let intervals: Vec<Interval> =
-                            votes.iter().map(|v| confidence.intervals(v)[0]).collect();
+                            votes.iter().map(|v| confidence.intervals(v).unwrap()[0]).collect();
                         for g in probabilities(k, alpha) {
                             let all =
                                 outcomes.iter().zip(&intervals).filter(|(_, interval)| wrong(interval, &g));
@@ -111,7 +111,7 @@ fn alpha_over_k_beside_alpha_over_two_would_not_do() {
     let confidence = settings(alpha, "auto", "union", "complement", None, n, k);
     let (mut plain, mut own) = (0.0, 0.0);
     for counts in compositions(n, k) {
-        let interval = confidence.intervals(&ballots(&counts))[0];
+        let interval = confidence.intervals(&ballots(&counts)).unwrap()[0];
         let votes = counts[interval.prediction] as u64;
         let certified = bounds::clopper_pearson_lower(votes, n as u64, alpha / 2.0);
         let low = if certified > 0.5 {
@@ -133,7 +133,7 @@ fn what_is_reported_is_the_bound_at_the_stated_level() {
         let (each, left) = ((1000 - votes) / 9, (1000 - votes) % 9);
         let counts: Vec<usize> =
             (0..10).map(|class| if class == 0 { votes } else { each + usize::from(class <= left) }).collect();
-        settings(0.001, "auto", "union", runner_up, None, 1000, 10).intervals(&ballots(&counts))[0]
+        settings(0.001, "auto", "union", runner_up, None, 1000, 10).intervals(&ballots(&counts)).unwrap()[0]
     };
     let bound = |votes, share| bounds::clopper_pearson_lower(votes, 1000, 0.001 * share);
     // Certified: half of alpha, whatever K is.
@@ -177,7 +177,7 @@ fn worst_cases_by_simulation() {
             for runner_up in ["complement", "bound"] {
                 let share = |alpha: f64| {
                     let confidence = settings(alpha, "auto", selection, runner_up, split, n, g.len());
-                    let intervals = confidence.intervals(&sampled);
+                    let intervals = confidence.intervals(&sampled).unwrap();
                     intervals.iter().filter(|interval| wrong(interval, g)).count() as f64 / ENSEMBLES as f64
                 };
                 let case = format!("{name} {selection} {runner_up}");
@@ -208,7 +208,7 @@ fn betting_holds_at_all_looks_together_for_all_classes() {
                     (0..k as u16).map(move |vote| {
                         let votes = [votes.clone(), vec![vote]].concat();
                         let array = Array2::from_shape_vec((votes.len(), 1), votes.clone()).unwrap();
-                        let own = confidence.intervals(&Ballots::from_votes(array, k).unwrap())[0];
+                        let own = confidence.intervals(&Ballots::from_votes(array, k).unwrap()).unwrap()[0];
                         (votes, [intervals.clone(), vec![own]].concat())
                     })
                 };
@@ -238,7 +238,7 @@ fn any_false(split: impl Fn(usize) -> usize, ensembles: usize, alpha: f64) -> f6
         let n = 20 * look;
         let seen = Ballots::from_votes(classes.slice(ndarray::s![..n, ..]).to_owned(), 2).unwrap();
         let confidence = settings(alpha, "betting", "split", "auto", Some(split(n)), n, 2);
-        for (found, interval) in found.iter_mut().zip(confidence.intervals(&seen)) {
+        for (found, interval) in found.iter_mut().zip(confidence.intervals(&seen).unwrap()) {
             *found |= !interval.abstained();
         }
     }

@@ -246,8 +246,8 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     use super::*;
+    use crate::ensemble::on_one_thread;
     use crate::ensemble::optimise;
-    use crate::ensemble::threads::with_workers;
     use crate::model::{by_name, weights_to_vec, Architecture, FeatureShape, FlatWeights};
     use crate::quantity::NoiseScale;
 
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn magnitudes_and_scores_are_torchs() {
-        with_workers(1, against_torch, || ());
+        on_one_thread(against_torch);
     }
 
     fn against_torch() {

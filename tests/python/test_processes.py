@@ -1,0 +1,181 @@
+"""Work in forked children, and under a limit of threads: the same answers or a named error, never a hang."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks and limits of Linux")
+
+PRELUDE = """
+import os, resource, signal, sys, threading, time, warnings
+import numpy as np
+import certssb as cs
+from torch import nn
+warnings.simplefilter("ignore")
+X, y = cs.datasets.load_digits()
+X, y, T = X[:120], y[:120], X[200:230]
+labels = np.arange(120) % 10
+net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(.2), nn.ReLU(), nn.Linear(16, 10))
+ALPHA = dict(alpha=.4, progress=False, seed=1, epochs=2)
+def fit(model="linear", law=None, n=6, **k):
+    return cs.CertifiedClassifier(model, law or cs.Gaussian(.25), n_members=n, **(ALPHA | k)).fit(X, y)
+native, own, stack = fit(), fit(net), fit("mlp", stack=3)
+votes = np.random.default_rng(0).integers(0, 2, (200, 40))
+law = cs.Subsample(cs.Gaussian(1.0), size=20)
+def betting():
+    return cs.certify_votes(votes, law, n_train=100, n_classes=2, alpha=.05, bound="betting").p_lower
+def norms():
+    return cs.certify_votes(np.zeros((200, 40), int), law, n_classes=2, n_train=100, alpha=.05).trigger_norm(3)
+def bound():
+    return cs.bounds.betting_lower((votes == 1).astype(float), .05)
+def knn():
+    return cs.CertifiedKNN(sigma=.5, progress=False).fit(X, y).certify(T).p_lower
+def ledger():
+    import tempfile
+    path = os.path.join(tempfile.mkdtemp(), "regions.sqlite")
+    with cs.Ledger(path) as open_ledger:
+        return [entry.radius for entry in open_ledger.update_many(X, y, np.full(120, .7))]
+def own_magnitudes():
+    return fit(net, cs.SampleSpecific(.25, steps=2), 6).noise_magnitudes(T)
+WORK = {
+    "votes": lambda: native.votes(T + 0), "votes of a module": lambda: own.votes(T + 0),
+    "scores": lambda: native.scores(T), "scores of a module": lambda: own.scores(T),
+    "votes of a stack": lambda: stack.votes(T + 0),
+    "fit": lambda: fit(n=7).votes(T), "fit of a module": lambda: fit(net, n_jobs=4).votes(T),
+    "fit of a stack": lambda: fit("mlp", stack=2).votes(T), "magnitudes": own_magnitudes,
+    "betting": betting, "trigger norms": norms, "bound": bound, "1-NN": knn, "ledger": ledger,
+}
+def parts(outcome):
+    return np.asarray(outcome, dtype=float).tobytes()
+def child(work, seconds=60):
+    "The exit status of a forked child that does the work; None if it had to be killed."
+    number = os.fork()
+    if number == 0:
+        status = 9
+        try:
+            status = work()
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+        finally:
+            os._exit(status)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(number, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(.005)
+    os.kill(number, signal.SIGKILL)
+    os.waitpid(number, 0)
+    return None
+"""
+
+
+def run(script: str, timeout: int = 300) -> list[str]:
+    """Lines that the script prints; it runs in a process of its own, which must end."""
+    text = PRELUDE + textwrap.dedent(script)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
+def test_a_forked_child_answers_as_its_parent() -> None:
+    lines = run("""
+    expected = {name: parts(work()) for name, work in WORK.items()}
+    for name, work in WORK.items():
+        for _ in range(6 if "module" in name else 2):
+            native._votes.clear(), own._votes.clear(), stack._votes.clear()
+            print(name, child(lambda: 0 if parts(work()) == expected[name] else 8), sep=": ", flush=True)
+    def grandchild():
+        return child(lambda: child(lambda: 0 if parts(betting()) == expected["betting"] else 8))
+    print("grandchild:", child(grandchild))
+    """)
+    assert len(lines) > 30
+    assert [line for line in lines if not line.endswith(": 0")] == []
+
+
+def test_a_fork_in_the_middle_of_work_holds_up_nobody() -> None:
+    lines = run("""
+    stop = threading.Event()
+    def busy():
+        while not stop.is_set():
+            fit(net), betting(), stack.votes(T), knn()
+    thread = threading.Thread(target=busy)
+    thread.start()
+    expected = {name: parts(WORK[name]()) for name in ("votes of a module", "fit of a module", "betting")}
+    for turn in range(24):
+        name = list(expected)[turn % 3]
+        own._votes.clear()
+        print(name, child(lambda: 0 if parts(WORK[name]()) == expected[name] else 8), sep=": ", flush=True)
+        time.sleep(.013)
+    stop.set()
+    thread.join()
+    """)
+    assert len(lines) == 24
+    assert [line for line in lines if not line.endswith(": 0")] == []
+
+
+def test_where_few_threads_are_allowed_fewer_work_or_an_error_says_so() -> None:
+    lines = run("""
+    if os.getuid() == 0:  # whom no limit binds
+        os.setgid(65534)
+        os.setuid(2_000_000 + os.getpid())
+    def threads():
+        "Of all processes of this user, which is what the limit counts."
+        time.sleep(.3)  # those that have ended are counted for a moment yet
+        total = 0
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                text = open(f"/proc/{number}/status").read()
+            except OSError:
+                continue
+            facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+            if int(facts["Uid"].split()[0]) == os.getuid():
+                total += int(facts["Threads"])
+        return total
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    def allow(more):
+        resource.setrlimit(resource.RLIMIT_NPROC, (hard if more is None else threads() + more, hard))
+    def attempt(work):
+        try:
+            return np.shape(work())
+        except cs.DeviceError as error:
+            return f"DeviceError: {error}"
+    def trained(model, jobs=64):
+        clf = fit(model, n=80, n_jobs=jobs, epochs=100)
+        return clf.n_members_, int(clf.execution_.split(", ")[1].split()[0])
+    for model in ("linear", net):
+        allow(20)
+        print("twenty", *trained(model))
+        allow(0)
+        print("none", attempt(lambda: trained(model)))
+    print("none", attempt(lambda: native.votes(T + 1)))
+    print("none", attempt(betting))
+    print("none", attempt(knn))
+    allow(1)
+    print("one", attempt(betting))
+    allow(None)
+    print("any", *trained("linear", 3), knn().shape)
+    """)
+    assert len(lines) == 9
+    for at, line in enumerate(lines):
+        word, *rest = line.split(" ", 1)
+        if word == "twenty":
+            members, used = map(int, rest[0].split())
+            assert members == 80 and 1 <= used < 64, (at, line)
+        elif word == "none":
+            assert rest[0].startswith("DeviceError: No thread could be started"), (at, line)
+    assert lines[-2] == "one (40,)"
+    assert lines[-1] == "any 80 3 (30,)"
