@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spread::Spread;
 use crate::error::{Error, Result};
+use crate::process::install;
 
 /// What decides the bucket of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,11 +106,13 @@ impl Assignment {
             order.copy_from_slice(&content.as_bytes()[16..]);
             (bucket_of(&deciding, n_buckets), order)
         };
-        let rows = features.par_chunks_exact(n_features).zip(labels).enumerate();
-        let (buckets, contents): (Vec<u32>, Vec<[u8; 16]>) = rows.map(digest).unzip();
+        let (buckets, contents): (Vec<u32>, Vec<[u8; 16]>) = install(|| {
+            let rows = features.par_chunks_exact(n_features).zip(labels).enumerate();
+            rows.map(digest).unzip()
+        })?;
         let mut members: Vec<usize> = (0..n).collect();
         // Samples of equal content are equal, so that their order among themselves is no information.
-        members.par_sort_unstable_by_key(|i| (buckets[*i], contents[*i], *i));
+        install(|| members.par_sort_unstable_by_key(|i| (buckets[*i], contents[*i], *i)))?;
         let mut starts = vec![0; n_buckets + 1];
         for bucket in &buckets {
             starts[*bucket as usize + 1] += 1;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::spread::{Fewest, Spread};
 use crate::error::{Error, Result};
+use crate::process::install;
 
 /// What an election says of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,19 +44,21 @@ const BLOCK: usize = 16;
 pub fn plurality(votes: ArrayView2<'_, u16>, n_classes: usize, spread: &Spread) -> Result<Vec<Verdict>> {
     check_sizes("votes", votes.nrows(), votes.ncols(), n_classes, spread)?;
     let blocks: Vec<usize> = (0..votes.ncols()).step_by(BLOCK).collect();
-    let verdicts: Vec<Vec<Verdict>> = blocks
-        .into_par_iter()
-        .map(|start| {
-            let end = (start + BLOCK).min(votes.ncols());
-            let mut first = FirstRound::new(spread, n_classes);
-            (start..end)
-                .map(|sample| {
-                    first.hold(sample, votes.column(sample).iter().map(|vote| usize::from(*vote)))?;
-                    Ok(first.plurality())
-                })
-                .collect()
-        })
-        .collect::<Result<_>>()?;
+    let verdicts: Vec<Vec<Verdict>> = install(|| {
+        blocks
+            .into_par_iter()
+            .map(|start| {
+                let end = (start + BLOCK).min(votes.ncols());
+                let mut first = FirstRound::new(spread, n_classes);
+                (start..end)
+                    .map(|sample| {
+                        first.hold(sample, votes.column(sample).iter().map(|vote| usize::from(*vote)))?;
+                        Ok(first.plurality())
+                    })
+                    .collect()
+            })
+            .collect::<Result<_>>()
+    })??;
     Ok(verdicts.concat())
 }
 
@@ -82,21 +85,23 @@ pub fn run_off(scores: ArrayView3<'_, f32>, spread: &Spread) -> Result<Vec<Verdi
     let (n_learners, n_samples, n_classes) = scores.dim();
     check_sizes("scores", n_learners, n_samples, n_classes, spread)?;
     let blocks: Vec<usize> = (0..n_samples).step_by(BLOCK).collect();
-    let verdicts: Vec<Vec<Verdict>> = blocks
-        .into_par_iter()
-        .map(|start| {
-            let end = (start + BLOCK).min(n_samples);
-            let gathered = Gathered::new(scores, start, end)?;
-            let mut first = FirstRound::new(spread, n_classes);
-            (0..end - start)
-                .map(|sample| {
-                    let own = gathered.sample(sample);
-                    first.hold(start + sample, own.chunks_exact(n_classes).map(favourite))?;
-                    Ok(first.run_off(own))
-                })
-                .collect()
-        })
-        .collect::<Result<_>>()?;
+    let verdicts: Vec<Vec<Verdict>> = install(|| {
+        blocks
+            .into_par_iter()
+            .map(|start| {
+                let end = (start + BLOCK).min(n_samples);
+                let gathered = Gathered::new(scores, start, end)?;
+                let mut first = FirstRound::new(spread, n_classes);
+                (0..end - start)
+                    .map(|sample| {
+                        let own = gathered.sample(sample);
+                        first.hold(start + sample, own.chunks_exact(n_classes).map(favourite))?;
+                        Ok(first.run_off(own))
+                    })
+                    .collect()
+            })
+            .collect::<Result<_>>()
+    })??;
     Ok(verdicts.concat())
 }
 
