@@ -33,8 +33,7 @@ help:
 
 run: build
 	$(BIN)/certssb run --dataset digits --trigger one-pixel --rate 0.02 --norm 1.0 --target 0 \
-	    --model linear --sigma 1.0 --subsample 400 --members 1000 --epochs 40 --learning-rate 0.01 --seed 0 \
-	    --out runs/digits
+	    --cosine 5 --members 20000 --seed 0 --out runs/digits
 
 test: lint ring0 rings12 pytest stubs
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import numpy as np
 
 from certssb._checks import check_number, parameter_error
 
-__all__ = ["Budget", "asked_budget", "check_budget", "check_count", "check_labels", "check_norm", "exactly"]
+__all__ = [
+    "Budget",
+    "asked_budget",
+    "check_budget",
+    "check_count",
+    "check_labels",
+    "check_norm",
+    "down",
+    "exactly",
+    "over_total",
+]
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,6 @@ class Budget:
         'at most 27 of 1,346 training samples changed in any way, labels included'
         >>> Budget(1, 0.5).words()
         'at most 1 training sample changed, each by an L2 norm of at most 0.5, labels as received'
-        >>> Budget(None, float("inf")).words()
-        'training samples changed in any of their features, labels as received'
         """
         of = "" if n_train is None else f" of {n_train:,}"
         number = "" if self.n_poisoned is None else f"at most {self.n_poisoned:,}{of} "
@@ -62,8 +71,43 @@ class Budget:
             how = f", each by an L2 norm of at most {exactly(self.trigger_norm)}"
             if math.isinf(self.trigger_norm):
                 how = " in any way" if self.labels else " in any of their features"
-        labels = "labels included" if self.labels else "labels as received"
-        return f"{number}training {samples} changed{how}, {labels}"
+        return f"{number}training {samples} changed{how}, {self._labels()}"
+
+    def _labels(self) -> str:
+        return "labels included" if self.labels else "labels as received"
+
+    def over(self, n_train: int | None = None) -> str:
+        """What a table or a curve runs over, and what it counts; for headings.
+
+        Parameters
+        ----------
+        n_train : int, optional
+            Number of training samples.
+
+        Returns
+        -------
+        str
+            Part of a sentence.
+
+        Examples
+        --------
+        >>> from certssb._budget import Budget
+        >>> Budget(None, float("inf"), labels=True).over(1346)
+        'over the number of training samples (of 1,346) changed in any way, labels included'
+        >>> Budget(27, None).over(1346)
+        'over the trigger norm, at most 27 of 1,346 training samples changed, labels as received'
+        """
+        if self.n_poisoned is not None:
+            return f"over the trigger norm, {replace(self, trigger_norm=None).words(n_train)}"
+        words = self.words()
+        if n_train is not None:
+            words = words.replace("training samples", f"training samples (of {n_train:,})", 1)
+        return f"over the number of {words}"
+
+    def change(self) -> dict[str, Any]:
+        """The budget as the keywords of a table's methods; what is open is left out."""
+        sizes = {"n_poisoned": self.n_poisoned, "trigger_norm": self.trigger_norm}
+        return {name: size for name, size in sizes.items() if size is not None} | {"labels": self.labels}
 
     def column(self) -> str:
         """Name of the column of a table that answers this budget: the call that gives the same values."""
@@ -73,10 +117,47 @@ class Budget:
         return f"{asked}({', '.join([*words, *(['labels=True'] if self.labels else [])])})"
 
 
+def over_total(n_train: int | None = None) -> str:
+    """What radii run over, and what they count; for headings.
+
+    Parameters
+    ----------
+    n_train : int, optional
+        Number of training samples.
+
+    Returns
+    -------
+    str
+        Part of a sentence.
+
+    Examples
+    --------
+    >>> from certssb._budget import over_total
+    >>> over_total(1346)
+    'over the total L2 norm of changes to the features of all 1,346 training samples, labels as received'
+    """
+    samples = "training samples" if n_train is None else f"{n_train:,} training samples"
+    return f"over the total L2 norm of changes to the features of all {samples}, labels as received"
+
+
 def exactly(size: float) -> str:
     """A number in few digits if these are exact, and in all of them if not: rounding could claim more."""
     short = f"{size:g}"
     return short if float(short) == size else repr(float(size))
+
+
+def down(size: float) -> float:
+    """A size that is survived in four digits, rounded down.
+
+    Examples
+    --------
+    >>> from certssb._budget import down
+    >>> down(0.047839), down(1234.56), down(0.0)
+    (0.04783, 1234.0, 0.0)
+    """
+    if not 0 < size < math.inf:
+        return size
+    return float(Decimal(size).normalize(Context(prec=4, rounding=ROUND_FLOOR)))
 
 
 def check_budget(labels: Any, **sizes: Any) -> Budget:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +72,8 @@ def test_the_whole_job_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr()
     assert summary["guarantee"] in printed.out
     assert (
-        f"Certified accuracy over the trigger norm, {summary['n_poisoned']} poisoned samples:" in printed.out
+        f"Predicted right and certified, over the trigger norm, at most {summary['n_poisoned']} of 1,346 training "
+        "samples changed, labels as received\n" in printed.out
     )
     assert "given the target class" in printed.out
     assert f"Written to {out}" in printed.out
@@ -99,7 +99,10 @@ def test_full_noise_has_a_radius_to_report(tmp_path: Path, capsys: pytest.Captur
     assert results["radii"][0] == 0.0
     assert results["certified_accuracy"][0] > 0.5
     assert "attack_success_rate" not in results
-    assert "Certified accuracy over the total L2 radius:" in capsys.readouterr().out
+    said = (
+        "over the total L2 norm of changes to the features of all 269 training samples, labels as received\n"
+    )
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -192,97 +195,6 @@ def test_members_are_kept_and_found_again(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
-def save_arrays(path: Path, **change: Any) -> Path:
-    arrays = {
-        "X_train": np.zeros((9, 3)),
-        "y_train": np.arange(9) % 2,
-        "X_test": np.zeros((4, 3)),
-        "y_test": np.arange(4) % 2,
-    }
-    arrays = {name: value for name, value in (arrays | change).items() if value is not None}
-    np.savez(path, **arrays)
-    return path
-
-
-BAD_RUNS = {
-    "unknown data set": (["--dataset", "imagenet"], "'--dataset'.*one of 'digits', 'mnist', 'cifar10' or a .npz file. Got 'imagenet'"),
-    "no root": (["--dataset", "mnist"], "'--data-root'.*the folder that holds the mnist data. Got nothing"),
-    "empty root": (["--dataset", "mnist", "--data-root", "{folder}"], "root.*MNIST"),
-    "missing archive": (["--dataset", "{folder}/nothing.npz"], "nothing.npz"),
-    "damaged archive": (["--dataset", "{folder}/damaged.npz"], "'--dataset'.*a .npz file of plain arrays. Got .*damaged.npz"),
-    "incomplete archive": (["--dataset", "{folder}/incomplete.npz"], "'--dataset'.*X_train, y_train, X_test, y_test. Got one without y_test"),
-    "pickled archive": (["--dataset", "{folder}/pickled.npz"], "'--dataset'.*plain arrays"),
-    "unequal archive": (["--dataset", "{folder}/unequal.npz"], "'y_test'.*one label per test sample, 4. Got 3"),
-    "NaN archive": (["--dataset", "{folder}/nan.npz"], "'X.*finite numbers. Got NaN"),
-    "classes of an archive": (["--dataset", "{folder}/plain.npz", "--classes", "0", "2"], r"'y'.*given classes, \[0, 2\]. Got 1 at index 1"),
-    "words for classes": (["--classes", "zero", "one"], "'classes'.*different numbers from 0 to 9"),
-    "two noises": (["--sigma", "1", "--uniform", "1"], "'--cascade, --sigma, --uniform, --keep'.*at a time. Got 2"),
-    "thresholds alone": (["--thresholds", "0.1"], "'--thresholds'.*--cascade"),
-    "a cascade of one": (["--cascade", "0.5"], "'levels'.*at least two"),
-    "sample-specific alone": (["--sample-specific"], "'--sample-specific'.*--sigma"),
-    "sigma 0": (["--sigma", "0"], "'sigma'.*greater than 0, also in single precision. Got 0"),
-    "few members": (["--members", "5"], "'n_members'.*at least 14.*Got 5"),
-    "no members": (["--members", "0"], "'--members'.*at least 1. Got 0"),
-    "device": (["--device", "tpu"], "'device'.*'cpu'.*Got 'tpu'"),
-    "model": (["--model", "tree"], "'model'.*'linear'.*Got 'tree'"),
-    "bound": (["--bound", "tight"], "'bound'.*'auto'.*Got 'tight'"),
-    "alpha": (["--alpha", "2"], r"'alpha'.*\(0, 1\). Got 2"),
-    "subsample": (["--subsample", "100000"], "'size'.*number of training samples.*Got 100000"),
-    "labels": (["--sigma", "1", "--labels"], "'labels'.*False for Gaussian"),
-    "n_poisoned": (["--subsample", "10", "--n-poisoned", "99999"], "'n_poisoned'.*number of training samples.*Got 99999"),
-    "grey values": (["--keep", "0.9"], "'X'.*codes from 0 to 1"),
-    "rate": (["--trigger", "one-pixel", "--rate", "2"], "'rate'.*Got 2"),
-    "target": (["--trigger", "one-pixel", "--target", "77"], "'--target'.*one of 0, 1, .*9. Got 77"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("arguments", "said"), BAD_RUNS.values(), ids=list(BAD_RUNS))
-def test_bad_input_is_one_sentence_and_status_1(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 no archive")
-    save_arrays(tmp_path / "incomplete.npz", y_test=None)
-    save_arrays(tmp_path / "pickled.npz", y_test=np.array([0, "a", None, 1], dtype=object))
-    save_arrays(tmp_path / "unequal.npz", y_test=np.zeros(3))
-    save_arrays(tmp_path / "plain.npz")
-    save_arrays(tmp_path / "nan.npz", X_test=np.full((4, 3), np.nan))
-    filled = [argument.replace("{folder}", str(tmp_path)) for argument in arguments]
-    assert (
-        run(
-            "run",
-            "--members",
-            20,
-            "--epochs",
-            1,
-            "--model",
-            "linear",
-            "--quiet",
-            "--out",
-            tmp_path / "out",
-            *filled,
-        )
-        == 1
-    )
-    err = capsys.readouterr().err
-    assert err.startswith("certssb: ")
-    assert err.count("\n") == 1
-    assert re.search(said, err), err
-    assert not (tmp_path / "out" / "summary.json").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["fly"], ["run", "--trigger", "paint"], ["run", "--members", "many"], ["certify", "votes.npy"]],
-)
-def test_commands_that_do_not_exist_are_status_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run(*arguments)
-    assert caught.value.code == 2
-    assert "usage: certssb" in capsys.readouterr().err
-
-
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in {
         ("--version",): f"certssb {cs.__version__}",
@@ -316,33 +228,6 @@ def test_votes_and_scores_of_others_are_certified(
     assert run("certify", tmp_path / "scores.npy", *common) == 0
     expected = cs.certify_scores(ensemble.scores(X_test), cs.Gaussian(0.25), 400, alpha=0.01)
     np.testing.assert_array_equal(cs.CertificateTable.load(tmp_path / "table.npz").p_lower, expected.p_lower)
-
-
-@pytest.mark.parametrize(
-    ("content", "arguments", "said"),
-    [
-        (np.zeros((30, 2), int), [], "'--n-classes'.*given with votes. Got nothing"),
-        (np.full((30, 2), 7), ["--n-classes", 2], "'votes'.*from 0 to 1. Got 7"),
-        (np.zeros((30, 2), int), ["--n-classes", 2, "--uniform", 1], "'n_features'.*Uniform.*Got None"),
-        (np.full((30, 2, 2), 0.9), [], "'scores'.*sum to 1"),
-        (b"no array", ["--n-classes", 2], "'votes'.*a .npy file of votes or scores. Got"),
-        (b"PK\x03\x04 no archive", ["--n-classes", 2], "'votes'.*a .npy file of votes or scores. Got"),
-        (None, ["--n-classes", 2], "votes.npy"),
-    ],
-)
-def test_bad_votes_are_one_sentence_and_status_1(
-    content: Any, arguments: list[Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "votes.npy"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        np.save(path, content)
-    assert run("certify", path, "--n-train", 100, *arguments, "--out", tmp_path / "table.npz") == 1
-    err = capsys.readouterr().err
-    assert err.startswith("certssb: ")
-    assert re.search(said, err), err
-    assert not (tmp_path / "table.npz").exists()
 
 
 def test_an_interrupted_run_is_status_130(

@@ -83,7 +83,7 @@ def test_accuracy_over_trigger_norms_at_a_fixed_count() -> None:
         table, table.y, n_poisoned=4, trigger_norms=[0, 0.5, 0.75, 1.25]
     ).plot()
     assert display.accuracy.tolist() == [0.5, 0.5, 0.25, 0.0]
-    assert "Trigger" in display.ax_.get_xlabel() and "4 poisoned" in display.ax_.get_title(loc="left")
+    assert "Trigger" in display.ax_.get_xlabel() and "at most 4 of 1,000" in display.ax_.get_title(loc="left")
     assert CertifiedAccuracyDisplay.from_certificates(table, table.y, n_poisoned=4).radii[-1] > 1.5
 
 

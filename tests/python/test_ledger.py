@@ -119,6 +119,6 @@ def test_command_line(path, tmp_path, capsys):
     with np.load(tmp_path / "out.npz") as archive:
         assert np.array_equal(archive["centres"], X) and len(archive["radius"]) == 50
     assert main(["ledger", "export", str(path), str(tmp_path / "out.csv")]) == 0
-    assert main(["ledger", "export", str(path), "out.xls"]) == 1
-    assert main(["ledger", "show", str(tmp_path / "none")]) == 1
+    assert main(["ledger", "export", str(path), "out.xls"]) == 2
+    assert main(["ledger", "show", str(tmp_path / "none")]) == 2
     assert "certssb:" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def test_it_says_what_was_certified_and_where_it_comes_from(page: Page, hostile_
     said = [
         summary["guarantee"], summary["law"], record["data_digest"], summary["versions"]["torch"],
         summary["finished"], "Seed of the noise 0", "learning rate 0.05", "Least certain clean test samples",
-        f"up to {summary['budget']['n_poisoned']} samples changed",
+        f"at most {summary['budget']['n_poisoned']} of 400 training samples changed, labels as received",
     ]  # fmt: skip
     for sentence in said:
         assert sentence in page.text, sentence
@@ -193,7 +193,7 @@ def test_damaged_folders_are_one_sentence(
     damage: Any, said: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(copy)
-    assert cli.main(["report", str(copy), "--out", str(copy / "new.html")]) == 1
+    assert cli.main(["report", str(copy), "--out", str(copy / "new.html")]) == 2
     err = capsys.readouterr().err
     assert err.startswith("certssb: The 'folder' parameter must be") and err.count("\n") == 1
     assert re.search(said, err), err
@@ -209,7 +209,10 @@ def test_a_law_with_a_radius_and_a_trigger(tmp_path: Path) -> None:
     attack = ["--trigger", "one-pixel", "--rate", 0.02, "--norm", 0.5]
     assert run("--classes", 0, 1, "--sigma", 0.25, *attack, "--out", tmp_path) == 0
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "over the total L2 radius" in page.text and "Given the attacker's class" in page.text
+    assert (
+        "over the total L2 norm of changes to the features of all 269 training samples" in page.text
+        and "Given the attacker's class" in page.text
+    )
     assert len([svg for svg in page.all("svg") if svg.get("role") == "img"]) == 4
     assert "Least certain triggered test samples" in page.text
 
@@ -220,7 +223,10 @@ def test_tables_and_entries_have_no_images(tmp_path: Path, digits: Any) -> None:
     np.savez(tmp_path / "binary.npz", y_train=y_train % 2, y_test=y_test % 2, **flat)
     assert run("--dataset", tmp_path / "binary.npz", "--keep", 0.9, "--out", tmp_path) == 0
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert page.all("img") == [] and "over changed entries" in page.text
+    assert (
+        page.all("img") == []
+        and "over the number of changed entries of the 400 training samples, labels included" in page.text
+    )
 
 
 def test_what_is_no_proof_is_said_in_the_page(hostile_run: Path) -> None:

@@ -64,7 +64,7 @@ def finish(display: Any, ax: Axes, title: str | None, guarantee: bool, name: str
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set(color=INK, fontsize=9.5)
     if title:
-        ax.set_title(title, loc="left", fontsize=10.5, color=INK)
+        ax.set_title(_wrapped(title, ax), loc="left", fontsize=10.5, color=INK)
     handles, labels = ax.get_legend_handles_labels()
     if len(handles) > 1 or name or not display.sound:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}
@@ -72,6 +72,12 @@ def finish(display: Any, ax: Axes, title: str | None, guarantee: bool, name: str
     if guarantee and display.guarantee:
         write_note(ax, display.guarantee if not name else f"{name}: {display.guarantee}", below=44)
     display.ax_, display.figure_ = ax, figure_of(ax)
+
+
+def _wrapped(title: str, ax: Axes) -> str:
+    """The title in lines as wide as the axes: a heading that says what was counted is long."""
+    width = figure_of(ax).get_figwidth() * 72 * ax.get_position().width / 5.0
+    return textwrap.fill(title, max(24, int(width)))
 
 
 def write_note(ax: Axes, sentence: str, below: float) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from certssb._budget import Budget, check_budget, over_total
 from certssb._checks import parameter_error, shape_error
 from certssb.displays._style import dressed_axes, finish, label_of, line_style
 from certssb.displays._table import Certificates, Floats
@@ -103,6 +104,8 @@ class CertifiedAccuracyDisplay:
         radii: npt.ArrayLike | None = None,
         n_poisoned: int | None = None,
         trigger_norms: npt.ArrayLike | None = None,
+        trigger_norm: float | None = None,
+        counts: npt.ArrayLike | None = None,
         labels: bool = False,
         name: str | None = None,
         ax: Axes | None = None,
@@ -122,9 +125,15 @@ class CertifiedAccuracyDisplay:
         trigger_norms : array-like of shape (n_points,) or None, default=None
             Trigger norms (L2, per sample) to draw over, with `n_poisoned`; None takes 101 from 0
             to just beyond the largest that is certified.
+        trigger_norm : float or None, default=None
+            Draw over the number of poisoned samples instead, each changed by at most this L2 norm; ``inf`` for
+            any change.
+        counts : array-like of int, shape (n_points,), or None, default=None
+            Numbers of poisoned samples to draw over, with `trigger_norm`; None takes all of them up to just beyond
+            the largest that is certified.
         labels : bool, default=False
             Whether the attacker may change the poisoned samples' labels as well, with
-            `n_poisoned`.
+            `n_poisoned` or `trigger_norm`.
         name : str or None, default=None
             Name of the curve in the legend.
         ax : matplotlib.axes.Axes or None, default=None
@@ -137,8 +146,8 @@ class CertifiedAccuracyDisplay:
         Raises
         ------
         ParameterError
-            If the law has no radius and `n_poisoned` is None, or if both `radii` and `n_poisoned`
-            are given.
+            If the law has no radius and neither `n_poisoned` nor `trigger_norm` is given, or if more than one of
+            `radii`, `n_poisoned` and `trigger_norm` is given.
 
         Examples
         --------
@@ -151,25 +160,38 @@ class CertifiedAccuracyDisplay:
         >>> display.accuracy
         array([0.75, 0.75, 0.  ])
         """
-        if n_poisoned is None:
-            grid = _radius_grid(certs) if radii is None else _ascending("radii", radii)
-            accuracy = _shares(certs.certified_accuracy(y_true, radii=grid))
-            xlabel, title = None, "Share of test samples predicted right and certified"
-        else:
-            if radii is not None:
-                raise parameter_error("radii", "None where 'n_poisoned' is given", "an array")
-            budget: dict[str, Any] = {"n_poisoned": n_poisoned, **({"labels": True} if labels else {})}
+        n_train = getattr(certs, "n_train", None)
+        given = {"radii": radii, "n_poisoned": n_poisoned, "trigger_norm": trigger_norm}
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise parameter_error(named[0], f"None where '{named[1]}' is given", "both")
+        if n_poisoned is not None:
+            budget = check_budget(labels, n_poisoned=n_poisoned)
+            options: dict[str, Any] = {
+                "n_poisoned": n_poisoned,
+                **({"labels": True} if budget.labels else {}),
+            }
             grid = (
-                _norm_grid(certs, budget)
+                _norm_grid(certs, options)
                 if trigger_norms is None
                 else _ascending("trigger_norms", trigger_norms)
             )
-            points = [certs.certified_accuracy(y_true, trigger_norm=float(t), **budget) for t in grid]
-            accuracy = _shares(points)
-            xlabel = "Trigger's L2 norm per poisoned sample (units of the features)"
-            title = f"Predicted right and certified, up to {n_poisoned:,} poisoned training samples" + (
-                ", labels included" if labels else ""
+            accuracy = _shares(
+                [certs.certified_accuracy(y_true, trigger_norm=float(t), **options) for t in grid]
             )
+            xlabel, counted = (
+                "Trigger's L2 norm per poisoned sample (units of the features)",
+                budget.over(n_train),
+            )
+        elif trigger_norm is not None:
+            budget = check_budget(labels, trigger_norm=trigger_norm)
+            grid, accuracy = _over_counts(certs, y_true, budget, counts)
+            xlabel, counted = "Poisoned training samples (at most)", budget.over(n_train)
+        else:
+            grid = _radius_grid(certs) if radii is None else _ascending("radii", radii)
+            accuracy = _shares(certs.certified_accuracy(y_true, radii=grid))
+            xlabel, counted = None, over_total(n_train)
+        title = f"Predicted right and certified, {counted}"
         display = cls(
             grid,
             accuracy,
@@ -215,8 +237,8 @@ class CertifiedAccuracyDisplay:
         >>> import certssb as cs
         >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
         >>> display = cs.CertifiedAccuracyDisplay.from_certificates(certs, [1, 1, 1, 0])
-        >>> display.plot(guarantee=True).ax_.get_title(loc="left")
-        'Share of test samples predicted right and certified'
+        >>> display.plot(guarantee=True).ax_.get_title(loc="left").splitlines()[0]
+        'Predicted right and certified, over the total L2 norm of changes to the features of all'
         """
         from matplotlib.ticker import PercentFormatter
 
@@ -244,6 +266,24 @@ class CertifiedAccuracyDisplay:
         ax.set_xlim(0, right if right > 0 else 1)
         finish(self, ax, self.title, guarantee, name if name is not None else self.name)
         return self
+
+
+def _over_counts(
+    certs: Certificates, y_true: npt.ArrayLike, budget: Budget, counts: npt.ArrayLike | None
+) -> tuple[Floats, Floats]:
+    """Numbers of poisoned samples, and the share that survives each."""
+    change = budget.change()
+    if counts is None:
+        beyond = int(np.max(certs.n_poisoned(**change), initial=0)) + 1
+        beyond = min(beyond, getattr(certs, "n_train", beyond))
+        grid = np.unique(np.linspace(0, max(beyond, 1), 101).round())
+    else:
+        grid = _ascending("counts", counts)
+        if (grid != grid.round()).any():
+            raise parameter_error("counts", "integers of at least 0", repr(counts))
+    return grid, _shares(
+        [certs.certified_accuracy(y_true, n_poisoned=int(count), **change) for count in grid]
+    )
 
 
 def _shares(values: Any) -> Floats:

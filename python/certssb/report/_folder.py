@@ -26,6 +26,7 @@ def write_run(
     tests: Mapping[str, tuple[Any, Any]],
     summary: dict[str, Any],
     plot: bytes | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> None:
     """Write tables, samples, frame, plot, report and, last, the summary with the digests of all others.
 
@@ -44,6 +45,8 @@ def write_run(
         What ``summary.json`` holds, without ``files``.
     plot : bytes, optional
         A PNG.
+    asked : mapping, optional
+        The budget for which the frame has a column; keywords of ``CertificateTable.to_frame``.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def write_run(
     for name, table in tables.items():
         files[f"certificates-{name}.npz"] = table._bytes()
         files[f"samples-{name}.npz"] = samples_bytes(table, *tests[name])
-    files |= _frame(tables, tests)
+    files |= _frame(tables, tests, asked or {})
     if plot is not None:
         files["certified_accuracy.png"] = plot
     index = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -68,11 +71,14 @@ def write_run(
     _files.write_all(folder, files)
 
 
-def _frame(tables: Mapping[str, CertificateTable], tests: Mapping[str, tuple[Any, Any]]) -> dict[str, bytes]:
+def _frame(
+    tables: Mapping[str, CertificateTable], tests: Mapping[str, tuple[Any, Any]], asked: Mapping[str, Any]
+) -> dict[str, bytes]:
     import pandas as pd
 
     frames = [
-        tables[name].to_frame().assign(test=name, y_true=np.asarray(y)) for name, (_, y) in tests.items()
+        tables[name].to_frame(**asked).assign(test=name, y_true=np.asarray(y))
+        for name, (_, y) in tests.items()
     ]
     frame = pd.concat(frames, ignore_index=True)
     try:

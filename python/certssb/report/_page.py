@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from certssb._budget import Budget
 from certssb._format import share_down
 from certssb.certificates import CertificateTable
+from certssb.report._counted import KINDS
 from certssb.report._markup import Markup, table, tag
 from certssb.report._plots import figures
 from certssb.report._run import Run
@@ -80,7 +82,11 @@ def _guarantee(run: Run) -> Markup:
     )
     sound = all(certs.sound for certs in run.tables.values())
     quotes = [tag("blockquote", sentence) for sentence in sentences]
-    return tag("section", tag("h2", "What is guaranteed"), *quotes, None if sound else warning)
+    own = run.summary.get("own_attack")
+    attack = None
+    if own is not None:
+        attack = tag("p", str(own["sentence"]), class_=None if own["covered"] else "warning")
+    return tag("section", tag("h2", "What is guaranteed"), *quotes, None if sound else warning, attack)
 
 
 def _results(run: Run) -> Markup:
@@ -95,27 +101,16 @@ def _results(run: Run) -> Markup:
         if any(r.get(key) is not None for r in results.values()):
             rows.append([label, *(_share(r.get(key)) for r in results.values())])
     parts = [tag("h2", "Results"), table(["Test samples", *names], rows, class_="numbers")]
-    for sizes, shares, title, unit in _kinds(run):
-        if all(sizes in r for r in results.values()):
-            points = zip(results[names[0]][sizes], *(r[shares] for r in results.values()), strict=True)
-            body = [[f"{point[0]:g}", *(_share(share) for share in point[1:])] for point in points]
+    for kind in KINDS:
+        if all(kind.sizes in r for r in results.values()):
+            points = zip(
+                results[names[0]][kind.sizes], *(r[kind.shares] for r in results.values()), strict=True
+            )
+            body = [[f"{point[0]:,g}", *(_share(share) for share in point[1:])] for point in points]
+            unit = kind.unit[0].upper() + kind.unit[1:]
+            title = f"Predicted right and certified, {run.counted(kind)}"
             parts += [tag("h3", title), table([unit, *names], body, class_="numbers")]
     return tag("section", *parts)
-
-
-def _kinds(run: Run) -> list[tuple[str, str, str, str]]:
-    budget = run.summary["budget"]
-    labels = ", their labels as well" if budget["labels"] else ""
-    return [
-        ("radii", "certified_accuracy", "Right and certified, over the total L2 radius", "Radius"),
-        (
-            "trigger_norms",
-            "certified_accuracy_budget",
-            f"Right and certified, up to {budget['n_poisoned']:,} samples changed{labels}",
-            "Trigger norm (L2)",
-        ),
-        ("flips", "certified_accuracy_flips", "Right and certified, over changed entries", "Entries"),
-    ]
 
 
 def _share(value: float | None) -> str:
@@ -131,7 +126,7 @@ def _samples(run: Run, name: str) -> Markup | None:
     value, unit = _certainty(run, certs)
     rows = [
         tag("h3", title) + tag("div", *(_sample(samples, certs, value, unit, i) for i in places), class_="samples")
-        for title, places in (("Of all", of_all), ("Of those certified", certified))
+        for title, places in (("Of all", of_all), ("Of those not abstained", certified))
         if len(places)
     ]  # fmt: skip
     heading = tag("h2", f"Least certain {name} test samples")
@@ -147,9 +142,13 @@ def _certainty(run: Run, certs: CertificateTable) -> tuple[npt.NDArray[Any], tup
         return certs.radius, ("radius", "Radius: total L2 norm over the training set.")
     if "flips" in run.summary["results"][next(iter(run.tables))]:
         return certs.n_flips(), ("entries", "Entries: how many may change.")
-    budget = run.summary["budget"]
-    norms = certs.trigger_norm(**budget)
-    return norms, ("norm", f"Norm: the largest trigger survived on {budget['n_poisoned']:,} samples.")
+    budget = run.budget
+    if all("counts" in results for results in run.summary["results"].values()):
+        counts = Budget(None, budget.trigger_norm, budget.labels)
+        return certs.n_poisoned(**counts.change()), ("samples", f"Samples: {counts.words()}.")
+    norms = Budget(budget.n_poisoned, None, budget.labels)
+    words = f"Norm: the largest trigger survived, {norms.words(run.n_train)}."
+    return certs.trigger_norm(**norms.change()), ("norm", words)
 
 
 def _sample(
@@ -210,6 +209,8 @@ def _command(settings: dict[str, Any]) -> str:
             words.append(option)
         elif isinstance(value, list):
             words += [option, *(str(item) for item in value)]
+        elif value is False and key == "labels":
+            words.append("--no-labels")
         elif value is not None and value is not False:
             words += [option, str(value)]
     return shlex.join(words)

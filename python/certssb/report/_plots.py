@@ -6,8 +6,10 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from certssb._budget import Budget
 from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
 from certssb.displays._style import COLOURS, FAINT, INK
+from certssb.report._counted import KINDS, Kind
 from certssb.report._markup import Markup, tag
 from certssb.report._run import Run
 
@@ -33,51 +35,38 @@ def figures(run: Run) -> list[Markup]:
     list of Markup
         One ``<figure>`` per plot.
     """
-    drawn: list[Markup] = []
-    tables = run.tables
-    if all(table.radius is not None for table in tables.values()):
-        drawn.append(_over_radius(run))
-    if all("flips" in results for results in run.summary["results"].values()):
-        drawn.append(_over_entries(run))
-    else:
-        drawn.append(_over_norm(run))
-        drawn += [_frontier(run, name) for name in tables]
+    drawn = [
+        _over(run, kind) for kind in KINDS if all(kind.sizes in r for r in run.summary["results"].values())
+    ]
+    if all("trigger_norms" in results for results in run.summary["results"].values()):
+        drawn += [_frontier(run, name) for name in run.tables]
     return drawn
 
 
-def _budget(run: Run) -> tuple[dict[str, Any], str]:
-    budget = run.summary["budget"]
-    words = f"up to {budget['n_poisoned']:,} poisoned training samples"
-    return budget, words + (", labels included" if budget["labels"] else "")
+_XLABELS = {
+    "counts": "Changed training samples (at most)",
+    "trigger_norms": "L2 norm of the change of each sample",
+    "radii": "L2 radius over the whole training set",
+    "flips": "Changed entries (at most)",
+}
 
 
-def _over_radius(run: Run) -> Markup:
+def _over(run: Run, kind: Kind) -> Markup:
     ax = _axes()
+    make, budget = CertifiedAccuracyDisplay.from_certificates, run.budget
     for name, table in run.tables.items():
-        display = CertifiedAccuracyDisplay.from_certificates(table, run.samples[name].y_true, name=name)
-        _plot(display, ax, "L2 radius over the whole training set")
-    return _figure(ax, "Predicted right and certified, over the total change of the training features")
-
-
-def _over_norm(run: Run) -> Markup:
-    budget, words = _budget(run)
-    ax = _axes()
-    for name, table in run.tables.items():
-        display = CertifiedAccuracyDisplay.from_certificates(
-            table, run.samples[name].y_true, name=name, **budget
-        )
-        _plot(display, ax, "Trigger's L2 norm per poisoned sample")
-    return _figure(ax, f"Predicted right and certified, {words}")
-
-
-def _over_entries(run: Run) -> Markup:
-    ax = _axes()
-    for name, results in run.summary["results"].items():
-        display = CertifiedAccuracyDisplay(
-            results["flips"], results["certified_accuracy_flips"], name=name, sound=run.tables[name].sound
-        )
-        _plot(display, ax, "Changed entries of the training set")
-    return _figure(ax, "Predicted right and certified, over the number of changed entries")
+        y_true, results = run.samples[name].y_true, run.summary["results"][name]
+        if kind.sizes == "radii":
+            display = make(table, y_true, name=name)
+        elif kind.sizes == "trigger_norms":
+            display = make(table, y_true, name=name, n_poisoned=budget.n_poisoned, labels=budget.labels)
+        elif kind.sizes == "counts":
+            display = make(table, y_true, name=name, trigger_norm=budget.trigger_norm, labels=budget.labels)
+        else:
+            shares = results[kind.shares]
+            display = CertifiedAccuracyDisplay(results[kind.sizes], shares, name=name, sound=table.sound)
+        _plot(display, ax, _XLABELS[kind.sizes])
+    return _figure(ax, f"Predicted right and certified, {run.counted(kind)}")
 
 
 def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str) -> None:
@@ -86,13 +75,13 @@ def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str) -> None:
 
 
 def _frontier(run: Run, name: str) -> Markup:
-    labels = run.summary["budget"]["labels"]
+    labels = run.budget.labels
     display = FrontierDisplay.from_certificates(run.tables[name], run.samples[name].y_true, labels=labels)
     display.title = ""
     ax = _axes()
     display.plot(ax=ax)
-    words = "Largest certified trigger over the number of poisoned samples, for shares of the"
-    title = f"{words} {name} test samples{', labels included' if labels else ''}"
+    words = Budget(None, None, labels).over(run.n_train)
+    title = f"Largest trigger norm that shares of the {name} test samples survive, predicted right, {words}"
     return _figure(ax, title, dashes=(None, "9 3", "2 2"))
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from certssb import _files
+from certssb._budget import Budget
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
+from certssb.report._counted import Kind, budget_of, counted
 from certssb.report._samples import LIMIT, Samples, parse_samples
 
 __all__ = ["Run"]
@@ -58,6 +60,20 @@ class Run:
     summary: dict[str, Any]
     tables: dict[str, CertificateTable]
     samples: dict[str, Samples]
+
+    @property
+    def budget(self) -> Budget:
+        """What the run certifies against."""
+        return budget_of(self.summary["budget"])
+
+    @property
+    def n_train(self) -> int:
+        """Number of training samples."""
+        return next(iter(self.tables.values())).n_train
+
+    def counted(self, kind: Kind) -> str:
+        """What sizes of this kind count, for headings."""
+        return counted(kind, self.budget, self.n_train, next(iter(self.tables.values())).law)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Run:

@@ -1,0 +1,252 @@
+"""The words of the command line: every command and option, and how a wrong one is told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+import certssb as cs
+
+ARRAYS = ("X_train", "y_train", "X_test", "y_test")
+"""What a data set of the user's own holds."""
+TRIGGERS = ("one-pixel", "four-pixel", "blend", "patch")
+NOISES = ("cascade", "sigma", "uniform", "keep")
+"""Options of which one at most says how features are noised."""
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults behind each option, but not that there is none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+class _Parser(argparse.ArgumentParser):
+    """One sentence and status 2 for words that cannot be understood; no option by the beginning of its name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see '{self.prog} --help'\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        if message and sys.stderr is not None:
+            self._print_message(message, sys.stderr)
+        sys.exit(status)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse writes to standard output if there is no error stream, and to nothing at all if there is neither.
+        if file is not None:
+            super()._print_message(message, file)
+
+
+def _run_command(name: str) -> Any:
+    """The function behind a command, imported when it is needed: help and refused words come at once."""
+
+    def command(options: argparse.Namespace) -> None:
+        from certssb.cli import _others, _run
+
+        (_run.run if name == "run" else getattr(_others, name))(options)
+
+    return command
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="certssb", description="Provable robustness against training-data backdoors.")
+    parser.add_argument("--version", action="version", version=f"certssb {cs.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    formatter = _Formatter
+    run = commands.add_parser(
+        "run", help="poison (if asked), train, certify, report", formatter_class=formatter
+    )
+    _add_data(run)
+    _add_attack(run)
+    _add_law(
+        run,
+        "without any of these options members see subsamples that are so small that most of them hold none of the "
+        "--n-poisoned samples: certificates then cover any change of these samples, labels included",
+    )
+    _add_training(run)
+    _add_confidence(run)
+    _add_budget(
+        run, "changed training samples to certify against; as many as the run poisons, or else 2 %% of all"
+    )
+    run.add_argument(
+        "--out", default="runs/latest", help="folder to write certificates, summary, plot and report to"
+    )
+    run.set_defaults(command=_run_command("run"))
+    report = commands.add_parser(
+        "report", help="write a self-contained HTML page about a run, from its folder"
+    )
+    report.add_argument("folder", help="the folder that certssb run wrote")
+    report.add_argument("--out", help="file to write; report.html in the folder if not given")
+    report.set_defaults(command=_run_command("report"))
+    plan = commands.add_parser(
+        "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
+    )
+    plan.add_argument("--n-train", type=int, required=True, help="number of training samples")
+    plan.add_argument("--n-poisoned", type=int, required=True, help="poisoned samples to certify against")
+    plan.add_argument("--norm", type=float, required=True, help="L2 norm of the trigger; inf for any")
+    plan.add_argument("--labels", action="store_true", help="certify against changed labels as well")
+    plan.add_argument("--n-classes", type=int, default=2, help="number of classes")
+    plan.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
+    plan.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    _add_law(plan)
+    plan.set_defaults(command=_run_command("plan"))
+    ledger = commands.add_parser("ledger", help="look at a ledger of certified regions")
+    actions = ledger.add_subparsers(required=True, metavar="ACTION")
+    for name, action, description in (
+        ("show", "ledger_show", "counts, and the last entries"),
+        ("verify", "ledger_verify", "check the whole file"),
+        ("export", "ledger_export", "write entries and centres to a .csv or .npz file"),
+    ):
+        action_parser = actions.add_parser(name, help=description)
+        action_parser.add_argument("ledger", help="the ledger's file")
+        if name == "export":
+            action_parser.add_argument("out", help=".csv without centres, or .npz with them")
+        action_parser.set_defaults(command=_run_command(action))
+    certify = commands.add_parser(
+        "certify", help="certify votes of members trained elsewhere", formatter_class=formatter
+    )
+    certify.add_argument(
+        "votes", help=".npy of class numbers (n_members, n_samples) or scores (..., n_classes)"
+    )
+    certify.add_argument("--n-train", type=int, required=True, help="number of training samples")
+    certify.add_argument("--n-classes", type=int, help="number of classes; needed for votes")
+    certify.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
+    certify.add_argument("--out", default="certificates.npz", help="file to write the table to")
+    certify.add_argument(
+        "--norm", type=float, help="L2 norm of the change of each sample; inf for any change"
+    )
+    _add_law(certify, "one of these, or --subsample, as the members' training sets were drawn")
+    _add_confidence(certify)
+    _add_budget(certify, "changed training samples: adds what holds against them to what is printed")
+    certify.set_defaults(command=_run_command("certify"))
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--dataset", default="digits", help="digits, mnist, cifar10, or a .npz with " + ", ".join(ARRAYS)
+    )
+    group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10")
+    group.add_argument(
+        "--data-seed",
+        type=int,
+        default=0,
+        help="which digits are test samples, and which samples are poisoned",
+    )
+    group.add_argument(
+        "--classes",
+        type=_label,
+        nargs="+",
+        help="of the data sets that are known: keep these classes only, numbered in this order; of a file of your own: "
+        "all classes that there are, so that guarantees do not take the list as received",
+    )
+
+
+def _add_attack(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "poisoning, for experiments: changes training data before anything else"
+    )
+    group.add_argument(
+        "--trigger", choices=["none", *TRIGGERS], default="none", help="what is stamped on samples"
+    )
+    group.add_argument("--rate", type=float, default=0.02, help="share of the training set that is poisoned")
+    group.add_argument("--norm", type=float, default=1.0, help="L2 norm of the trigger")
+    group.add_argument("--target", type=_label, default=0, help="class that poisoned samples are given")
+
+
+def _add_law(parser: argparse.ArgumentParser, description: str | None = None) -> None:
+    group = parser.add_argument_group("noise", description)
+    group.add_argument("--sigma", type=float, help="Gaussian noise on features, of this standard deviation")
+    group.add_argument(
+        "--sample-specific", action="store_true", help="noise of each sample's own size on top of --sigma"
+    )
+    group.add_argument(
+        "--cascade",
+        type=float,
+        nargs="+",
+        metavar="SIGMA",
+        help="these levels of Gaussian noise instead, in order",
+    )
+    group.add_argument(
+        "--thresholds", type=float, nargs="+", metavar="TAU", help="how sure each level but the last must be"
+    )
+    group.add_argument("--uniform", type=float, metavar="HALF_WIDTH", help="uniform noise instead")
+    group.add_argument(
+        "--keep", type=float, help="discrete noise instead: chance that a 0/1 feature keeps its value"
+    )
+    group.add_argument("--label-noise", type=float, metavar="Q", help="chance that a label is replaced")
+    group.add_argument("--subsample", type=int, metavar="SIZE", help="training samples that each member sees")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--model",
+        default="auto",
+        help="linear, discriminant, mlp, cnn, resnet, or auto: discriminant for the small subsamples that are the "
+        "default, cnn for images and mlp for tables otherwise",
+    )
+    group.add_argument(
+        "--cosine",
+        type=int,
+        metavar="SIZE",
+        help="members see the lowest SIZE x SIZE cosine coefficients of images only, a map that is fixed in advance",
+    )
+    group.add_argument("--members", type=int, default=1000, help="number of members")
+    group.add_argument("--epochs", type=int, default=20)
+    group.add_argument("--batch-size", type=int, default=128)
+    group.add_argument("--learning-rate", type=float, default=1e-3)
+    group.add_argument("--device", default="auto")
+    group.add_argument(
+        "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        help="root of the members' random streams, for runs that shall come out the same; a fresh one by default, "
+        "since certificates speak of noise that nobody could know beforehand",
+    )
+    group.add_argument("--checkpoint", help="folder to keep finished members in, and to resume from")
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_confidence(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("certification")
+    group.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    group.add_argument("--bound", default="auto", help="auto, clopper_pearson, kl, hoeffding or betting")
+    group.add_argument("--selection", default="union", help="union or split")
+    group.add_argument("--runner-up", default="auto", help="auto, complement or bound")
+    group.add_argument(
+        "--family-wise", action="store_true", help="all test samples' certificates hold together"
+    )
+
+
+def _add_budget(parser: argparse.ArgumentParser, n_poisoned: str) -> None:
+    group = parser.add_argument_group("budget")
+    group.add_argument("--n-poisoned", type=int, help=n_poisoned)
+    group.add_argument(
+        "--labels",
+        action=argparse.BooleanOptionalAction,
+        help="whether the labels of these samples count as changed as well; by default they do wherever the law can "
+        "certify anything then",
+    )
+
+
+def _label(word: str) -> int | str:
+    """A class as it was typed: a number if it can be one."""
+    try:
+        return int(word)
+    except ValueError:
+        return word
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the bounds."""
+    names = ("alpha", "bound", "selection", "runner_up", "family_wise")
+    return {name: getattr(options, name) for name in names}

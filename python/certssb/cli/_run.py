@@ -1,0 +1,175 @@
+"""The whole job: from a data set to certificates, summary, plot and report in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+import certssb as cs
+from certssb._budget import Budget, check_count, down, exactly
+from certssb._checks import check_integer, parameter_error
+from certssb.cli._inputs import Inputs, made_folders, read_inputs
+from certssb.cli._laws import AGREEMENT, Facts, asked_law, covering_law, limits_norms
+from certssb.cli._options import _settings
+from certssb.cli._results import Outcome, plot, text
+from certssb.report._counted import attack_sentence, saved_budget
+from certssb.report._folder import write_run
+
+
+def run(options: argparse.Namespace) -> None:
+    """Poison if that is asked for, train, certify, and write all of it to a folder."""
+    started = time.monotonic()
+    given = asked_law(options)
+    inputs = read_inputs(options)
+    facts = Facts(
+        len(inputs.X_train), inputs.n_features, inputs.n_classes, inputs.n_test,
+        check_integer("--members", options.members, "an integer of at least 1", 1), _settings(options),
+    )  # fmt: skip
+    n_poisoned = _n_poisoned(inputs, options)
+    made = 0 if inputs.attack is None else inputs.attack.n_poisoned or 0
+    law = covering_law(facts, max(n_poisoned, made)) if given is None else given
+    budget, best = _rehearse(law, facts, n_poisoned, inputs, options)
+    features = None if options.cosine is None else cs.features.Cosine(options.cosine)
+    model = "discriminant" if options.model == "auto" and given is None else options.model
+    clf = cs.CertifiedClassifier(
+        model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
+        learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
+        checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha, features=features,
+    )  # fmt: skip
+    out = made_folders(options)
+    clf.fit(inputs.X_train, inputs.y_train, classes=inputs.listed)
+    trained = time.monotonic()
+    tables = {name: clf.certify(X, **facts.settings) for name, (X, _) in inputs.tests.items()}
+    truth = {name: y for name, (_, y) in inputs.tests.items()}
+    target = None if options.trigger == "none" else options.target
+    outcome = Outcome(tables, truth, budget, inputs.attack, target)
+    summary = {
+        "guarantee": tables["clean"].guarantee,
+        "sound": tables["clean"].sound,
+        "results": outcome.results(),
+        "settings": {key: value for key, value in vars(options).items() if key != "command"},
+        "model": model,
+        "law": repr(law),
+        "best_possible": best,
+        "n_train": facts.n_train,
+        "n_poisoned": 0 if inputs.attack is None else inputs.attack.n_poisoned,
+        "budget": saved_budget(budget),
+        "own_attack": _own_attack(outcome),
+        "record": json.loads(clf.record()),
+        "seconds": {"training": trained - started, "total": time.monotonic() - started},
+        "peak_memory_mb": _peak_memory(),
+        "versions": _versions(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    attack = summary["own_attack"]
+    picture = plot(outcome, None if attack is None else attack["sentence"])
+    asked = {} if isinstance(law, cs.Discrete) else budget.change()
+    write_run(out, tables, inputs.tests, summary, picture, asked)
+    print(text(summary, outcome, options))
+    print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
+
+
+def _n_poisoned(inputs: Inputs, options: argparse.Namespace) -> int:
+    """How many changed samples the run certifies against."""
+    n_train = len(inputs.X_train)
+    if options.n_poisoned is None:
+        made = 0 if inputs.attack is None else inputs.attack.n_poisoned
+        return made or max(1, n_train // 50)
+    if not 0 <= options.n_poisoned <= n_train:
+        expected = f"an integer from 0 to the number of training samples, {n_train}"
+        raise parameter_error("--n-poisoned", expected, options.n_poisoned)
+    return check_count("--n-poisoned", options.n_poisoned)
+
+
+def _rehearse(
+    law: cs.Law, facts: Facts, n_poisoned: int, inputs: Inputs, options: argparse.Namespace
+) -> tuple[Budget, dict[str, Any]]:
+    """Certify members that all agree: refuses bad settings before training, says what is within reach, and settles
+    what the run certifies against."""
+    table = facts.agreeing(law)
+    attack = inputs.attack
+    norm = math.inf
+    if attack is not None and attack.trigger_norm is not None and limits_norms(law):
+        norm = attack.trigger_norm
+    budget = Budget(n_poisoned, norm, _counts_labels(table, n_poisoned, options))
+    best: dict[str, Any] = {}
+    words = []
+    if table.radius is not None:
+        best["radius"] = float(table.radius[0])
+        size = exactly(down(best["radius"]))
+        words.append(f"any change of the features of total L2 norm below {size}, labels as received")
+    if isinstance(law, cs.Discrete):
+        best["flips"] = int(table.n_flips()[0])
+        words.append(f"{best['flips']} changed entries")
+    else:
+        largest = float(table.trigger_norm(n_poisoned, labels=budget.labels)[0])
+        best |= {"trigger_norm": largest if math.isfinite(largest) else "any", "n_poisoned": n_poisoned}
+        if largest > 0:
+            words.append(Budget(n_poisoned, down(largest), budget.labels).words(facts.n_train))
+    reach = (
+        f"survives {', or '.join(words)}"
+        if words
+        else f"survives nothing: {n_poisoned:,} samples are too many"
+    )
+    print(f"If all {facts.members:,} members agree, a prediction {reach}.", flush=True)
+    if asked_law(options) is None and isinstance(law, cs.Subsample):
+        print(
+            f"Each member sees {law.size} of them, the most with which {AGREEMENT:.0%} of the votes are enough.",
+            flush=True,
+        )
+    elif attack is not None and not isinstance(law, (cs.Discrete, cs.Cascade)):
+        plan = law.plan(
+            facts.n_train, n_poisoned, norm, budget.labels, options.alpha, facts.n_classes, facts.n_features
+        )
+        print(f"For {plan}", flush=True)
+    return budget, best
+
+
+def _counts_labels(table: cs.CertificateTable, n_poisoned: int, options: argparse.Namespace) -> bool:
+    """Whether changed labels are counted: as asked, or else wherever the law can certify anything then."""
+    if options.labels is not None:
+        return bool(options.labels)
+    try:
+        return bool(table.trigger_norm(n_poisoned, labels=True)[0] > 0)
+    except cs.ParameterError:
+        return False
+
+
+def _own_attack(outcome: Outcome) -> dict[str, Any] | None:
+    """What the run's own attack changed, and whether what is certified covers it."""
+    attack = outcome.attack
+    if attack is None:
+        return None
+    shares = outcome.against_attack()
+    sentence = attack_sentence(attack, outcome.budget, shares, outcome.n_train)
+    covered = any(shares.values()) and "NOT covered" not in sentence
+    return {**saved_budget(attack), "certified_accuracy": shares, "covered": covered, "sentence": sentence}
+
+
+def _peak_memory() -> float | None:
+    """Largest resident size of this process so far, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+
+
+def _versions() -> dict[str, str]:
+    import torch
+
+    return {
+        "certssb": cs.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
