@@ -576,8 +576,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.votes(X[300:305]).shape
         (20, 5)
         """
+        return self._votes_on(self._test_features(X))
+
+    def _votes_on(self, features: Features) -> npt.NDArray[np.uint16]:
         ensemble = self._look()
-        features = self._test_features(X)
         digest = hashlib.sha256(repr(features.shape).encode())
         digest.update(features.data)
         key = digest.hexdigest()
@@ -731,7 +733,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, self._n_levels())
         features = self._test_features(X)
         with _gpu.products(self.precision):
-            core = ensemble.certify(features, self.votes(X), confidence)
+            core = ensemble.certify(features, self._votes_on(features), confidence)
         if not self._classes_given:
             core = core.with_classes_as_received()
         if ledger is not None:
@@ -953,7 +955,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._ensemble
 
     def _test_features(self, X: Any) -> Features:
-        features = as_features(X)
+        # A copy of its own, which the core checks again: what is digested, voted on, certified and put into a ledger is
+        # then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
+        features = as_features(X).copy()
         self._check_table(X, features, reset=False)
         return self._mapped(features)
 

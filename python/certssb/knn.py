@@ -87,7 +87,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features = as_features(X)
         known, codes = as_labels(y, len(features), classes=classes)
         sigma = check_positive("sigma", self.sigma)
-        flat = self._flat(features)
+        # A copy: what is kept for pickles is what was fitted, whatever becomes of the caller's array.
+        flat = self._flat(features).copy()
         core = _core.Knn(flat, codes, len(known), sigma)
         self._check_table(X, features, reset=True)
         self.classes_, self._train, self._core = known, (flat, codes, sigma), core
