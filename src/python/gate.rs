@@ -21,6 +21,8 @@ const FORKING: u64 = u64::MAX;
 const LOOKS: u32 = 64;
 /// Longest sleep between two looks.
 const SLEEP: Duration = Duration::from_millis(5);
+/// How long whoever was inside last leaves the gate to others who wait: longer than they sleep.
+const COURTESY: Duration = Duration::from_millis(15);
 /// Longest wait before a fork for a caller to come out.
 const BEFORE_FORK: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,9 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Gate<T> {
     inside: AtomicU64,
+    /// Who was inside last, and how many wait: else one thread in a loop would keep all others out.
+    last: AtomicU64,
+    waiting: AtomicU32,
     process: AtomicU32,
     /// Locked by whoever is inside, so never waited for.
     room: Mutex<T>,
@@ -48,6 +53,23 @@ struct Turn<'a>(&'a AtomicU64);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.store(FREE, Ordering::Release);
+    }
+}
+
+/// One who waits.
+struct Waits<'a>(&'a AtomicU32);
+
+impl<'a> Waits<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        // A fork may have forgotten all who wait.
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
     }
 }
 
@@ -64,6 +86,8 @@ impl<T: Send> Gate<T> {
     pub(super) fn new(room: T) -> Self {
         Self {
             inside: AtomicU64::new(FREE),
+            last: AtomicU64::new(FREE),
+            waiting: AtomicU32::new(0),
             process: AtomicU32::new(std::process::id()),
             room: Mutex::new(room),
         }
@@ -92,22 +116,30 @@ impl<T: Send> Gate<T> {
         if WITHIN.with(|gates| gates.borrow().contains(&self.address())) {
             return Err(refuse("is in use by the very call whose progress function this is").into());
         }
-        let mut looks = 0;
+        let (mut looks, mut waits) = (0, None);
+        let start = Instant::now();
         loop {
             if self.process.load(Ordering::Acquire) != std::process::id() {
                 return Err(refuse("was in use by another thread of the process when it was forked").into());
             }
-            match self.inside.compare_exchange(FREE, me, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Ok(Turn(&self.inside)),
-                Err(other) if other == me => {
-                    return Err(refuse("is in use by the very call that a signal has interrupted").into());
-                }
-                Err(_) => {}
+            let others = self.waiting.load(Ordering::Acquire) > u32::from(waits.is_some());
+            let steps_back = others && self.last.load(Ordering::Acquire) == me && start.elapsed() < COURTESY;
+            let entered = !steps_back && self.take(me);
+            if entered {
+                self.last.store(me, Ordering::Release);
+                return Ok(Turn(&self.inside));
+            } else if self.inside.load(Ordering::Acquire) == me {
+                return Err(refuse("is in use by the very call that a signal has interrupted").into());
             }
+            waits.get_or_insert_with(|| Waits::new(&self.waiting));
             looks += 1;
             py.detach(|| rest(looks));
             py.check_signals()?;
         }
+    }
+
+    fn take(&self, who: u64) -> bool {
+        self.inside.compare_exchange(FREE, who, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Runs a callback between two turns. The callback must not come back; other threads may take their turn.
@@ -123,9 +155,9 @@ impl<T: Send> Gate<T> {
         let start = Instant::now();
         let me = ME.with(|me| *me);
         let mut looks = 0;
-        while let Err(other) =
-            self.inside.compare_exchange(FREE, FORKING, Ordering::Acquire, Ordering::Relaxed)
-        {
+        let _waits = Waits::new(&self.waiting);
+        while !self.take(FORKING) {
+            let other = self.inside.load(Ordering::Acquire);
             if other == me || other == FORKING || start.elapsed() > BEFORE_FORK {
                 return;
             }
@@ -138,7 +170,9 @@ impl<T: Send> Gate<T> {
     /// After a fork, in both processes: opens what was shut before.
     pub(super) fn open(&self) {
         if self.inside.load(Ordering::Acquire) == FORKING {
-            self.process.store(std::process::id(), Ordering::Release);
+            if self.process.swap(std::process::id(), Ordering::AcqRel) != std::process::id() {
+                self.waiting.store(0, Ordering::Release);
+            }
             self.inside.store(FREE, Ordering::Release);
         }
     }
