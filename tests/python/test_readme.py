@@ -3,14 +3,18 @@
 Python blocks run in order, in one namespace and an empty folder. A block under the line ``<!-- not run -->`` is left out. Commands are parsed, so that no option of theirs is made up.
 """
 
+import contextlib
+import io
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from certssb.cli import _parser
+from certssb.cli import _parser, main
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -53,6 +57,57 @@ def test_every_command_has_options_that_exist() -> None:
     assert found
     for command in found:
         assert _parser().parse_args(command).command
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the command behind ``make run`` writes, word for word as it stands in the Makefile."""
+    makefile = (README.parent / "Makefile").read_text()
+    recipe = re.search(r"^run: build\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert recipe
+    words = shlex.split(recipe[1].replace("\\\n", " "))
+    assert words[0] == "$(BIN)/certssb" and words[-2:] == ["--out", "runs/digits"]
+    folder = tmp_path_factory.mktemp("digits")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main([*words[1:-1], str(folder), "--quiet"]) == 0
+    return said.getvalue(), folder
+
+
+def test_figures_are_those_of_the_main_job(main_job: tuple[str, Path]) -> None:
+    (shown,) = [code for _, mark, code in blocks("text") if mark == "output of `make run`"]
+    said = main_job[0].splitlines()
+    for line in filter(None, shown.splitlines()):
+        words = NUMBER.sub("#", line)
+        (own,) = [other for other in said if NUMBER.sub("#", other) == words]
+        figures = zip(NUMBER.findall(line), NUMBER.findall(own), strict=True)
+        # The same on one machine; on another, rounding moves a few votes.
+        assert all(abs(float(a) - float(b)) <= 0.02 for a, b in figures), (line, own)
+
+
+def test_the_picture_is_that_of_the_main_job(main_job: tuple[str, Path]) -> None:
+    own, shown = (
+        imread(path)
+        for path in (
+            main_job[1] / "certified_accuracy.png",
+            README.parent / "docs" / "certified_accuracy.png",
+        )
+    )
+    assert own.shape == shown.shape
+    assert np.abs(own - shown).mean() < 0.01
+
+
+def test_the_caption_claims_no_more_than_the_main_job_certified(main_job: tuple[str, Path]) -> None:
+    import json
+
+    summary = json.loads((main_job[1] / "summary.json").read_text())
+    share = summary["own_attack"]["certified_accuracy"]["clean"]
+    claimed = re.search(r"(\d+) % of the clean test\s+images are predicted right", README.read_text())
+    assert claimed and 0 <= share - int(claimed[1]) / 100 + 0.02 < 0.04
+    size = re.search(r"each member sees (\d+) training images", README.read_text())
+    assert size and summary["law"] == f"Subsample(size={size[1]})"
 
 
 def test_links_lead_somewhere() -> None:
