@@ -372,6 +372,7 @@ class Ensemble:
         members: list[tuple[int, float, _Float32]],
         model: str | Blueprint | None = None,
         history: str | None = None,
+        behaviour: list[list[float]] = ...,
     ) -> Ensemble: ...
 
 @final

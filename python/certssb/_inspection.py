@@ -260,7 +260,7 @@ class _Walk:
         elif isinstance(value, MethodType):
             self.visit(f"{path}.__self__", value.__self__, depth)
         elif isinstance(value, (FunctionType, BuiltinFunctionType)):
-            self._found[path] = _Code(value)
+            self._found[path] = Code(value)
             if isinstance(value, FunctionType) and not is_torchs(value) and not self._leaves:
                 self.surroundings(value, depth)
         elif isinstance(value, types.GeneratorType):
@@ -290,7 +290,7 @@ class _Walk:
                     self.visit(f"{path}.{key}", getattr(value, key), depth)
 
 
-class _Code:
+class Code:
     """A function as a value: equal if it is the same code."""
 
     def __init__(self, function: Any) -> None:
@@ -298,7 +298,7 @@ class _Code:
         self._code = getattr(function, "__code__", None)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Code) and (self.name, self._code) == (other.name, other._code)
+        return isinstance(other, Code) and (self.name, self._code) == (other.name, other._code)
 
     def __hash__(self) -> int:
         return hash(self.name)

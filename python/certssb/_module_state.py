@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
-import json
 import math
-import re
-import textwrap
 from collections.abc import Iterator
-from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
-from certssb._inspection import collect, functions, own_classes
+from certssb._inspection import collect
 
 Spec: TypeAlias = tuple[str, list[int], bool]
 """Name, shape, and whether it is trained."""
@@ -121,18 +114,6 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     ]
 
 
-def identity(module: nn.Module) -> str:
-    """A name for the architecture: the class, and a digest of its structure, constants and code."""
-    digest = hashlib.sha256()
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(module))
-    digest.update(json.dumps([text, specs(module)]).encode())
-    for path, value in sorted(plain(module).items()):
-        digest.update(path.encode() + _bytes(value))
-    for code in sorted({*map(_source, own_classes(module)), *map(_source, functions(module))}):
-        digest.update(code.encode())
-    return f"{type(module).__name__} {digest.hexdigest()[:16]}"
-
-
 def _same(a: Any, b: Any) -> bool:
     def is_nan(value: Any) -> bool:
         return isinstance(value, float) and math.isnan(value)
@@ -142,25 +123,3 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
     return type(a) is type(b) and bool(a == b or (is_nan(a) and is_nan(b)))
-
-
-def _bytes(value: Any) -> bytes:
-    if isinstance(value, torch.Tensor):
-        value = value.cpu().contiguous().view(-1)
-        return str(value.dtype).encode() + bytes(value.view(torch.uint8).numpy() if value.numel() else b"")
-    return value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
-
-
-def _source(thing: Any) -> str:
-    """Code without its comments and layout; its bytecode where the text is not at hand."""
-    name = (
-        f"{thing.__module__}.{thing.__qualname__}\n"
-        if thing.__module__ != "__main__"
-        else f"{thing.__qualname__}\n"
-    )
-    try:
-        return name + ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(thing))))
-    except (OSError, TypeError, SyntaxError):
-        parts = [thing] if isinstance(thing, FunctionType) else vars(thing).values()
-        codes = [f.__code__ for f in parts if isinstance(f, FunctionType)]
-        return name + "".join(f"{c.co_code.hex()} {c.co_names} {c.co_varnames}" for c in codes)

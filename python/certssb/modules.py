@@ -12,6 +12,7 @@ from torch import nn
 
 from certssb import _core, _gpu, _inspection, _module_stacks, _module_trials
 from certssb import _module_checks as checks
+from certssb import _module_identity as identity
 from certssb import _module_state as state
 from certssb._log import LOGGER
 from certssb._module_checks import Factory
@@ -47,8 +48,10 @@ class Blueprint:
     Attributes
     ----------
     name : str
-        The module's class, and a digest of its structure, constants and code: members of different modules are never
-        put into one ensemble.
+        The module's class, and a digest of its structure and constants.
+    behaviour : list of list of float
+        What it computes for made-up samples. Members of modules that differ in name or behaviour are never put into one
+        ensemble.
     specs : list of (str, list of int, bool)
         Name, shape and whether it is trained, for each parameter and buffer; trained ones first.
     min_samples : int
@@ -92,7 +95,7 @@ class Blueprint:
             checks.check_parts(module)
         checks.check_fresh(tried, self._prototype)
         fresh = state.plain(tried)
-        self.name = state.identity(tried)
+        self.name = identity.structure(tried)
         self.specs = state.specs(tried)
         self.draws = checks.check_passes(self._factory, tried, self._prototype, shape, n_classes)
         self._copies = checks.copied(self._prototype) is not None
@@ -116,6 +119,9 @@ class Blueprint:
             self._copies = copied is not None and _module_trials.same(built[1], copied[1])
             used = copied if copied is not None and self._copies else built
         _module_trials.check_rows(used[0])
+        # What it begins with belongs to what it does.
+        start = torch.from_numpy(self.initial(_PROBES[0]))
+        self.behaviour = identity.behaviour([start, *built[1]])
 
     @property
     def _way(self) -> str:

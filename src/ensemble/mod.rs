@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
 use crate::model::checkpoint::{member_digest, read_record, record_digest, Checkpoint};
-use crate::model::{self, Architecture, FeatureShape};
+use crate::model::{self, Architecture, Behaviour, FeatureShape};
 use crate::seed::Seed;
 
 pub use config::{Precision, TrainConfig};
@@ -81,6 +81,9 @@ pub struct Record {
     /// The fixed map that each sample passed before the noise, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_noise: Option<String>,
+    /// What a model does that its name does not describe. It stands beside the record and is compared with a tolerance.
+    #[serde(skip)]
+    pub behaviour: Behaviour,
 }
 
 impl Record {
@@ -211,6 +214,7 @@ impl Ensemble {
             precision: settings.precision,
             data_digest: data.digest()?,
             before_noise: config.before_noise.clone(),
+            behaviour: architecture.behaviour().clone(),
         };
         record.law.check(&record.facts())?;
         data::check_features(data, &record.law)?;
@@ -552,11 +556,19 @@ impl Ensemble {
 }
 
 fn check_same_model(record: &Record, architecture: &dyn Architecture) -> Result<()> {
-    if record.model == architecture.name() {
-        return Ok(());
+    if record.model != architecture.name() {
+        let expected = format_args!("the model that the members were trained as, '{}'", record.model);
+        return Err(Error::parameter("model", expected, format_args!("'{}'", architecture.name())));
     }
-    let expected = format_args!("the model that the members were trained as, '{}'", record.model);
-    Err(Error::parameter("model", expected, format_args!("'{}'", architecture.name())))
+    if record.behaviour != *architecture.behaviour() {
+        let expected = format_args!("the model that the members were trained as, '{}'", record.model);
+        return Err(Error::parameter(
+            "model",
+            expected,
+            "one that is built like it and computes something else",
+        ));
+    }
+    Ok(())
 }
 
 /// A member's noised set must be large enough for its architecture.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::behaviour::Behaviour;
 use super::layout::Layout;
 use crate::ensemble::{hex, History, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
@@ -35,6 +36,9 @@ const LARGEST_HEADER: u64 = 1 << 24;
 struct Manifest {
     /// The identity; two directories with equal records hold the same members.
     record: Record,
+    /// What the model does; compared with a tolerance, and no part of the digest.
+    #[serde(default, skip_serializing_if = "Behaviour::is_empty")]
+    behaviour: Behaviour,
     /// Which version of this crate began the directory; for the reader only.
     created_by: String,
 }
@@ -235,7 +239,7 @@ pub(crate) fn read_record(folder: &Path) -> Result<Record> {
         return Err(refuse(folder, why));
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(|error| damaged(folder, error))?;
-    let record = manifest.record;
+    let record = Record { behaviour: manifest.behaviour, ..manifest.record };
     record.check().map_err(|error| damaged(folder, error))?;
     check_members(folder, &record)?;
     Ok(record)
@@ -315,7 +319,7 @@ fn check_empty(folder: &Path) -> Result<()> {
 /// Writes the manifest unless another process was faster; its manifest is then compared as any other.
 fn begin(folder: &Path, record: &Record) -> Result<()> {
     let created_by = format!("certssb {}", env!("CARGO_PKG_VERSION"));
-    let manifest = Manifest { record: record.clone(), created_by };
+    let manifest = Manifest { record: record.clone(), behaviour: record.behaviour.clone(), created_by };
     let text = serde_json::to_string_pretty(&manifest).map_err(|error| refuse(folder, error))?;
     files::create(&folder.join(MANIFEST), text.as_bytes()).map(drop).map_err(|error| refuse(folder, error))
 }
@@ -330,10 +334,19 @@ fn read_manifest(folder: &Path) -> Result<Value> {
 
 /// Compares as JSON, so that a difference is named by its path and records of other versions are read too.
 fn check_same(folder: &Path, there: &Value, record: &Record) -> Result<()> {
+    let behaviour = there.get("behaviour").cloned().map(serde_json::from_value).transpose();
+    let behaviour: Behaviour = behaviour.map_err(|error| damaged(folder, error))?.unwrap_or_default();
     let there = there.get("record").ok_or_else(|| damaged(folder, "it has no record"))?;
     let here = serde_json::to_value(record).map_err(|error| refuse(folder, error))?;
     let mut differences = Vec::new();
     compare("", there, &here, &mut differences);
+    if differences.is_empty() && behaviour != record.behaviour {
+        let model = &record.model;
+        let why = format_args!(
+            "it was made with a model '{model}' that is built alike and computes something else"
+        );
+        return Err(refuse(folder, why));
+    }
     if differences.is_empty() {
         return Ok(());
     }

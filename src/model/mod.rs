@@ -4,6 +4,7 @@
 //! no generator: initial weights come from the streams of [`Role::Weights`](crate::Role::Weights), so
 //! that a member can be trained again anywhere, bit for bit.
 
+mod behaviour;
 pub(crate) mod checkpoint;
 mod cnn;
 mod dense;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Network;
 use crate::seed::Seed;
 
+pub use behaviour::Behaviour;
 pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
 pub(crate) use weights::{to_vec as weights_to_vec, upload, FlatWeights};
 pub use weights::{Convolution, How, Weights};
@@ -115,6 +117,8 @@ pub struct Solution {
     pub loss: f32,
 }
 
+static NOTHING: Behaviour = Behaviour(Vec::new());
+
 /// A member's architecture: a pure function of parameters and inputs.
 ///
 /// # Shapes
@@ -182,6 +186,11 @@ pub trait Architecture: Send + Sync + fmt::Debug {
     /// Whether its layers convolve as [`Weights::how`] says, so that there is something to choose.
     fn chooses_convolution(&self) -> bool {
         self.layout().specs().iter().any(|spec| spec.shape.len() == 4)
+    }
+
+    /// What it does that its name does not describe; nothing for the built-in ones.
+    fn behaviour(&self) -> &Behaviour {
+        &NOTHING
     }
 
     /// Whether it may keep state that is no parameter: then the first member of a run is trained twice.

@@ -17,6 +17,7 @@ use crate::ensemble::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::law::Law;
+use crate::model::Behaviour;
 use crate::votes::{Ballots, Poll};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -385,21 +386,25 @@ impl PyEnsemble {
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
         let model = this.model(py).into_pyobject(py)?;
         let history = this.history()?.into_pyobject(py)?.into_any();
-        let parts = [this.record()?.into_pyobject(py)?.into_any(), members.into_any(), model, history];
+        let behaviour = this.inner.record().behaviour.0.clone().into_pyobject(py)?;
+        let record = this.record()?.into_pyobject(py)?.into_any();
+        let parts = [record, members.into_any(), model, history, behaviour];
         Ok((rebuild, PyTuple::new(py, parts)?))
     }
 
     /// An ensemble from its record and members, as a pickle holds them.
     #[staticmethod]
-    #[pyo3(signature = (record, members, model=None, history=None))]
+    #[pyo3(signature = (record, members, model=None, history=None, behaviour=Vec::new()))]
     fn from_parts(
         record: &str,
         members: Vec<(u64, f32, PyReadonlyArray1<'_, f32>)>,
         model: Option<&Bound<'_, PyAny>>,
         history: Option<&str>,
+        behaviour: Vec<Vec<f32>>,
     ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
+        let record = Record { behaviour: Behaviour(behaviour), ..record };
         let mut inner = match model {
             None => Ensemble::of_record(record)?,
             Some(model) => {

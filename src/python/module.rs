@@ -15,8 +15,8 @@ use tch::{Device, TchError, Tensor};
 use super::convert::{from_python, to_python};
 use crate::error::{Error, Result};
 use crate::model::{
-    by_name, Architecture, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec, TorchResult,
-    Weights,
+    by_name, Architecture, Behaviour, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec,
+    TorchResult, Weights,
 };
 use crate::seed::{Role, Seed};
 
@@ -48,6 +48,7 @@ struct UserModule {
     name: String,
     layout: Layout,
     min_samples: usize,
+    behaviour: Behaviour,
     /// Whether a stack of members was tried and computes what they compute alone.
     stacks: bool,
 }
@@ -70,6 +71,7 @@ impl UserModule {
             name: blueprint.getattr("name")?.extract()?,
             layout: Layout::new(specs.into_iter().map(spec).collect()),
             min_samples: blueprint.getattr("min_samples")?.extract()?,
+            behaviour: Behaviour(blueprint.getattr("behaviour")?.extract()?),
             stacks: blueprint.getattr("stacks")?.extract()?,
             blueprint: blueprint.clone().unbind(),
         })
@@ -156,6 +158,10 @@ impl Architecture for UserModule {
 
     fn chooses_convolution(&self) -> bool {
         false
+    }
+
+    fn behaviour(&self) -> &Behaviour {
+        &self.behaviour
     }
 
     fn may_keep_state(&self) -> bool {
