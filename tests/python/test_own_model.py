@@ -557,7 +557,9 @@ def test_a_checkpoint_goes_on_with_buffers_and_refuses_other_code(digits: Digits
             return self.fc(self.dropout(x).flatten(1))
 
     Gelu.__name__ = "Plain"
-    with pytest.raises(cs.CheckpointError, match="a model 'Plain .*' that is built alike and computes something else"):
+    with pytest.raises(
+        cs.CheckpointError, match="a model 'Plain .*' that is built alike and computes something else"
+    ):
         own(Gelu, checkpoint=tmp_path / "members").fit(X, y)
 
 
