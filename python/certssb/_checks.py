@@ -24,24 +24,31 @@ def one_of(known: Iterable[object]) -> str:
     return "one of " + ", ".join(repr(k) for k in known)
 
 
+def shown(value: object) -> str:
+    """The value for a message; an integer of thousands of digits, which Python refuses to write, by its size."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a value of type {type(value).__name__} with thousands of digits"
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
 def check_real(name: str, value: object, expected: str, low: float, high: float) -> float:
     """Return `value` as a float if it is a real number in [`low`, `high`]."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise parameter_error(name, expected, repr(value))
-    try:
-        number = float(value)
-    except OverflowError:  # an integer or a fraction beyond every float
-        raise parameter_error(name, expected, "a number beyond every float") from None
+    number = check_number(name, value, expected)
     if not low <= number <= high:
-        raise parameter_error(name, expected, repr(value))
+        raise parameter_error(name, expected, shown(value))
     return number
 
 
 def check_number(name: str, value: object, expected: str) -> float:
     """Return `value` as a float if it is a real number; its range is checked where it is used."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise parameter_error(name, expected, repr(value))
-    return float(value)
+        raise parameter_error(name, expected, shown(value))
+    try:
+        return float(value)
+    except OverflowError:  # an integer or a fraction beyond every float
+        raise parameter_error(name, expected, "a number beyond every float") from None
 
 
 def check_positive(name: str, value: object) -> float:
@@ -50,14 +57,17 @@ def check_positive(name: str, value: object) -> float:
     return check_real(name, value, "a finite float greater than 0", smallest, largest)
 
 
-def check_integer(name: str, value: object, expected: str, low: int) -> int:
-    """Return `value` as an int if it is an integer of at least `low`."""
+def check_integer(name: str, value: object, expected: str, low: int, high: int = 2**63 - 1) -> int:
+    """Return `value` as an int if it is an integer from `low` to `high`, which the core can count to."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or int(value) < low:  # type: ignore[call-overload]
-        raise parameter_error(name, expected, repr(value))
-    return int(value)  # type: ignore[call-overload, no-any-return]
+        raise parameter_error(name, expected, shown(value))
+    number: int = int(value)  # type: ignore[call-overload]
+    if number > high:
+        raise parameter_error(name, f"{expected}, and at most {high}", shown(value))
+    return number
 
 
 def check_seed(name: str, value: object) -> int:
-    """Return `value` as an int if it can seed a generator."""
-    return check_integer(name, value, "an integer greater than or equal to 0", 0)
+    """Return `value` as an int if it can seed a generator, whose seeds have 64 bits."""
+    return check_integer(name, value, "an integer greater than or equal to 0", 0, 2**64 - 1)

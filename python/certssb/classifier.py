@@ -49,6 +49,9 @@ __all__ = ["CertifiedClassifier"]
 
 Features = npt.NDArray[np.float32]
 
+_MOST_JOBS = 2**15
+"""Threads that no machine has; more are a slip."""
+
 
 class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Ensemble whose predictions come with certificates against changes of the training data.
@@ -354,6 +357,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Until, Features]:
         """Refuse a budget that no number of members can reach, and samples that do not fit, before training."""
         test = self._test_features(until.X)
+        ensemble.check_inputs(test)
         plan = ensemble.law.plan(
             n_train, until.n_poisoned, until.trigger_norm, until.labels, self.alpha, n_classes, test[0].size
         )
@@ -1043,11 +1047,8 @@ def _at_least_one(name: str, value: Any) -> int:
 
 def _jobs(value: Any) -> int:
     """scikit-learn's rule: -1 is all processors, -2 all but one."""
-    if not value:
-        raise parameter_error(
-            "n_jobs", "None, an integer of at least 1, or -1 for all processors", repr(value)
-        )
-    jobs = check_integer(
-        "n_jobs", value, "None, an integer of at least 1, or -1 for all processors", -(2**31)
-    )
+    expected = "None, an integer of at least 1, or -1 for all processors"
+    jobs = check_integer("n_jobs", value, expected, -(2**31), _MOST_JOBS)
+    if jobs == 0:
+        raise parameter_error("n_jobs", expected, "0")
     return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)

@@ -79,14 +79,15 @@ fn check_finite(index: usize, features: &[f32]) -> Result<()> {
     Err(Error::parameter("X", "an array of finite values", format_args!("{bad} in sample {index}")))
 }
 
-/// Asks the law about every sample, before anything is trained.
-pub(super) fn check_features(data: &dyn TrainingSet, law: &Law) -> Result<()> {
+/// Asks the law about every sample: of the training set before anything is trained, and of test inputs before any
+/// member is asked about them.
+pub(super) fn check_features(inputs: &dyn Inputs, law: &Law) -> Result<()> {
     if !law.restricts_features() {
         return Ok(());
     }
-    let mut row = vec![0.0; data.shape().n_features()];
-    (0..data.n_samples()).try_for_each(|index| {
-        data.features(index, &mut row)?;
+    let mut row = vec![0.0; inputs.shape().n_features()];
+    (0..inputs.n_samples()).try_for_each(|index| {
+        inputs.features(index, &mut row)?;
         law.check_features(&row)
     })
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use memmap2::{Mmap, MmapMut};
 
+use crate::error::{Error, Result};
+
 /// Raises glibc's dynamic thresholds for mmap and trimming to their maximum, once per process.
 ///
 /// Freeing one block just below 32 MiB does it (see `M_MMAP_THRESHOLD` in mallopt(3)). The activations of
@@ -18,6 +20,33 @@ pub(super) fn keep_freed_memory() {
     if !DONE.swap(true, Ordering::Relaxed) {
         drop(std::hint::black_box(vec![0_u8; (32 << 20) - (64 << 10)]));
     }
+}
+
+/// Bytes that a member takes beside its values: its number, its place in the map of members and in lists of them.
+const BESIDE: u64 = 256;
+
+/// Refuses more members than the memory of this machine can hold; where its size is not known, none.
+///
+/// # Errors
+/// A parameter error that says how many there is room for.
+pub(super) fn check_members(n_members: u64, n_values: usize) -> Result<()> {
+    let Some(memory) = physical() else { return Ok(()) };
+    let most = memory / (n_values as u64).saturating_mul(4).saturating_add(BESIDE);
+    if n_members <= most {
+        return Ok(());
+    }
+    let expected = format_args!(
+        "at most {most}: members of this model have {n_values} values each, and this machine has {:.1} GB of memory",
+        memory as f64 / 1e9
+    );
+    Err(Error::parameter("n_members", expected, n_members))
+}
+
+/// Bytes of this machine's memory, where the kernel says so.
+fn physical() -> Option<u64> {
+    let facts = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = facts.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Values that fewer bytes than these leave on the heap: a mapping costs whole pages, and processes have few of them.
@@ -81,6 +110,16 @@ impl PartialEq for Values {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn members_that_no_memory_holds_are_refused_with_the_number_that_fits() -> Result<()> {
+        check_members(1000, 100_000)?;
+        let said = check_members(1 << 50, 0).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(said.contains("'n_members' parameter must be at most"), "{said}");
+        assert!(check_members(2, usize::MAX).is_err());
+        Ok(())
+    }
 
     #[test]
     fn small_and_large_values_read_the_same() {

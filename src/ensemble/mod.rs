@@ -354,6 +354,7 @@ impl Ensemble {
     }
 
     fn plan_in(&self, n_members: u64, files: Option<&Checkpoint>) -> Result<bool> {
+        memory::check_members(n_members, self.architecture.layout().n_values())?;
         if let Some(files) = files {
             self.recall(&files.history()?);
         }

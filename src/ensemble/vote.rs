@@ -13,7 +13,7 @@ use ndarray::{Array2, Array3};
 use tch::{Device, Tensor};
 
 use super::config::{Settings, STACK};
-use super::data::{read, Inputs};
+use super::data::{check_features, read, Inputs};
 use super::device::check_precision;
 use super::memory::keep_freed_memory;
 use super::native::{self, Voter};
@@ -72,6 +72,22 @@ impl Ensemble {
         }
         let sigmas = evaluate(self, inputs, 1, (Question::Magnitudes, copy), control)?;
         Array2::from_shape_vec((self.n_members(), inputs.n_samples()), sigmas).map_err(bad_shape)
+    }
+}
+
+impl Ensemble {
+    /// The one door for test inputs: the shape of the training samples, and values that the law can noise. Every
+    /// question to members goes through it.
+    ///
+    /// # Errors
+    /// A shape error for samples of another shape, a parameter error naming a value that the law does not know.
+    pub fn check_inputs(&self, inputs: &dyn Inputs) -> Result<()> {
+        let (expected, got) = (self.record().shape, inputs.shape());
+        if expected != got {
+            let expected = format_args!("samples of shape {expected}, as in training");
+            return Err(Error::shape("X", expected, format_args!("shape {got}")));
+        }
+        check_features(inputs, &self.record().law)
     }
 }
 
@@ -152,15 +168,7 @@ fn check_inputs(ensemble: &Ensemble, inputs: &dyn Inputs) -> Result<()> {
     if ensemble.n_members() == 0 {
         return Err(Error::parameter("n_members", "an ensemble with trained members", "none"));
     }
-    let (expected, got) = (ensemble.record().shape, inputs.shape());
-    if expected == got {
-        return Ok(());
-    }
-    Err(Error::shape(
-        "X",
-        format_args!("samples of shape {expected}, as in training"),
-        format_args!("shape {got}"),
-    ))
+    ensemble.check_inputs(inputs)
 }
 
 /// Consecutive test inputs, filled up with zeros to whole batches.

@@ -232,6 +232,11 @@ impl PyEnsemble {
         Ok(self.inner.reconfigure(device, n_jobs, None)?)
     }
 
+    /// Refuses test inputs that members cannot be asked about, before there are members.
+    fn check_inputs(&self, features: PyReadonlyArrayDyn<'_, f32>) -> PyResult<()> {
+        Ok(self.inner.check_inputs(&inputs(&features)?)?)
+    }
+
     /// Class numbers of shape (n_members, n_samples).
     #[pyo3(signature = (features, report=None))]
     fn votes<'py>(
@@ -296,6 +301,7 @@ impl PyEnsemble {
     ) -> PyResult<PyCertificates> {
         confidence.get().check_history(self.grown())?;
         let inputs = inputs(&features)?;
+        self.inner.check_inputs(&inputs)?;
         let record = self.inner.record();
         let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
         if law.sound() {
