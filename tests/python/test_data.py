@@ -1,6 +1,8 @@
 """The door for the user's arrays."""
 
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,11 @@ class OnlyDlpack:
         pd.DataFrame({"a": [1, 4], "b": pd.array([2, 5], dtype="Int64"), "c": [3.0, 6.0]}),
         OnlyArray(TABLE),
         OnlyDlpack(TABLE),
+        np.ma.masked_array(TABLE),
+        np.array(TABLE, dtype=np.longdouble),
+        [[Fraction(1), Decimal(2), np.int8(3)], [4.0, np.float16(5), 6]],
+        memoryview(np.array(TABLE)),
+        [pd.Series(row) for row in TABLE],
     ],
 )
 def test_tables_of_every_kind_become_float32(X: Any) -> None:
@@ -166,15 +173,48 @@ def test_a_bad_pixel_is_named_by_its_place_in_what_was_given(shape: tuple[int, .
         ),
         (np.zeros((2, 1, 0, 8)), ShapeError, r"0 feature\(s\)"),
         ([[1.0, 2.0], [3.0]], ShapeError, "samples of one shape"),
-        ([torch.zeros(2), torch.zeros(3)], ShapeError, r"samples of one shape.*\(2,\), \(3,\)"),
+        ([torch.zeros(2), torch.zeros(3)], ShapeError, r"samples of one shape, \(2,\). Got \(3,\) at item 1"),
         (np.array([[1 + 2j]]), ParameterError, "Complex data not supported"),
         (torch.tensor([[1 + 2j]]), ParameterError, "Complex data not supported"),
-        (np.array([["a", "b"]]), ParameterError, "bytes/strings"),
-        (np.array([["a", "b"]], dtype=object), ParameterError, "could not convert string"),
+        (np.array([["a", "b"]]), ParameterError, r"finite numbers. Got text \(type <U1\)"),
+        (np.array([["a", "b"]], dtype=object), ParameterError, r"Got str 'a' at index \(0, 0\)"),
         (np.array([["2020-01-01"]], dtype="datetime64[D]"), ParameterError, "datetime64"),
-        (sparse.csr_array(np.eye(2)), TypeError, "Sparse data was passed for X"),
+        (sparse.csr_array(np.eye(2)), TypeError, "Sparse data was passed for 'X'"),
         (torch.eye(2).to_sparse(), TypeError, "Sparse data was passed"),
         (np.array([[{"foo": "bar"}, 1]], dtype=object), TypeError, "argument must be .* string.* number"),
+        ("words", TypeError, "'X'.*an array, a tensor.*Got an object of type str"),
+        (None, TypeError, "'X'.*Got None"),
+        ({"a": [1]}, TypeError, "'X'.*type dict"),
+        ({1, 2}, TypeError, "'X'.*type set"),
+        (object(), TypeError, "'X'.*type object"),
+        (np.ndarray, TypeError, "'X'.*type type"),
+        ((row for row in TABLE), TypeError, r"'X'.*generator, which can be read only once; pass list\(X\)"),
+        (iter(TABLE), TypeError, "list_iterator, which can be read only once"),
+        (np.zeros(2, dtype=[("a", "f4"), ("b", "i4")]), ParameterError, "records with the fields 'a', 'b'"),
+        (np.zeros((2, 2), dtype="V3"), ParameterError, "'X'.*values of type"),
+        (np.array(3), ShapeError, "'X'.*Reshape your data"),
+        ([[10**400, 1]], ParameterError, r"an integer too large for float32 at index \(0, 0\)"),
+        ([[1, Decimal("1e400")]], ParameterError, r"'X'.*infinity at index \(0, 1\)"),
+        ([[1, Fraction(10**400)]], TypeError, r"'X'.*at index \(0, 1\)"),
+        ([[1, None]], ParameterError, r"a missing value at index \(0, 1\)"),
+        ([[1, "2"]], ParameterError, r"str '2' at index \(0, 1\)"),
+        ([[1], 2], ShapeError, "1 values at index 0 as everywhere. Got a number at index 1"),
+        (
+            np.ma.masked_array([[1, 2]], [[0, 1]]),
+            ParameterError,
+            r"nothing is masked. Got a masked value at index \(0, 1\)",
+        ),
+        (
+            [np.ma.masked_array([1, 2], [0, 1])],
+            ParameterError,
+            "Item 0 of 'X'.*Got a masked value at index 1",
+        ),
+        (torch.zeros(2, 2, device="meta"), ParameterError, "'X'.*a Tensor that cannot be read"),
+        (
+            torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.quint8),
+            ParameterError,
+            "'X'.*Tensor that cannot",
+        ),
     ],
 )
 def test_what_is_no_features_is_refused(X: Any, kind: type[Exception], said: str) -> None:

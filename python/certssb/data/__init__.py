@@ -2,9 +2,11 @@
 
 Everything behind this door may assume finite, C-contiguous float32 features, tabular
 (n_samples, n_features) or images (n_samples, channels, height, width), and class numbers 0..K-1.
+No sample decides how another is read: a change of one changes its own features, or is refused.
 """
 
-from certssb.data._features import as_arrays, as_features
+from certssb.data._features import as_arrays, as_features, read_arrays, read_features
 from certssb.data._labels import as_labels
+from certssb.data._reading import Reading
 
-__all__ = ["as_arrays", "as_features", "as_labels"]
+__all__ = ["Reading", "as_arrays", "as_features", "as_labels", "read_arrays", "read_features"]

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error, shape_error
+from certssb.data._frames import is_frame, read_frame
 from certssb.data._items import is_items, read_items
-from certssb.data._tensors import is_tensor, plain
+from certssb.data._numbers import from_objects, is_number_type, not_finite
+from certssb.data._pictures import is_picture
+from certssb.data._reading import Reading, reading_of
+from certssb.data._samples import NUMBERS, Sample, not_numeric, read_list
+from certssb.data._tensors import is_array, is_tensor, sparse, to_numpy
 from certssb.exceptions import ParameterError, ShapeError
 
-__all__ = ["as_arrays", "as_features"]
+__all__ = ["as_arrays", "as_features", "read_arrays", "read_features"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
 _CHANNELS = (1, 3, 4)
+_ROWS = 2**22
+"""Values that are converted or looked at in one go: the data may be larger than memory."""
 
 
 def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
@@ -62,8 +71,40 @@ def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
     >>> X.shape, [int(label) for label in y]
     ((3, 1, 8, 8), [0, 1, 0])
     """
+    features, labels, _ = read_arrays(X, y, name)
+    return features, labels
+
+
+def read_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any, Reading]:
+    """What :func:`as_arrays` gives, and how the samples were read.
+
+    Parameters
+    ----------
+    X, y, name
+        As for :func:`as_arrays`.
+
+    Returns
+    -------
+    features, labels
+        As from :func:`as_arrays`.
+    reading : Reading
+        As from :func:`read_features`.
+
+    Raises
+    ------
+    ParameterError, ShapeError, TypeError
+        As from :func:`as_arrays`.
+
+    Examples
+    --------
+    >>> from certssb.data import read_arrays
+    >>> X, y, reading = read_arrays([[1.0, 2.0], [3.0, 4.0]], ["a", "b"])
+    >>> reading.kind, reading.divisor
+    ('numbers', 1)
+    """
     if not is_items(X):
-        return as_features(X, name), y
+        features, reading = read_features(X, name)
+        return features, y, reading
     samples, labels = read_items(X, name)
     if y is not None and labels is not None:
         raise parameter_error("y", f"left out, since the items of '{name}' hold labels", "labels")
@@ -71,7 +112,8 @@ def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
         raise parameter_error(
             name, "a data set of items (sample, label), or y given beside it", "items alone"
         )
-    return as_features(samples, name), labels if y is None else y
+    features, reading = _features(samples, name)
+    return features, labels if y is None else y, reading
 
 
 def as_features(X: Any, name: str = "X") -> Features:
@@ -80,8 +122,8 @@ def as_features(X: Any, name: str = "X") -> Features:
     Parameters
     ----------
     X : array-like
-        NumPy array (memory-mapped too), torch tensor on any device, pandas or polars frame,
-        object with ``__array__`` or ``__dlpack__``, list of numbers, arrays, tensors or images;
+        NumPy array (memory-mapped too), torch tensor on any device, pandas, polars or Arrow frame,
+        object with ``__array__`` or ``__dlpack__``, list of numbers, arrays, tensors or pictures;
         a map-style torch ``Dataset`` or a ``DataLoader`` (see :func:`as_arrays`; labels in its
         items are left aside). Not changed.
 
@@ -92,8 +134,15 @@ def as_features(X: Any, name: str = "X") -> Features:
           the second is not. If both are, the reading that makes the images square (and larger
           than one pixel) counts; if that decides nothing, a torch tensor is read as channels
           first, as torch does, and anything else is refused.
-        - uint8 images are divided by 255. Other integers, booleans and uint8 tables are taken
-          as they are.
+        - uint8 images are divided by 255. Other integers, booleans, uint8 tables and lists of
+          Python's numbers are taken as they are.
+        - Pictures (PIL) are read by their mode alone: 1 as L, P as RGB, LA and PA as RGBA; L, RGB,
+          RGBA, CMYK, YCbCr and HSV as they are, all divided by 255; I;16 divided by 65535; F as it
+          is. Other modes are refused. An orientation in EXIF data is not applied.
+        - Columns of a frame are numbers, booleans, or categories that are numbers.
+
+        No sample decides how another is read: samples in a list or data set have one type and
+        one shape (pictures: one mode), and anything else is refused.
     name : str, default="X"
         What to call the array in messages.
 
@@ -106,12 +155,13 @@ def as_features(X: Any, name: str = "X") -> Features:
     Raises
     ------
     ParameterError
-        If values are NaN, infinite, beyond float32, complex or no numbers.
+        If values are NaN, infinite, missing, masked, beyond float32, complex, text or no numbers, or
+        samples are of several types.
     ShapeError
-        If there are no samples or no features, rows of unequal length, or another number of
+        If there are no samples or no features, samples of unequal shape, or another number of
         dimensions; or if it cannot be told where the channels are.
     TypeError
-        If `X` is sparse or holds objects that are no numbers.
+        If `X` is sparse, is no array-like or holds objects that are no numbers.
 
     Examples
     --------
@@ -125,51 +175,113 @@ def as_features(X: Any, name: str = "X") -> Features:
     >>> images.shape, float(images.max())
     ((5, 3, 32, 32), 1.0)
     """
-    if is_items(X):
-        X, _ = read_items(X, name)
-    given = _numeric(X, name)
-    _check_not_empty(given, name)
-    axes = _axes_of(given, name, torch_like=is_tensor(X))
-    array = given.transpose(axes)
+    return read_features(X, name)[0]
+
+
+def read_features(X: Any, name: str = "X") -> tuple[Features, Reading]:
+    """What :func:`as_features` gives, and how it was read.
+
+    Parameters
+    ----------
+    X, name
+        As for :func:`as_features`.
+
+    Returns
+    -------
+    features : ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
+        As from :func:`as_features`.
+    reading : Reading
+        What the samples were and how they were scaled; :meth:`Reading.check` compares a test set's with the
+        training set's.
+
+    Raises
+    ------
+    ParameterError, ShapeError, TypeError
+        As from :func:`as_features`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from certssb.data import read_features
+    >>> features, reading = read_features(np.full((5, 28, 28), 255, dtype=np.uint8))
+    >>> reading.kind, reading.divisor
+    ('array of uint8', 255)
+    """
+    return _features(_read(X, name), name)
+
+
+def _features(given: Sample, name: str) -> tuple[Features, Reading]:
+    array = given.values
+    _check_not_empty(array, name)
+    axes = _axes_of(given, name)
+    array = array.transpose(axes)
     if array.ndim == 3:
         array = array[:, np.newaxis]
-    with np.errstate(over="ignore"):
-        features = np.ascontiguousarray(array, dtype=np.float32)
-    if array.ndim == 4 and array.dtype == np.uint8:
+    features = _as_float32(array)
+    divisor = given.divisor if array.ndim == 4 else 1
+    if divisor != 1:
         # A new array already, since its type is another.
-        np.divide(features, np.float32(255), out=features)
-    if given.dtype.kind == "f":
-        _check_finite(features, given, axes, name)
+        np.divide(features, np.float32(divisor), out=features)
+    low, high = _extremes(features)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise _not_finite(features, given.values, axes, name)
+    return features, reading_of(given.kind, divisor, low, high, features.ndim == 4)
+
+
+def _read(X: Any, name: str) -> Sample:
+    """`X` as an array of real numbers of the type that it has."""
+    if is_items(X):
+        return read_items(X, name)[0]
+    if isinstance(X, (list, tuple)):
+        return read_list(X, name)
+    if is_frame(X):
+        return Sample(read_frame(X, name), NUMBERS)
+    _check_array_like(X, name)
+    array = to_numpy(X, name)
+    if array.dtype.kind == "O":
+        if array.ndim == 1 and not all(is_number_type(kind) for kind in set(map(type, array.tolist()))):
+            return read_list(array.tolist(), name)
+        return Sample(from_objects(array, name), NUMBERS)
+    if array.dtype.kind not in "fiub":
+        raise parameter_error(name, "finite numbers", not_numeric(array.dtype))
+    what = "tensor" if is_tensor(X) else "array"
+    return Sample(array, f"{what} of {array.dtype.name}")
+
+
+def _check_array_like(X: Any, name: str) -> None:
+    expected = "an array, a tensor, a frame, a list of samples or a data set"
+    if is_picture(X):
+        raise parameter_error(name, "several samples", f"one picture; a list of pictures, [{name}], is read,")
+    if isinstance(X, Iterator):
+        got = f"{_a(X)}, which can be read only once; pass list({name})"
+        raise TypeError(f"The '{name}' parameter must be {expected}. Got {got} instead.")
+    if isinstance(X, (str, bytes, Mapping, AbstractSet)) or not (is_array(X) or is_number_type(type(X))):
+        if hasattr(X, "toarray"):
+            raise sparse(name)
+        raise TypeError(f"The '{name}' parameter must be {expected}. Got {_a(X)} instead.")
+
+
+def _a(value: object) -> str:
+    return "None" if value is None else f"an object of type {type(value).__name__}"
+
+
+def _as_float32(array: npt.NDArray[Any]) -> Features:
+    """Each number rounded by itself, and in one way whatever type the array has: to float64 first, then to float32."""
+    with np.errstate(over="ignore"):
+        if array.dtype.itemsize <= 4 or array.dtype == np.float64:
+            return np.ascontiguousarray(array, dtype=np.float32)
+        features = np.empty(array.shape, dtype=np.float32)
+        step = max(1, _ROWS // features[0].size)
+        for start in range(0, len(array), step):
+            features[start : start + step] = array[start : start + step].astype(np.float64)
     return features
 
 
-def _numeric(X: Any, name: str) -> npt.NDArray[Any]:
-    """`X` as an array of real numbers, with scikit-learn's rules and wording."""
-    from sklearn.utils import check_array
-
-    readable = plain(X, name)
-    try:
-        array = check_array(
-            readable,
-            dtype="numeric",
-            ensure_all_finite=False,
-            ensure_2d=False,
-            allow_nd=True,
-            ensure_min_samples=0,
-            ensure_min_features=0,
-            input_name=name,
-        )
-    except ValueError as error:
-        if "inhomogeneous" in str(error):
-            raise shape_error(name, "samples of one shape", "samples of different shapes") from None
-        reason = str(error).splitlines()[0]
-        raise ParameterError(
-            f"The '{name}' parameter must be finite numbers. Got other values instead: {reason}"
-        ) from None
-    if array.dtype.kind not in "fiub":
-        raise parameter_error(name, "finite numbers", f"values of type {array.dtype}")
-    numbers: npt.NDArray[Any] = array
-    return numbers
+def _extremes(features: Features) -> tuple[Features, Features]:
+    """The smallest and the largest value of every sample; NaN where one is NaN."""
+    rows = features.reshape(len(features), -1)
+    with np.errstate(invalid="ignore"):
+        return rows.min(axis=1), rows.max(axis=1)
 
 
 def _check_not_empty(array: npt.NDArray[Any], name: str) -> None:
@@ -194,11 +306,12 @@ def _check_not_empty(array: npt.NDArray[Any], name: str) -> None:
         )
 
 
-def _axes_of(array: npt.NDArray[Any], name: str, torch_like: bool) -> tuple[int, ...]:
+def _axes_of(given: Sample, name: str) -> tuple[int, ...]:
     """Order of the dimensions that puts channels second."""
-    if array.ndim == 4 and _channels_last(array.shape, name, torch_like):
+    shape = given.values.shape
+    if len(shape) == 4 and not given.is_picture and _channels_last(shape, name, given.is_tensor):
         return (0, 3, 1, 2)
-    return tuple(range(array.ndim))
+    return tuple(range(len(shape)))
 
 
 def _channels_last(shape: tuple[int, ...], name: str, torch_like: bool) -> bool:
@@ -221,36 +334,18 @@ def _channels_last(shape: tuple[int, ...], name: str, torch_like: bool) -> bool:
     )
 
 
-def _check_finite(features: Features, given: npt.NDArray[Any], axes: tuple[int, ...], name: str) -> None:
-    """Look for NaN and infinite values, some rows at a time: the data may be larger than memory."""
-    step = max(1, 2**22 // features[0].size)
-    count, first = 0, None
-    for start in range(0, len(features), step):
-        rows = features[start : start + step]
-        # A finite sum means finite values; NaN and infinity are sticky.
-        with np.errstate(all="ignore"):
-            if np.isfinite(rows.sum(dtype=np.float64)):
-                continue
-        bad = ~np.isfinite(rows)
-        count += int(bad.sum())
-        if first is None:
-            first = np.array(np.unravel_index(int(bad.argmax()), bad.shape))
-            first[0] += start
-    if first is not None:
-        raise _not_finite(first, count, given, axes, name)
-
-
 def _not_finite(
-    first: npt.NDArray[Any], count: int, given: npt.NDArray[Any], axes: tuple[int, ...], name: str
+    features: Features, given: npt.NDArray[Any], axes: tuple[int, ...], name: str
 ) -> ParameterError:
-    """Name the first such value by its place in the array as it was given."""
+    """Name the first value that is not finite by its place in the array as it was given."""
+    bad = ~np.isfinite(features)
+    first = np.array(np.unravel_index(int(bad.argmax()), bad.shape))
     if given.ndim == 3:
         first = np.delete(first, 1)
     place = tuple(int(first[axes.index(axis)]) for axis in range(given.ndim))
-    value = given[place]
-    what = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for float32,"
+    count = int(bad.sum())
     values = "values are" if count > 1 else "value is"
     return ParameterError(
-        f"The '{name}' parameter must be finite numbers. Got {what} at index {place} instead; "
+        f"The '{name}' parameter must be finite numbers. Got {not_finite(given[place])} at index {place} instead; "
         f"{count} {values} not finite (NaN, infinity, or too large)."
     )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error, shape_error
-from certssb.data._tensors import plain
+from certssb.data._tensors import is_array, to_numpy
 from certssb.exceptions import ParameterError
 
 __all__ = ["as_labels"]
@@ -122,7 +122,7 @@ def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
     if issparse(y):
         raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
     try:
-        return np.asarray(plain(y, name))
+        return to_numpy(y, name) if is_array(y) else np.asarray(y)
     except ValueError:
         raise shape_error(name, "one label per sample", "rows of different length") from None
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import shape_error
+from certssb._checks import parameter_error
 
 _CPU = 1
 """DLPack's number for memory of the CPU."""
+
+READABLE = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 
 
 def is_tensor(value: object) -> bool:
@@ -20,33 +22,75 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def plain(X: Any, name: str) -> Any:
-    """What NumPy and scikit-learn can read: tensors and foreign devices brought to the CPU."""
-    if isinstance(X, (list, tuple)) and len(X) > 0 and all(is_tensor(x) for x in X):
-        shapes = {tuple(x.shape) for x in X}
-        if len(shapes) > 1:
-            raise shape_error(name, "samples of one shape", f"shapes {sorted(shapes)}")
-        return np.stack([plain(x, name) for x in X])
-    if is_tensor(X):
-        return tensor_to_numpy(X, name)
-    device = getattr(X, "__dlpack_device__", None)
-    if device is not None and not isinstance(X, np.ndarray) and int(device()[0]) != _CPU:
-        import torch.utils.dlpack
-
-        return tensor_to_numpy(torch.utils.dlpack.from_dlpack(X), name)
-    if hasattr(X, "__dlpack__") and not hasattr(X, "__array__"):
-        return np.from_dlpack(X)
-    return X
+def is_array(value: object) -> bool:
+    """Whether a value says of itself that it can be read as an array."""
+    if isinstance(value, type):
+        return False
+    return isinstance(value, memoryview) or any(hasattr(value, name) for name in READABLE)
 
 
-def tensor_to_numpy(X: Any, name: str) -> npt.NDArray[Any]:
+def to_numpy(value: Any, name: str) -> npt.NDArray[Any]:
+    """An array, tensor or whatever speaks NumPy's or DLPack's protocol, as a NumPy array of any type.
+
+    Raises
+    ------
+    ParameterError
+        If values are masked, or the object's own protocol fails.
+    TypeError
+        If it is sparse.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        return _unmasked(value, name)
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    if (hasattr(value, "toarray") and hasattr(value, "nnz")) or _is_sparse_tensor(value):
+        raise sparse(name)
+    try:
+        if is_tensor(value):
+            return _from_tensor(value)
+        device = getattr(value, "__dlpack_device__", None)
+        if device is not None and int(device()[0]) != _CPU:
+            import torch.utils.dlpack
+
+            return _from_tensor(torch.utils.dlpack.from_dlpack(value))
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        return np.asarray(value)
+    except Exception as error:  # whatever a foreign protocol raises
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        got = f"a {type(value).__name__} that cannot be read ({reason})"
+        raise parameter_error(name, "an array that NumPy can read", got) from error
+
+
+def sparse(name: str) -> TypeError:
+    """The refusal of sparse data."""
+    return TypeError(
+        f"Sparse data was passed for '{name}', but dense data is required. Use '.toarray()' or '.to_dense()'."
+    )
+
+
+def _unmasked(array: np.ma.MaskedArray[Any, Any], name: str) -> npt.NDArray[Any]:
+    mask = np.ma.getmaskarray(array)
+    if mask.dtype.names is None and mask.any():
+        index = tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
+        place = index[0] if len(index) == 1 else index
+        got = f"a masked value at index {place}, {int(mask.sum())} in all,"
+        raise parameter_error(name, "an array of which nothing is masked", got)
+    return np.asarray(array.data)
+
+
+def _is_sparse_tensor(value: Any) -> bool:
     import torch
 
-    if X.layout != torch.strided:
-        raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
-    X = X.detach().cpu().resolve_conj().resolve_neg()
+    return is_tensor(value) and (value.layout != torch.strided or value.is_nested)
+
+
+def _from_tensor(tensor: Any) -> npt.NDArray[Any]:
+    import torch
+
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
     # NumPy has no bfloat16 nor the 8-bit floats.
-    if X.is_floating_point() and X.dtype not in (torch.float16, torch.float32, torch.float64):
-        X = X.float()
-    array: npt.NDArray[Any] = X.numpy()
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64):
+        tensor = tensor.float()
+    array: npt.NDArray[Any] = tensor.numpy()
     return array
