@@ -591,6 +591,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if votes is None:
             with progress_bar(self.progress, "voting") as report, _gpu.products(self.precision):
                 votes = ensemble.votes(features, report)
+            # What is handed out is what `certify` reads next: writing to it would forge a certificate.
+            votes.flags.writeable = False
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
             self._votes[key] = votes
@@ -959,6 +961,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._ensemble
 
     def _test_features(self, X: Any) -> Features:
+        self._fitted()
         # A copy of its own, which the core checks again: what is digested, voted on, certified and put into a ledger is
         # then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
         features = as_features(X).copy()

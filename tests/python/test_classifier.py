@@ -284,15 +284,24 @@ def test_a_callback_that_fails_stops_training_and_keeps_what_is_finished(digits:
         if done == 5:
             raise LookupError("enough")
 
-    clf = small(progress=False, n_members=15).fit(X_train, y_train)
+    clf = small(progress=False, n_members=100).fit(X_train, y_train)
     votes = clf.votes(X_test)
     with pytest.raises(LookupError, match="enough"):
         clf.set_params(progress=report, seed=3).fit(X_train, y_train)
     # The earlier ensemble still answers; the unfinished one waits.
     np.testing.assert_array_equal(clf.set_params(progress=False).votes(X_test), votes)
-    assert 5 <= clf._unfinished.n_members < 15
+    assert 5 <= clf._unfinished.n_members < 100
     clf.fit(X_train, y_train)
-    assert same_members(clf, small(n_members=15, seed=3).fit(X_train, y_train))
+    assert same_members(clf, small(n_members=100, seed=3).fit(X_train, y_train))
+
+
+def test_votes_that_are_handed_out_cannot_be_written_to(digits: Digits) -> None:
+    X_train, y_train, X_test, _ = digits
+    clf = small(n_members=15).fit(X_train, y_train)
+    before = clf.certify(X_test, alpha=0.01).p_lower.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        clf.votes(X_test)[...] = 0
+    np.testing.assert_array_equal(clf.certify(X_test, alpha=0.01).p_lower, before)
 
 
 def test_votes_are_kept_for_the_last_samples_only_until_the_next_fit(digits: Digits) -> None:

@@ -30,7 +30,8 @@ def test_the_noise_is_a_secret_unless_a_seed_is_passed(digits: Digits) -> None:
 def test_more_members_are_added_under_the_same_secret(digits: Digits) -> None:
     clf = secret().fit(*digits[:2])
     votes, seed = clf.votes(digits[2]), clf.seed_
-    clf.set_params(n_members=10).fit(*digits[:2])
+    with pytest.warns(cs.exceptions.GrowthWarning):
+        clf.set_params(n_members=10).fit(*digits[:2])
     assert clf.seed_ == seed and json.loads(clf.record())["seed"] == seed
     np.testing.assert_array_equal(clf.votes(digits[2])[:8], votes)
 
@@ -84,7 +85,8 @@ def test_a_saved_ensemble_knows_whether_its_seed_was_drawn(
     clf.save(tmp_path)
     loaded = cs.CertifiedClassifier.load(tmp_path)
     assert (loaded.seed, loaded.seed_) == (seed, clf.seed_)
-    loaded.set_params(n_members=10, progress=False).fit(*digits[:2])
+    with pytest.warns(cs.exceptions.GrowthWarning):
+        loaded.set_params(n_members=10, progress=False).fit(*digits[:2])
     assert loaded.seed_ == clf.seed_
     np.testing.assert_array_equal(loaded.votes(digits[2])[:8], clf.votes(digits[2]))
 
