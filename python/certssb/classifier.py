@@ -580,6 +580,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.votes(X[300:305]).shape
         (20, 5)
         """
+        self._fitted()
         return self._votes_on(self._test_features(X))
 
     def _votes_on(self, features: Features) -> npt.NDArray[np.uint16]:
@@ -961,7 +962,6 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._ensemble
 
     def _test_features(self, X: Any) -> Features:
-        self._fitted()
         # A copy of its own, which the core checks again: what is digested, voted on, certified and put into a ledger is
         # then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
         features = as_features(X).copy()

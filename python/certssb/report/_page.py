@@ -108,7 +108,7 @@ def _results(run: Run) -> Markup:
             )
             body = [[f"{point[0]:,g}", *(_share(share) for share in point[1:])] for point in points]
             unit = kind.unit[0].upper() + kind.unit[1:]
-            title = f"Predicted right and certified, {run.counted(kind)}"
+            title = f"Predicted right and certified, {run._counted(kind)}"
             parts += [tag("h3", title), table([unit, *names], body, class_="numbers")]
     return tag("section", *parts)
 

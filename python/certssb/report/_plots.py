@@ -66,7 +66,7 @@ def _over(run: Run, kind: Kind) -> Markup:
             shares = results[kind.shares]
             display = CertifiedAccuracyDisplay(results[kind.sizes], shares, name=name, sound=table.sound)
         _plot(display, ax, _XLABELS[kind.sizes])
-    return _figure(ax, f"Predicted right and certified, {run.counted(kind)}")
+    return _figure(ax, f"Predicted right and certified, {run._counted(kind)}")
 
 
 def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str) -> None:

@@ -71,7 +71,7 @@ class Run:
         """Number of training samples."""
         return next(iter(self.tables.values())).n_train
 
-    def counted(self, kind: Kind) -> str:
+    def _counted(self, kind: Kind) -> str:
         """What sizes of this kind count, for headings."""
         return counted(kind, self.budget, self.n_train, next(iter(self.tables.values())).law)
 
