@@ -20,7 +20,8 @@
 /// The share of alpha that every class has where the levels are shared among classes that may be certified.
 pub(crate) const MAJORITY: f64 = 0.5;
 
-/// Relative error of [`binomial_tail`] that the bounds leave room for.
+/// Relative error of [`binomial_tail`] that the bounds leave room for, beside that of n p in its last place, which counts
+/// by the distance of k from it.
 const TAIL_ERROR: f64 = 1e-11;
 
 /// A lower bound for the chance behind `k` successes in `n` trials: below the true chance with probability at
@@ -42,7 +43,7 @@ pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
     let k = k.min(n);
     // P(X >= k) grows with p from 0 to 1; the mean k/n has a tail above alpha for any alpha in use, and
     // where it has not (alpha > 1/2) the bisection still encloses the root.
-    let unsafe_at = |p: f64| binomial_tail(k, n, p) * (1.0 + TAIL_ERROR) > alpha;
+    let unsafe_at = |p: f64| tail_above(k, n, p) > alpha;
     bisect(0.0, 1.0, unsafe_at)
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn clopper_pearson_lower_shared(k: u64, n: u64, alpha: f64, cap: f64)
     if plain >= cap && convex_to >= cap {
         return plain;
     }
-    let unsafe_at = |p: f64| binomial_tail(k, n, p) * (1.0 + TAIL_ERROR) > alpha * p;
+    let unsafe_at = |p: f64| tail_above(k, n, p) > alpha * p;
     bisect(0.0, cap.min(convex_to), unsafe_at)
 }
 
@@ -80,6 +81,12 @@ fn bisect(mut low: f64, mut high: f64, beyond: impl Fn(f64) -> bool) -> f64 {
         }
     }
     low
+}
+
+/// [`binomial_tail`], rounded up.
+fn tail_above(k: u64, n: u64, p: f64) -> f64 {
+    let far = (k as f64 - n as f64 * p).abs();
+    binomial_tail(k, n, p) * (1.0 + TAIL_ERROR + 8.0 * f64::EPSILON * far)
 }
 
 /// P(X >= k) for X binomial (n, p), 1 <= k <= n, with small relative error in the upper tail.
@@ -126,7 +133,7 @@ fn sum_terms(start: u64, first: f64, ratio: impl Fn(u64) -> f64, next: impl Fn(u
 }
 
 /// P(X = k) by Loader's saddle-point form (2000), accurate where factorials are not.
-fn binomial_pmf(k: u64, n: u64, p: f64) -> f64 {
+pub(crate) fn binomial_pmf(k: u64, n: u64, p: f64) -> f64 {
     let (kf, nf) = (k as f64, n as f64);
     if k == 0 {
         return (nf * (-p).ln_1p()).exp();

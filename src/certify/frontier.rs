@@ -12,6 +12,7 @@ use super::budget::Change;
 use super::confidence::Interval;
 use crate::error::Result;
 use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs, Masses};
+use crate::normal::normal_quantile_upper;
 use crate::process::install;
 
 /// Norms are found to this relative accuracy, from below.
@@ -24,8 +25,11 @@ const LARGEST_NORM: f64 = 1e15;
 const CHUNK: usize = 256;
 const COUNT_CHUNK: usize = 1024;
 
-/// A search for flips stops here; no 1 - p_A above 1e-300 gets near.
+/// A search for flips stops here, or at the number of entries that there are.
 const MOST_FLIPS: usize = 1_000_000;
+
+/// So many flips are worth a guess.
+const FEW_FLIPS: f64 = 64.0;
 
 /// The distinct (1 - p_A, p_B) among samples, and which of them each sample has.
 pub(super) struct Distinct {
@@ -112,19 +116,33 @@ impl Distinct {
         let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
         // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
         at(facts.n_train.min(1))?;
-        self.largest_counts(facts.n_train, at)
+        self.largest_counts(facts.n_train, at, |_, last| last)
     }
 
     /// The largest number of changed entries that each sample's prediction survives, for a law that counts them.
     pub(super) fn flips(&self, law: &Law, facts: &DataFacts) -> Result<Vec<usize>> {
-        self.largest_counts(MOST_FLIPS, |flips| law.flip_likelihood(flips, facts))
+        let most = law.entries(facts).map_or(MOST_FLIPS, |entries| entries.min(MOST_FLIPS));
+        // An error for laws that count none, wherever there is nothing to count.
+        law.flip_likelihood(0, facts)?;
+        // Many flips that are hard to tell are nearly one normal: L = N(-v/2, v), which ends where sqrt(v) = rho.
+        let variance = law.flip_variance(facts).filter(|v| *v > 0.0);
+        let guess = |pair: &Masses, last: usize| {
+            let rho = -0.5 * (normal_quantile_upper(pair.rest) + normal_quantile_upper(pair.other));
+            match variance.map(|variance| rho * rho / variance) {
+                Some(flips) if rho > 0.0 && flips > FEW_FLIPS && flips.is_finite() => flips as usize,
+                _ => last,
+            }
+        };
+        self.largest_counts(most, |flips| law.flip_likelihood(flips, facts), guess)
     }
 
-    /// The largest count up to `most` that each sample survives; each count's ratio is built once a chunk.
+    /// The largest count up to `most` that each sample survives; each count's ratio is built once a chunk. A search begins
+    /// at a guess from the pair and from the last pair's answer.
     fn largest_counts(
         &self,
         most: usize,
         at: impl Fn(usize) -> Result<LikelihoodRatio> + Sync,
+        guess: impl Fn(&Masses, usize) -> usize + Sync,
     ) -> Result<Vec<usize>> {
         let search = |chunk: &[Masses]| -> Result<Vec<usize>> {
             let mut known: HashMap<usize, ManyPairs> = HashMap::new();
@@ -138,7 +156,7 @@ impl Distinct {
             chunk
                 .iter()
                 .map(|pair| {
-                    start = largest_count(start, most, |count| holds(count, pair))?;
+                    start = largest_count(guess(pair, start), most, |count| holds(count, pair))?;
                     Ok(start)
                 })
                 .collect()

@@ -8,6 +8,7 @@ mod confidence;
 mod frontier;
 mod plan;
 
+pub(crate) use bounds::binomial_pmf;
 pub use budget::Change;
 pub use cascade::{cascade_radius, decide, Decision, LevelBounds, LevelMargins};
 #[cfg(feature = "python")]

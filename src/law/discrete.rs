@@ -58,8 +58,31 @@ impl Discrete {
     /// L for `flips` changed entries of the worst kind. The larger the alphabet, the easier a change is to tell
     /// (the smaller one is a garbling of it), so all flips are counted at the largest alphabet in play.
     pub(crate) fn flip_ratio(&self, flips: usize, facts: &DataFacts) -> LikelihoodRatio {
-        let alphabet = if self.labels { self.alphabet.max(facts.n_classes) } else { self.alphabet };
-        LikelihoodRatio::categorical(flips, self.keep, alphabet)
+        LikelihoodRatio::categorical(flips, self.keep, self.largest_alphabet(facts))
+    }
+
+    fn largest_alphabet(&self, facts: &DataFacts) -> usize {
+        if self.labels {
+            self.alphabet.max(facts.n_classes)
+        } else {
+            self.alphabet
+        }
+    }
+
+    /// The variance that L gains with each flip.
+    pub(crate) fn flip_variance(&self, facts: &DataFacts) -> f64 {
+        let moved = (1.0 - self.keep) / (self.largest_alphabet(facts) as f64 - 1.0);
+        let (step, drift) = ((self.keep / moved).ln(), self.keep - moved);
+        step * step * (self.keep + moved - drift * drift)
+    }
+
+    /// How many entries there are to change; `None` where the number of features is not known.
+    pub(crate) fn entries(&self, facts: &DataFacts) -> Option<usize> {
+        let features = facts.n_features?;
+        let train = facts.n_train.saturating_mul(features);
+        let labels = if self.labels { facts.n_train } else { 0 };
+        let test = if self.test_input { features } else { 0 };
+        Some(train.saturating_add(labels).saturating_add(test))
     }
 
     fn noise(&self, mut rng: impl rand::Rng, features: &mut [f32]) {

@@ -17,6 +17,7 @@
 //! numerically, but a threshold that is slightly off only loosens the bound: soundness never rests on the
 //! search, only on evaluating two sums, whose rounding error is bounded and taken off.
 
+use super::walk::Walk;
 use crate::normal;
 
 /// One component of a [`LikelihoodRatio`]: weight w under P, and L = shift + N(-variance/2, variance).
@@ -145,10 +146,9 @@ impl LikelihoodRatio {
             return if changes == 0 { Self::identity() } else { Self::disjoint() };
         }
         let step = (keep / moved).ln();
-        let (first, weights) = trinomial_walk(changes, moved, keep);
+        let Walk { first, weights, operations } = Walk::of(changes, moved, keep, alphabet);
         let atom = |(j, weight)| Component { weight, shift: (first + j as i64) as f64 * step, variance: 0.0 };
-        Self::from_components(weights.into_iter().enumerate().map(atom).collect())
-            .rounded(4.0 * changes as f64)
+        Self::from_components(weights.into_iter().enumerate().map(atom).collect()).rounded(operations)
     }
 
     /// The same mixture after every change has grown by `factor`: variances times factor^2, rounded up.
@@ -410,6 +410,41 @@ pub(crate) struct ManyPairs {
     total_q: f64,
     /// Ordered by threshold, so that the probabilities fall.
     points: Vec<Point>,
+    /// All places of a ratio that has atoms only, if they are many.
+    ladder: Option<Ladder>,
+}
+
+/// Many atoms, from the largest down, with the probabilities of {L >= t} at each: the Neyman-Pearson threshold is found by
+/// bisection.
+#[derive(Clone, Debug)]
+struct Ladder {
+    points: Vec<Point>,
+}
+
+/// More atoms than this are put on a ladder.
+const FEW_ATOMS: usize = 32;
+
+impl Ladder {
+    fn of(ratio: &LikelihoodRatio) -> Option<Self> {
+        let atoms = &ratio.components;
+        if atoms.len() <= FEW_ATOMS || atoms.iter().any(|atom| atom.variance > 0.0) {
+            return None;
+        }
+        let mut atoms: Vec<&Component> = atoms.iter().filter(|atom| atom.shift.abs() <= 700.0).collect();
+        atoms.sort_unstable_by(|a, b| b.shift.total_cmp(&a.shift));
+        let mut above = (0.0, 0.0);
+        let points = atoms.into_iter().map(|atom| {
+            above = (above.0 + atom.weight, above.1 + atom.weight_q());
+            Point { threshold: atom.shift, above }
+        });
+        Some(Self { points: points.collect() })
+    }
+
+    /// The atom at which P(L > t) <= q <= P(L >= t), or the last one.
+    fn at(&self, q: f64) -> Option<&Point> {
+        let at = self.points.partition_point(|point| point.above.0 < q);
+        self.points.get(at).or_else(|| self.points.last())
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -427,7 +462,11 @@ const CLEAR_NO: f64 = 1e-9;
 impl ManyPairs {
     pub(crate) fn new(ratio: LikelihoodRatio) -> Self {
         let total_q = ratio.total_q();
-        let mut new = Self { ratio, total_q, points: Vec::new() };
+        let ladder = Ladder::of(&ratio);
+        let mut new = Self { ratio, total_q, points: Vec::new(), ladder };
+        if new.ladder.is_some() {
+            return new;
+        }
         let (low, high) = new.ratio.support();
         if low < high {
             new.insert(low);
@@ -438,6 +477,14 @@ impl ManyPairs {
 
     /// [`LikelihoodRatio::holds`], with the same answer up to rounding.
     pub(crate) fn holds(&mut self, masses: Masses) -> bool {
+        if let Some(ladder) = &self.ladder {
+            let worst = |q: f64| match ladder.at(q) {
+                Some(point) => self.ratio.upper_dual_of(q, point.threshold, point.above, self.total_q),
+                None => 1.0,
+            };
+            let own = 1.0 - worst(masses.rest);
+            return (own.next_down() - worst(masses.other)).next_down() > 0.0;
+        }
         let other = self.enclose(masses.other);
         let single = masses.single();
         let own = if single { other } else { self.enclose(masses.rest) };
@@ -498,27 +545,6 @@ fn to_log(tail: f64, target: f64) -> f64 {
     } else {
         tail - target
     }
-}
-
-/// Distribution of a walk of `steps` independent steps, +1 w.p. `up`, -1 w.p. `down`, 0 otherwise: the
-/// first place kept and the probabilities from there on. Ends lighter than 1e-22 are cut off on the way.
-fn trinomial_walk(steps: usize, up: f64, down: f64) -> (i64, Vec<f64>) {
-    let stay = (1.0 - up - down).max(0.0);
-    let mut first = 0;
-    let mut walk = vec![1.0];
-    for _ in 0..steps {
-        let mut next = vec![0.0; walk.len() + 2];
-        for (j, w) in walk.iter().enumerate() {
-            next[j] += w * down;
-            next[j + 1] += w * stay;
-            next[j + 2] += w * up;
-        }
-        let cut = next.iter().take_while(|w| **w < 1e-22).count();
-        let end = next.iter().rposition(|w| *w >= 1e-22).map_or(cut, |last| last + 1);
-        first += cut as i64 - 1;
-        walk = next[cut..end.max(cut)].to_vec();
-    }
-    (first, walk)
 }
 
 #[cfg(test)]

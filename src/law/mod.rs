@@ -15,6 +15,7 @@ mod product;
 mod sample_specific;
 mod subsample;
 mod uniform;
+mod walk;
 
 use serde::{Deserialize, Serialize};
 
@@ -264,6 +265,22 @@ impl Law {
         match self {
             Law::Discrete(law) => Ok(law.flip_ratio(flips, facts)),
             law => Err(Error::parameter("law", "Discrete, which counts changed entries", law.describe())),
+        }
+    }
+
+    /// How many entries there are to change, for a law that counts them and where it is known.
+    pub(crate) fn entries(&self, facts: &DataFacts) -> Option<usize> {
+        match self {
+            Law::Discrete(law) => law.entries(facts),
+            _ => None,
+        }
+    }
+
+    /// The variance that L gains with each flip, for a law that counts them; for guesses.
+    pub(crate) fn flip_variance(&self, facts: &DataFacts) -> Option<f64> {
+        match self {
+            Law::Discrete(law) => Some(law.flip_variance(facts)),
+            _ => None,
         }
     }
 
