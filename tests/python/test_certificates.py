@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,23 @@ def test_the_frontier_of_subsampling_agrees_with_the_oracle() -> None:
         expected = float(row["trigger_norm"])
         assert norm == pytest.approx(expected, abs=1e-6), row
         assert norm <= expected + 1e-9, row
+
+
+@pytest.mark.parametrize("keep", [0.5 + 1e-9, 0.5 + 1e-5, 0.501, 0.51, 0.6, 0.999_999, 1.0])
+def test_flips_are_counted_in_a_moment_and_never_beyond_the_entries_that_exist(keep: float) -> None:
+    chances = np.random.default_rng(0).uniform(0.6, 1, 300)
+    votes = (np.random.default_rng(1).uniform(size=(1000, 300)) < chances).astype(int)
+    for n_features, entries in ((1, 4), (20, 42), (784, 10**6)):
+        law = cs.Discrete(keep, labels=True)
+        start = time.monotonic()
+        flips = cs.certify_votes(
+            votes, law, 2 if n_features < 784 else N_TRAIN, 2, n_features=n_features
+        ).n_flips()
+        assert time.monotonic() - start < 5.0
+        assert flips.max() <= entries
+        if keep == 0.5 + 1e-9:
+            # Nothing is to be told apart: every entry may change.
+            assert flips.max() == entries
 
 
 def test_flips_agree_with_the_oracle() -> None:
