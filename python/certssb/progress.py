@@ -151,10 +151,15 @@ def progress_bar(progress: bool | Report, description: str = "", unit: str = "me
     if callable(progress):
         return _Forward(progress)
     if progress is True:
-        return ProgressBar(description, unit)
+        return ProgressBar(description, unit) if _has_stream() else _Silent(description, unit)
     if progress is False:
         return _Silent(description, unit)
     raise parameter_error("progress", "a bool or a callable", repr(progress))
+
+
+def _has_stream() -> bool:
+    """Whether there is anything to draw on: pythonw and some services have no error stream, or a closed one."""
+    return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
 
 
 def _new_bar(description: str, unit: str, done: int, total: int) -> Any:

@@ -58,7 +58,7 @@ def _make_writable() -> None:
     """Names and paths are written even where the terminal's encoding lacks their letters."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+        if reconfigure is not None and not stream.closed:
             reconfigure(errors="backslashreplace")
 
 
