@@ -709,6 +709,9 @@ def _digest(parts: dict[str, Any]) -> str:
 def _sizes(name: str, values: Any) -> Floats:
     try:
         return np.asarray(values, dtype=np.float64)
+    except OverflowError:
+        expected = "a float of at least 0, or an array of them"
+        raise parameter_error(name, expected, "a number beyond every float") from None
     except (TypeError, ValueError):
         raise parameter_error(name, "a float of at least 0, or an array of them", repr(values)) from None
 

@@ -336,7 +336,7 @@ class Patch(Trigger):
         expected = "finite numbers, one, or of shape (channels,), (size, size) or (channels, size, size)"
         try:
             value = np.asarray(self.value, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise parameter_error("value", expected, repr(self.value)) from None
         square = value.ndim < 2 or value.shape[-2:] == (self.size, self.size)
         if value.ndim > 3 or value.size == 0 or not square or not np.isfinite(value).all():

@@ -145,11 +145,14 @@ impl TrainConfig {
             memory: self.memory,
             convolution: self.convolution,
             ahead: self.ahead.unwrap_or(device != Device::Cpu),
-            n_jobs: at_least_one("n_jobs", self.n_jobs.unwrap_or_else(cores))?,
+            n_jobs: at_least_one("n_jobs", self.n_jobs.unwrap_or_else(cores))?.min(MOST_THREADS),
             stack: stack.map(|stack| at_least_one("stack", stack)).transpose()?,
         })
     }
 }
+
+/// More threads than that are none of any machine.
+const MOST_THREADS: usize = 1 << 16;
 
 fn at_least_one(name: &str, value: usize) -> Result<usize> {
     if value == 0 {

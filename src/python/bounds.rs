@@ -4,10 +4,12 @@ use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
+use super::number::{real, whole};
 use crate::certify::bounds;
 use crate::error::{Error, Result};
 use crate::process::install;
 use crate::quantity::{Alpha, Probability, Quantity};
+use crate::size::LARGEST;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(clopper_pearson, module)?)?;
@@ -18,8 +20,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn check_n(n: i64) -> Result<u64> {
     u64::try_from(n)
         .ok()
-        .filter(|n| *n > 0)
-        .ok_or_else(|| Error::parameter("n", "an integer of at least 1", n))
+        .filter(|n| (1..=LARGEST as u64).contains(n))
+        .ok_or_else(|| Error::parameter("n", format_args!("an integer from 1 to {LARGEST}"), n))
 }
 
 /// Clopper-Pearson bounds of counts `k` out of `n`.
@@ -27,8 +29,8 @@ fn check_n(n: i64) -> Result<u64> {
 fn clopper_pearson<'py>(
     py: Python<'py>,
     k: PyReadonlyArray1<'py, i64>,
-    n: i64,
-    alpha: f64,
+    #[pyo3(from_py_with = whole)] n: i64,
+    #[pyo3(from_py_with = real)] alpha: f64,
     upper: bool,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let n = check_n(n)?;
@@ -50,8 +52,8 @@ fn clopper_pearson<'py>(
 fn mean_bound<'py>(
     py: Python<'py>,
     mean: PyReadonlyArray1<'py, f64>,
-    n: i64,
-    alpha: f64,
+    #[pyo3(from_py_with = whole)] n: i64,
+    #[pyo3(from_py_with = real)] alpha: f64,
     kind: &str,
     upper: bool,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
@@ -76,7 +78,7 @@ fn mean_bound<'py>(
 fn betting<'py>(
     py: Python<'py>,
     scores: PyReadonlyArray2<'py, f64>,
-    alpha: f64,
+    #[pyo3(from_py_with = real)] alpha: f64,
     upper: bool,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let alpha = Alpha::check("alpha", alpha)?.get();

@@ -12,6 +12,7 @@ use crate::certify::{
 };
 use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, Law};
+use crate::size::LARGEST;
 use crate::votes::{Answers, Ballots, ClassNumber, Poll, Tally};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -562,10 +563,13 @@ fn certify_scores(
 }
 
 pub(super) fn facts(n_train: i64, n_classes: i64, n_features: Option<usize>) -> Result<DataFacts> {
-    let n_train = usize::try_from(n_train)
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or_else(|| Error::parameter("n_train", "an integer of at least 1", n_train))?;
+    let n_train = usize::try_from(n_train).ok().filter(|n| (1..=LARGEST).contains(n)).ok_or_else(|| {
+        Error::parameter("n_train", format_args!("an integer of at least 1 and at most {LARGEST}"), n_train)
+    })?;
+    if n_features.is_some_and(|n| n > LARGEST) {
+        let got = n_features.unwrap_or_default();
+        return Err(Error::parameter("n_features", format_args!("an integer of at most {LARGEST}"), got));
+    }
     let n_classes = usize::try_from(n_classes)
         .ok()
         .filter(|k| (2..=usize::from(u16::MAX)).contains(k))

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::certificates::{count, facts};
+use super::number::{real, some_real, some_reals, some_whole, whole};
 use crate::certify::{Change, Confidence, Plan};
 use crate::error::Error;
 use crate::law::{
@@ -11,6 +12,7 @@ use crate::law::{
     Subsample, Uniform,
 };
 use crate::quantity::{NoiseScale, Quantity};
+use crate::size::LARGEST;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyLaw>()?;
@@ -105,14 +107,15 @@ impl PyLaw {
     fn plan(
         &self,
         py: Python<'_>,
-        n_train: i64,
-        n_poisoned: i64,
-        trigger_norm: f64,
+        #[pyo3(from_py_with = whole)] n_train: i64,
+        #[pyo3(from_py_with = whole)] n_poisoned: i64,
+        #[pyo3(from_py_with = real)] trigger_norm: f64,
         labels: bool,
-        alpha: f64,
-        n_classes: i64,
-        n_features: Option<usize>,
+        #[pyo3(from_py_with = real)] alpha: f64,
+        #[pyo3(from_py_with = whole)] n_classes: i64,
+        #[pyo3(from_py_with = some_whole)] n_features: Option<i64>,
     ) -> PyResult<PyPlan> {
+        let n_features = n_features.map(|n| count("n_features", n)).transpose()?;
         let facts = facts(n_train, n_classes, n_features)?;
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
         let confidence =
@@ -237,7 +240,7 @@ struct PyGaussian;
 impl PyGaussian {
     #[new]
     #[pyo3(signature = (sigma))]
-    fn new(sigma: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = real)] sigma: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw { law: Law::Gaussian(Gaussian::new(sigma)?) }).add_subclass(Self))
     }
 
@@ -302,14 +305,14 @@ impl PySampleSpecific {
     #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (sigma, guarantee="sound", *, start=None, sigma_min=None, sigma_max=None, steps=None, learning_rate=None, samples=None))]
     fn new(
-        sigma: f64,
+        #[pyo3(from_py_with = real)] sigma: f64,
         guarantee: &str,
-        start: Option<f64>,
-        sigma_min: Option<f64>,
-        sigma_max: Option<f64>,
-        steps: Option<i64>,
-        learning_rate: Option<f64>,
-        samples: Option<i64>,
+        #[pyo3(from_py_with = some_real)] start: Option<f64>,
+        #[pyo3(from_py_with = some_real)] sigma_min: Option<f64>,
+        #[pyo3(from_py_with = some_real)] sigma_max: Option<f64>,
+        #[pyo3(from_py_with = some_whole)] steps: Option<i64>,
+        #[pyo3(from_py_with = some_real)] learning_rate: Option<f64>,
+        #[pyo3(from_py_with = some_whole)] samples: Option<i64>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = Gaussian::new(sigma)?;
         let guarantee = match guarantee {
@@ -400,7 +403,7 @@ impl PyCascade {
     #[pyo3(signature = (levels, thresholds=None))]
     fn new(
         levels: Vec<PyRef<'_, PyLaw>>,
-        thresholds: Option<Vec<f64>>,
+        #[pyo3(from_py_with = some_reals)] thresholds: Option<Vec<f64>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let levels = levels.iter().map(|level| level.law.clone()).collect();
         let law = Law::Cascade(Cascade::new(levels, thresholds)?);
@@ -452,7 +455,7 @@ struct PyUniform;
 impl PyUniform {
     #[new]
     #[pyo3(signature = (half_width))]
-    fn new(half_width: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = real)] half_width: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw { law: Law::Uniform(Uniform::new(half_width)?) })
             .add_subclass(Self))
     }
@@ -498,7 +501,12 @@ struct PyDiscrete;
 impl PyDiscrete {
     #[new]
     #[pyo3(signature = (keep, alphabet=2, labels=true, test_input=false))]
-    fn new(keep: f64, alphabet: i64, labels: bool, test_input: bool) -> PyResult<PyClassInitializer<Self>> {
+    fn new(
+        #[pyo3(from_py_with = real)] keep: f64,
+        #[pyo3(from_py_with = whole)] alphabet: i64,
+        labels: bool,
+        test_input: bool,
+    ) -> PyResult<PyClassInitializer<Self>> {
         let alphabet = usize::try_from(alphabet)
             .map_err(|_| Error::parameter("alphabet", "an integer from 2 to 16777216", alphabet))?;
         Ok(PyClassInitializer::from(PyLaw {
@@ -569,7 +577,7 @@ struct PyLabelNoise;
 impl PyLabelNoise {
     #[new]
     #[pyo3(signature = (q))]
-    fn new(q: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = real)] q: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw { law: Law::LabelNoise(LabelNoise::new(q)?) }).add_subclass(Self))
     }
 
@@ -614,10 +622,13 @@ struct PySubsample;
 impl PySubsample {
     #[new]
     #[pyo3(signature = (inner=None, *, size))]
-    fn new(inner: Option<PyRef<'_, PyLaw>>, size: i64) -> PyResult<PyClassInitializer<Self>> {
-        let size = usize::try_from(size).map_err(|_| {
-            Error::parameter("size", "an integer from 1 to the number of training samples", size)
-        })?;
+    fn new(
+        inner: Option<PyRef<'_, PyLaw>>,
+        #[pyo3(from_py_with = whole)] size: i64,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let expected = "an integer from 1 to the number of training samples";
+        let possible = usize::try_from(size).ok().filter(|size| *size <= LARGEST);
+        let size = possible.ok_or_else(|| Error::parameter("size", expected, size))?;
         let inner = inner.map(|law| law.law.clone());
         Ok(PyClassInitializer::from(PyLaw { law: Law::Subsample(Subsample::new(inner, size)?) })
             .add_subclass(Self))

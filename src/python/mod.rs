@@ -12,6 +12,7 @@ mod law;
 mod ledger;
 mod metrics;
 mod module;
+mod number;
 
 use pyo3::prelude::*;
 
