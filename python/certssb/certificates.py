@@ -662,7 +662,7 @@ class CertificateTable:
         except (CertssbError, KeyError, TypeError, ValueError) as error:
             # A digest that is right says only that the file is as it was written.
             expected = "a file with the parts of a table of certificates"
-            raise parameter_error(name, expected, f"{source} ({error})") from None
+            raise parameter_error(name, expected, f"{source} ({' '.join(str(error).split())})") from None
 
     @classmethod
     def _from_parts(cls, parts: dict[str, npt.NDArray[Any]]) -> CertificateTable:

@@ -453,7 +453,7 @@ def _decoded(path: Path, name: str, content: bytes) -> npt.NDArray[np.uint8]:
         if (width, height) != (32, 32):
             raise _damaged(path, f"'{name}' has {height} x {width} pixels, not 32 x 32")
         pixels = np.asarray(image.convert("RGB"))
-    except CertssbError:
+    except (CertssbError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever damaged bytes make the readers of images do
         raise _damaged(path, f"'{name}' is no image ({error})") from None
