@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import parameter_error
-from certssb.exceptions import FileError
 
 __all__ = [
     "DATA_LIMIT",
@@ -30,7 +29,6 @@ __all__ = [
     "array",
     "arrays",
     "gunzip",
-    "make_folder",
     "npz",
     "parse",
     "read",
@@ -71,16 +69,6 @@ def write_all(folder: PathLike, files: dict[str, bytes]) -> None:
     """Put files into a folder: all are written before the first gets its name, in the order given."""
     _core.sweep_folder(folder)
     _core.write_files(folder, list(files.items()))
-
-
-def make_folder(path: PathLike) -> None:
-    """Make a folder, and those above it, where there is none."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"The folder '{os.fspath(path)}' cannot be made: {error.strerror}.", error.errno
-        ) from error
 
 
 def parse(content: bytes) -> Any:

@@ -47,12 +47,7 @@ def write(folder: Path, ensemble: Members, facts: dict[str, Any], overwrite: boo
     try:
         if overwrite and _is_another(folder, sealed["levels"]):
             _check_ours(folder)
-            draft = _core.DraftFolder(folder)
-            try:
-                _write_into(draft.path, ensemble, sealed)
-                draft.take_place()
-            finally:
-                draft.discard()
+            _replace(folder, ensemble, sealed)
         else:
             _check_levels(folder, ensemble)
             _write_into(folder, ensemble, sealed)
@@ -80,6 +75,20 @@ def _level_facts(ensemble: _core.Ensemble) -> dict[str, Any]:
 def _write_into(folder: Path, ensemble: Members, sealed: dict[str, Any]) -> None:
     ensemble.save(folder)
     _files.write(folder / _FILE, json.dumps(sealed, indent=1).encode())
+
+
+def _replace(folder: Path, ensemble: Members, sealed: dict[str, Any]) -> None:
+    """Write beside the folder, then change places."""
+    draft = _core.DraftFolder(folder)
+    beside = draft.path
+    try:
+        _write_into(beside, ensemble, sealed)
+        draft.take_place()
+    except CheckpointError as error:
+        # Named by where it would have been.
+        raise CheckpointError(str(error).replace(str(beside), str(folder))) from error
+    finally:
+        draft.discard()
 
 
 def _is_another(folder: Path, levels: list[dict[str, Any]]) -> bool:
