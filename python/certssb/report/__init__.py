@@ -48,7 +48,7 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
     PosixPath('runs/digits/report.html')
     """
     target = Path(folder) / "report.html" if path is None else Path(path)
-    run = Run.read(folder)
+    run = Run._unchecked(folder)
     try:
         page = render(run)
     except CertssbError:
@@ -56,5 +56,6 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Something is missing in the summary, or is of another kind than certssb run writes.
         raise parameter_error("folder", "a folder with a complete summary.json", repr(error)) from error
+    run._check()
     _files.write(target, page.encode())
     return target

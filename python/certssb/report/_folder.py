@@ -14,7 +14,7 @@ import numpy as np
 from certssb import _files
 from certssb.certificates import CertificateTable
 from certssb.report._page import render
-from certssb.report._run import Run
+from certssb.report._run import Run, digest
 from certssb.report._samples import parse_samples, samples_bytes
 
 __all__ = ["write_run"]
@@ -62,6 +62,7 @@ def write_run(
         files["certified_accuracy.png"] = plot
     index = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     summary = _finite({**summary, "files": index})
+    summary["digest"] = digest(summary)
     samples = {
         name: parse_samples(files[f"samples-{name}.npz"], len(table), name) for name, table in tables.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ _NEEDED = (
     "versions",
     "seconds",
     "files",
+    "digest",
 )
 
 _SUMMARY_LIMIT = 1 << 24
@@ -100,6 +102,19 @@ class Run:
         Traceback (most recent call last):
         certssb.exceptions.ParameterError: The 'folder' parameter must be a folder that certssb run wrote. Got 'no/such/folder' without summary.json instead.
         """
+        run = cls._unchecked(folder)
+        run._check()
+        return run
+
+    def _check(self) -> None:
+        """Refuse a summary that was changed after it was written."""
+        if self.summary["digest"] != digest(self.summary):
+            got = "one that was changed after it was written"
+            raise parameter_error("folder", "a folder with an undamaged summary.json", got)
+
+    @classmethod
+    def _unchecked(cls, folder: str | os.PathLike[str]) -> Run:
+        """The same for who looks at the summary's values before, and says which is wrong."""
         folder = Path(folder)
         summary = _summary(folder)
         tables, samples = {}, {}
@@ -114,6 +129,12 @@ class Run:
             )
             samples[name] = parse_samples(content["samples"], len(tables[name]), source)
         return cls(folder.resolve().name, summary, tables, samples)
+
+
+def digest(summary: dict[str, Any]) -> str:
+    """SHA-256 of everything in a summary but this."""
+    rest = {key: value for key, value in summary.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _read(folder: Path, name: str, limit: int) -> bytes:
