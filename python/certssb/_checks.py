@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from certssb.exceptions import ParameterError, ShapeError
+
+T = TypeVar("T", bound=np.generic)
 
 
 def parameter_error(name: str, expected: str, got: object) -> ParameterError:
@@ -66,6 +72,12 @@ def check_integer(name: str, value: object, expected: str, low: int, high: int =
     if number > high:
         raise parameter_error(name, f"{expected}, and at most {high}", shown(value))
     return number
+
+
+def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
+    """The array, which nobody can write to any more: for arrays that are handed out and that later answers are read from."""
+    array.setflags(write=False)
+    return array
 
 
 def check_seed(name: str, value: object) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from certssb import _core, _files
 from certssb._budget import Budget, asked_budget, check_budget, check_count, check_labels
-from certssb._checks import check_number, parameter_error, shape_error
+from certssb._checks import check_number, frozen, parameter_error, shape_error
 from certssb._log import log_certify
 from certssb._rows import row_numbers
 from certssb._shown import Shown
@@ -74,7 +74,7 @@ class CertificateTable:
 
     def __init__(self, core: _core.Certificates, classes: npt.NDArray[Any] | None = None) -> None:
         self._core = core
-        self._classes = classes
+        self._classes = None if classes is None else frozen(classes.copy())
 
     def __len__(self) -> int:
         return len(self._core)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certssb import _core, _gpu, _saved, _seal
@@ -23,6 +24,7 @@ from certssb._checks import (
     check_positive,
     check_real,
     check_seed,
+    frozen,
     parameter_error,
     shape_error,
 )
@@ -34,7 +36,7 @@ from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
 from certssb.exceptions import CheckpointError, GrowthWarning, TrainingError
-from certssb.features import FeatureMap
+from certssb.features import FeatureMap, checked_map, mapped
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
 from certssb.modules import DISTURBED, Blueprint, BuiltInModule
@@ -284,7 +286,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features, y = as_arrays(X, y)
         classes, codes = as_labels(y, len(features), classes=given_classes)
         self._check_table(X, features, reset=True)
-        features = self._mapped(features)
+        feature_map = checked_map(self.features, features)
+        features = _through(feature_map, features)
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
@@ -301,7 +304,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(ensemble, Levels):
                 expected = "a law of one level with n_members='auto'; give a cascade a number of members"
                 raise parameter_error("law", expected, repr(self.law))
-            goal = self._goal(ensemble, until, len(features), len(classes))
+            goal = self._goal(ensemble, until, feature_map, len(features), len(classes))
         bar = progress_bar(self.progress, "training")
         watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
         if until is None and ensemble.plan(n_members, self._checkpoint()):
@@ -313,11 +316,13 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             else:
                 self._grow(ensemble, features, codes, goal, report)
         self._ensemble, self._unfinished = ensemble, None
+        # Members are asked as they were trained, whatever the parameters become.
+        self._map, self._precision = feature_map, str(self.precision)
         # Where it is remembered what is seen of these members, whatever the parameter becomes.
         self._kept_in = None if self.checkpoint is None else os.path.abspath(self.checkpoint)
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
-        self.classes_ = classes
+        self.classes_ = frozen(classes)
         self.n_members_ = ensemble.n_members
         self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
 
@@ -353,10 +358,15 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.seed_
 
     def _goal(
-        self, ensemble: _core.Ensemble, until: Until, n_train: int, n_classes: int
+        self,
+        ensemble: _core.Ensemble,
+        until: Until,
+        feature_map: FeatureMap | None,
+        n_train: int,
+        n_classes: int,
     ) -> tuple[Until, Features]:
         """Refuse a budget that no number of members can reach, and samples that do not fit, before training."""
-        test = self._test_features(until.X)
+        test = self._test_features(until.X, feature_map)
         ensemble.check_inputs(test)
         plan = ensemble.law.plan(
             n_train, until.n_poisoned, until.trigger_norm, until.labels, self.alpha, n_classes, test[0].size
@@ -396,11 +406,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.executor is not None:
             raise parameter_error("executor", "None", repr(self.executor))
         alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)
-        _core.Confidence(alpha).check_enough(n_members, n_classes, 1, self._n_levels())
+        _core.Confidence(alpha).check_enough(n_members, n_classes, 1, _n_levels(self.law))
         return n_members
-
-    def _n_levels(self) -> int:
-        return len(self.law.levels) if isinstance(self.law, Cascade) else 1
 
     def _new_ensemble(self, features: Features, codes: npt.NDArray[np.int64], n_classes: int) -> Members:
         law = Gaussian(0.5) if self.law is None else _law(self.law)
@@ -480,8 +487,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
         True
         """
-        winners, _ = self._fitted().count(self.votes(X))
-        return self.classes_[winners]
+        return self._predicted(self._asked(X))
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Share of the votes for each class; under a cascade, at the level that decided.
@@ -512,7 +518,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.predict_proba(X[300:302]).shape
         (2, 2)
         """
-        _, counts = self._fitted().count(self.votes(X))
+        _, counts = self._fitted().count(self._votes_on(self._asked(X)))
         return counts / self.n_members_
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -547,9 +553,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.fit(X[:300], y[:300]).score(X[300:], y[300:])
         1.0
         """
+        self._fitted()
         if y is None:
-            X, y = as_arrays(X)
-        return float(super().score(X, y, sample_weight))
+            features, y = as_arrays(X)
+        else:
+            features = as_features(X)
+        self._check_table(X, features, reset=False)
+        predicted = self._predicted(_through(self._map, features.copy()))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
         """Each member's vote for each sample, as a number into ``classes_``.
@@ -580,20 +591,26 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.votes(X[300:305]).shape
         (20, 5)
         """
+        # A copy: later answers are read from what is kept.
+        return self._votes_on(self._asked(X)).copy()
+
+    def _asked(self, X: Any) -> Features:
+        """Samples to ask members about, read once and mapped as the training samples were."""
         self._fitted()
-        return self._votes_on(self._test_features(X))
+        return self._test_features(X, self._map)
+
+    def _predicted(self, features: Features) -> npt.NDArray[Any]:
+        winners, _ = self._fitted().count(self._votes_on(features))
+        labels: npt.NDArray[Any] = self.classes_[winners]
+        return labels
 
     def _votes_on(self, features: Features) -> npt.NDArray[np.uint16]:
         ensemble = self._look()
-        digest = hashlib.sha256(repr(features.shape).encode())
-        digest.update(features.data)
-        key = digest.hexdigest()
+        key = _digest(features)
         votes = self._votes.get(key)
         if votes is None:
-            with progress_bar(self.progress, "voting") as report, _gpu.products(self.precision):
-                votes = ensemble.votes(features, report)
-            # What is handed out is what `certify` reads next: writing to it would forge a certificate.
-            votes.flags.writeable = False
+            with progress_bar(self.progress, "voting") as report, _gpu.products(self._precision):
+                votes = frozen(ensemble.votes(features, report))
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
             self._votes[key] = votes
@@ -628,8 +645,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.scores(X[300:305]).shape
         (20, 5, 2)
         """
-        with progress_bar(self.progress, "scoring") as report, _gpu.products(self.precision):
-            return self._look().scores(self._test_features(X), report)
+        features = self._asked(X)
+        with progress_bar(self.progress, "scoring") as report, _gpu.products(self._precision):
+            return self._look().scores(features, report)
 
     def noise_magnitudes(self, X: Any) -> Features:
         """The noise magnitude that sample-specific noise gives each sample.
@@ -666,8 +684,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ensemble = self._fitted()
         if isinstance(ensemble, Levels):
             raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
-        with progress_bar(self.progress, "searching") as report, _gpu.products(self.precision):
-            return ensemble.magnitudes(self._test_features(X), report)
+        features = self._asked(X)
+        with progress_bar(self.progress, "searching") as report, _gpu.products(self._precision):
+            return ensemble.magnitudes(features, report)
 
     @log_certify
     def certify(
@@ -737,9 +756,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         confidence = _confidence(
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
         )
-        confidence.check_enough(ensemble.n_members, len(self.classes_), 1, self._n_levels())
-        features = self._test_features(X)
-        with _gpu.products(self.precision):
+        confidence.check_enough(ensemble.n_members, len(self.classes_), 1, _n_levels(ensemble.law))
+        features = self._asked(X)
+        with _gpu.products(self._precision):
             core = ensemble.certify(features, self._votes_on(features), confidence)
         if not self._classes_given:
             core = core.with_classes_as_received()
@@ -782,8 +801,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ensemble = self._fitted()
         expected = f"an integer from 0 to {ensemble.n_members - 1}"
         place = check_integer("number", number, expected, 0)
-        levels = f"an integer from 0 to {self._n_levels() - 1}"
-        if check_integer("level", level, levels, 0) >= self._n_levels():
+        levels = f"an integer from 0 to {_n_levels(ensemble.law) - 1}"
+        if check_integer("level", level, levels, 0) >= _n_levels(ensemble.law):
             raise parameter_error("level", levels, repr(level))
         values = ensemble.values(place, level) if isinstance(ensemble, Levels) else ensemble.values(place)
         if values is None:
@@ -835,7 +854,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "n_members": ensemble.n_members,
             "classes": _saved.classes_to_json(self.classes_),
             "classes_given": self._classes_given,
-            "features": _saved.map_to_json(self.features),
+            "features": _saved.map_to_json(self._map),
             "alpha": check_real("alpha", self.alpha, "a float in the range (0, 1)", 5e-324, 1 - 2**-53),
             "grown": ensemble.grown,
             "decided": getattr(self, "decided_", None),
@@ -923,6 +942,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
         new.classes_ = _saved.classes_from_json(facts["classes"])
+        new._map, new._precision = new.features, record["precision"]
         new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
         if facts["decided"] is not None:
             new.decided_ = facts["decided"]
@@ -961,28 +981,20 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "n_members_")
         return self._ensemble
 
-    def _test_features(self, X: Any) -> Features:
+    def _test_features(self, X: Any, feature_map: FeatureMap | None) -> Features:
         # A copy of its own, which the core checks again: what is digested, voted on, certified and put into a ledger is
         # then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
         features = as_features(X).copy()
         self._check_table(X, features, reset=False)
-        return self._mapped(features)
-
-    def _mapped(self, features: Features) -> Features:
-        if self.features is None:
-            return features
-        if not isinstance(self.features, FeatureMap):
-            raise parameter_error("features", "None or a map of certssb.features", repr(self.features))
-        if not 0.0 <= self.features.lipschitz <= 1.0:
-            expected = "a map with a Lipschitz constant of at most 1, which lengthens no change"
-            raise parameter_error("features", expected, f"one of {self.features.lipschitz}")
-        return np.ascontiguousarray(self.features(features), dtype=np.float32)
+        return _through(feature_map, features)
 
     def _check_table(self, X: Any, features: Features, reset: bool) -> None:
         """Remember, or compare, number and names of features, and the shape of images."""
         if features.ndim == 2:
             # scikit-learn's own bookkeeping; it reads names off frames.
             validate_data(self, X if hasattr(X, "columns") else features, reset=reset, skip_check_array=True)
+            if hasattr(self, "feature_names_in_"):
+                frozen(self.feature_names_in_)
         elif reset and hasattr(self, "n_features_in_"):
             del self.n_features_in_
         shape = features.shape[1:]
@@ -1009,6 +1021,20 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if callable(state.get("progress")):
             state["progress"] = True
         return state
+
+
+def _digest(features: Features) -> str:
+    digest = hashlib.sha256(repr(features.shape).encode())
+    digest.update(features.data)
+    return digest.hexdigest()
+
+
+def _through(feature_map: FeatureMap | None, features: Features) -> Features:
+    return features if feature_map is None else mapped(feature_map, features)
+
+
+def _n_levels(law: Any) -> int:
+    return len(law.levels) if isinstance(law, Cascade) else 1
 
 
 def _without_seed(ensemble: Members) -> dict[str, Any]:

@@ -8,13 +8,16 @@ number, for changes of the samples as they came. The map is part of the record a
 
 from __future__ import annotations
 
+import copy
+import warnings
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_integer, shape_error
+from certssb._checks import check_integer, parameter_error, shape_error
 
 __all__ = ["AveragePool", "Cosine", "FeatureMap"]
 
@@ -24,7 +27,9 @@ Features = npt.NDArray[np.float32]
 class FeatureMap(ABC):
     """A fixed map of samples with Lipschitz constant 1 or less in the L2 norm.
 
-    Whoever writes one states its proof: nothing here can check it, and certificates name it.
+    Whoever writes one states its proof: nothing here can check it, and certificates name it. Before training, a map is
+    tried on a few samples, alone and together, in another order and twice: one whose values depend on other samples (a
+    standardisation by the batch, say) or on what it was asked before is refused. Estimators keep a copy of their own.
 
     Attributes
     ----------
@@ -192,6 +197,88 @@ class AveragePool(FeatureMap):
         """
 
         return f"averages over {self.k} x {self.k} blocks times {self.k}"
+
+
+_FIXED = "a map that is fixed in advance, so that what it makes of a sample depends on that sample alone"
+
+
+def checked_map(given: object, X: Features) -> FeatureMap | None:
+    """The estimator's own copy of a map, tried on a few samples: alone and together, in another order, and twice.
+
+    Every question goes to a copy that was asked nothing before, so that a map which remembers what it saw first is
+    told from one that remembers nothing.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, FeatureMap):
+        raise parameter_error("features", "None or a map of certssb.features", repr(given))
+    if not 0.0 <= given.lipschitz <= 1.0:
+        expected = "a map with a Lipschitz constant of at most 1, which lengthens no change"
+        raise parameter_error("features", expected, f"one of {given.lipschitz}")
+    own = copy.deepcopy(given)
+    chosen = np.unique(np.linspace(0, len(X) - 1, 16).astype(np.int64))
+    rows = X[chosen]
+    together = _fresh(own, rows)
+    _compare(own, together, _fresh(own, rows), chosen, "when it is asked again")
+    backwards = _fresh(own, rows[::-1])[::-1]
+    _compare(own, together, backwards, chosen, "when samples come in another order")
+    few = np.unique(np.linspace(0, len(rows) - 1, 4).astype(np.int64))
+    alone = np.concatenate([_fresh(own, rows[i : i + 1]) for i in few])
+    _compare(own, together[few], alone, chosen[few], "alone than among others")
+    worn = copy.deepcopy(own)
+    mapped(worn, rows[:1])
+    _compare(own, together, mapped(worn, rows), chosen, "after it was asked about another")
+    return own
+
+
+def mapped(feature_map: FeatureMap, X: Features) -> Features:
+    """The features of X: float32, as many as samples, finite; X itself is left as it is."""
+    before = zlib.crc32(np.ascontiguousarray(X).data)
+    view = X.view()
+    view.setflags(write=False)
+    try:
+        with warnings.catch_warnings():
+            # torch says so of every array that must not be written to.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            out = np.asarray(feature_map(view))
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        got = f"{type(feature_map).__name__}, which writes to it"
+        raise parameter_error("features", "a map that leaves its input as it is", got) from error
+    if zlib.crc32(np.ascontiguousarray(X).data) != before:
+        got = f"{type(feature_map).__name__}, which writes to it"
+        raise parameter_error("features", "a map that leaves its input as it is", got)
+    if out.dtype.kind != "f" or out.ndim not in (2, 4) or len(out) != len(X) or out.size == 0:
+        expected = f"a map to floats of shape ({len(X)}, n_features) or ({len(X)}, channels, height, width) for {len(X)} samples"
+        got = f"{type(feature_map).__name__}, which returns shape {out.shape} of type {out.dtype}"
+        raise parameter_error("features", expected, got)
+    with np.errstate(over="ignore"):
+        features = np.ascontiguousarray(out, dtype=np.float32)
+    finite = np.isfinite(features).reshape(len(features), -1).all(axis=1)
+    if not finite.all():
+        got = f"{type(feature_map).__name__}, which returns NaN or infinity for sample {int(finite.argmin())}"
+        raise parameter_error("features", "a map to finite numbers", got)
+    return features
+
+
+def _fresh(feature_map: FeatureMap, rows: Features) -> Features:
+    return mapped(copy.deepcopy(feature_map), np.ascontiguousarray(rows))
+
+
+def _compare(
+    feature_map: FeatureMap, one: Features, other: Features, samples: npt.NDArray[np.int64], when: str
+) -> None:
+    """Refuse values that differ by more than the rounding of another order of summation."""
+    name = type(feature_map).__name__
+    if one.shape != other.shape:
+        raise parameter_error("features", _FIXED, f"{name}, which gives samples another shape {when}")
+    apart = np.abs(one - other).reshape(len(one), -1).max(axis=1)
+    allowed = 1e-4 * np.abs(one).reshape(len(one), -1).max(axis=1) + 1e-6
+    if (apart > allowed).any():
+        worst = int((apart - allowed).argmax())
+        got = f"{name}, which gives sample {samples[worst]} other values {when}, by up to {apart[worst]:.3g}"
+        raise parameter_error("features", _FIXED, got)
 
 
 def _images(X: Features) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certssb import _core
-from certssb._checks import check_positive, shape_error
+from certssb._checks import check_positive, frozen, shape_error
 from certssb._log import log_certify, log_fit
 from certssb.certificates import CertificateTable
 from certssb.data import as_features, as_labels
@@ -91,7 +91,9 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         flat = self._flat(features).copy()
         core = _core.Knn(flat, codes, len(known), sigma)
         self._check_table(X, features, reset=True)
-        self.classes_, self._train, self._core = known, (flat, codes, sigma), core
+        # What a pickle is made of: a copy, since the user's array may be written to.
+        self._train = (frozen(flat.copy()), codes, sigma)
+        self.classes_, self._core = frozen(known), core
         self._classes_given = classes is not None
         return self
 
@@ -215,6 +217,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_table(self, X: Any, features: npt.NDArray[np.float32], reset: bool) -> None:
         if features.ndim == 2:
             validate_data(self, X if hasattr(X, "columns") else features, reset=reset, skip_check_array=True)
+            if hasattr(self, "feature_names_in_"):
+                frozen(self.feature_names_in_)
         if reset:
             self._shape = features.shape[1:]
         elif features.shape[1:] != self._shape:

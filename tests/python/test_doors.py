@@ -1,14 +1,18 @@
 """What enters and leaves estimators: test inputs that a law can noise, arrays that nobody can write to, X read once."""
 
+import contextlib
+import pickle
 import time
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import Digits, small
 
 import certssb as cs
+from certssb import _gpu
 
 NOISED = cs.Discrete(0.9, test_input=True)
 
@@ -92,3 +96,174 @@ def test_members_that_no_memory_holds_are_refused_at_once(n_members: int, digits
 def test_devices_that_are_none(device: Any, digits: Digits) -> None:
     with pytest.raises(cs.DeviceError, match="'device'.*'auto' or one of"):
         small(device=device).fit(*digits[:2])
+
+
+def answers(clf: Any, certs: cs.CertificateTable, X: Any) -> dict[str, Any]:
+    """Everything public that is an array, or a table of them, by name."""
+    found = {f"table.{name}": getattr(certs, name) for name in dir(certs) if not name.startswith("_")}
+    found |= {
+        f"estimator.{name}": getattr(clf, name) for name in dir(clf) if name.endswith("_") and name[0] != "_"
+    }
+    for name in ("votes", "scores", "predict", "predict_proba"):
+        if hasattr(clf, name):
+            found[name] = getattr(clf, name)(X)
+    again = clf.certify(X)
+    found |= {
+        f"again.{name}": getattr(again, name) for name in ("prediction", "p_lower", "p_upper", "radius")
+    }
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+
+@pytest.mark.parametrize("estimator", [small(), cs.CertifiedKNN(1.0)], ids=["members", "1-NN"])
+def test_writing_to_what_was_handed_out_changes_no_later_answer(estimator: Any, digits: Digits) -> None:
+    X, y, X_test, _ = digits
+    X, names = X.copy(), np.array([f"digit {i}" for i in range(10)])
+    clf = estimator.fit(pd.DataFrame(X.reshape(400, -1)).add_prefix("pixel"), names[y])
+    test = pd.DataFrame(X_test.reshape(100, -1)).add_prefix("pixel")
+    certs = clf.certify(test)
+    before = {name: value.copy() for name, value in answers(clf, certs, test).items()}
+    assert len(before) > 9 and "estimator.classes_" in before
+    for value in answers(clf, certs, test).values():
+        if value.flags.writeable:
+            value.fill(value.ravel()[-1])
+    after = answers(clf, certs, test)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+    X.fill(0.0)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(clf)).predict(test), before["predict"])
+
+
+def test_votes_are_of_what_was_asked(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, X_test, _ = digits
+    asked = X_test.copy()
+    clf = small().fit(X, y)
+    right = clf.votes(X_test)
+    clf.fit(X, y)
+    # As another thread might, between the look at the samples and the members' votes.
+    monkeypatch.setattr(_gpu, "products", lambda precision: contextlib.nullcontext(asked.fill(0.0)))
+    np.testing.assert_array_equal(clf.votes(asked), right)
+    assert asked.sum() == 0.0
+    monkeypatch.undo()
+    np.testing.assert_array_equal(clf.votes(X_test), right)
+
+
+class Once:
+    """An array that is another one each time it is read."""
+
+    def __init__(self, X: Any) -> None:
+        self.X, self.n_read = X, 0
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        self.n_read += 1
+        return np.array(self.X + 0.001 * self.n_read, dtype=dtype)
+
+
+@pytest.mark.parametrize("estimator", [small(), cs.CertifiedKNN(1.0)], ids=["members", "1-NN"])
+@pytest.mark.parametrize("ask", ["certify", "score", "predict", "predict_proba", "votes", "scores"])
+def test_samples_are_read_once(ask: str, estimator: Any, digits: Digits) -> None:
+    X, y, X_test, y_test = digits
+    if not hasattr(estimator, ask):
+        pytest.skip("members only")
+    clf, asked = estimator.fit(X, y), Once(X_test)
+    np.array(asked)
+    per_reading, asked.n_read = asked.n_read, 0
+    cs.data.as_features(asked)
+    per_reading, asked.n_read = max(per_reading, asked.n_read), 0
+    getattr(clf, ask)(*([asked, y_test] if ask == "score" else [asked]))
+    assert asked.n_read == per_reading
+
+
+class Own(cs.features.FeatureMap):
+    """A map of the user's."""
+
+    def __init__(self, make: Any) -> None:
+        self.make, self.seen = make, None
+
+    def __call__(self, X: Any) -> Any:
+        return self.make(self, X)
+
+    def describe(self) -> str:
+        return "a map of our own"
+
+
+def writes(own: Own, X: Any) -> Any:
+    X -= 0.5
+    return X
+
+
+def writes_through_torch(own: Own, X: Any) -> Any:
+    return torch.from_numpy(X).sub_(0.5).numpy()
+
+
+def learns_at_first(own: Own, X: Any) -> Any:
+    if own.seen is None:
+        own.seen = X.mean(axis=0)
+    return X - own.seen
+
+
+def counts(own: Own, X: Any) -> Any:
+    own.seen = (own.seen or 0) + 1
+    return X * 0.5**own.seen
+
+
+MAPS = {
+    "standardised by the batch": (lambda own, X: (X - X.mean(axis=0)) / (X.std(axis=0) + 1), "alone than among others"),
+    "centred by the batch": (lambda own, X: X - X.mean(axis=0), "alone than among others"),
+    "ranked": (lambda own, X: X.argsort(axis=0).astype(np.float32), "other values"),
+    "by place": (lambda own, X: X + np.arange(len(X), dtype=np.float32)[:, None, None, None], "another order"),
+    "random": (lambda own, X: X + np.float32(np.random.default_rng().normal()), "asked again"),
+    "learned at first": (learns_at_first, "other values"),
+    "counting": (counts, "after it was asked"),
+    "written to": (writes, "leaves its input as it is.*writes to it"),
+    "written to by torch": (writes_through_torch, "leaves its input as it is.*writes to it"),
+    "too few": (lambda own, X: X[:-1] if len(X) > 1 else X, "returns shape"),
+    "integers": (lambda own, X: (X * 255).astype(np.int64), "type int64"),
+    "NaN": (lambda own, X: X * np.nan, "NaN or infinity for sample 0"),
+    "too large": (lambda own, X: X.astype(np.float64) + 1e300, "NaN or infinity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "said"), MAPS.values(), ids=list(MAPS))
+def test_maps_that_are_not_fixed_are_refused_before_training(make: Any, said: str, digits: Digits) -> None:
+    told: list[int] = []
+    X = digits[0].copy()
+    clf = small(features=Own(make), progress=lambda done, total: told.append(done))
+    with pytest.raises(cs.ParameterError, match=f"'features'.*{said}"):
+        clf.fit(X, digits[1])
+    assert told == []
+
+
+def encoder(own: Own, X: Any) -> Any:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return torch.nn.functional.conv2d(torch.tensor(X), torch.full((2, 1, 3, 3), 0.1)).flatten(1).numpy()
+
+
+def test_fixed_maps_are_taken_and_kept(digits: Digits) -> None:
+    X, y, X_test, _ = digits
+    for feature_map in (
+        cs.features.Cosine(4),
+        cs.features.AveragePool(2),
+        Own(encoder),
+        Own(lambda own, X: X[..., ::-1]),
+    ):
+        clf = small(features=feature_map).fit(X, y)
+        votes = clf.votes(X_test)
+        if isinstance(feature_map, Own):
+            feature_map.make = lambda own, X: X * 0.1
+        clf._votes.clear()
+        np.testing.assert_array_equal(clf.votes(X_test), votes)
+
+
+def test_members_are_asked_as_they_were_trained(digits: Digits) -> None:
+    X, y, X_test, y_test = digits
+    clf = small().fit(X, y)
+    before = clf.certify(X_test)
+    clf.set_params(
+        features=cs.features.Cosine(3), law=cs.Cascade([cs.Gaussian(1.0), cs.Gaussian(0.5)]), precision="tf32"
+    )
+    clf._votes.clear()
+    after = clf.certify(X_test)
+    np.testing.assert_array_equal(after.p_lower, before.p_lower)
+    assert after.guarantee == before.guarantee and clf.score(X_test, y_test) > 0.5
+    assert clf.member(0)(torch.as_tensor(X_test)).shape == (100, 10)
