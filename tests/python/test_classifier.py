@@ -295,12 +295,11 @@ def test_a_callback_that_fails_stops_training_and_keeps_what_is_finished(digits:
     assert same_members(clf, small(n_members=100, seed=3).fit(X_train, y_train))
 
 
-def test_votes_that_are_handed_out_cannot_be_written_to(digits: Digits) -> None:
+def test_votes_that_are_handed_out_are_copies(digits: Digits) -> None:
     X_train, y_train, X_test, _ = digits
     clf = small(n_members=15).fit(X_train, y_train)
     before = clf.certify(X_test, alpha=0.01).p_lower.copy()
-    with pytest.raises(ValueError, match="read-only"):
-        clf.votes(X_test)[...] = 0
+    clf.votes(X_test)[...] = 0
     np.testing.assert_array_equal(clf.certify(X_test, alpha=0.01).p_lower, before)
 
 
