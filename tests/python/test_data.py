@@ -1,5 +1,6 @@
 """The door for the user's arrays."""
 
+import enum
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -222,6 +223,21 @@ def test_what_is_no_features_is_refused(X: Any, kind: type[Exception], said: str
         as_features(X)
 
 
+class Fruit(str, enum.Enum):
+    APPLE = "a"
+    PEAR = "p"
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
 def test_messages_name_the_array() -> None:
     with pytest.raises(ShapeError, match="'X_test'"):
         as_features(np.zeros(3), name="X_test")
@@ -247,12 +263,32 @@ def test_messages_name_the_array() -> None:
         (pd.Series(["a", "b", "a"], dtype="category"), ["a", "b"]),
         (pd.Series([4, 9, 4], dtype="Int64", index=[7, 8, 9]), [4, 9]),
         (OnlyArray([1, 2, 1]), [1, 2]),
+        ([Fruit.APPLE, Fruit.PEAR, Fruit.APPLE], ["a", "p"]),
+        (np.array([Fruit.APPLE, Fruit.PEAR, Fruit.APPLE], dtype=object), ["a", "p"]),
+        ([Size.SMALL, Size.LARGE, Size.SMALL], [1, 2]),
+        ([1, 2**63, 1], [1, 2**63]),
+        ([2**63, 2**63 + 1, 2**63], [2**63, 2**63 + 1]),
+        ([2**53, 2**53 + 1, 2**53], [2**53, 2**53 + 1]),
+        ((1, 2.0, 1), [1.0, 2.0]),
+        (["a", "a\0", "a"], ["a", "a\0"]),
+        ([np.str_("a"), "b", "a"], ["a", "b"]),
+        (np.array([1, 2, 1], dtype=">i4"), [1, 2]),
+        (np.array([1, 2, 1], dtype=np.longdouble), [1.0, 2.0]),
+        (np.array(["a", "b", "a"], dtype=">U1"), ["a", "b"]),
     ],
 )
 def test_labels_of_every_kind_become_classes(y: Any, classes: list[Any]) -> None:
     found, codes = as_labels(y, 3)
     assert found.tolist() == classes
     assert codes.dtype == np.int64 and codes.tolist() == [0, 1, 0]
+    assert found.dtype.isnative and found.dtype != np.longdouble
+    assert as_labels(y, 3, classes=classes)[1].tolist() == [0, 1, 0]
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy 2 has this type")
+def test_strings_of_any_length_are_labels() -> None:
+    found, codes = as_labels(np.array(["a", "b" * 50, "a"], dtype=np.dtypes.StringDType()), 3)
+    assert found.dtype.kind == "U" and found.tolist() == ["a", "b" * 50] and codes.tolist() == [0, 1, 0]
 
 
 def test_a_column_is_flattened_with_scikit_learns_warning() -> None:
@@ -273,14 +309,24 @@ def test_a_column_is_flattened_with_scikit_learns_warning() -> None:
         ([0.0, np.nan, 1.0], ParameterError, r"missing label: Input y contains NaN \(index 1\)"),
         ([0.0, 1.0, np.inf], ParameterError, r"infinity \(index 2\)"),
         (["a", None, "b"], ParameterError, r"NaN or None \(index 1\)"),
-        (np.array(["a", np.nan, "b"], dtype=object), ParameterError, r"NaN or None \(index 1\)"),
+        (np.array(["a", np.nan, "b"], dtype=object), ParameterError, r"NaN \(index 1\)"),
         (pd.Series([1, None, 2], dtype="Int64"), ParameterError, r"contains NaN.*\(index 1\)"),
-        (pd.Series(["a", None, "b"]), ParameterError, r"NaN or None \(index 1\)"),
+        (pd.Series(["a", None, "b"]), ParameterError, r"NaN \(index 1\)"),
         (np.array([1, "a", 2], dtype=object), ParameterError, "Unknown label type: objects of int, str"),
         (np.array([{}, {}, {}], dtype=object), ParameterError, "Unknown label type: objects of dict"),
         (np.array([b"a", b"b", b"a"]), ParameterError, "Unknown label type"),
         (np.array(["2020", "2021", "2020"], dtype="datetime64[Y]"), ParameterError, "Unknown label type"),
         (np.array([10**30, 1, 2], dtype=object), ParameterError, "64 bits"),
+        ([1, "a", 2], ParameterError, "Unknown label type: objects of int, str"),
+        ([True, 2, 1], ParameterError, "Unknown label type: objects of bool, int"),
+        ([2**53 + 1, 1.0, 2.0], ParameterError, "9007199254740993 at index 0, which a double cannot hold"),
+        ([-1, 2**63, 1], ParameterError, "64 bits"),
+        ([10**400, 1.0, 2], ParameterError, "64 bits"),
+        (["a", "\udc80", "a"], ParameterError, "no text"),
+        ([np.ma.masked, 1, 2], ParameterError, r"missing label.*\(index 0\)"),
+        (np.ma.masked_array([0, 1, 1], [0, 0, 1]), ParameterError, "masked value at index 2"),
+        (list(Size), ShapeError, "3 in all. Got 2 labels"),
+        ([Colour.RED, Colour.BLUE, Colour.RED], ParameterError, "objects of Colour"),
         ([1j, 2j, 1j], ParameterError, "Complex data not supported"),
         ([1, 1, 1], ParameterError, r"at least two classes. Got 1 class, \[1\]"),
         (None, ParameterError, "requires y to be passed, but the target y is None"),

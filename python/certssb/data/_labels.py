@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,6 +78,7 @@ def as_labels(
         known = _class_list(classes)
         return known, _numbers(labels, known, name)
     received, codes = np.unique(labels, return_inverse=True)
+    _check_words(received, name)
     if len(received) < 2:
         got = f"{len(received)} class, {received.tolist()},"
         raise parameter_error(name, "labels of at least two classes", got)
@@ -89,7 +91,18 @@ def _class_list(classes: Any) -> npt.NDArray[Any]:
     known = np.unique(_known_kind(_one_dimension(_label_array(listed, "classes"), "classes"), "classes"))
     if len(known) < 2:
         raise parameter_error("classes", "a list of at least two classes", repr(classes))
+    _check_words(known, "classes")
     return known
+
+
+def _check_words(classes: npt.NDArray[Any], name: str) -> None:
+    """Refuse words that no file can hold."""
+    for word in classes.tolist() if _family(classes) == "text" else ():
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            got = f"{word!r}, which is no text"
+            raise parameter_error(name, _LABELS, got) from None
 
 
 def _numbers(labels: npt.NDArray[Any], known: npt.NDArray[Any], name: str) -> Codes:
@@ -121,10 +134,31 @@ def _label_array(y: Any, name: str) -> npt.NDArray[Any]:
 
     if issparse(y):
         raise TypeError(f"Sparse data was passed for '{name}', but dense data is required.")
+    if isinstance(y, (list, tuple)) and not any(_holds_several(label) for label in y):
+        # NumPy would turn labels into whatever all of them fit in, and merge some of them on the way.
+        labels = np.empty(len(y), dtype=object)
+        for place, label in enumerate(y):
+            labels[place] = None if label is np.ma.masked else label.item() if _holds_one(label) else label
+        return _from_objects(labels, name) if len(y) else labels
+    if is_array(y):
+        return to_numpy(y, name)
     try:
-        return to_numpy(y, name) if is_array(y) else np.asarray(y)
+        return np.asarray(y)
     except ValueError:
         raise shape_error(name, "one label per sample", "rows of different length") from None
+
+
+def _holds_several(label: object) -> bool:
+    return isinstance(label, (list, tuple)) or getattr(label, "shape", ()) != ()
+
+
+def _holds_one(label: object) -> bool:
+    """Whether a label is a scalar or tensor without dimensions, of some library."""
+    return (
+        getattr(label, "shape", None) == ()
+        and hasattr(label, "item")
+        and not isinstance(label, np.longdouble)
+    )
 
 
 def _one_dimension(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -143,16 +177,35 @@ def _one_dimension(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
 def _known_kind(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """Labels that name classes, in a type that sorts; anything else is refused by name."""
     kind = labels.dtype.kind
-    if kind in "iubUT":
-        return labels
+    if kind in "iubU":
+        return labels.astype(labels.dtype.newbyteorder("="), copy=False)
     if kind == "f":
         _check_whole(labels, name)
-        return labels
+        return (
+            _double(labels, name) if labels.dtype.itemsize > 8 else labels.astype(f"f{labels.dtype.itemsize}")
+        )
+    if kind == "T":
+        return _from_objects(labels.astype(object), name)
     if kind == "O":
         return _from_objects(labels, name)
     if kind == "c":
         raise ParameterError(f"The '{name}' parameter must be {_LABELS}. Complex data not supported.")
     raise parameter_error(name, _LABELS, f"Unknown label type: {labels.dtype}")
+
+
+def _double(labels: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+    """Whole numbers of any type as doubles, if not one of them is rounded."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            doubles: npt.NDArray[np.float64] = labels.astype(np.float64)
+    except OverflowError:
+        raise parameter_error(name, _LABELS, "integers beyond 64 bits") from None
+    same = [float(double) == label for double, label in zip(doubles, labels.tolist(), strict=True)]
+    if not all(same):
+        index = same.index(False)
+        got = f"{labels[index]} at index {index}, which a double cannot hold,"
+        raise parameter_error(name, _LABELS, got)
+    return doubles
 
 
 def _check_whole(labels: npt.NDArray[Any], name: str) -> None:
@@ -169,31 +222,54 @@ def _check_whole(labels: npt.NDArray[Any], name: str) -> None:
 
 
 def _from_objects(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Give Python objects (an object column of a frame) the type that they share."""
-    import pandas as pd
-
+    """Give Python objects (a list, an object column of a frame) the type that they share."""
     for index, label in enumerate(labels):
-        if pd.api.types.is_scalar(label) and pd.isna(label):
-            got = f"a missing label: Input {name} contains NaN or None (index {index})"
+        if _is_missing(label):
+            what = "NaN" if isinstance(label, (float, np.floating)) else "NaN or None"
+            got = f"a missing label: Input {name} contains {what} (index {index})"
             raise parameter_error(name, _LABELS, got)
     kinds = {_object_kind(label) for label in labels}
     if kinds == {"string"}:
-        return labels
-    if len(kinds) == 1 and "unknown" not in kinds:
-        return (
-            _known_kind(np.array(labels.tolist()), name) if kinds != {"integer"} else _integers(labels, name)
-        )
-    if kinds == {"integer", "float"}:
-        return _known_kind(labels.astype(np.float64), name)
+        return _words(labels)
+    if kinds == {"boolean"}:
+        return labels.astype(np.bool_)
+    if kinds == {"integer"}:
+        return _integers(labels, name)
+    if kinds and kinds <= {"integer", "float"}:
+        return _known_kind(_double(labels, name), name)
+    if any(isinstance(label, (complex, np.complexfloating)) for label in labels):
+        raise ParameterError(f"The '{name}' parameter must be {_LABELS}. Complex data not supported.")
     types = ", ".join(sorted({type(label).__name__ for label in labels}))
     raise parameter_error(name, _LABELS, f"Unknown label type: objects of {types}")
 
 
+def _is_missing(label: object) -> bool:
+    pandas = sys.modules.get("pandas")
+    return (
+        label is None
+        or (isinstance(label, (float, np.floating)) and bool(np.isnan(label)))
+        or (pandas is not None and (label is pandas.NA or label is pandas.NaT))
+    )
+
+
+def _words(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Strings as what they hold: a member of an enumeration of strings is its value, not its name."""
+    words = [label if type(label) is str else str.__str__(label) for label in labels]
+    if any(word.endswith("\0") for word in words):
+        # An array of NumPy's own strings would lose those characters.
+        kept = np.empty(len(words), dtype=object)
+        kept[:] = words
+        return kept
+    return np.array(words, dtype=np.str_)
+
+
 def _integers(labels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    try:
-        return labels.astype(np.int64)
-    except OverflowError:
-        raise parameter_error(name, _LABELS, "integers beyond 64 bits") from None
+    """Integers in the type of 64 bits that holds all of them."""
+    numbers = [int(label) for label in labels]
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
+            return np.array(numbers, dtype=dtype)
+    raise parameter_error(name, _LABELS, "integers beyond 64 bits")
 
 
 def _object_kind(label: object) -> str:
