@@ -537,7 +537,7 @@ pub(crate) fn check_enough(
     Err(Error::parameter(
         "n_members",
         format_args!(
-            "at least {needed}: with alpha={} and {n_classes} classes, fewer members certify nothing even if all \
+            "at least {needed}: with alpha={:?} and {n_classes} classes, fewer members certify nothing even if all \
              of them agree",
             confidence.alpha.get()
         ),
@@ -605,7 +605,7 @@ impl Record {
                     _ => format!("{n_members} members"),
                 };
                 format!(
-                    "{scope}, with probability at least 1 - {} over the noise of {members}{choice}{any_time}, \
+                    "{scope}, with probability at least 1 - {:?} over the noise of {members}{choice}{any_time}, \
                      which nobody who changed the data knew,",
                     confidence.alpha.get()
                 )
