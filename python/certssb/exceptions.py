@@ -23,10 +23,11 @@ __all__ = [
 ]
 
 
-class CertssbError(Exception):
+class CertssbError(BaseException):
     """Root of every exception that this package raises on purpose.
 
-    Raised itself only where none of the kinds below fits.
+    Never raised itself. Every kind below is an :class:`Exception` too, except for
+    :class:`CancelledError`, which is a :class:`KeyboardInterrupt` as Ctrl-C is everywhere in Python.
 
     Examples
     --------
@@ -65,7 +66,7 @@ class ShapeError(CertssbError, ValueError):
     """
 
 
-class TrainingError(CertssbError):
+class TrainingError(CertssbError, Exception):
     """Training a member of the ensemble failed; members finished before are kept.
 
     Raised when a model cannot be built, run or differentiated, or when its loss stops being
@@ -97,7 +98,7 @@ class TrainingError(CertssbError):
         self.member = member
 
 
-class LedgerError(CertssbError):
+class LedgerError(CertssbError, Exception):
     """A ledger could not be opened, read or written.
 
     Raised when the file cannot be reached or locked, or when a point does not have the number
@@ -140,7 +141,7 @@ class LedgerVersionError(LedgerError):
     """
 
 
-class CheckpointError(CertssbError):
+class CheckpointError(CertssbError, Exception):
     """A checkpoint directory is foreign, damaged or cannot be written.
 
     Raised before training when the directory was made with other settings or other data (the
@@ -235,7 +236,7 @@ class GrowthWarning(UserWarning):
     """
 
 
-class DeviceError(CertssbError):
+class DeviceError(CertssbError, Exception):
     """The compute device is not there, or cannot do the work.
 
     Raised before training for an unknown or absent device, and during it when the device runs
@@ -253,11 +254,10 @@ class DeviceError(CertssbError):
     """
 
 
-class CancelledError(CertssbError):
+class CancelledError(CertssbError, KeyboardInterrupt):
     """The work was stopped on request; finished members are kept.
 
-    Raised when a caller's own code stops a run. Ctrl-C gives :class:`KeyboardInterrupt`, as
-    everywhere in Python.
+    Raised after Ctrl-C; it is a :class:`KeyboardInterrupt`, which ``except Exception`` lets pass.
 
     Examples
     --------

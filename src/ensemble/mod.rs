@@ -435,8 +435,27 @@ impl Ensemble {
             checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
         let checkpoint = checkpoint.transpose()?;
         self.plan_in(n_members, checkpoint.as_ref())?;
-        self.scout(data, checkpoint.as_ref(), control)?;
-        train::train(self, data, n_members, checkpoint.as_ref(), control)
+        let mut earlier: BTreeSet<u64> = self.trained().map(|member| member.number).collect();
+        if let Some(checkpoint) = &checkpoint {
+            earlier.extend(checkpoint.numbers()?);
+        }
+        let outcome = self.scout(data, checkpoint.as_ref(), control);
+        let outcome =
+            outcome.and_then(|()| train::train(self, data, n_members, checkpoint.as_ref(), control));
+        if data.digest()? == self.record.data_digest {
+            return outcome;
+        }
+        // Nobody can say which members saw which data: of those that were trained now none is kept.
+        self.members.retain(|number, _| earlier.contains(number));
+        self.scout = self.scout.take().filter(|scout| earlier.contains(&scout.number));
+        self.sigmas = None;
+        if let Some(checkpoint) = &checkpoint {
+            for number in checkpoint.numbers()?.into_iter().filter(|number| !earlier.contains(number)) {
+                checkpoint.remove(number)?;
+            }
+        }
+        let got = "other values at the end than at the beginning; of the members trained now none is kept";
+        Err(Error::parameter("X", "left as it is, labels included, until all members are trained", got))
     }
 
     /// How the members of the last training run were trained; `None` before one.

@@ -19,7 +19,7 @@ use super::native;
 use super::noisy_set::Source;
 use super::threads::{guarded, training_error, with_workers, Computing};
 use super::train;
-use super::train_member::Job;
+use super::train_member::{gradient, Job};
 use super::vote::collect;
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
@@ -131,9 +131,8 @@ impl Ascent<'_> {
     ) -> TorchResult<Tensor> {
         let sigma = sigma.f_detach()?.f_set_requires_grad(true)?;
         let radius = self.radius(inputs, classes, &sigma, noise)?.f_sum(None)?;
-        let gradient = Tensor::f_run_backward(&[radius], &[&sigma], false, false)?;
         // Samples that drive the network to infinity leave sigma as it is.
-        gradient.first().map_or_else(|| sigma.f_zeros_like(), |g| g.f_nan_to_num(0.0, 0.0, 0.0))
+        gradient(&radius, &sigma)?.f_nan_to_num(0.0, 0.0, 0.0)
     }
 
     /// R(sigma) of every sample (n), differentiable in `sigma`.

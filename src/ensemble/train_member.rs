@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::seq::SliceRandom;
 use rand::Rng;
-use tch::{Device, Reduction, Tensor};
+use tch::{Device, Reduction, TchError, Tensor};
 
 use super::adam::Adam;
 use super::config::Settings;
@@ -237,10 +237,7 @@ impl<'a> Training<'a> {
     fn step(&mut self, inputs: &Tensor, labels: &Tensor, length: usize) -> TorchResult<()> {
         let losses = losses(self.architecture, &self.weights.views()?, inputs, labels)?;
         let sum = losses.f_sum(None)?;
-        let gradient = Tensor::f_run_backward(&[sum], &[self.weights.flat()], false, false)?;
-        if let [gradient] = &gradient[..] {
-            self.adam.step(self.weights.flat(), gradient)?;
-        }
+        self.adam.step(self.weights.flat(), &gradient(&sum, self.weights.flat())?)?;
         let _ = self.loss.f_add_(&losses.f_detach()?.f_mul_scalar(length as f64)?)?;
         Ok(())
     }
@@ -249,6 +246,23 @@ impl<'a> Training<'a> {
     fn losses(&self) -> TorchResult<Tensor> {
         self.loss.f_div_scalar(self.set.n as f64)
     }
+}
+
+/// The gradient of a sum.
+///
+/// # Errors
+/// Whatever torch reports, and a sum that has none: torch's own answer would be a tensor that is not there.
+pub(super) fn gradient(sum: &Tensor, parameters: &Tensor) -> TorchResult<Tensor> {
+    let none = || {
+        TchError::Torch(
+            "its logits have no gradient (is the pass detached, under no_grad, or a constant?)".to_owned(),
+        )
+    };
+    if !sum.requires_grad() {
+        return Err(none());
+    }
+    let mut gradients = Tensor::f_run_backward(&[sum], &[parameters], false, false)?;
+    gradients.pop().filter(Tensor::defined).ok_or_else(none)
 }
 
 /// The order in which a member sees its samples in an epoch.

@@ -1,5 +1,6 @@
 """The tree of exceptions."""
 
+import contextlib
 import pickle
 
 import pytest
@@ -36,3 +37,11 @@ def test_a_file_error_is_the_systems_with_its_number_also_after_pickling() -> No
     error = pickle.loads(pickle.dumps(exceptions.FileError("'x' cannot be read: no.", code=5)))
     assert (error.errno, str(error), isinstance(error, OSError)) == (5, "'x' cannot be read: no.", True)
     assert issubclass(exceptions.MissingFileError, FileNotFoundError)
+
+
+def test_ctrl_c_passes_those_who_catch_ordinary_errors() -> None:
+    ordinary = [kind for kind in EVERY if issubclass(kind, Exception)]
+    assert set(EVERY) - set(ordinary) == {CertssbError, exceptions.CancelledError}
+    assert issubclass(exceptions.CancelledError, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt), contextlib.suppress(Exception):
+        raise exceptions.CancelledError("stopped")

@@ -179,3 +179,50 @@ def test_where_few_threads_are_allowed_fewer_work_or_an_error_says_so() -> None:
             assert rest[0].startswith("DeviceError: No thread could be started"), (at, line)
     assert lines[-2] == "one (40,)"
     assert lines[-1] == "any 80 3 (30,)"
+
+
+PASSES = {
+    "sometimes": "out.detach() if self.training and torch.rand(()) < .2 else out",
+    "a constant": "torch.ones(len(x), 10) if self.training and torch.rand(()) < .2 else out",
+}
+
+
+@pytest.mark.parametrize("kind", PASSES)
+def test_a_pass_without_a_gradient_is_an_error_that_names_the_member(kind: str) -> None:
+    lines = run(f"""
+    import torch
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 10)
+        def forward(self, x):
+            out = self.layer(x.flatten(1))
+            return {PASSES[kind]}
+    for turn in range(12):
+        try:
+            fit(Net, seed=turn, epochs=30)
+        except cs.TrainingError as error:
+            print(error.member, error)
+        except cs.ParameterError as error:
+            print(error)
+    """)
+    said = [line for line in lines if "no gradient" in line]
+    assert said and all("Training of member" in line for line in said), lines
+
+
+def test_data_that_change_during_a_fit_leave_no_member_behind(tmp_path: Path) -> None:
+    lines = run(f"""
+    data = np.ascontiguousarray(X, dtype=np.float32)
+    def change(done, total):
+        data[0] += 1
+    clf = cs.CertifiedClassifier("linear", cs.Gaussian(.25), n_members=8, alpha=.4, seed=1, epochs=2, progress=change,
+                                 checkpoint={str(tmp_path)!r})
+    try:
+        clf.fit(data, y)
+    except cs.ParameterError as error:
+        print(error)
+    print(len([name for name in os.listdir({str(tmp_path)!r}) if name.startswith("member-")]))
+    print(hasattr(clf, "n_members_"), getattr(clf, "_unfinished", None) is None)
+    """)
+    assert "'X'" in lines[0] and "none is kept" in lines[0]
+    assert lines[1:] == ["0", "False True"]

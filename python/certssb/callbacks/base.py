@@ -168,6 +168,10 @@ def certified_shares(
     return {key: share for key, share in shares.items() if share is not None}
 
 
+class _NoRunError(CertssbError, RuntimeError):
+    """Raised for a callback that was never part of a fit."""
+
+
 def no_run() -> CertssbError:
     """What is raised where there is no run to add to."""
-    return CertssbError("There is no run to add certificates to: pass this callback to fit first.")
+    return _NoRunError("There is no run to add certificates to: pass this callback to fit first.")
