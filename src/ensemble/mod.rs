@@ -439,12 +439,18 @@ impl Ensemble {
         if let Some(checkpoint) = &checkpoint {
             earlier.extend(checkpoint.numbers()?);
         }
+        // A damaged file's member is trained anew under a number that was there before.
+        let before = std::mem::take(&mut self.new);
         let outcome = self.scout(data, checkpoint.as_ref(), control);
         let outcome =
             outcome.and_then(|()| train::train(self, data, n_members, checkpoint.as_ref(), control));
-        if data.digest()? == self.record.data_digest {
+        let digest = data.digest();
+        let trained = std::mem::replace(&mut self.new, before);
+        if digest? == self.record.data_digest {
+            self.new.extend(trained);
             return outcome;
         }
+        earlier.retain(|number| !trained.contains(number));
         // Nobody can say which members saw which data: of those that were trained now none is kept.
         self.members.retain(|number, _| earlier.contains(number));
         self.scout = self.scout.take().filter(|scout| earlier.contains(&scout.number));
@@ -540,6 +546,7 @@ impl Ensemble {
     fn discard(&mut self, files: Option<&Checkpoint>) -> Result<()> {
         for number in std::mem::take(&mut self.new) {
             self.members.remove(&number);
+            self.scout = self.scout.take().filter(|scout| scout.number != number);
             files.map_or(Ok(()), |files| files.remove(number))?;
         }
         Ok(())

@@ -19,7 +19,7 @@ use super::native;
 use super::noisy_set::Source;
 use super::threads::{guarded, training_error, with_workers, Computing};
 use super::train;
-use super::train_member::{gradient, Job};
+use super::train_member::{gradient, no_gradient, Job};
 use super::vote::collect;
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
@@ -144,6 +144,10 @@ impl Ascent<'_> {
         noise: &Tensor,
     ) -> TorchResult<Tensor> {
         let scores = self.mean_scores(inputs, sigma, noise)?;
+        // R has a gradient of its own, through its factor sigma: without that of the scores it would be another one.
+        if !scores.requires_grad() {
+            return Err(no_gradient());
+        }
         let clamp = SigmaSearch::CLAMP;
         // Phi^-1(p) = sqrt(2) erfinv(2p - 1).
         let scores = scores.f_clamp(clamp, 1.0 - clamp)?;
@@ -210,8 +214,9 @@ impl Ensemble {
                 twice: None,
             };
             let mut found = None;
-            train::run(job, &[SCOUT], checkpoint, control, |(member, _)| found = Some(member))?;
-            self.scout = found;
+            train::run(job, &[SCOUT], checkpoint, control, |finished| found = Some(finished))?;
+            self.new.extend(found.iter().filter(|(_, resumed)| !resumed).map(|(scout, _)| scout.number));
+            self.scout = found.map(|(scout, _)| scout);
         }
         if self.sigmas.is_none() {
             let label = |index| data.label(index).map(i64::from);

@@ -253,16 +253,18 @@ impl<'a> Training<'a> {
 /// # Errors
 /// Whatever torch reports, and a sum that has none: torch's own answer would be a tensor that is not there.
 pub(super) fn gradient(sum: &Tensor, parameters: &Tensor) -> TorchResult<Tensor> {
-    let none = || {
-        TchError::Torch(
-            "its logits have no gradient (is the pass detached, under no_grad, or a constant?)".to_owned(),
-        )
-    };
     if !sum.requires_grad() {
-        return Err(none());
+        return Err(no_gradient());
     }
     let mut gradients = Tensor::f_run_backward(&[sum], &[parameters], false, false)?;
-    gradients.pop().filter(Tensor::defined).ok_or_else(none)
+    gradients.pop().filter(Tensor::defined).ok_or_else(no_gradient)
+}
+
+/// Of a pass through which nothing can be learned.
+pub(super) fn no_gradient() -> TchError {
+    TchError::Torch(
+        "its logits have no gradient (is the pass detached, under no_grad, or a constant?)".to_owned(),
+    )
 }
 
 /// The order in which a member sees its samples in an epoch.
