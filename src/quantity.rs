@@ -27,13 +27,30 @@ pub trait Quantity: Sized {
         if Self::contains(value) {
             Ok(Self::wrap(value))
         } else {
-            Err(Error::parameter(name, Self::RANGE, value))
+            let expected = Self::narrower(value).unwrap_or(Self::RANGE);
+            Err(Error::parameter(name, expected, written(value)))
         }
+    }
+
+    /// What is said in place of the range where a value lies in it and is refused all the same.
+    #[doc(hidden)]
+    fn narrower(_value: f64) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A number as it stands in messages: without hundreds of zeros.
+pub(crate) fn written(value: f64) -> String {
+    let short = value == 0.0 || (1e-5..1e16).contains(&value.abs()) || !value.is_finite();
+    if short {
+        value.to_string()
+    } else {
+        format!("{value:e}")
     }
 }
 
 macro_rules! quantity {
-    ($(#[$doc:meta])* $name:ident, $range:literal, $contains:expr) => {
+    ($(#[$doc:meta])* $name:ident, $range:literal, $contains:expr $(, $narrower:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
         #[serde(try_from = "f64", into = "f64")]
@@ -44,6 +61,10 @@ macro_rules! quantity {
             fn wrap(value: f64) -> Self { Self(value) }
             fn contains(value: f64) -> bool { let f: fn(f64) -> bool = $contains; f(value) }
             fn get(self) -> f64 { self.0 }
+            $(fn narrower(value: f64) -> Option<&'static str> {
+                let f: fn(f64) -> Option<&'static str> = $narrower;
+                f(value)
+            })?
         }
 
         impl TryFrom<f64> for $name {
@@ -57,13 +78,20 @@ macro_rules! quantity {
     };
 }
 
+/// The smallest level of a confidence bound. Below it the arithmetic of the bounds would leave the range of doubles: they
+/// divide a level by up to 10^18 (levels shared among classes) and form its inverse (capital, logarithms).
+pub const SMALLEST_LEVEL: f64 = 1e-200;
+
 quantity!(
     /// A probability, ends included.
     Probability, "a float in the range [0, 1]", |v| (0.0..=1.0).contains(&v)
 );
 quantity!(
-    /// The chance that a statement is wrong, one-sided.
-    Alpha, "a float in the range (0, 1)", |v| v > 0.0 && v < 1.0
+    /// The chance that a statement is wrong, one-sided; at least [`SMALLEST_LEVEL`].
+    Alpha,
+    "a float in the range (0, 1)",
+    |v| (SMALLEST_LEVEL..1.0).contains(&v),
+    |v| (v > 0.0 && v < 1.0).then_some("at least 1e-200, the smallest level that bounds are proved for")
 );
 quantity!(
     /// Standard deviation (or half width) of feature noise, in the units of the features.
@@ -88,6 +116,7 @@ quantity!(
 );
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -96,7 +125,11 @@ mod tests {
         assert!(Probability::check("p", 0.0).is_ok() && Probability::check("p", 1.0).is_ok());
         assert!(Probability::check("p", -1e-300).is_err() && Probability::check("p", f64::NAN).is_err());
         assert!(Alpha::check("alpha", 0.0).is_err() && Alpha::check("alpha", 1.0).is_err());
-        assert!(Alpha::check("alpha", f64::MIN_POSITIVE).is_ok());
+        assert!(Alpha::check("alpha", SMALLEST_LEVEL).is_ok());
+        for tiny in [SMALLEST_LEVEL.next_down(), f64::MIN_POSITIVE, 5e-324] {
+            let said = Alpha::check("alpha", tiny).unwrap_err().to_string();
+            assert!(said.contains("at least 1e-200") && said.contains(&format!("Got {tiny:e}")), "{said}");
+        }
         assert!(NoiseScale::check("sigma", f64::INFINITY).is_err());
         assert!(NoiseScale::check("sigma", 0.0).is_err() && NoiseScale::check("sigma", -1.0).is_err());
         assert!(NoiseScale::check("sigma", 1e-50).is_err() && NoiseScale::check("sigma", 1e39).is_err());

@@ -88,7 +88,7 @@ def clopper_pearson_lower(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Trials, at least 1.
     alpha : float
-        Chance that the bound is wrong, in (0, 1), one-sided.
+        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def clopper_pearson_upper(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Trials, at least 1.
     alpha : float
-        Chance that the bound is wrong, in (0, 1), one-sided.
+        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def kl_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, in (0, 1), one-sided.
+        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def kl_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, in (0, 1), one-sided.
+        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def hoeffding_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, in (0, 1), one-sided.
+        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def hoeffding_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, in (0, 1), one-sided.
+        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
 
     Returns
     -------

@@ -751,7 +751,7 @@ def certify_votes(
     n_classes : int
         Number of classes, at least 2.
     alpha : float, default=0.001
-        Chance that a statement is wrong, in (0, 1).
+        Chance that a statement is wrong, in [1e-200, 1).
     bound : {"auto", "clopper_pearson", "kl", "hoeffding", "betting"}
         Confidence bound; "auto" is Clopper-Pearson for votes.
     selection : {"union", "split"}

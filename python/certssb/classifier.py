@@ -711,7 +711,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X : array-like
             Samples of the shape seen in :meth:`fit`.
         alpha : float, optional
-            Chance that a statement is wrong, in (0, 1); the constructor's (0.001) if not given.
+            Chance that a statement is wrong, in [1e-200, 1); the constructor's (0.001) if not given.
         bound, selection, runner_up, family_wise, split
             As for :func:`certssb.certify_votes`; a cascade takes ``selection="union"`` only.
         ledger : Ledger, optional

@@ -12,7 +12,7 @@ use super::frontier::Distinct;
 use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, Gaussian, Law, NoiseLaw};
 use crate::metrics::certified_accuracy;
-use crate::quantity::{Quantity, Radius};
+use crate::quantity::{written, Quantity, Radius, SMALLEST_LEVEL};
 use crate::votes::{Answers, Ballots};
 
 /// Where the intervals come from.
@@ -521,6 +521,20 @@ impl Detail {
     }
 }
 
+/// Refuses a level of a single bound for which bounds are not proved, because alpha was shared among too many.
+pub(crate) fn check_level(confidence: &Confidence, share: f64) -> Result<()> {
+    if share >= SMALLEST_LEVEL {
+        return Ok(());
+    }
+    let expected = format_args!(
+        "large enough that each of the bounds that hold together has a share of at least {}, the smallest level that \
+         bounds are proved for",
+        written(SMALLEST_LEVEL)
+    );
+    let (alpha, share) = (written(confidence.alpha.get()), written(share));
+    Err(Error::parameter("alpha", expected, format_args!("{alpha}, which leaves {share} for each,")))
+}
+
 /// Refuses a number of members with which even unanimous votes, at each of so many levels, certify nothing.
 pub(crate) fn check_enough(
     confidence: &Confidence,
@@ -530,6 +544,7 @@ pub(crate) fn check_enough(
     n_samples: usize,
 ) -> Result<()> {
     let share = confidence.share_at_levels(n_levels, n_classes, n_samples);
+    check_level(confidence, share)?;
     if confidence.enough(share, n_members) {
         return Ok(());
     }
@@ -537,9 +552,9 @@ pub(crate) fn check_enough(
     Err(Error::parameter(
         "n_members",
         format_args!(
-            "at least {needed}: with alpha={:?} and {n_classes} classes, fewer members certify nothing even if all \
+            "at least {needed}: with alpha={} and {n_classes} classes, fewer members certify nothing even if all \
              of them agree",
-            confidence.alpha.get()
+            written(confidence.alpha.get())
         ),
         n_members,
     ))
@@ -605,9 +620,9 @@ impl Record {
                     _ => format!("{n_members} members"),
                 };
                 format!(
-                    "{scope}, with probability at least 1 - {:?} over the noise of {members}{choice}{any_time}, \
+                    "{scope}, with probability at least 1 - {} over the noise of {members}{choice}{any_time}, \
                      which nobody who changed the data knew,",
-                    confidence.alpha.get()
+                    written(confidence.alpha.get())
                 )
             }
         };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::{kl_lower, kl_upper};
 use super::budget::Change;
+use super::certificate::check_level;
 use super::confidence::{Confidence, Interval, RunnerUp};
 use crate::error::Result;
 use crate::law::{DataFacts, Law, LikelihoodRatio, NoiseLaw, Subsample};
@@ -52,6 +53,7 @@ impl Plan {
     /// ```
     pub fn of(law: &Law, facts: &DataFacts, change: &Change, confidence: &Confidence) -> Result<Self> {
         law.check(facts)?;
+        check_level(confidence, confidence.share(facts.n_classes, 1))?;
         let ratio = law.likelihood(change, facts)?;
         let own_votes = votes_needed(&ratio, facts, confidence);
         Ok(Self {
@@ -227,6 +229,7 @@ pub fn decided(
     let ratio = law.likelihood(change, facts)?;
     let tally = ballots.tally(confidence.choosing(), ballots.n_members());
     let alpha = confidence.share(facts.n_classes, ballots.n_samples());
+    check_level(confidence, alpha)?;
     let certain = |(sample, interval): (usize, &Interval)| {
         let row = tally.sums().row(sample);
         let others = row.iter().enumerate().filter(|(class, _)| *class != interval.prediction);

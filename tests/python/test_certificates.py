@@ -481,7 +481,7 @@ def test_label_noise_alone_says_nothing_about_triggers() -> None:
         ({"votes": [["a", "b"]] * 30}, ParameterError, "'votes'.*integers. Got values of type <U1"),
         ({"votes": [[0, 2]] * 30}, ParameterError, "'votes'.*from 0 to 1. Got 2"),
         ({"votes": [[0, -1]] * 30}, ParameterError, "'votes'.*from 0 to 1. Got -1"),
-        ({"n_train": 0}, ParameterError, "'n_train'.*at least 1. Got 0"),
+        ({"n_train": 0}, ParameterError, "'n_train'.*at least 1 .*Got 0"),
         ({"n_train": 9.5}, ParameterError, "'n_train'.*Got 9.5"),
         ({"n_classes": 1}, ParameterError, "'n_classes'.*from 2 to 65535. Got 1"),
         ({"n_features": -1}, ParameterError, "'n_features'.*Got -1"),
