@@ -16,6 +16,7 @@ from certssb._checks import check_number, frozen, parameter_error, shape_error
 from certssb._log import log_certify
 from certssb._rows import row_numbers
 from certssb._shown import Shown
+from certssb.data._truth import are_equal, true_labels
 from certssb.exceptions import CertssbError
 from certssb.laws import Cascade, Law
 
@@ -376,7 +377,7 @@ class CertificateTable:
         Parameters
         ----------
         y_true : array-like of shape (n_samples,)
-            True classes.
+            True classes; numbers of equal value are equal, whatever their types.
         radii : float or array-like
             Total L2 norms: a sample counts if its radius is *greater*. 0 counts every sample not abstained.
         n_poisoned : int
@@ -394,7 +395,8 @@ class CertificateTable:
         Raises
         ------
         ParameterError
-            If neither radii nor a budget is given, or both, or the law has none of that kind.
+            If neither radii nor a budget is given, or both, or the law has none of that kind; if a true class is
+            missing, or true classes are no labels of the kind that was predicted (strings, numbers, booleans).
         ShapeError
             If there is not one true class per sample.
 
@@ -426,10 +428,7 @@ class CertificateTable:
         return float(shares[0]) if sizes.ndim == 0 else shares.reshape(sizes.shape)
 
     def _correct(self, y_true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        truth = np.asarray(y_true)
-        if truth.shape != (len(self),):
-            raise shape_error("y_true", f"one class per sample, shape ({len(self)},)", f"shape {truth.shape}")
-        return np.asarray(self.prediction == truth, dtype=np.bool_)
+        return are_equal(self.prediction, true_labels(y_true, len(self)))
 
     def to_frame(
         self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False

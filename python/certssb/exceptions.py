@@ -101,8 +101,8 @@ class TrainingError(CertssbError, Exception):
 class LedgerError(CertssbError, Exception):
     """A ledger could not be opened, read or written.
 
-    Raised when the file cannot be reached or locked, or when a point does not have the number
-    of features that the ledger holds.
+    Raised when the file cannot be reached or locked. A point that does not have the number of features that the ledger
+    holds is a :class:`ShapeError`.
 
     Examples
     --------

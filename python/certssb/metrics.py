@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import shape_error
+from certssb.data._truth import are_equal, true_labels
 
 __all__ = [
     "attack_success_rate",
@@ -31,15 +32,15 @@ def _certified(certified: npt.ArrayLike, correct: npt.NDArray[np.bool_]) -> npt.
 
 
 def _pair(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    truth, predicted = np.asarray(y_true), np.asarray(y_pred)
-    if truth.shape != predicted.shape or truth.ndim != 1:
-        raise shape_error("y_pred", f"one class per sample, shape {truth.shape}", f"shape {predicted.shape}")
-    return truth, predicted
+    shapes = np.shape(y_true), np.shape(y_pred)
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1:
+        raise shape_error("y_pred", f"one class per sample, shape {shapes[0]}", f"shape {shapes[1]}")
+    return true_labels(y_true), true_labels(y_pred, name="y_pred")
 
 
 def _equal(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     truth, predicted = _pair(y_true, y_pred)
-    return _flags(truth == predicted)
+    return are_equal(predicted, truth)
 
 
 def certified_accuracy(
@@ -61,6 +62,8 @@ def certified_accuracy(
 
     Raises
     ------
+    ParameterError
+        If a label is missing, or some are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -117,6 +120,8 @@ def conditional_accuracy(
 
     Raises
     ------
+    ParameterError
+        If a label is missing, or some are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -145,6 +150,8 @@ def empirical_robust_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> f
 
     Raises
     ------
+    ParameterError
+        If a label is missing, or some are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -175,6 +182,8 @@ def attack_success_rate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, target: An
 
     Raises
     ------
+    ParameterError
+        If a label is missing, or some are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -185,4 +194,7 @@ def attack_success_rate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, target: An
     0.5
     """
     truth, predicted = _pair(y_true, y_pred)
-    return _core.attack_success_rate(_flags(truth == target), _flags(predicted == target))
+    wanted = np.repeat(true_labels([target], name="target"), len(truth))
+    return _core.attack_success_rate(
+        are_equal(truth, wanted, "target"), are_equal(predicted, wanted, "target")
+    )

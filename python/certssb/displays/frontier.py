@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error, shape_error
+from certssb.data._truth import are_equal, true_labels
 from certssb.displays._style import COLOURS, STYLES, dressed_axes, finish, label_of, memory_of
-from certssb.displays._table import Certificates, Floats, per_sample
+from certssb.displays._table import Certificates, Floats
 from certssb.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -273,8 +274,7 @@ def _default_counts(certs: Certificates) -> npt.NDArray[np.int64]:
 
 def _is_right(certs: Certificates, y_true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     prediction = np.asarray(certs.prediction)
-    right: npt.NDArray[np.bool_] = prediction == per_sample("y_true", y_true, len(prediction))
-    return right
+    return are_equal(prediction, true_labels(y_true, len(prediction)))
 
 
 def _percent(level: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import check_integer, parameter_error, shape_error
+from certssb.data._truth import are_equal, true_labels
 from certssb.displays._images import as_images, columns_for, draw_image
 from certssb.displays._style import INK, figure_of, label_of, new_axes, write_note
 from certssb.displays._table import Certificates, Floats, per_sample
@@ -103,7 +104,8 @@ class PredictionGridDisplay:
         self.abstained = per_sample("abstained", abstained, n_images)
         self.value = None if value is None else per_sample("value", value, n_images)
         self.value_name = value_name
-        self.y_true = None if y_true is None else per_sample("y_true", y_true, n_images)
+        self.y_true = None if y_true is None else true_labels(y_true, n_images)
+        self._right = None if self.y_true is None else are_equal(self.prediction, self.y_true)
         self.class_names = class_names
         self.guarantee = guarantee
         self.sound = sound
@@ -172,7 +174,7 @@ class PredictionGridDisplay:
             value, value_name = getattr(certs, "p_lower", np.zeros(n_samples)), "p at least"
         value = np.asarray(value, dtype=np.float64)
         chosen = _ordered(value, order)[: check_integer("n", n, "an integer of at least 1", 1)]
-        truth = None if y_true is None else per_sample("y_true", y_true, n_samples)[chosen]
+        truth = None if y_true is None else true_labels(y_true, n_samples)[chosen]
         display = cls(
             images[chosen],
             np.asarray(certs.prediction)[chosen],
@@ -238,15 +240,15 @@ class PredictionGridDisplay:
 
     def _state(self, place: int) -> int:
         """0 right and certified (or no truth known), 1 abstained, 2 wrong."""
-        if self.y_true is not None and self.prediction[place] != self.y_true[place]:
+        if self._right is not None and not self._right[place]:
             return 2
         return 1 if self.abstained[place] else 0
 
     def _caption(self, place: int) -> str:
         caption = self._class_name(self.prediction[place])
-        if self.y_true is not None:
-            right = self.prediction[place] == self.y_true[place]
-            caption += " \u2713" if right else f" \u2717 true: {self._class_name(self.y_true[place])}"
+        if self.y_true is not None and self._right is not None:
+            wrong = f" \u2717 true: {self._class_name(self.y_true[place])}"
+            caption += " \u2713" if self._right[place] else wrong
         if self.abstained[place]:
             return caption + "\nabstained"
         if self.value is None:

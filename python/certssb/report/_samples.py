@@ -12,6 +12,7 @@ import numpy.typing as npt
 from certssb import _files
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
+from certssb.data._truth import are_equal, true_labels
 
 __all__ = ["Samples", "least_certain", "load_samples", "save_samples"]
 
@@ -57,8 +58,9 @@ def least_certain(table: CertificateTable) -> tuple[Places, Places]:
     Returns
     -------
     of_all, certified : ndarray of shape (at most 12,)
-        Places in the table, least certain first: abstained ones, then by radius where the law has one, then by
-        how far `p_lower` is above `p_upper`.
+        Places in the table, least certain first: abstained ones, then by radius, then by how far `p_lower` is above
+        `p_upper`. Where the law has no radius, that distance alone orders what is certified, and among itself what is
+        not; it need not be the order of any budget.
 
     Examples
     --------
@@ -100,8 +102,10 @@ def save_samples(path: Path, table: CertificateTable, X: Any, y_true: Any) -> No
 def samples_bytes(table: CertificateTable, X: Any, y_true: Any) -> bytes:
     """What :func:`save_samples` writes."""
     index = np.unique(np.concatenate(least_certain(table)))
-    truth = np.asarray(y_true)
-    plain = truth.astype(np.str_) if truth.dtype.kind in "OT" else truth
+    truth = true_labels(y_true, len(table))
+    # Refused here, not in the report of a finished run.
+    are_equal(np.asarray(table.prediction), truth)
+    plain = truth.astype(np.str_) if truth.dtype.kind == "O" else truth
     parts: dict[str, npt.NDArray[Any]] = {"y_true": plain}
     if np.ndim(X) == 4:
         parts |= {"index": index, "images": _shrunk(np.asarray(X[index], dtype=np.float32))}
