@@ -26,7 +26,9 @@ def true_labels(y: Any, n_samples: int | None = None, name: str = "y_true") -> n
     labels = _label_array(y, name)
     if labels.ndim != 1 or n_samples not in (None, len(labels)):
         expected = (
-            "one class per sample" if n_samples is None else f"one class per sample, {n_samples} in all"
+            "one class per sample"
+            if n_samples is None
+            else f"one class per sample, {n_samples} in all: shape ({n_samples},)"
         )
         raise shape_error(name, expected, f"shape {labels.shape}")
     return _known_kind(labels, name) if len(labels) else np.zeros(0, np.int64)
