@@ -6,7 +6,8 @@ A factory that cannot work is refused with the sub-module named: better now than
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -54,6 +55,17 @@ def build(factory: Factory, seed: int) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise parameter_error("model", _FACTORY, f"one that returns {type(module).__name__}")
     return module
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Refuse a module whose code fails inside the block, in whatever way."""
+    try:
+        yield
+    except CertssbError:
+        raise
+    except Exception as error:
+        raise refusal("can be trained and asked", f"one that raises {text(error)}") from error
 
 
 def check_parts(module: nn.Module) -> None:

@@ -24,7 +24,7 @@ from certssb import _inspection
 from certssb import _module_checks as checks
 from certssb import _module_state as state
 from certssb._randomness import MemberStream, seeded, states, used
-from certssb.exceptions import CertssbError, ParameterError
+from certssb.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from certssb.modules import Blueprint
@@ -215,13 +215,7 @@ class Witness:
         self._steps = steps
         self._most = most
         self._operations = 0
-        try:
-            self._alone = self._first()
-        except CertssbError:
-            raise
-        except Exception as error:
-            what = f"one that raises {checks.text(error)} within its first {steps} steps"
-            raise checks.refusal("can be trained", what) from error
+        self._alone = self._first()
 
     def _first(self) -> list[torch.Tensor]:
         """The transcript of the first module; finds out how many steps it has, and what else is drawn from."""

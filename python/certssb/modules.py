@@ -84,7 +84,7 @@ class Blueprint:
         self.stacks = False
         self.why_not: str | None = None
         self._witness: _module_trials.Witness | None = None
-        with one_thread(), neutral():
+        with one_thread(), neutral(), checks.failures():
             self._look()
 
     def _look(self) -> None:
@@ -140,7 +140,7 @@ class Blueprint:
         steps = min(n_steps, _module_trials.STEPS)
         most = n_steps if self.stacks or _gpu.first(device) != "cpu" else steps
         most = min(most, _module_trials.MOST)
-        with one_thread(), neutral():
+        with one_thread(), neutral(), checks.failures():
             self._witness, suspects = self._tried(steps, most)
             if self._copies and (self._witness is None or suspects):
                 # Copies may share what built modules do not.
