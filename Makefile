@@ -19,7 +19,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-de
 SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
 INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint ring0 rings12 pytest long fuzz stubs browser external docs build bench clean help
+.PHONY: run test lint ring0 rings12 pytest long fuzz attack stubs browser external docs build bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -29,6 +29,7 @@ help:
 	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
 	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make fuzz       damage ledgers and other files at random for ten minutes each"
+	@echo "make attack     search for unsound certificates and for modules that share state, ten minutes each"
 	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
 
 run: build
@@ -64,6 +65,11 @@ pytest: build
 # Files damaged at random, for as long as CERTSSB_FUZZ_SECONDS says; `make test` does it for some seconds.
 fuzz: build
 	CERTSSB_FUZZ_SECONDS=$${CERTSSB_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_fuzz_*.py
+
+# Searches at random, for as long as CERTSSB_ATTACK_SECONDS says; `make test` does it for some seconds.
+attack: build
+	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} cargo test --quiet --no-default-features attack:: -- --nocapture
+	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_attack_*.py
 
 # What takes minutes: memory over 50 residual networks.
 long: build

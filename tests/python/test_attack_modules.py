@@ -113,11 +113,15 @@ def nonlocal_variable(_: Path) -> tuple[Get, Put]:
 
 
 def file(folder: Path) -> tuple[Get, Put]:
+    """Written beside and renamed: members are trained in several threads, and none may find half of a number."""
     path = folder / secrets.token_hex(4)
-    return lambda: float(path.read_text()) if path.exists() else 0.0, lambda new: (
-        path.write_text(str(new)),
-        None,
-    )[1]
+
+    def put(new: float) -> None:
+        beside = path.with_suffix(f".{secrets.token_hex(4)}")
+        beside.write_text(str(new))
+        beside.replace(path)
+
+    return lambda: float(path.read_text()) if path.exists() else 0.0, put
 
 
 def environment(_: Path) -> tuple[Get, Put]:
@@ -363,7 +367,15 @@ def harm(spec: dict[str, str], folder: Path, fresh: Callable[..., bool]) -> str 
     except (cs.ParameterError, cs.TrainingError):
         return None
     np.save(asked, X[:20] + np.float32(0.05))
-    votes = clf.votes(np.load(asked))
+    try:
+        votes = clf.votes(np.load(asked))
+    except (cs.ParameterError, cs.TrainingError):
+        # An error certifies nothing, if it is one every time.
+        try:
+            clf.votes(np.load(asked))
+        except (cs.ParameterError, cs.TrainingError):
+            return None
+        return "votes are refused at first and given afterwards"
     for number in (1, 4):
         again = folder / f"again-{number}" / "members"
         shutil.copytree(checkpoint, again)
@@ -384,7 +396,8 @@ def test_no_module_that_shares_state_is_accepted(tmp_path: Path, fresh: Callable
     rng, end = random.Random(seed), time.monotonic() + SECONDS
     found, accepted = [], 0
     for number in itertools.count():
-        if time.monotonic() > end:
+        # A few even where the machine is busy.
+        if number > 3 and time.monotonic() > end:
             break
         spec = drawn(rng)
         folder = tmp_path / str(number)
@@ -397,7 +410,6 @@ def test_no_module_that_shares_state_is_accepted(tmp_path: Path, fresh: Callable
     print(
         f"{number} modules with seed {seed}, {accepted} of them accepted and found harmless or listed here: {found}"
     )
-    assert number > 3
     assert not found, "\n".join(found)
 
 

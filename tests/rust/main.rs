@@ -1,6 +1,7 @@
 //! Integration tests of the public Rust surface, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attack;
 #[cfg(feature = "torch")]
 mod checkpoint;
 mod ledger;
