@@ -47,8 +47,8 @@ pub(crate) use threads::on_one_thread;
 use config::Settings;
 
 /// Version of the training procedure and of the checkpoint's format. Members of different versions do
-/// not mix. (2: noise drawn in panels.)
-pub(crate) const SCHEMA: u32 = 2;
+/// not mix. (2: noise drawn in panels. 3: noised features on a grid.)
+pub(crate) const SCHEMA: u32 = 3;
 
 /// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use crate::kernel::Workspace;
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific, SigmaSearch};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
-use crate::noise::add_normals;
+use crate::noise::{add_normals, unit_normals};
 use crate::quantity::Quantity;
 use crate::seed::{Role, Seed};
 
@@ -325,7 +325,7 @@ impl Ensemble {
 /// Standard normal values of one (role, member), of any shape.
 pub(super) fn unit_noise(seed: Seed, role: Role, member: u64, shape: &[i64]) -> TorchResult<Tensor> {
     let mut values = vec![0.0; shape.iter().product::<i64>() as usize];
-    add_normals(&seed.member(role, member), 0, 1.0, &mut values);
+    unit_normals(&seed.member(role, member), 0, &mut values);
     Tensor::f_from_slice(&values)?.f_view(shape)
 }
 

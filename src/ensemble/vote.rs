@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Network, Workspace};
 use crate::law::{Guarantee, NoiseLaw, SampleSpecific};
 use crate::model::{weights_to_vec, FlatWeights, Mode, TorchResult};
-use crate::noise::add_normals;
+use crate::noise::unit_normals;
 use crate::seed::Role;
 
 /// Inputs of one forward pass.
@@ -397,7 +397,7 @@ impl Panel<'_> {
             return;
         };
         let mut unit = vec![0.0; size];
-        add_normals(&record.seed.member(Role::TestNoise, member), 0, 1.0, &mut unit);
+        unit_normals(&record.seed.member(Role::TestNoise, member), 0, &mut unit);
         // Rows that only fill up a batch have no magnitude.
         for (row, sigma) in rows.zip(sigmas.iter().skip(from)) {
             row.iter_mut().zip(&unit).for_each(|(value, e)| *value += sigma * e);

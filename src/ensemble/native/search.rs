@@ -10,7 +10,7 @@ use crate::ensemble::optimise::STEEPEST;
 use crate::error::{Error, Result};
 use crate::kernel::{Network, Rays, Workspace};
 use crate::law::SigmaSearch;
-use crate::noise::add_normals;
+use crate::noise::unit_normals;
 use crate::normal::normal_quantile_lower;
 use crate::quantity::Quantity;
 use crate::seed::{Role, Seed};
@@ -90,7 +90,7 @@ impl Ascent<'_> {
 
     fn noise(&self, role: Role, n: usize) -> Vec<f32> {
         let mut noise = vec![0.0; n];
-        add_normals(&self.seed.member(role, self.member), 0, 1.0, &mut noise);
+        unit_normals(&self.seed.member(role, self.member), 0, &mut noise);
         noise
     }
 
