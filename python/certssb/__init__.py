@@ -46,6 +46,7 @@ from certssb.exceptions import (
     LedgerVersionError,
     MissingFileError,
     ParameterError,
+    ScaleWarning,
     ShapeError,
     TrainingError,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "ParameterError",
     "PredictionGridDisplay",
     "SampleSpecific",
+    "ScaleWarning",
     "ShapeError",
     "Subsample",
     "TrainingError",

@@ -31,6 +31,7 @@ from certssb._checks import (
 from certssb._execution import describe
 from certssb._levels import Levels, Members, place
 from certssb._log import log_certify, log_fit
+from certssb._scales import warn_of_scaler, warn_of_spread
 from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
@@ -255,6 +256,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Warns
         -----
+        ScaleWarning
+            If the data look as if a scaler had been fitted on them, which voids the proof if they are the received ones,
+            or if their scale and that of the noise do not fit.
         GrowthWarning
             If `n_members` is another number than one whose answers (votes, predictions, certificates) were seen, here or
             by another process that uses the same checkpoint; a saved or pickled ensemble counts as seen. From then on
@@ -287,10 +291,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, codes = as_labels(y, len(features), classes=given_classes)
         self._check_table(X, features, reset=True)
         feature_map = checked_map(self.features, features)
-        features = _through(feature_map, features)
+        received, features = features, _through(feature_map, features)
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
+        # Levels as they are asked for here: the user's call of fit.
+        law = Gaussian(0.5) if self.law is None else _law(self.law)
+        warn_of_scaler(received, law, stacklevel=4)
+        warn_of_spread(features, law, "mlp" if self.model == "auto" else self.model, stacklevel=4)
         if self.seed is None:
             self.seed_ = self._seed_to_go_on_with(ensemble)
             ensemble.reseed(self.seed_)

@@ -18,6 +18,7 @@ __all__ = [
     "LedgerVersionError",
     "MissingFileError",
     "ParameterError",
+    "ScaleWarning",
     "ShapeError",
     "TrainingError",
 ]
@@ -233,6 +234,32 @@ class GrowthWarning(UserWarning):
     ...     _ = clf.set_params(n_members=40).fit(X, y)
     >>> told[0].category.__name__, "however often" in clf.certify(X[:5]).guarantee
     ('GrowthWarning', True)
+    """
+
+
+class ScaleWarning(UserWarning):
+    """Training data are scaled in a way that voids the proof, or that leaves nothing to learn beside the noise.
+
+    Told once by each ``fit``:
+
+    - All columns have mean 0 and deviation 1, or reach from exactly 0 to exactly 1: a scaler was fitted on something. If
+      that was the received data, one changed sample moved all others, and no certificate covers it.
+    - The features' spread is below 0.3 deviations of the noise, which then hides everything.
+    - Columns of a table are of very different scales, or features lie far from 0, so that models learn badly.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> table = X.reshape(len(X), -1) + np.random.default_rng(0).random((len(X), 64))
+    >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(1.0), n_members=20, epochs=1, alpha=0.1, seed=0, progress=False)
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     _ = clf.fit((table - table.mean(axis=0)) / table.std(axis=0), y)
+    >>> [one.category.__name__ for one in told]
+    ['ScaleWarning']
     """
 
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from certssb import _core
 from certssb._checks import check_positive, frozen, shape_error
 from certssb._log import log_certify, log_fit
+from certssb._scales import warn_of_scaler, warn_of_spread
 from certssb.certificates import CertificateTable
 from certssb.data import as_features, as_labels
 from certssb.progress import Report, progress_bar
@@ -76,6 +77,11 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ParameterError, ShapeError
             For values and shapes that cannot be worked with.
 
+        Warns
+        -----
+        ScaleWarning
+            As in :meth:`certssb.CertifiedClassifier.fit`.
+
         Examples
         --------
         >>> import certssb as cs
@@ -91,6 +97,9 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         flat = self._flat(features).copy()
         core = _core.Knn(flat, codes, len(known), sigma)
         self._check_table(X, features, reset=True)
+        law = _core.Gaussian(sigma)
+        warn_of_scaler(features, law, stacklevel=3)
+        warn_of_spread(features, law, None, stacklevel=3)
         # What a pickle is made of: a copy, since the user's array may be written to.
         self._train = (frozen(flat.copy()), codes, sigma)
         self.classes_, self._core = frozen(known), core

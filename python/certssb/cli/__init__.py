@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import certssb as cs
 from certssb.cli._options import _parser
@@ -38,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _make_writable()
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warned
+            warnings.simplefilter("always", cs.ScaleWarning)
+            options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (cs.CancelledError, KeyboardInterrupt) as error:
@@ -70,11 +75,19 @@ def _forget_output() -> None:
         pass
 
 
+def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say(f"warning: {message}")
+
+
 def _stopped(status: int, message: str) -> int:
     """Say why in one line, unless there is nowhere to say it."""
+    _say(message)
+    return status
+
+
+def _say(message: str) -> None:
     if sys.stderr is not None:
         try:
             print("certssb: " + " ".join(message.split()), file=sys.stderr)
         except (OSError, ValueError):
             pass
-    return status

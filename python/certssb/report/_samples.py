@@ -91,6 +91,11 @@ def save_samples(path: Path, table: CertificateTable, X: Any, y_true: Any) -> No
     y_true : array-like of shape (n_samples,)
         Their true classes.
 
+    Raises
+    ------
+    ParameterError, ShapeError
+        If a true class is missing or cannot be compared with the predicted ones, or there is not one per sample.
+
     Examples
     --------
     >>> from certssb import report
