@@ -145,7 +145,7 @@ impl Ascent<'_> {
     ) -> TorchResult<Tensor> {
         let scores = self.mean_scores(inputs, sigma, noise)?;
         // R has a gradient of its own, through its factor sigma: without that of the scores it would be another one.
-        if !scores.requires_grad() {
+        if sigma.requires_grad() && !scores.requires_grad() {
             return Err(no_gradient());
         }
         let clamp = SigmaSearch::CLAMP;
