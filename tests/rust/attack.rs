@@ -364,26 +364,36 @@ fn settings(rng: &mut impl Rng, planted: Planted) -> (Settings, usize, usize) {
     };
     let bound = if betting { "betting" } else { bounds[rng.random_range(0..3)] };
     let members = log_uniform(rng, 20.0, if betting { 60.0 } else { 1000.0 }) as usize;
+    // An error of the level alone shows soonest where nothing else varies.
+    let plain = matches!(planted, Planted::DoubledAlpha | Planted::Looks);
     let n_classes = match rng.random_range(0..4) {
-        _ if matches!(planted, Planted::DoubledAlpha | Planted::Looks) => 2,
+        _ if plain => 2,
         0 | 1 => 2,
         2 => rng.random_range(3..=5),
         _ if betting => 3,
         _ => log_uniform(rng, 6.0, 1000.0) as usize,
     };
-    let selection = ["union", "split"][rng.random_range(0..2)];
-    let family = if betting || rng.random_range(0..4) > 0 { 1 } else { rng.random_range(2..6) };
+    let selection = if plain { "split" } else { ["union", "split"][rng.random_range(0..2)] };
+    let family = if plain || betting || rng.random_range(0..4) > 0 { 1 } else { rng.random_range(2..6) };
     let own = Settings {
-        alpha: log_uniform(rng, 0.002, 0.4),
+        alpha: log_uniform(rng, if plain { 0.05 } else { 0.002 }, 0.4),
         bound,
         selection,
-        runner_up: ["complement", "bound"][rng.random_range(0..2)],
+        runner_up: if plain { "complement" } else { ["complement", "bound"][rng.random_range(0..2)] },
         split: (selection == "split").then(|| (members / 10).max(3)),
         family,
         members,
         looks: if betting || planted == Planted::Looks { 4 } else { 1 },
     };
-    let repeats = (if betting { 3_000 } else { 500_000 } / members / family).clamp(50, 4000);
+    let repeats = (if betting {
+        3_000
+    } else if plain {
+        200_000
+    } else {
+        500_000
+    } / members
+        / family)
+        .clamp(50, 4000);
     (own, n_classes, repeats)
 }
 
