@@ -3,6 +3,7 @@
 use ndarray::{s, Array2, Array3, ArrayView1, ArrayView3, Axis};
 
 use crate::error::{Error, Result};
+use crate::size;
 
 mod count;
 
@@ -32,7 +33,7 @@ impl Ballots {
     /// `Parameter` when a class number is not in 0..n_classes, `Shape` when there is nothing to count.
     pub fn from_votes(classes: Array2<u16>, n_classes: usize) -> Result<Self> {
         check_n_classes(n_classes)?;
-        check_sizes("votes", classes.dim().0, classes.dim().1)?;
+        check_sizes("votes", (classes.nrows(), classes.ncols(), n_classes), 0)?;
         let largest = classes.rows().into_iter().map(largest).max().unwrap_or(0);
         let bad = if usize::from(largest) < n_classes {
             None
@@ -57,7 +58,7 @@ impl Ballots {
     pub fn from_scores(mut scores: Array3<f32>) -> Result<Self> {
         let (members, samples, classes) = scores.dim();
         check_n_classes(classes)?;
-        check_sizes("scores", members, samples)?;
+        check_sizes("scores", (members, samples, classes), 0)?;
         for ((m, i), row) in
             scores.lanes(Axis(2)).into_iter().enumerate().map(|(at, row)| ((at / samples, at % samples), row))
         {
@@ -154,7 +155,18 @@ fn check_n_classes(n_classes: usize) -> Result<()> {
     }
 }
 
-fn check_sizes(name: &str, members: usize, samples: usize) -> Result<()> {
+/// Bytes that a certification keeps for each class of a sample (counts, bounds, a copy), and for a sample beside them.
+const PER_CLASS: usize = 24;
+
+/// What is counted, and what is kept of it, fits into memory. `copied` is the number of bytes that each vote is copied to.
+///
+/// # Errors
+/// `Shape`, before anything is reserved: a view may repeat a single number any number of times.
+pub(crate) fn check_sizes(
+    name: &str,
+    (members, samples, n_classes): (usize, usize, usize),
+    copied: usize,
+) -> Result<()> {
     if members == 0 || samples == 0 {
         return Err(Error::shape(
             name,
@@ -162,7 +174,10 @@ fn check_sizes(name: &str, members: usize, samples: usize) -> Result<()> {
             format_args!("{members} members and {samples} samples"),
         ));
     }
-    Ok(())
+    // What takes a year to count is no array of votes either.
+    size::product(name, &[members, samples])?;
+    size::fits(name, &[samples, n_classes + 4], PER_CLASS)?;
+    size::fits(name, &[members, samples], copied)
 }
 
 fn add_up(scores: ArrayView3<f32>) -> Array2<f64> {

@@ -884,8 +884,13 @@ def certify_scores(
     if array.dtype.kind not in "fiub":
         raise parameter_error("scores", "an array of floats", f"values of type {array.dtype}")
     confidence = _confidence(alpha, bound, selection, runner_up, family_wise, split)
+    try:
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    except MemoryError:
+        got = f"shape {array.shape}"
+        raise shape_error("scores", "as many values as fit into memory", got) from None
     core = _core.certify_scores(
-        np.ascontiguousarray(array, dtype=np.float32),
+        values,
         _law(law),
         check_count("n_train", n_train),
         _optional_count("n_features", n_features),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use memmap2::{Mmap, MmapMut};
 
 use crate::error::{Error, Result};
+use crate::size::physical;
 
 /// Raises glibc's dynamic thresholds for mmap and trimming to their maximum, once per process.
 ///
@@ -40,13 +41,6 @@ pub(super) fn check_members(n_members: u64, n_values: usize) -> Result<()> {
         memory as f64 / 1e9
     );
     Err(Error::parameter("n_members", expected, n_members))
-}
-
-/// Bytes of this machine's memory, where the kernel says so.
-fn physical() -> Option<u64> {
-    let facts = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = facts.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Values that fewer bytes than these leave on the heap: a mapping costs whole pages, and processes have few of them.

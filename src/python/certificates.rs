@@ -13,7 +13,7 @@ use crate::certify::{
 use crate::error::{Error, Result};
 use crate::law::{Cascade, DataFacts, Law};
 use crate::size::LARGEST;
-use crate::votes::{Answers, Ballots, ClassNumber, Poll, Tally};
+use crate::votes::{check_sizes, Answers, Ballots, ClassNumber, Poll, Tally};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyCertificates>()?;
@@ -424,7 +424,12 @@ fn cascade_of<'a>(law: &'a PyRef<'_, PyLaw>) -> Result<&'a Cascade> {
 }
 
 fn level_ballots(votes: &[PyReadonlyArray2<'_, u16>], n_classes: usize) -> Result<Vec<Ballots>> {
-    votes.iter().map(|votes| Ballots::from_votes(votes.as_array().to_owned(), n_classes)).collect()
+    let ballots = |votes: &PyReadonlyArray2<'_, u16>| {
+        let votes = votes.as_array();
+        check_sizes("votes", (votes.nrows(), votes.ncols(), n_classes), 2)?;
+        Ballots::from_votes(votes.to_owned(), n_classes)
+    };
+    votes.iter().map(ballots).collect()
 }
 
 /// What a cascade decides on votes of every level: classes, deciding levels, and the votes counted there.
@@ -555,6 +560,8 @@ fn certify_scores(
     before_noise: Option<String>,
 ) -> PyResult<PyCertificates> {
     let facts = facts(n_train, scores.as_array().dim().2 as i64, n_features)?;
+    let (members, samples, classes) = scores.as_array().dim();
+    check_sizes("scores", (members, samples, classes), classes.saturating_mul(4))?;
     let ballots = Ballots::from_scores(scores.as_array().to_owned())?;
     let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, true)?;
     let law = law.law.clone();

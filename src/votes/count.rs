@@ -47,7 +47,7 @@ impl<'a, T: ClassNumber> Poll<'a, T> {
     /// `Parameter` for a number of classes that nobody can vote on, `Shape` when there is nothing to count.
     pub fn new(votes: ArrayView2<'a, T>, n_classes: usize) -> Result<Self> {
         check_n_classes(n_classes)?;
-        check_sizes("votes", votes.nrows(), votes.ncols())?;
+        check_sizes("votes", (votes.nrows(), votes.ncols(), n_classes), 0)?;
         Ok(Self { votes, n_classes })
     }
 
@@ -91,6 +91,7 @@ impl<'a, T: ClassNumber> Poll<'a, T> {
     /// # Errors
     /// As [`count`](Self::count).
     pub fn ballots(&self) -> Result<Ballots> {
+        check_sizes("votes", (self.votes.nrows(), self.votes.ncols(), self.n_classes), 2)?;
         // Numbers beyond two bytes become one that no class has, as there are at most 65535.
         let classes = self.votes.mapv(|vote| u16::try_from(vote.place()).unwrap_or(u16::MAX));
         if classes.iter().any(|class| usize::from(*class) >= self.n_classes) {

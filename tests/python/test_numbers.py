@@ -11,6 +11,7 @@ import pytest
 
 import certssb as cs
 from certssb import bounds, datasets, features, metrics, triggers
+from certssb.exceptions import ShapeError
 
 HUGE = [2**63, 2**64, 10**400, -(2**63) - 1, -(10**400)]
 X, y = cs.datasets.load_digits(classes=(0, 1))
@@ -163,3 +164,23 @@ def test_the_sentence_names_the_parameter(value: int) -> None:
     ) as caught:
         fit(n_members=value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("shape", [(100, 10**11), (10**7, 10**6), (10, 10**9)])
+@pytest.mark.parametrize("bound", ["auto", "betting"])
+def test_votes_that_no_memory_holds_are_refused_before_anything_is_reserved(
+    shape: tuple[int, int], bound: str
+) -> None:
+    votes = np.broadcast_to(np.uint16(0), shape)
+    with pytest.raises(ShapeError, match="'votes' must have at most.*Got"):
+        cs.certify_votes(votes, cs.Gaussian(0.5), n_train=100, n_classes=1000, bound=bound)
+
+
+def test_scores_and_levels_that_no_memory_holds_are_refused() -> None:
+    scores = np.broadcast_to(np.float32(0.5), (10**6, 10**6, 2))
+    with pytest.raises(ShapeError, match="'scores' must have"):
+        cs.certify_scores(scores, cs.Gaussian(0.5), n_train=100)
+    with pytest.raises(ShapeError, match="'votes' must have at most.*Got"):
+        cs.certify_votes(
+            np.zeros((1, 10**6), np.uint16).repeat(2, 0), cs.Gaussian(0.5), n_train=9, n_classes=65535
+        )
