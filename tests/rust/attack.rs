@@ -385,6 +385,8 @@ fn settings(rng: &mut impl Rng, planted: Planted) -> (Settings, usize, usize) {
         members,
         looks: if betting || planted == Planted::Looks { 4 } else { 1 },
     };
+    // Each family is a table of its own, whose radii may take milliseconds.
+    let most = if family > 1 { 400 } else { 4000 };
     let repeats = (if betting {
         3_000
     } else if plain {
@@ -393,7 +395,7 @@ fn settings(rng: &mut impl Rng, planted: Planted) -> (Settings, usize, usize) {
         500_000
     } / members
         / family)
-        .clamp(50, 4000);
+        .clamp(50, most);
     (own, n_classes, repeats)
 }
 
