@@ -27,7 +27,7 @@ use crate::kernel::Workspace;
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific, SigmaSearch};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
-use crate::noise::{add_normals, unit_normals};
+use crate::noise::{add_normals_to_noised, unit_normals};
 use crate::quantity::Quantity;
 use crate::seed::{Role, Seed};
 
@@ -342,7 +342,7 @@ pub(super) fn add_extra_noise(
     let size = values.len() / sigma.len().max(1);
     let streams = seed.member(Role::ExtraNoise, member);
     for (place, (row, sigma)) in values.chunks_exact_mut(size.max(1)).zip(sigma).enumerate() {
-        add_normals(&streams, place as u64, sigma, row);
+        add_normals_to_noised(&streams, place as u64, sigma, row);
     }
     Tensor::f_from_slice(&values)?.f_view(&shape[..])?.f_to_device(inputs.device())
 }

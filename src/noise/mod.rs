@@ -23,8 +23,8 @@
 //! The grid is 2^13 times as coarse as the normals are fine (2^16 times within two deviations, 2^16 times for uniforms), and
 //! next to nothing beside the scale: it adds at most 1/49152 of a variance of scale^2.
 //!
-//! Every feature that a law noises passes through here. What needs no grid has it or not as it comes: noise on top of noised
-//! values and noise of test inputs depend on nothing but what the members see already.
+//! Every feature that a law noises passes through here. Noise on top of noised values and noise of test
+//! inputs have no grid and need none: they depend on nothing but what the members see already.
 
 mod blocks;
 mod box_muller;
@@ -47,6 +47,13 @@ enum Kind {
 /// row\[i\] = row\[i\] + scale e_i on the grid of that scale, e standard normal from the stream of `sample`.
 pub(crate) fn add_normals(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
     dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale, rounder: rounder(scale), row });
+}
+
+/// row\[i\] = row\[i\] + scale e_i without a grid: for noise on top of values that have been noised, where a scale that was
+/// searched for on another machine differs in its last bit and must not move a value by a whole grid.
+#[cfg_attr(not(any(test, feature = "torch")), allow(dead_code))]
+pub(crate) fn add_normals_to_noised(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
+    dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale, rounder: 0.0, row });
 }
 
 /// Standard normals from the stream of `sample` as they are drawn: for searches and scores, which look at data that have

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Adam, Network, Workspace};
 use crate::law::{Guarantee, NoiseLaw, SigmaSearch};
 use crate::model::Architecture;
-use crate::noise::add_normals;
+use crate::noise::add_normals_to_noised;
 use crate::seed::Role;
 
 /// The network by which members are trained and vote here, if they can be and no stack of several was asked for.
@@ -68,7 +68,7 @@ fn add_own_noise(
     let sigmas = ascent.magnitudes(&rows, Some(&labels), work, stop)?;
     let streams = seed.member(Role::ExtraNoise, member);
     for ((place, row), sigma) in (0..).zip(set.rows_mut()).zip(sigmas) {
-        add_normals(&streams, place, sigma, row);
+        add_normals_to_noised(&streams, place, sigma, row);
     }
     Ok(())
 }
