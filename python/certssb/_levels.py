@@ -95,6 +95,14 @@ class Levels:
         """Number of members that every level has."""
         return min(ensemble.n_members for ensemble in self._ensembles)
 
+    @property
+    def n_failed(self) -> int:
+        """Number of members whose training diverged, of all levels together."""
+        return sum(ensemble.n_failed for ensemble in self._ensembles)
+
+    def is_failed(self, member: int, level: int) -> bool:
+        return self._ensembles[level].is_failed(member)
+
     def adopt(self, other: Members) -> bool:
         """Take over the members of another cascade, level by level where records agree; whether all did."""
         if not isinstance(other, Levels) or len(other._ensembles) != len(self._ensembles):

@@ -36,7 +36,7 @@ from certssb.callbacks._watched import Watched, checked_callbacks
 from certssb.callbacks.base import Callback
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
-from certssb.exceptions import CheckpointError, GrowthWarning, TrainingError
+from certssb.exceptions import CheckpointError, FailedMembersWarning, GrowthWarning, TrainingError
 from certssb.features import FeatureMap, checked_map, mapped
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.ledger import Ledger
@@ -116,6 +116,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The classes that were given to :meth:`fit`, or the different labels, ascending.
     n_features_in_ : int
         Number of features; for tables only.
+    n_failed_ : int
+        How many members' training diverged (of all levels of a cascade together). They vote for the lowest class.
     n_members_ : int
         Number of trained members.
     seed_ : int
@@ -249,13 +251,16 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         DeviceError
             If the device is not there.
         TrainingError
-            If a member fails; `member` is its number. Or if members of a module of your own turn out to share state;
-            none of them is kept then.
+            If a member fails; `member` is its number. If the loss or the parameters of more than half of the members
+            become infinite or NaN; up to half only count as failed. Or if members of a module of your own turn out to
+            share state; none of them is kept then.
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
 
         Warns
         -----
+        FailedMembersWarning
+            If the training of up to half of the members diverged; those vote for the lowest class.
         ScaleWarning
             If the data look as if a scaler had been fitted on them, which voids the proof if they are the received ones,
             or if their scale and that of the noise do not fit.
@@ -331,7 +336,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._votes: dict[str, npt.NDArray[np.uint16]] = {}
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
         self.classes_ = frozen(classes)
-        self.n_members_ = ensemble.n_members
+        self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
+        if self.n_failed_:
+            _warn_of_failed(self.n_failed_, self.n_members_ * _n_levels(ensemble.law), self.classes_[0])
         self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
 
     @contextlib.contextmanager
@@ -768,6 +775,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features = self._asked(X)
         with _gpu.products(self._precision):
             core = ensemble.certify(features, self._votes_on(features), confidence)
+        core = core.with_failed(ensemble.n_failed)
         if not self._classes_given:
             core = core.with_classes_as_received()
         if ledger is not None:
@@ -794,7 +802,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            If there is no such member.
+            If there is no such member, or its training diverged: it votes for the lowest class and is no module.
 
         Examples
         --------
@@ -815,6 +823,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         values = ensemble.values(place, level) if isinstance(ensemble, Levels) else ensemble.values(place)
         if values is None:
             raise parameter_error("number", expected, repr(number))
+        if ensemble.is_failed(place, level) if isinstance(ensemble, Levels) else ensemble.is_failed(place):
+            raise parameter_error("number", "that of a member whose training did not diverge", repr(number))
         if ensemble.model is not None:
             return ensemble.model.module(values)
         record = json.loads(ensemble.record())
@@ -951,7 +961,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
         new.classes_ = _saved.classes_from_json(facts["classes"])
         new._map, new._precision = new.features, record["precision"]
-        new.n_members_, new.seed_, new._shape = ensemble.n_members, record["seed"], tuple(facts["shape"])
+        new.n_members_, new.n_failed_ = ensemble.n_members, ensemble.n_failed
+        new.seed_, new._shape = record["seed"], tuple(facts["shape"])
         if facts["decided"] is not None:
             new.decided_ = facts["decided"]
         if len(new._shape) == 1:
@@ -1047,6 +1058,16 @@ def _n_levels(law: Any) -> int:
 
 def _without_seed(ensemble: Members) -> dict[str, Any]:
     return {name: value for name, value in json.loads(ensemble.record()).items() if name != "seed"}
+
+
+def _warn_of_failed(n_failed: int, n_members: int, lowest: Any) -> None:
+    warnings.warn(
+        f"The loss or the parameters of {n_failed} of the {n_members} members became infinite or NaN: they vote for the "
+        f"lowest class, {lowest!r}. Certificates hold, and are smaller for other classes. A smaller learning_rate or inputs "
+        "of ordinary size may help.",
+        FailedMembersWarning,
+        stacklevel=4,
+    )
 
 
 def _warn_of_growth(n_members: int) -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "DeviceError",
     "FileError",
+    "FailedMembersWarning",
     "GrowthWarning",
     "LedgerCorruptError",
     "LedgerError",
@@ -70,7 +71,8 @@ class ShapeError(CertssbError, ValueError):
 class TrainingError(CertssbError, Exception):
     """Training a member of the ensemble failed; members finished before are kept.
 
-    Raised when a model cannot be built, run or differentiated, or when its loss stops being
+    Raised when a model cannot be built, run or differentiated, or when the loss or the parameters of more than half of
+    the members stop being
     finite.
 
     Parameters
@@ -211,6 +213,29 @@ class MissingFileError(FileError, FileNotFoundError):
     ... except FileNotFoundError as error:
     ...     print(error)
     '/no/such/table.npz' cannot be read: No such file or directory (os error 2).
+    """
+
+
+class FailedMembersWarning(UserWarning):
+    """The training of some members diverged; they vote for the lowest class.
+
+    One training sample of 3e38 is enough for that, and must not be enough to stop a fit. Whether a member's loss and
+    parameters stay finite is decided by its own noised set, so its vote is a function of that as every other member's,
+    and certificates hold as they stand; ``n_failed_`` and the guarantee give the number. If it happens to more than half
+    of the members, :meth:`CertifiedClassifier.fit` raises :class:`TrainingError`.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> X[0] = 3e38
+    >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(size=50), n_members=20, epochs=1, seed=0, progress=False)
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     _ = clf.set_params(alpha=0.1).fit(X, y)
+    >>> told[0].category.__name__, 0 < clf.n_failed_ <= 10
+    ('FailedMembersWarning', True)
     """
 
 

@@ -432,6 +432,7 @@ mod tests {
             evidence,
             before_noise: None,
             classes_as_received: false,
+            n_failed: 0,
             family: None,
         };
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()

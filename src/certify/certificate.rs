@@ -44,9 +44,16 @@ pub struct Record {
     /// Whether the list of classes was learned from the received labels instead of being known before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub classes_as_received: bool,
+    /// Members whose training diverged: they vote for the lowest class.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_failed: usize,
     /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<usize>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// A region around a test input as a ledger settled it.
@@ -297,6 +304,12 @@ impl Certificates {
             (_, Some(levels)) => levels.received().iter().map(|radius| *radius <= 0.0).collect(),
             _ => self.intervals.iter().map(Interval::abstained).collect(),
         }
+    }
+
+    /// The same certificates of members of which so many could not be trained, which the guarantee says.
+    pub fn with_failed(mut self, n_failed: usize) -> Self {
+        self.record.n_failed = n_failed;
+        self
     }
 
     /// The same certificates for members whose list of classes was learned from the received labels: one label of a
@@ -582,7 +595,7 @@ impl Record {
 
     /// The record of a whole table whose classes were known before.
     fn new(law: Law, facts: DataFacts, evidence: Evidence, before_noise: Option<String>) -> Self {
-        Self { law, facts, evidence, before_noise, classes_as_received: false, family: None }
+        Self { law, facts, evidence, before_noise, classes_as_received: false, n_failed: 0, family: None }
     }
 
     fn guarantee(&self, n_samples: usize) -> String {
@@ -630,6 +643,11 @@ impl Record {
             Some(what) => format!(" Each sample first passes {what}."),
             None => String::new(),
         };
+        let failed = match self.n_failed {
+            0 => String::new(),
+            1 => " The training of 1 member diverged; it votes for the lowest class.".to_owned(),
+            n => format!(" The training of {n} members diverged; they vote for the lowest class."),
+        };
         let classes = match self.classes_as_received {
             true => ", nor is a change of the list of classes, which is taken as received",
             false => "",
@@ -639,13 +657,13 @@ impl Record {
                 "NOT A PROOF. The published form of Cert-SSBD states, with probability at least 1 - alpha for each test \
                  sample, a radius of sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with the sample's own sigma, under {}. No change of \
                  the training set is certified: the sigmas were tuned on the received samples, so moving a trigger also \
-                 moves the noise, and a test sample's sigma says nothing about training samples.{before}",
+                 moves the noise, and a test sample's sigma says nothing about training samples.{before}{failed}",
                 self.law.describe()
             );
         }
         format!(
             "{certainty} the prediction stays the same for every training set that differs from the received one \
-             only by {}, under {}; inserting or deleting samples is not covered{classes}.{before}",
+             only by {}, under {}; inserting or deleting samples is not covered{classes}.{before}{failed}",
             self.law.covered(),
             self.law.describe(),
         )

@@ -123,14 +123,37 @@ impl Record {
 }
 
 /// One trained member: all its parameters, in the order of its architecture's layout.
-#[derive(Clone, PartialEq)]
+///
+/// A member whose training diverged is one too: it votes for the lowest class, whatever it is asked. Whether that
+/// happened is decided by its noised set alone, so that its vote is a function of that as every other member's.
+#[derive(Clone)]
 pub struct Member {
     /// Its number, which addresses its random streams.
     pub number: u64,
     /// Its parameters and running statistics.
     pub values: Values,
-    /// Mean training loss of the last epoch.
+    /// Mean training loss of the last epoch; NaN marks one whose training diverged.
     pub loss: f32,
+}
+
+impl Member {
+    /// A member whose loss or parameters became infinite or NaN.
+    pub fn failed(number: u64, n_values: usize) -> Self {
+        Self { number, values: vec![0.0; n_values].into(), loss: f32::NAN }
+    }
+
+    /// Whether its training diverged.
+    pub fn is_failed(&self) -> bool {
+        !self.loss.is_finite()
+    }
+}
+
+/// Bit for bit as far as the loss goes: of those that failed, too, two are the same.
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        let same = self.number == other.number && self.loss.to_bits() == other.loss.to_bits();
+        same && self.values == other.values
+    }
 }
 
 impl fmt::Debug for Member {
@@ -407,7 +430,8 @@ impl Ensemble {
     ///
     /// # Errors
     /// A parameter error if the data are not those of the record, a checkpoint error if the directory
-    /// cannot be used, a training error naming the member, or
+    /// cannot be used, a training error naming the member, or without one if the training of more than half of the
+    /// members diverged, or
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     pub fn train(
         &mut self,
@@ -482,6 +506,11 @@ impl Ensemble {
     /// Number of trained members.
     pub fn n_members(&self) -> usize {
         self.members.len()
+    }
+
+    /// Number of members whose training diverged, which vote for the lowest class.
+    pub fn n_failed(&self) -> usize {
+        self.members.values().filter(|member| member.is_failed()).count()
     }
 
     /// The trained members, by number.

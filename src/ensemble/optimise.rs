@@ -214,7 +214,10 @@ impl Ensemble {
                 twice: None,
             };
             let mut found = None;
-            train::run(job, &[SCOUT], checkpoint, control, |finished| found = Some(finished))?;
+            train::run(job, &[SCOUT], checkpoint, control, |finished| {
+                found = Some(finished);
+                Ok(())
+            })?;
             self.new.extend(found.iter().filter(|(_, resumed)| !resumed).map(|(scout, _)| scout.number));
             self.scout = found.map(|(scout, _)| scout);
         }
@@ -253,6 +256,10 @@ impl Ensemble {
     ) -> Result<Option<Vec<f32>>> {
         let (Some(law), Some(scout)) = (self.published(), &self.scout) else { return Ok(None) };
         let n = inputs.n_samples();
+        if scout.is_failed() {
+            // Nothing to search with: every input has the magnitude from which searches start.
+            return Ok(Some(vec![law.search().start.get() as f32; n]));
+        }
         let blocks: Vec<usize> = (0..n).step_by(BLOCK).collect();
         let workers = self.settings.workers().min(blocks.len());
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));

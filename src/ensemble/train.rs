@@ -21,6 +21,10 @@ use super::{Ensemble, Execution};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::checkpoint::Checkpoint;
 
+/// Of how many members one may fail. Decided over all members of a fit, so that the order in which they finish has no
+/// part in it.
+const ONE_FAILS_OF: usize = 2;
+
 /// How often the calling thread looks whether it should stop.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -47,6 +51,7 @@ pub(super) fn train(
         }
     }
     report_resumed(ensemble, n_members, control);
+    check_failed(ensemble, n_members)?;
     let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
     let architecture = ensemble.architecture.clone();
     let sigmas = ensemble.sigmas.clone();
@@ -63,10 +68,10 @@ pub(super) fn train(
             });
             match same {
                 Ok(Some(member)) => member,
-                Ok(None) => return,
+                Ok(None) => return Ok(()),
                 Err(error) => {
                     unsound = Err(error);
-                    return;
+                    return Ok(());
                 }
             }
         } else {
@@ -78,6 +83,7 @@ pub(super) fn train(
         ensemble.members.insert(number, member);
         let done = ensemble.members.range(..n_members).count() as u64;
         control.report(&Progress { member: number, done, total: n_members, loss, resumed });
+        check_failed(ensemble, n_members)
     })
     .map_err(|error| match error.kind() {
         ErrorKind::Cancelled => cancelled(ensemble, n_members),
@@ -90,6 +96,21 @@ pub(super) fn train(
     // Where nothing was left to train, what is known of an earlier run stays.
     ensemble.execution = execution.or_else(|| ensemble.execution.take());
     Ok(())
+}
+
+/// Refuses a fit of which too many members fail; before it is finished, as soon as that is certain.
+fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
+    let failed = ensemble.members.range(..n_members).filter(|(_, member)| member.is_failed()).count();
+    if (failed.saturating_mul(ONE_FAILS_OF) as u64) <= n_members {
+        return Ok(());
+    }
+    Err(Error::training(
+        None,
+        format_args!(
+            "the loss or the parameters of more than half of the {n_members} members became infinite or NaN; a smaller \
+             learning_rate or inputs of ordinary size may help"
+        ),
+    ))
 }
 
 /// A member that need not be trained: in memory (then it is saved, if it is not yet), or on disk.
@@ -120,14 +141,14 @@ fn cancelled(ensemble: &Ensemble, total: u64) -> Error {
 
 /// Trains the members of `todo` on all workers; `keep` gets each as it finishes, on the calling thread.
 ///
-/// The first error stops the others, cancellation does so within a batch; what was finished is kept. Says how the
+/// The first error, of a worker or of `keep`, stops the others, cancellation does so within a batch; what was finished is kept. Says how the
 /// work was done, if there was any.
 pub(super) fn run(
     job: Job<'_>,
     todo: &[u64],
     checkpoint: Option<&Checkpoint>,
     control: &Control<'_>,
-    keep: impl FnMut(Finished),
+    keep: impl FnMut(Finished) -> Result<()>,
 ) -> Result<Option<Execution>> {
     if todo.is_empty() {
         return Ok(None);
@@ -166,7 +187,7 @@ fn collect(
     results: &Receiver<Result<Vec<Finished>>>,
     stop: &AtomicBool,
     control: &Control<'_>,
-    mut keep: impl FnMut(Finished),
+    mut keep: impl FnMut(Finished) -> Result<()>,
 ) -> Result<()> {
     let mut outcome = Ok(());
     loop {
@@ -177,7 +198,11 @@ fn collect(
             stop.store(true, Ordering::Relaxed);
         }
         match results.recv_timeout(POLL) {
-            Ok(Ok(members)) => members.into_iter().for_each(&mut keep),
+            Ok(Ok(members)) => {
+                for member in members {
+                    outcome = outcome.and(keep(member));
+                }
+            }
             Ok(Err(error)) => outcome = outcome.and(Err(error)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return outcome,

@@ -33,8 +33,8 @@ pub(super) struct Job<'a> {
 /// the stream (shuffle, member, epoch) into batches. Nothing but the noised set is ever looked at.
 ///
 /// # Errors
-/// A training error naming the member for anything torch reports and for a loss that is not finite;
-/// cancellation.
+/// A training error naming the member for anything torch reports; cancellation. Members whose loss or values
+/// become infinite or NaN are no error: they are failed ones, each by what its own set holds.
 pub(super) fn train_stack(
     job: Job<'_>,
     members: &[u64],
@@ -45,8 +45,13 @@ pub(super) fn train_stack(
     let Some(law) = specific else { return fit(job, members, set, stop) };
     // From here on everything looks at the noised set alone.
     let scouts = fit(job, members, set, stop)?;
+    if scouts.iter().all(Member::is_failed) {
+        return Ok(scouts);
+    }
     let set = with_own_noise(job, law.search(), &scouts, set, stop)?;
-    fit(job, members, &set, stop)
+    let trained = fit(job, members, &set, stop)?;
+    let pairs = scouts.into_iter().zip(trained);
+    Ok(pairs.map(|(scout, member)| if scout.is_failed() { scout } else { member }).collect())
 }
 
 /// The noised sets with noise of each sample's own magnitude on top, as large as each member's scout bears.
@@ -62,6 +67,10 @@ fn with_own_noise(
     for (place, scout) in scouts.iter().enumerate() {
         let torch = |error| training_error(scout.number, &error);
         let own = |all: &Tensor| all.f_narrow(0, place as i64 * n, n);
+        if scout.is_failed() {
+            parts.push(own(&set.features).map_err(torch)?);
+            continue;
+        }
         let values = [&scout.values[..]];
         let weights = FlatWeights::new(job.architecture.layout(), &values, job.settings.device);
         let weights = weights.and_then(|weights| weights.views()).map_err(torch)?;
@@ -85,6 +94,7 @@ fn fit(job: Job<'_>, members: &[u64], set: &NoisySet, stop: &AtomicBool) -> Resu
     }
     let mut training = Training::new(job, members, set).map_err(torch)?;
     let mut history = Vec::with_capacity(job.settings.epochs);
+    let mut failed = vec![false; members.len()];
     for epoch in 0..job.settings.epochs {
         training.epoch(epoch as u64, stop).map_err(torch)?;
         if stop.load(Ordering::Relaxed) {
@@ -93,14 +103,16 @@ fn fit(job: Job<'_>, members: &[u64], set: &NoisySet, stop: &AtomicBool) -> Resu
         history.push(training.losses().map_err(torch)?);
         // Looking at a loss waits for the device: a GPU is asked once, at the end.
         if job.settings.device == Device::Cpu || epoch + 1 == job.settings.epochs {
-            check_history(members, &mut history, epoch)?;
+            look(&mut history, &mut failed).map_err(torch)?;
+            if failed.iter().all(|failed| *failed) {
+                break;
+            }
         }
     }
     let losses = history.last().map_or(Ok(Vec::new()), weights_to_vec).map_err(torch)?;
     let values = training.weights.to_members().map_err(torch)?;
-    check_values(members, &values)?;
-    let finished = members.iter().zip(values).zip(losses);
-    Ok(finished.map(|((&number, values), loss)| Member { number, values: values.into(), loss }).collect())
+    let finished = members.iter().zip(values).zip(losses).zip(failed);
+    Ok(finished.map(|(((&number, values), loss), failed)| finish(number, values, loss, failed)).collect())
 }
 
 /// The members of an architecture with a closed form; `None` for any other.
@@ -113,48 +125,32 @@ fn solve_stack(job: Job<'_>, members: &[u64], set: &NoisySet) -> Result<Option<V
             .and_then(|features| job.architecture.solve(&features, &own(&set.labels)?))
             .map_err(|error| training_error(number, &error))?;
         let Some(solution) = solution else { return Ok(None) };
-        check_losses(&[number], &[solution.loss], 0)?;
-        check_values(&[number], std::slice::from_ref(&solution.values))?;
-        solved.push(Member { number, values: solution.values.into(), loss: solution.loss });
+        solved.push(finish(number, solution.values, solution.loss, false));
     }
     Ok(Some(solved))
 }
 
-/// Checks the losses (S) of the epochs up to `epoch` that have not been looked at; keeps the last.
-fn check_history(members: &[u64], history: &mut Vec<Tensor>, epoch: usize) -> Result<()> {
-    let torch = |error| training_error(members.first().copied().unwrap_or(0), &error);
-    let table = Tensor::f_stack(history, 0).and_then(|table| weights_to_vec(&table)).map_err(torch)?;
-    let first = (epoch + 1).saturating_sub(history.len());
-    for (offset, losses) in table.chunks_exact(members.len().max(1)).enumerate() {
-        check_losses(members, losses, first + offset)?;
+/// Looks at the losses (S) of the epochs that have not been looked at; keeps the last.
+fn look(history: &mut Vec<Tensor>, failed: &mut [bool]) -> TorchResult<()> {
+    let table = weights_to_vec(&Tensor::f_stack(history, 0)?)?;
+    for losses in table.chunks_exact(failed.len().max(1)) {
+        failed.iter_mut().zip(losses).for_each(|(failed, loss)| *failed |= !loss.is_finite());
     }
     history.drain(..history.len().saturating_sub(1));
     Ok(())
 }
 
-pub(super) fn check_losses(members: &[u64], losses: &[f32], epoch: usize) -> Result<()> {
-    match members.iter().zip(losses).find(|(_, loss)| !loss.is_finite()) {
-        None => Ok(()),
-        Some((&member, loss)) => {
-            Err(diverged(member, format_args!("its loss became {loss} in epoch {}", epoch + 1)))
-        }
+/// A member with its values, unless its training diverged. A last step may overflow although the loss before it was
+/// finite.
+fn finish(number: u64, values: Vec<f32>, loss: f32, failed: bool) -> Member {
+    if failed || !loss.is_finite() || !all_finite(&values) {
+        return Member::failed(number, values.len());
     }
+    Member { number, values: values.into(), loss }
 }
 
-/// A last step may overflow although the loss before it was finite.
-pub(super) fn check_values(members: &[u64], values: &[Vec<f32>]) -> Result<()> {
-    let finite = |values: &Vec<f32>| values.iter().all(|value| value.is_finite());
-    match members.iter().zip(values).find(|(_, values)| !finite(values)) {
-        None => Ok(()),
-        Some((&member, _)) => {
-            Err(diverged(member, "its parameters became infinite or NaN in the last epoch"))
-        }
-    }
-}
-
-fn diverged(member: u64, what: impl std::fmt::Display) -> Error {
-    let advice = "a smaller learning_rate or inputs of ordinary size may help";
-    Error::training(Some(member), format_args!("{what}; {advice}"))
+pub(super) fn all_finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
 }
 
 pub(super) struct Training<'a> {

@@ -19,12 +19,14 @@ use super::memory::keep_freed_memory;
 use super::native::{self, Voter};
 use super::optimise::{Ascent, Reference};
 use super::threads::{guarded, training_error, with_workers, Computing};
+use super::train_member::all_finite;
 use super::{Control, Ensemble, Member};
 use crate::error::{Error, Result};
 use crate::kernel::{Network, Workspace};
 use crate::law::{Guarantee, NoiseLaw, SampleSpecific};
 use crate::model::{weights_to_vec, FlatWeights, Mode, TorchResult};
 use crate::noise::unit_normals;
+use crate::quantity::Quantity;
 use crate::seed::Role;
 
 /// Inputs of one forward pass.
@@ -36,11 +38,13 @@ const BLOCK: usize = 1 << 24;
 impl Ensemble {
     /// The class each member votes for, shape (n_members, n_samples); ties go to the lowest class.
     ///
-    /// Inputs are streamed; beyond the result, memory is bounded. Members are in the order of their numbers.
+    /// Inputs are streamed; beyond the result, memory is bounded. Members are in the order of their numbers. Those whose
+    /// training diverged vote for the lowest class, and so does any other on an input for which its logits are not
+    /// finite.
     ///
     /// # Errors
-    /// Shape and parameter errors for inputs the members cannot take, a training error naming the member
-    /// whose logits are not finite, cancellation.
+    /// Shape and parameter errors for inputs the members cannot take, a training error naming a member
+    /// that has finite logits for none of the inputs, cancellation.
     pub fn votes(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array2<u16>> {
         let votes = evaluate(self, inputs, 1, (Question::Logits, argmax), control)?;
         Array2::from_shape_vec((self.n_members(), inputs.n_samples()), votes).map_err(bad_shape)
@@ -191,14 +195,55 @@ struct Asked<'a, T> {
     convert: Convert<T>,
 }
 
+impl<T: Copy + Default> Asked<'_, T> {
+    /// What is said of an input of which a member cannot say anything: the lowest class, or the magnitude from which
+    /// searches start.
+    fn stand_in(&self, out: &mut [T]) {
+        let record = self.ensemble.record();
+        let said = match self.question {
+            Question::Logits => {
+                let mut logits = vec![f32::NEG_INFINITY; record.n_classes];
+                logits.iter_mut().take(1).for_each(|lowest| *lowest = 0.0);
+                logits
+            }
+            Question::Magnitudes => {
+                vec![record.law.sample_specific().map_or(0.0, |law| law.search().start.get() as f32)]
+            }
+        };
+        (self.convert)(&said, out);
+    }
+
+    /// What a member says of inputs, one after the other; how many it can say something of.
+    fn convert(&self, said: &[f32], width: usize, out: &mut [T]) -> usize {
+        let pairs = said.chunks_exact(width.max(1)).zip(out.chunks_exact_mut(self.width));
+        let mut finite = 0;
+        for (said, out) in pairs {
+            if all_finite(said) {
+                (self.convert)(said, out);
+                finite += 1;
+            } else {
+                self.stand_in(out);
+            }
+        }
+        finite
+    }
+}
+
 /// One block through all members on all workers; `keep` gets each member's place and part.
 fn run<T: Copy + Default + Send>(
     asked: Asked<'_, T>,
     control: &Control<'_>,
-    keep: impl FnMut(usize, Vec<T>),
+    mut keep: impl FnMut(usize, Vec<T>),
 ) -> Result<()> {
     let Asked { ensemble, block, .. } = asked;
-    let members: Vec<&Member> = ensemble.members.values().collect();
+    let (failed, alive): (Vec<_>, Vec<_>) =
+        ensemble.members.values().enumerate().partition(|(_, member)| member.is_failed());
+    for (place, _) in failed {
+        let mut part = vec![T::default(); block.length * asked.width];
+        part.chunks_exact_mut(asked.width).for_each(|out| asked.stand_in(out));
+        keep(place, part);
+    }
+    let (places, members): (Vec<usize>, Vec<&Member>) = alive.into_iter().unzip();
     let settings = &ensemble.settings;
     let network = native::network(ensemble.architecture.as_ref(), settings);
     let stack = if network.is_some() { 1 } else { settings.stack.unwrap_or(STACK) };
@@ -236,6 +281,7 @@ fn run<T: Copy + Default + Send>(
             }
         }
     };
+    let keep = |alive: usize, part| places.get(alive).map_or((), |place| keep(*place, part));
     with_workers(vec![sender; workers], computing, work, |_| collect(&results, &stop, control, keep))?
 }
 
@@ -282,7 +328,7 @@ impl Panel<'_> {
         asked: Asked<'_, T>,
         stop: &AtomicBool,
     ) -> Result<Vec<Vec<T>>> {
-        let Asked { width, convert, question, .. } = asked;
+        let Asked { width, question, .. } = asked;
         let k = if question == Question::Logits { self.ensemble.record.n_classes } else { 1 };
         let numbers: Vec<u64> = self.members.iter().map(|member| member.number).collect();
         let torch = |error| training_error(numbers.first().copied().unwrap_or(0), &error);
@@ -292,6 +338,7 @@ impl Panel<'_> {
         let how = self.ensemble.settings.how();
         let weights = FlatWeights::new(layout, &values, device).map_err(torch)?.computing(how);
         let mut parts = vec![vec![T::default(); self.block.length * width]; self.members.len()];
+        let mut finite = vec![0; self.members.len()];
         for batch in 0..self.block.length.div_ceil(BATCH) {
             check_stop(stop)?;
             let inputs = self.inputs(batch, shared).map_err(torch)?;
@@ -299,17 +346,15 @@ impl Panel<'_> {
                 Some(law) => self.specifically(law, &weights, &inputs, question, stop)?,
                 None => self.logits(&weights, &inputs).map_err(torch)?,
             };
-            for ((part, logits), &member) in
-                parts.iter_mut().zip(logits.chunks_exact(BATCH * k)).zip(&numbers)
+            for ((part, logits), finite) in
+                parts.iter_mut().zip(logits.chunks_exact(BATCH * k)).zip(&mut finite)
             {
-                let out = &mut part[batch * BATCH * width..];
+                let out = part.get_mut(batch * BATCH * width..).unwrap_or_default();
                 let rows = (self.block.length - batch * BATCH).min(BATCH);
-                check_finite(member, &logits[..rows * k])?;
-                for (logits, out) in logits.chunks_exact(k).zip(out.chunks_exact_mut(width)).take(rows) {
-                    convert(logits, out);
-                }
+                *finite += asked.convert(logits, k, out.get_mut(..rows * width).unwrap_or_default());
             }
         }
+        numbers.iter().zip(finite).try_for_each(|(&member, finite)| check_finite(member, finite))?;
         Ok(parts)
     }
 
@@ -321,7 +366,7 @@ impl Panel<'_> {
         asked: Asked<'_, T>,
         stop: &AtomicBool,
     ) -> Result<Vec<Vec<T>>> {
-        let Asked { width, convert, question, .. } = asked;
+        let Asked { width, question, .. } = asked;
         let record = &self.ensemble.record;
         let size = record.shape.n_features();
         let noised = record.law.noises_test_inputs() || self.block.sigmas.is_some();
@@ -336,6 +381,7 @@ impl Panel<'_> {
                 specific: self.specific(),
             };
             let mut part = vec![T::default(); self.block.length * width];
+            let mut finite = 0;
             let batches = self.block.values[..self.block.length * size].chunks(BATCH * size);
             for (batch, (plain, out)) in batches.zip(part.chunks_mut(BATCH * width)).enumerate() {
                 check_stop(stop)?;
@@ -349,10 +395,9 @@ impl Panel<'_> {
                     Question::Logits => voter.logits(&rows, work, stop)?,
                     Question::Magnitudes => voter.magnitudes(&rows, work, stop)?,
                 };
-                check_finite(number, &answer)?;
-                let answers = answer.chunks_exact((answer.len() / rows.len().max(1)).max(1));
-                answers.zip(out.chunks_exact_mut(width)).for_each(|(answer, out)| convert(answer, out));
+                finite += asked.convert(&answer, answer.len() / rows.len().max(1), out);
             }
+            check_finite(number, finite)?;
             parts.push(part);
         }
         Ok(parts)
@@ -465,11 +510,12 @@ fn check_stop(stop: &AtomicBool) -> Result<()> {
     }
 }
 
-fn check_finite(member: u64, logits: &[f32]) -> Result<()> {
-    match logits.iter().find(|logit| !logit.is_finite()) {
-        None => Ok(()),
-        Some(bad) => Err(Error::training(Some(member), format_args!("its logits contain {bad}"))),
+/// One input of which a member can say nothing is that input's affair; a block of nothing else is an error.
+fn check_finite(member: u64, n_finite: usize) -> Result<()> {
+    if n_finite > 0 {
+        return Ok(());
     }
+    Err(Error::training(Some(member), "its logits are infinite or NaN for all inputs"))
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ struct Header {
     member: u64,
     manifest: String,
     values: String,
-    loss: f32,
+    /// `null` of a member whose training diverged.
+    loss: Option<f32>,
 }
 
 /// The key of [`Header`] in the metadata.
@@ -166,7 +167,11 @@ impl Checkpoint {
         if header.manifest != self.digest || header.member != member {
             return Err(refuse(&path, "it belongs to another checkpoint or member"));
         }
-        Ok(Some(Member { number: member, values: values.into(), loss: header.loss }))
+        // Of a member whose training diverged no values are kept: a mark beside values is damage.
+        if header.loss.is_none() && values.iter().any(|value| *value != 0.0) {
+            return Ok(None);
+        }
+        Ok(Some(Member { number: member, values: values.into(), loss: header.loss.unwrap_or(f32::NAN) }))
     }
 
     /// Writes a member's file.
@@ -389,7 +394,7 @@ fn header_text(manifest: &str, member: &Member) -> Result<String> {
         member: member.number,
         manifest: manifest.to_owned(),
         values: digest_values(&member.values),
-        loss: member.loss,
+        loss: (!member.is_failed()).then_some(member.loss),
     };
     serde_json::to_string(&header).map_err(|error| Error::checkpoint(error.to_string()))
 }

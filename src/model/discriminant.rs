@@ -52,8 +52,10 @@ impl Discriminant {
         let scatter = rest.f_t_copy()?.f_matmul(&rest)?.f_div_scalar((n - self.n_classes).max(1) as f64)?;
         let ridge = scatter.f_trace()?.f_div_scalar(d as f64)?.f_add_scalar(FLOOR)?;
         let metric = scatter.f_add(&Tensor::f_eye(d, (Kind::Double, x.device()))?.f_mul(&ridge)?)?;
-        let directions =
-            means.f_t_copy()?.f_cholesky_solve(&metric.f_linalg_cholesky(false)?, false)?.f_t_copy()?;
+        // A metric that cannot be factorised leaves values that are not finite, and is no error.
+        let (factor, failed) = metric.f_linalg_cholesky_ex(false, false)?;
+        let factor = factor.f_masked_fill(&failed.f_ne(0)?, f64::NAN)?;
+        let directions = means.f_t_copy()?.f_cholesky_solve(&factor, false)?.f_t_copy()?;
         let along = |point: &Tensor| directions.f_mul(point)?.f_sum_dim_intlist(&[1_i64][..], false, None);
         let bias = along(&means)?.f_mul_scalar(-0.5)?.f_sub(&along(&centre)?)?;
         let bias = bias.f_masked_fill(&counts.f_eq(0.0)?, ABSENT)?;

@@ -173,6 +173,11 @@ impl PyCertificates {
         }
     }
 
+    /// The table of members of which so many could not be trained, which its guarantee says.
+    fn with_failed(&self, n_failed: usize) -> Self {
+        Self { inner: self.inner.clone().with_failed(n_failed) }
+    }
+
     /// The table of members whose list of classes was learned from the received labels, which its guarantee says.
     fn with_classes_as_received(&self) -> Self {
         Self { inner: self.inner.clone().with_classes_as_received() }

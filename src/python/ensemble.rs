@@ -345,6 +345,17 @@ impl PyEnsemble {
         self.inner.n_members()
     }
 
+    /// Members whose training diverged, which vote for the lowest class.
+    #[getter]
+    fn n_failed(&self) -> usize {
+        self.inner.n_failed()
+    }
+
+    /// Whether that is true of this one.
+    fn is_failed(&self, member: u64) -> bool {
+        self.inner.members().any(|known| known.number == member && known.is_failed())
+    }
+
     /// How members were trained last: together at first and at the end, threads, and why stacks were given up.
     #[getter]
     fn execution(&self) -> Option<(usize, usize, usize, Option<String>)> {

@@ -16,7 +16,7 @@ pub(super) use vote::Voter;
 use super::config::Settings;
 use super::noisy_set::PlainSet;
 use super::threads::training_error;
-use super::train_member::{batches, check_losses, check_values, order, Job};
+use super::train_member::{all_finite, batches, order, Job};
 use super::Member;
 use crate::error::{Error, Result};
 use crate::kernel::{Adam, Network, Workspace};
@@ -34,7 +34,7 @@ pub(super) fn network<'a>(architecture: &'a dyn Architecture, settings: &Setting
 /// Trains a member on its noised set; twice where it adds noise of its own choice to that.
 ///
 /// # Errors
-/// A training error naming the member if its loss or its values are not finite; cancellation.
+/// A training error naming the member if its first values cannot be drawn; cancellation.
 pub(super) fn train(
     job: Job<'_>,
     network: &Network,
@@ -47,6 +47,9 @@ pub(super) fn train(
     if let Some(law) = specific {
         // From here on everything looks at the noised set alone.
         let scout = fit(job, network, number, &set, work, stop)?;
+        if scout.is_failed() {
+            return Ok(scout);
+        }
         add_own_noise(job, network, law.search(), &scout, &mut set, work, stop)?;
     }
     fit(job, network, number, &set, work, stop)
@@ -111,9 +114,14 @@ fn fit(
             adam.step(&mut values, gradient);
         }
         loss = (sum / set.n as f64) as f32;
-        check_losses(&[number], &[loss], epoch)?;
+        if !loss.is_finite() {
+            return Ok(Member::failed(number, values.len()));
+        }
     }
-    check_values(&[number], std::slice::from_ref(&values))?;
+    // A last step may overflow although the loss before it was finite.
+    if !all_finite(&values) {
+        return Ok(Member::failed(number, values.len()));
+    }
     Ok(Member { number, values: values.into(), loss })
 }
 
