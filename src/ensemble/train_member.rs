@@ -309,16 +309,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_of_an_earlier_epoch_is_named_when_all_are_looked_at_together() {
-        let rows = [[1.0_f32, 2.0], [0.5, f32::NAN], [0.4, f32::NAN], [f32::INFINITY, f32::NAN]];
-        let history = || rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>();
-        let error = check_history(&[7, 8], &mut history(), 3).err();
-        let message = error.map(|error| error.to_string()).unwrap_or_default();
-        assert!(message.contains("member 8") && message.contains("in epoch 2"), "{message}");
-        let mut fine = history();
-        fine.truncate(1);
-        assert_eq!(check_history(&[7, 8], &mut fine, 0), Ok(()));
-        assert_eq!(fine.len(), 1, "the last losses stay");
+    fn a_loss_of_an_earlier_epoch_counts_when_all_are_looked_at_together() {
+        let rows = [[1.0_f32, 2.0, 1.0], [0.5, f32::NAN, 0.9], [0.4, 1.0, f32::INFINITY]];
+        let mut history = rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>();
+        let mut failed = vec![false; 3];
+        assert!(look(&mut history, &mut failed).is_ok());
+        assert_eq!(failed, [false, true, true]);
+        assert_eq!(history.len(), 1, "the last losses stay");
+    }
+
+    #[test]
+    fn a_member_whose_last_step_overflows_has_failed_and_keeps_nothing_of_it() {
+        let finished = finish(4, vec![1.0, f32::INFINITY], 0.5, false);
+        assert!(finished.is_failed() && finished == Member::failed(4, 2));
+        assert!(finish(4, vec![1.0, 2.0], 0.5, true).is_failed());
+        assert!(!finish(4, vec![1.0, 2.0], 0.5, false).is_failed());
     }
 
     #[test]
