@@ -230,7 +230,7 @@ class FailedMembersWarning(UserWarning):
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
     >>> X[0] = 3e38
-    >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(size=50), n_members=20, epochs=1, seed=0, progress=False)
+    >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(size=50), n_members=20, epochs=2, seed=0, progress=False)
     >>> with warnings.catch_warnings(record=True) as told:
     ...     warnings.simplefilter("always")
     ...     _ = clf.set_params(alpha=0.1).fit(X, y)
