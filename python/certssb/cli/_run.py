@@ -105,17 +105,17 @@ def _rehearse(
     if table.radius is not None:
         best["radius"] = float(table.radius[0])
         size = exactly(down(best["radius"]))
-        words.append(f"any change of the features of total L2 norm below {size}, labels as received")
+        words.append(f"features changed by a total L2 norm below {size}, labels as received")
     if isinstance(law, cs.Discrete):
         best["flips"] = int(table.n_flips()[0])
-        words.append(f"{best['flips']} changed entries")
+        words.append(f"at most {best['flips']} entries changed")
     else:
         largest = float(table.trigger_norm(n_poisoned, labels=budget.labels)[0])
         best |= {"trigger_norm": largest if math.isfinite(largest) else "any", "n_poisoned": n_poisoned}
         if largest > 0:
             words.append(Budget(n_poisoned, down(largest), budget.labels).words(facts.n_train))
     reach = (
-        f"survives {', or '.join(words)}"
+        f"survives every change of this size: {', or '.join(words)}"
         if words
         else f"survives nothing: {n_poisoned:,} samples are too many"
     )
