@@ -25,6 +25,7 @@
 //! # Ok::<(), certssb::Error>(())
 //! ```
 
+mod augment;
 mod certify;
 #[cfg(feature = "torch")]
 mod ensemble;
@@ -50,6 +51,7 @@ mod size;
 mod vectors;
 mod votes;
 
+pub use augment::{Augmentation, Frame, Pixel};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};
 pub use certify::{
     Bound, Certificates, Change, Confidence, Decision, Detail, Evidence, Interval, LevelBounds, LevelMargins,

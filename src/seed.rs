@@ -34,6 +34,10 @@ pub enum Role {
     FeatureMap = 9,
     /// Noise of a sample's own magnitude, on top of the law's.
     ExtraNoise = 10,
+    /// Random changes of a member's own noised images while it is trained.
+    Augment = 11,
+    /// The displacements of one elastic change (the root is a word of the change's own stream).
+    Displacement = 12,
 }
 
 /// The root seed of a run.

@@ -24,7 +24,7 @@ def _check_torch() -> None:
 
 _check_torch()
 
-from certssb import adapters, bounds, callbacks, data, datasets, features, metrics, report, triggers
+from certssb import adapters, augment, bounds, callbacks, data, datasets, features, metrics, report, triggers
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
 from certssb.classifier import CertifiedClassifier
@@ -100,6 +100,7 @@ __all__ = [
     "Until",
     "__version__",
     "adapters",
+    "augment",
     "bounds",
     "callbacks",
     "certify_scores",

@@ -1,6 +1,7 @@
 """The compiled core: laws, bounds, certificates, members and the exact 1-nearest neighbour."""
 
 __all__ = [
+    "Augmenter",
     "BuiltIn",
     "Cascade",
     "Certificates",
@@ -409,6 +410,14 @@ def write_files(
 ) -> None: ...
 def sweep_folder(folder: str | os.PathLike[str]) -> None: ...
 def replaced_folder(path: str | os.PathLike[str]) -> Path: ...
+
+# Random changes of images.
+
+@final
+class Augmenter:
+    def __new__(cls, description: str) -> Augmenter: ...
+    def apply_f32(self, batch: _Float32, seed: int, first: int) -> _Float32: ...
+    def apply_f64(self, batch: _Float64, seed: int, first: int) -> _Float64: ...
 
 # The exact 1-nearest neighbour.
 

@@ -1,5 +1,6 @@
 //! The Python module `certssb._core`: registrations only. Converts and delegates; nothing is computed here.
 
+mod augment;
 mod bounds;
 mod certificates;
 mod convert;
@@ -20,6 +21,7 @@ use pyo3::prelude::*;
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    augment::register(module)?;
     law::register(module)?;
     ledger::register(module)?;
     knn::register(module)?;
