@@ -36,7 +36,7 @@ const WIDEST: f64 = 64.0;
 /// let frame = Frame { channels: 1, height: 1, width: 3 };
 /// let mut images = vec![1.0f32, 2.0, 3.0, 1.0, 2.0, 3.0];
 /// shift.apply(Seed::new(7), 0, 0, frame, &mut images)?;
-/// assert!(images.chunks(3).all(|row| [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 0.0]].contains(row.as_array().unwrap())));
+/// assert!(images.chunks(3).all(|row| [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 0.0]].contains(&[row[0], row[1], row[2]])));
 /// # Ok::<(), certssb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
