@@ -11,7 +11,7 @@ import json
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -144,7 +144,7 @@ class Augmentation(ABC):
         >>> Shift(pixels=3).get_params()
         {'pixels': (3, 3), 'fill': 0.0}
         """
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
