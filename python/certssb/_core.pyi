@@ -49,7 +49,7 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from typing_extensions import disjoint_base
+from typing_extensions import Self, disjoint_base
 
 from certssb.modules import Blueprint
 
@@ -62,7 +62,7 @@ _Report: TypeAlias = Callable[[int, int], object]
 
 __version__: str
 
-# Laws. Immutable, comparable, picklable; `Law` and what `&` makes of two laws are never built by name.
+# Laws. Comparable, picklable, changed by `set_params` only; `Law` and what `&` makes of two laws are never built by name.
 
 @disjoint_base
 class Law:
@@ -72,6 +72,9 @@ class Law:
     def __ne__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Callable[[str], Law], tuple[str]]: ...
+    def __sklearn_clone__(self) -> Law: ...
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def set_params(self, **params: Any) -> Self: ...
     def to_json(self) -> str: ...
     def plan(
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -1021,6 +1021,43 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._shape = shape
         elif shape != self._shape:
             raise shape_error("X", f"samples of shape {self._shape}, as in fit", f"samples of shape {shape}")
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of this estimator and, as ``law__size`` or ``law__inner__sigma``, of its law.
+
+        Parameters
+        ----------
+        **params : Any
+            By the names of ``get_params``. The law is set in a copy of it, so that no other estimator that was given
+            the same one changes.
+
+        Returns
+        -------
+        CertifiedClassifier
+            This object; what was fitted stays as it was.
+
+        Raises
+        ------
+        ParameterError
+            If the law has no such parameter, a value of it is out of range, or there is no law.
+        ValueError
+            If this estimator has no such parameter.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(cs.Gaussian(0.5), size=60))
+        >>> clf.set_params(law__size=30, law__inner__sigma=0.25).law
+        Subsample(Gaussian(sigma=0.25), size=30)
+        """
+        of_law = {name[5:]: params.pop(name) for name in list(params) if name.startswith("law__")}
+        law = params.get("law", self.law)
+        if of_law:
+            if not isinstance(law, Law):
+                raise parameter_error("law", f"a law, for law__{next(iter(of_law))} to be set", repr(law))
+            params["law"] = clone(law).set_params(**of_law)
+        super().set_params(**params)
+        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -418,8 +418,8 @@ fn detail(
     Detail::Magnitudes { sigmas: sigmas.as_array().to_vec(), settled }
 }
 
-fn cascade_of<'a>(law: &'a PyRef<'_, PyLaw>) -> Result<&'a Cascade> {
-    match &law.law {
+fn cascade_of(law: &PyLaw) -> Result<Cascade> {
+    match law.law() {
         Law::Cascade(cascade) => Ok(cascade),
         other => {
             use crate::law::NoiseLaw;
@@ -448,7 +448,7 @@ fn decide_cascade<'py>(
 ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>)> {
     let ballots = level_ballots(&votes, n_classes)?;
     let tallies: Vec<Tally> = ballots.iter().map(|own| own.tally(0, own.n_members())).collect();
-    let decisions = decide(cascade_of(&law)?, &tallies);
+    let decisions = decide(&cascade_of(&law)?, &tallies);
     let mut counts = ndarray::Array2::zeros((decisions.len(), n_classes));
     for (sample, decision) in decisions.iter().enumerate() {
         counts.row_mut(sample).assign(&tallies[decision.level].sums().row(sample));
@@ -490,7 +490,7 @@ fn certify_cascade(
     confidence: &Bound<'_, PyConfidence>,
 ) -> PyResult<PyCertificates> {
     let facts = facts(n_train, n_classes, n_features)?;
-    certify_levels(py, &votes, cascade_of(&law)?, facts, confidence.get(), None)
+    certify_levels(py, &votes, &cascade_of(&law)?, facts, confidence.get(), None)
 }
 
 /// Certificates from class numbers of shape (n_members, n_samples), integers of any width.
@@ -507,7 +507,7 @@ fn certify_votes(
     before_noise: Option<String>,
 ) -> PyResult<PyCertificates> {
     let facts = facts(n_train, n_classes, n_features)?;
-    let known = Known { law: law.law.clone(), facts, before_noise };
+    let known = Known { law: law.law(), facts, before_noise };
     macro_rules! first_of {
         ($($integer:ty)*) => {$(
             if let Ok(votes) = votes.cast::<PyArray2<$integer>>() {
@@ -569,7 +569,7 @@ fn certify_scores(
     check_sizes("scores", (members, samples, classes), classes.saturating_mul(4))?;
     let ballots = Ballots::from_scores(scores.as_array().to_owned())?;
     let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, true)?;
-    let law = law.law.clone();
+    let law = law.law();
     let inner = py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
     Ok(PyCertificates::new(inner))
 }

@@ -134,7 +134,7 @@ impl PyEnsemble {
             before_noise,
             ..TrainConfig::default()
         };
-        let law = law.law.clone();
+        let law = law.law();
         let inner = py.detach(|| Ensemble::with_architecture(&data, law, &config, architecture))?;
         Ok(Self { inner, model: own_module(model) })
     }
@@ -511,7 +511,7 @@ fn certify_ensembles(
     law: PyRef<'_, PyLaw>,
     confidence: &Bound<'_, PyConfidence>,
 ) -> PyResult<PyCertificates> {
-    let (Law::Cascade(cascade), Some(first)) = (&law.law, ensembles.first()) else {
+    let (Law::Cascade(cascade), Some(first)) = (law.law(), ensembles.first()) else {
         return Err(Error::parameter("law", "a Cascade with an ensemble for every level", "another").into());
     };
     confidence.get().check_history(ensembles.iter().any(|ensemble| ensemble.grown()))?;
@@ -525,5 +525,5 @@ fn certify_ensembles(
         return Err(Error::parameter("law", expected, "another").into());
     }
     let before_noise = first.before_noise.clone();
-    certify_levels(py, &votes, cascade, first.facts(), confidence.get(), before_noise)
+    certify_levels(py, &votes, &cascade, first.facts(), confidence.get(), before_noise)
 }

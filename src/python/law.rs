@@ -1,9 +1,12 @@
-//! Noise laws as Python objects: immutable, comparable, picklable, composed with `&`.
+//! Noise laws as Python objects: comparable, picklable, composed with `&`; only `set_params` changes one.
+
+use std::sync::{PoisonError, RwLock};
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::certificates::{count, facts};
+use super::law_params::{changed, deep_parameters, parameters};
 use super::number::{real, some_real, some_reals, some_whole, whole};
 use crate::certify::{Change, Confidence, Plan};
 use crate::error::Error;
@@ -31,7 +34,18 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// A noise law: how a member's training set is drawn from the received one.
 #[pyclass(name = "Law", module = "certssb", subclass, frozen)]
 pub(super) struct PyLaw {
-    pub(super) law: Law,
+    law: RwLock<Law>,
+}
+
+impl PyLaw {
+    fn of(law: Law) -> Self {
+        Self { law: RwLock::new(law) }
+    }
+
+    /// The law as it is now.
+    pub(super) fn law(&self) -> Law {
+        self.law.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[pymethods]
@@ -41,11 +55,11 @@ impl PyLaw {
         let Ok(other) = other.cast::<Self>() else {
             return Ok(py.NotImplemented());
         };
-        wrap(py, Law::Product(Product::new(slf.get().law.clone(), other.get().law.clone())?))
+        wrap(py, Law::Product(Product::new(slf.get().law(), other.get().law())?))
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Self>().is_ok_and(|other| other.get().law == self.law)
+        other.cast::<Self>().is_ok_and(|other| other.get().law() == self.law())
     }
 
     fn __hash__(&self) -> PyResult<u64> {
@@ -56,7 +70,7 @@ impl PyLaw {
     }
 
     fn __repr__(&self) -> String {
-        repr(&self.law)
+        repr(&self.law())
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
@@ -120,13 +134,84 @@ impl PyLaw {
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
         let confidence =
             Confidence::check(alpha, "auto", "union", "auto", false, None, 1000, facts.n_classes, false)?;
-        let plan = py.detach(|| Plan::of(&self.law, &facts, &change, &confidence))?;
+        let law = self.law();
+        let plan = py.detach(|| Plan::of(&law, &facts, &change, &confidence))?;
         Ok(PyPlan { plan })
+    }
+
+    /// The law's parameters by name, as scikit-learn's searches ask for them.
+    ///
+    /// Parameters
+    /// ----------
+    /// deep : bool, default=True
+    ///     Whether to add the parameters of the laws inside, as ``inner__sigma``. The parts of a composition are
+    ///     called by their class, in small letters: ``gaussian__sigma``, ``labelnoise__q``.
+    ///
+    /// Returns
+    /// -------
+    /// dict
+    ///     What the constructor takes; None where a value follows from the others, such as the thresholds of a
+    ///     cascade that were not given.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import certssb as cs
+    /// >>> cs.Subsample(cs.Gaussian(0.5), size=60).get_params()
+    /// {'inner': Gaussian(sigma=0.5), 'size': 60, 'inner__sigma': 0.5}
+    #[pyo3(signature = (deep=true))]
+    fn get_params<'py>(&self, py: Python<'py>, deep: bool) -> PyResult<Bound<'py, PyDict>> {
+        if deep {
+            deep_parameters(py, &self.law())
+        } else {
+            parameters(py, &self.law())
+        }
+    }
+
+    /// Change some parameters of this law, as scikit-learn's searches do: nothing else changes a law.
+    ///
+    /// What was trained or certified under it keeps the law as it was. A law whose parameters change is another key
+    /// of a dictionary.
+    ///
+    /// Parameters
+    /// ----------
+    /// **params : Any
+    ///     By the names of :meth:`get_params`.
+    ///
+    /// Returns
+    /// -------
+    /// Law
+    ///     This law.
+    ///
+    /// Raises
+    /// ------
+    /// ParameterError
+    ///     If it has no such parameter, or a value is out of range; the law is as it was then.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import certssb as cs
+    /// >>> cs.Subsample(cs.Gaussian(0.5), size=60).set_params(size=30, inner__sigma=0.25)
+    /// Subsample(Gaussian(sigma=0.25), size=30)
+    #[pyo3(signature = (**params))]
+    fn set_params<'py>(
+        slf: &Bound<'py, Self>,
+        params: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        if let Some(params) = params {
+            let law = changed(slf, params)?;
+            *slf.get().law.write().unwrap_or_else(PoisonError::into_inner) = law;
+        }
+        Ok(slf.clone())
+    }
+
+    /// What `sklearn.base.clone` makes: a law of its own.
+    fn __sklearn_clone__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        wrap(py, self.law())
     }
 
     /// The law as JSON, as it stands in records and checkpoints.
     fn to_json(&self) -> PyResult<String> {
-        Ok(to_json(&self.law)?)
+        Ok(to_json(&self.law())?)
     }
 }
 
@@ -168,7 +253,7 @@ fn repr(law: &Law) -> String {
     }
 }
 
-fn guarantee_name(guarantee: Guarantee) -> &'static str {
+pub(super) fn guarantee_name(guarantee: Guarantee) -> &'static str {
     match guarantee {
         Guarantee::Sound => "sound",
         Guarantee::Published => "published",
@@ -200,7 +285,7 @@ fn repr_specific(law: &SampleSpecific) -> String {
 
 /// The Python object of a law, of its own class.
 pub(super) fn wrap(py: Python<'_>, law: Law) -> PyResult<Py<PyAny>> {
-    let base = PyClassInitializer::from(PyLaw { law: law.clone() });
+    let base = PyClassInitializer::from(PyLaw::of(law.clone()));
     Ok(match law {
         Law::Gaussian(_) => Py::new(py, base.add_subclass(PyGaussian))?.into_any(),
         Law::Uniform(_) => Py::new(py, base.add_subclass(PyUniform))?.into_any(),
@@ -241,13 +326,13 @@ impl PyGaussian {
     #[new]
     #[pyo3(signature = (sigma))]
     fn new(#[pyo3(from_py_with = real)] sigma: f64) -> PyResult<PyClassInitializer<Self>> {
-        Ok(PyClassInitializer::from(PyLaw { law: Law::Gaussian(Gaussian::new(sigma)?) }).add_subclass(Self))
+        Ok(PyClassInitializer::from(PyLaw::of(Law::Gaussian(Gaussian::new(sigma)?))).add_subclass(Self))
     }
 
     /// Standard deviation of the noise, in the units of the features.
     #[getter]
     fn sigma(slf: PyRef<'_, Self>) -> Option<f64> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Gaussian(law) => Some(law.sigma()),
             _ => None,
         }
@@ -338,31 +423,32 @@ impl PySampleSpecific {
             samples: number(samples, usual.samples),
         };
         let law = Law::SampleSpecific(SampleSpecific::new(base, guarantee, search)?);
-        Ok(PyClassInitializer::from(PyLaw { law }).add_subclass(Self))
+        Ok(PyClassInitializer::from(PyLaw::of(law)).add_subclass(Self))
     }
 
     /// Standard deviation of the base noise, in the units of the features.
     #[getter]
     fn sigma(slf: PyRef<'_, Self>) -> Option<f64> {
-        slf.as_super().law.sample_specific().map(|law| law.base().sigma())
+        slf.as_super().law().sample_specific().map(|law| law.base().sigma())
     }
 
     /// "sound" or "published".
     #[getter]
     fn guarantee(slf: PyRef<'_, Self>) -> Option<&'static str> {
-        slf.as_super().law.sample_specific().map(|law| guarantee_name(law.guarantee()))
+        slf.as_super().law().sample_specific().map(|law| guarantee_name(law.guarantee()))
     }
 
     /// Where the ascent begins.
     #[getter]
     fn start(slf: PyRef<'_, Self>) -> Option<f64> {
-        slf.as_super().law.sample_specific().map(|law| law.search().start.get())
+        slf.as_super().law().sample_specific().map(|law| law.search().start.get())
     }
 
     /// Smallest and largest magnitude.
     #[getter]
     fn bounds(slf: PyRef<'_, Self>) -> Option<(f64, f64)> {
-        let law = slf.as_super().law.sample_specific()?;
+        let law = slf.as_super().law();
+        let law = law.sample_specific()?;
         Some((law.search().sigma_min.get(), law.search().sigma_max.get()))
     }
 }
@@ -405,15 +491,15 @@ impl PyCascade {
         levels: Vec<PyRef<'_, PyLaw>>,
         #[pyo3(from_py_with = some_reals)] thresholds: Option<Vec<f64>>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let levels = levels.iter().map(|level| level.law.clone()).collect();
+        let levels = levels.iter().map(|level| level.law()).collect();
         let law = Law::Cascade(Cascade::new(levels, thresholds)?);
-        Ok(PyClassInitializer::from(PyLaw { law }).add_subclass(Self))
+        Ok(PyClassInitializer::from(PyLaw::of(law)).add_subclass(Self))
     }
 
     /// The laws, in the order in which they are asked.
     #[getter]
     fn levels(slf: PyRef<'_, Self>, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Cascade(cascade) => cascade.levels().iter().map(|law| wrap(py, law.clone())).collect(),
             _ => Ok(Vec::new()),
         }
@@ -422,7 +508,7 @@ impl PyCascade {
     /// From which margin on each level but the last decides.
     #[getter]
     fn thresholds(slf: PyRef<'_, Self>) -> Vec<f64> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Cascade(cascade) => {
                 (0..cascade.levels().len()).filter_map(|g| cascade.threshold(g)).collect()
             }
@@ -456,14 +542,13 @@ impl PyUniform {
     #[new]
     #[pyo3(signature = (half_width))]
     fn new(#[pyo3(from_py_with = real)] half_width: f64) -> PyResult<PyClassInitializer<Self>> {
-        Ok(PyClassInitializer::from(PyLaw { law: Law::Uniform(Uniform::new(half_width)?) })
-            .add_subclass(Self))
+        Ok(PyClassInitializer::from(PyLaw::of(Law::Uniform(Uniform::new(half_width)?))).add_subclass(Self))
     }
 
     /// Half the width of the noise, in the units of the features.
     #[getter]
     fn half_width(slf: PyRef<'_, Self>) -> Option<f64> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Uniform(law) => Some(law.half_width()),
             _ => None,
         }
@@ -509,16 +594,16 @@ impl PyDiscrete {
     ) -> PyResult<PyClassInitializer<Self>> {
         let alphabet = usize::try_from(alphabet)
             .map_err(|_| Error::parameter("alphabet", "an integer from 2 to 16777216", alphabet))?;
-        Ok(PyClassInitializer::from(PyLaw {
-            law: Law::Discrete(Discrete::new(keep, alphabet, labels, test_input)?),
-        })
+        Ok(PyClassInitializer::from(PyLaw::of(Law::Discrete(Discrete::new(
+            keep, alphabet, labels, test_input,
+        )?)))
         .add_subclass(Self))
     }
 
     /// Chance that an entry keeps its value.
     #[getter]
     fn keep(slf: PyRef<'_, Self>) -> Option<f64> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Discrete(law) => Some(law.keep()),
             _ => None,
         }
@@ -527,7 +612,7 @@ impl PyDiscrete {
     /// Number of values of a feature.
     #[getter]
     fn alphabet(slf: PyRef<'_, Self>) -> Option<usize> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Discrete(law) => Some(law.alphabet()),
             _ => None,
         }
@@ -536,7 +621,7 @@ impl PyDiscrete {
     /// Whether labels are entries too.
     #[getter]
     fn labels(slf: PyRef<'_, Self>) -> Option<bool> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Discrete(law) => Some(law.labels()),
             _ => None,
         }
@@ -545,7 +630,7 @@ impl PyDiscrete {
     /// Whether the test input is noised too.
     #[getter]
     fn test_input(slf: PyRef<'_, Self>) -> Option<bool> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Discrete(law) => Some(law.test_input()),
             _ => None,
         }
@@ -578,13 +663,13 @@ impl PyLabelNoise {
     #[new]
     #[pyo3(signature = (q))]
     fn new(#[pyo3(from_py_with = real)] q: f64) -> PyResult<PyClassInitializer<Self>> {
-        Ok(PyClassInitializer::from(PyLaw { law: Law::LabelNoise(LabelNoise::new(q)?) }).add_subclass(Self))
+        Ok(PyClassInitializer::from(PyLaw::of(Law::LabelNoise(LabelNoise::new(q)?))).add_subclass(Self))
     }
 
     /// Chance that a label is replaced.
     #[getter]
     fn q(slf: PyRef<'_, Self>) -> Option<f64> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::LabelNoise(law) => Some(law.q()),
             _ => None,
         }
@@ -629,15 +714,15 @@ impl PySubsample {
         let expected = "an integer from 1 to the number of training samples";
         let possible = usize::try_from(size).ok().filter(|size| *size <= LARGEST);
         let size = possible.ok_or_else(|| Error::parameter("size", expected, size))?;
-        let inner = inner.map(|law| law.law.clone());
-        Ok(PyClassInitializer::from(PyLaw { law: Law::Subsample(Subsample::new(inner, size)?) })
+        let inner = inner.map(|law| law.law());
+        Ok(PyClassInitializer::from(PyLaw::of(Law::Subsample(Subsample::new(inner, size)?)))
             .add_subclass(Self))
     }
 
     /// Number of samples a member sees.
     #[getter]
     fn size(slf: PyRef<'_, Self>) -> Option<usize> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Subsample(law) => Some(law.size()),
             _ => None,
         }
@@ -646,7 +731,7 @@ impl PySubsample {
     /// The law inside; None for bagging.
     #[getter]
     fn inner(slf: PyRef<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        match &slf.as_super().law {
+        match slf.as_super().law() {
             Law::Subsample(law) => law.inner().map(|law| wrap(slf.py(), law.clone())).transpose(),
             _ => Ok(None),
         }

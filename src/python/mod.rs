@@ -10,6 +10,7 @@ mod files;
 mod gate;
 mod knn;
 mod law;
+mod law_params;
 mod ledger;
 mod metrics;
 mod module;

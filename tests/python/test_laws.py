@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 import certssb as cs
 from certssb.exceptions import ParameterError
@@ -92,7 +92,7 @@ def test_an_estimator_with_the_law_is_cloned(text: str, make: Callable[[], cs.La
     assert text in repr(estimator)
 
 
-def test_laws_are_immutable() -> None:
+def test_attributes_of_laws_cannot_be_set() -> None:
     law = cs.Gaussian(0.5)
     assert law.sigma == 0.5
     with pytest.raises(AttributeError):
@@ -195,3 +195,109 @@ def test_a_law_on_labels_needs_room_for_the_classes() -> None:
     with pytest.raises(ParameterError, match=r"'q'.*\[0, 0.5000\) for 2 classes. Got 0.6"):
         cs.certify_votes(votes, law, n_train=10, n_classes=2)
     assert len(cs.certify_votes(votes, law, n_train=10, n_classes=3)) == 1
+
+
+@each_law
+def test_parameters_are_what_makes_the_same_law(text: str, make: Callable[[], cs.Law]) -> None:
+    law = make()
+    params = law.get_params(deep=False)
+    if " & " in text and not text.startswith("Subsample"):
+        first, second = params.values()
+        assert first & second == law
+    else:
+        assert type(law)(**params) == law
+    assert all(params[name] == value for name, value in law.get_params().items() if "__" not in name)
+    copied = clone(law)
+    assert copied == law
+    assert copied is not law
+    assert clone(law).set_params(**law.get_params()) == law
+
+
+SETTINGS = [
+    (cs.Gaussian(0.5), {"sigma": 2.0}, "Gaussian(sigma=2.0)"),
+    (cs.Uniform(0.5), {"half_width": 2}, "Uniform(half_width=2.0)"),
+    (cs.LabelNoise(0.25), {"q": 0.125}, "LabelNoise(q=0.125)"),
+    (
+        cs.Discrete(0.9),
+        {"keep": 0.8, "alphabet": 3, "labels": False, "test_input": True},
+        "Discrete(keep=0.8, alphabet=3, labels=False, test_input=True)",
+    ),
+    (cs.Subsample(size=9), {"size": 7}, "Subsample(size=7)"),
+    (cs.Subsample(size=9), {"inner": cs.Uniform(1.0)}, "Subsample(Uniform(half_width=1.0), size=9)"),
+    (
+        cs.Subsample(size=9),
+        {"inner__sigma": 2.0, "inner": cs.Gaussian(1.0)},
+        "Subsample(Gaussian(sigma=2.0), size=9)",
+    ),
+    (cs.Subsample(cs.Gaussian(1.0), size=9), {"inner": None}, "Subsample(size=9)"),
+    (
+        cs.Subsample(cs.Gaussian(1.0) & cs.LabelNoise(0.1), size=9),
+        {"inner__gaussian__sigma": 0.5, "inner__labelnoise__q": 0.2, "size": 3},
+        "Subsample(Gaussian(sigma=0.5) & LabelNoise(q=0.2), size=3)",
+    ),
+    (
+        cs.LabelNoise(0.1) & cs.Gaussian(1.0),
+        {"gaussian": cs.Uniform(1.0)},
+        "LabelNoise(q=0.1) & Uniform(half_width=1.0)",
+    ),
+    # What follows from sigma follows the new one.
+    (cs.SampleSpecific(0.5), {"sigma": 1.0}, "SampleSpecific(sigma=1.0, guarantee='sound')"),
+    (
+        cs.SampleSpecific(0.5, sigma_max=0.1, steps=3),
+        {"sigma": 1.0, "steps": None},
+        "SampleSpecific(sigma=1.0, guarantee='sound', start=0.1, sigma_max=0.1)",
+    ),
+    (
+        cs.Cascade([cs.Gaussian(1.0), cs.Gaussian(0.5)]),
+        {"levels": [cs.Gaussian(2.0), cs.Gaussian(0.5)]},
+        "Cascade([Gaussian(sigma=2.0), Gaussian(sigma=0.5)], thresholds=[0.4])",
+    ),
+]
+
+
+@pytest.mark.parametrize(("law", "params", "text"), SETTINGS)
+def test_parameters_are_set_by_name(law: cs.Law, params: dict[str, Any], text: str) -> None:
+    given = {name: repr(value) for name, value in params.items()}
+    before, own = repr(law), clone(law)
+    assert own.set_params(**params) is own
+    assert repr(own) == text
+    assert hash(own) != hash(law)
+    # Neither the law that was cloned nor the laws that were passed change.
+    assert repr(law) == before
+    assert {name: repr(value) for name, value in params.items()} == given
+
+
+@pytest.mark.parametrize(
+    ("law", "params", "said"),
+    [
+        (cs.Gaussian(1.0), {"sigma": -1.0}, "'sigma'.*greater than 0"),
+        (cs.Gaussian(1.0), {"size": 5}, "'size'.*a parameter of Gaussian, which has sigma"),
+        (cs.Gaussian(1.0), {"sigma__size": 5}, "'sigma'.*a law, for sigma__size to be set"),
+        (cs.Subsample(size=5), {"size": 3, "inner__sigma": 5}, "'inner'.*a law, for inner__sigma"),
+        (cs.Subsample(cs.Gaussian(1.0), size=5), {"size": 3, "inner__q": 5}, "'q'.*of Gaussian"),
+        (cs.Gaussian(1.0) & cs.LabelNoise(0.1), {"gaussian": 5}, "'gaussian'.*a law"),
+        (
+            cs.Gaussian(1.0) & cs.LabelNoise(0.1),
+            {"gaussian": cs.LabelNoise(0.1)},
+            "'&'.*two laws on the same",
+        ),
+    ],
+)
+def test_a_refused_parameter_leaves_the_law_as_it_was(law: cs.Law, params: dict[str, Any], said: str) -> None:
+    before = repr(law)
+    with pytest.raises(ParameterError, match=said):
+        law.set_params(**params)
+    assert repr(law) == before
+
+
+def test_estimators_of_others_set_the_laws_parameters() -> None:
+    class Owner(BaseEstimator):  # type: ignore[misc]
+        def __init__(self, law: cs.Law) -> None:
+            self.law = law
+
+    owner = Owner(cs.Subsample(cs.Gaussian(1.0), size=9))
+    assert owner.get_params()["law__inner__sigma"] == 1.0
+    assert clone(owner).set_params(law__inner__sigma=0.5, law__size=3).law == cs.Subsample(
+        cs.Gaussian(0.5), size=3
+    )
+    assert owner.law == cs.Subsample(cs.Gaussian(1.0), size=9)
