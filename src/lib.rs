@@ -26,13 +26,16 @@
 //! ```
 
 mod augment;
+mod binomial;
 mod certify;
+mod change;
 #[cfg(feature = "torch")]
 mod ensemble;
 mod error;
 mod exact;
 #[cfg(feature = "torch")]
 mod files;
+mod interval;
 pub mod kernel;
 mod law;
 mod ledger;
@@ -54,9 +57,10 @@ mod votes;
 pub use augment::{Augmentation, Frame, Pixel};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};
 pub use certify::{
-    Bound, Certificates, Change, Confidence, Decision, Detail, Evidence, Interval, LevelBounds, LevelMargins,
-    Plan, Record, RunnerUp, Selection, Settled,
+    Bound, Certificates, Confidence, Decision, Detail, Evidence, LevelBounds, LevelMargins, Plan, Record,
+    RunnerUp, Selection, Settled,
 };
+pub use change::Change;
 #[cfg(feature = "torch")]
 pub use ensemble::{
     devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Execution, History, Inputs, Member, Precision,
@@ -64,6 +68,7 @@ pub use ensemble::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
+pub use interval::Interval;
 pub use law::{
     Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, Product, SampleSpecific, SigmaSearch, Subsample,
     Uniform,

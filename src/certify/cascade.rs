@@ -20,10 +20,11 @@ use std::collections::HashMap;
 use ndarray::{Array3, Axis};
 use rayon::prelude::*;
 
-use super::budget::Change;
-use super::confidence::{Confidence, Interval};
+use super::confidence::Confidence;
 use super::frontier::{largest_count, largest_norm};
+use crate::change::Change;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::law::{Cascade, DataFacts, LikelihoodRatio};
 use crate::normal::{normal_quantile_lower, normal_quantile_upper};
 use crate::process::install;

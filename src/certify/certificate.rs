@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::budget::Change;
 use super::cascade::{LevelBounds, Levels};
-use super::confidence::{members_needed_at, Bound, Confidence, Interval, Selection};
+use super::confidence::{members_needed_at, Bound, Confidence, Selection};
 use super::frontier::Distinct;
+use crate::change::Change;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::law::{Cascade, DataFacts, Gaussian, Law, NoiseLaw};
 use crate::metrics::certified_accuracy;
 use crate::quantity::{written, Quantity, Radius, SMALLEST_LEVEL};

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::{self, MAJORITY};
 use crate::error::{Error, Result};
-use crate::law::Masses;
+use crate::interval::Interval;
 use crate::process::install;
 use crate::quantity::{Alpha, Quantity};
 use crate::votes::{Answers, Ballots, Counts, Tally};
@@ -115,39 +115,6 @@ pub struct Confidence {
     pub runner_up: RunnerUp,
     /// Whether all test samples' statements hold together.
     pub family_wise: bool,
-}
-
-/// One sample's class and what is known of the probabilities behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// The predicted class.
-    pub prediction: usize,
-    /// Lower bound for the class's probability.
-    pub p_lower: f64,
-    /// Upper bound for every other class's probability.
-    pub p_upper: f64,
-    /// Upper bound for the probability of all other classes together: 1 - `p_lower`, but accurate where
-    /// `p_lower` is so close to 1 that the difference is lost.
-    pub rest: f64,
-}
-
-impl Interval {
-    /// An interval in which nothing is known beyond the two bounds; `p_upper` may be any upper bound, 1 included.
-    pub fn new(prediction: usize, p_lower: f64, p_upper: f64) -> Self {
-        // Exact from 1/2 on (Sterbenz), rounded up below.
-        let rest = if p_lower >= 0.5 { 1.0 - p_lower } else { (1.0 - p_lower).next_up().min(1.0) };
-        Self { prediction, p_lower, p_upper: p_upper.min(rest), rest }
-    }
-
-    /// What the likelihood-ratio engine reads: the mass of all other classes, not p_A, which has fewer digits.
-    pub(crate) fn masses(&self) -> Masses {
-        Masses { rest: self.rest, other: self.p_upper }
-    }
-
-    /// Whether no class could be certified, not even against no change at all.
-    pub fn abstained(&self) -> bool {
-        self.p_lower <= self.p_upper
-    }
 }
 
 impl Confidence {

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::budget::Change;
-use super::confidence::Interval;
+use crate::change::Change;
 use crate::error::Result;
-use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs, Masses};
+use crate::interval::{Interval, Masses};
+use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
 use crate::normal::normal_quantile_upper;
 use crate::process::install;
 

@@ -5,10 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{kl_lower, kl_upper};
-use super::budget::Change;
 use super::certificate::check_level;
-use super::confidence::{Confidence, Interval, RunnerUp};
+use super::confidence::{Confidence, RunnerUp};
+use crate::change::Change;
 use crate::error::Result;
+use crate::interval::Interval;
 use crate::law::{DataFacts, Law, LikelihoodRatio, NoiseLaw, Subsample};
 use crate::votes::{unanimous_but, Ballots};
 

@@ -1,13 +1,14 @@
 //! Several ensembles, one after another: the first that is sure decides.
 //!
 //! Sample-specific noise with a proof: which noise level a test sample gets is chosen by the votes on it, and the
-//! choice is inside the certificate ([`crate::certify`], `cascade.rs`). A cascade is a list of laws; members are
+//! choice is inside the certificate (`certify/cascade.rs`). A cascade is a list of laws; members are
 //! trained per level, every level from the same root seed.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, Law, NoiseLaw};
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::Seed;
 
@@ -76,7 +77,7 @@ impl Cascade {
 
     /// Whether every level's margins are 1-Lipschitz in the total L2 distance of the training sets.
     pub(crate) fn has_radius(&self, facts: &DataFacts) -> bool {
-        let even = crate::certify::Interval::new(0, 0.75, 0.25);
+        let even = Interval::new(0, 0.75, 0.25);
         self.levels.iter().all(|law| law.norm_unit().is_some() && law.total_radius(&even, facts).is_some())
     }
 }

@@ -15,9 +15,9 @@
 //! Nothing here is trusted: the guess, a little smaller, counts only when the engine's own sum, with its rounding
 //! error, confirms it at the thresholds found. Whatever Newton's method does not find is searched for slowly.
 
-use super::likelihood::Masses;
 use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
-use crate::certify::Change;
+use crate::change::Change;
+use crate::interval::Masses;
 use crate::normal;
 
 /// A normal part of L at the norm x: weight w under P and w e^a under Q, mean a - (root x)^2/2, deviation root x.

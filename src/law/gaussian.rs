@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, LikelihoodRatio, NoiseLaw};
-use crate::certify::Interval;
 use crate::error::Result;
+use crate::interval::Interval;
 use crate::noise::add_normals;
 use crate::normal::normal_quantile_upper;
 use crate::quantity::{NoiseScale, Quantity};

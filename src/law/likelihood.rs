@@ -18,6 +18,7 @@
 //! search, only on evaluating two sums, whose rounding error is bounded and taken off.
 
 use super::walk::Walk;
+use crate::interval::Masses;
 use crate::normal;
 
 /// One component of a [`LikelihoodRatio`]: weight w under P, and L = shift + N(-variance/2, variance).
@@ -367,25 +368,6 @@ impl LikelihoodRatio {
         }
         // e^t must stay finite; a threshold beyond 700 would be of no use anyway.
         ((range.0 - 1.0).max(-700.0), (range.1 + 1.0).min(700.0))
-    }
-}
-
-/// What is asked of a ratio: class A has all but `rest`, any other class at most `other`.
-///
-/// 1 - p_A rather than p_A: where p_A rounds to 1, its distance from 1 still has all its digits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Masses {
-    /// Upper bound for 1 - p_A.
-    pub(crate) rest: f64,
-    /// Upper bound for p_B.
-    pub(crate) other: f64,
-}
-
-impl Masses {
-    /// Whether p_B is 1 - p_A, rounded up.
-    pub(super) fn single(self) -> bool {
-        let Self { rest, other } = self;
-        rest <= 0.5 && other >= rest && other <= rest + 4.0 * f64::EPSILON * rest
     }
 }
 

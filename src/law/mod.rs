@@ -2,7 +2,7 @@
 //!
 //! A law does two things and must do them consistently: it *draws* (which samples a member sees,
 //! what is added to their features, what happens to their labels), and it states the *likelihood
-//! ratio* between two training sets that differ by a [`Change`](crate::certify::Change).
+//! ratio* between two training sets that differ by a [`Change`](crate::Change).
 //! A new law is one file here and one arm of [`Law`].
 
 mod cascade;
@@ -24,15 +24,16 @@ pub use discrete::Discrete;
 pub(crate) use edge::{Edges, Guide};
 pub use gaussian::Gaussian;
 pub use label_noise::LabelNoise;
+pub(crate) use likelihood::ManyPairs;
 pub use likelihood::{Component, LikelihoodRatio};
-pub(crate) use likelihood::{ManyPairs, Masses};
 pub use product::Product;
 pub use sample_specific::{Guarantee, SampleSpecific, SigmaSearch};
 pub use subsample::Subsample;
 pub use uniform::Uniform;
 
-use crate::certify::{Change, Interval};
+use crate::change::Change;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::quantity::{Quantity, Radius};
 use crate::seed::Seed;
 

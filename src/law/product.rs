@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw, SampleSpecific};
-use crate::certify::Interval;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::seed::Seed;
 
 /// Laws that act on different parts of a sample, one after another.

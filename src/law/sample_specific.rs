@@ -13,8 +13,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, Gaussian, LikelihoodRatio, NoiseLaw};
-use crate::certify::Interval;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::Seed;
 
@@ -187,7 +187,7 @@ impl NoiseLaw for SampleSpecific {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::certify::Change;
+    use crate::change::Change;
     use crate::law::{Law, Subsample};
 
     fn facts() -> DataFacts {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw, SampleSpecific};
-use crate::certify::Change;
+use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::seed::{Role, Seed};
 

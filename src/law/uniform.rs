@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DataFacts, LikelihoodRatio, NoiseLaw};
-use crate::certify::Interval;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::noise::add_uniforms;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::{Role, Seed};

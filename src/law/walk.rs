@@ -1,6 +1,6 @@
 //! A walk of many independent steps, up, down or none: where it ends, and with which probability.
 
-use crate::certify::binomial_pmf;
+use crate::binomial::binomial_pmf;
 
 /// The probabilities of the places from `first` on. Ends too light to matter are left out.
 #[derive(Clone, Debug)]

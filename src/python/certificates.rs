@@ -7,10 +7,10 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
-use crate::certify::{
-    decide, Certificates, Change, Confidence, Detail, Evidence, Interval, LevelBounds, Record, Settled,
-};
+use crate::certify::{decide, Certificates, Confidence, Detail, Evidence, LevelBounds, Record, Settled};
+use crate::change::Change;
 use crate::error::{Error, Result};
+use crate::interval::Interval;
 use crate::law::{Cascade, DataFacts, Law};
 use crate::size::LARGEST;
 use crate::votes::{check_sizes, Answers, Ballots, ClassNumber, Poll, Tally};

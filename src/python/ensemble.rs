@@ -10,7 +10,8 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
 use super::module::{architecture, feature_shape};
-use crate::certify::{decided, Certificates, Change};
+use crate::certify::{decided, Certificates};
+use crate::change::Change;
 use crate::ensemble::{
     devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, History, Inputs, Member, Precision, Progress,
     Record, TrainConfig,

@@ -8,9 +8,10 @@ use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use super::certificates::PyCertificates;
-use crate::certify::{Certificates, Interval};
+use crate::certify::Certificates;
 use crate::error::Result;
 use crate::exact::{CertifiedKnn, FittedKnn, KnnCertificate};
+use crate::interval::Interval;
 use crate::law::{DataFacts, Gaussian, Law};
 use crate::process::no_thread;
 

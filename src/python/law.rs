@@ -8,7 +8,8 @@ use pyo3::types::{PyDict, PyTuple};
 use super::certificates::{count, facts};
 use super::law_params::{changed, deep_parameters, parameters};
 use super::number::{real, some_real, some_reals, some_whole, whole};
-use crate::certify::{Change, Confidence, Plan};
+use crate::certify::{Confidence, Plan};
+use crate::change::Change;
 use crate::error::Error;
 use crate::law::{
     Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, NoiseLaw, Product, SampleSpecific, SigmaSearch,
