@@ -16,6 +16,7 @@ mod adam;
 mod buffer;
 mod conv;
 mod dense;
+mod discriminant;
 mod network;
 mod product;
 mod rays;
@@ -23,6 +24,7 @@ mod softmax;
 
 pub use adam::Adam;
 pub use buffer::Buffer;
+pub use discriminant::discriminant;
 pub use network::{Network, Workspace};
 pub use rays::Rays;
 

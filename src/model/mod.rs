@@ -161,6 +161,11 @@ pub trait Architecture: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether the values of a single member on the CPU are [`crate::kernel::discriminant`]'s, not trained.
+    fn is_discriminant(&self) -> bool {
+        false
+    }
+
     /// The smallest training set a member can be trained on (batch norm needs two samples).
     fn min_samples(&self) -> usize {
         1
@@ -315,9 +320,14 @@ mod tests {
     }
 
     fn compare_kernels() {
-        for (name, channels, height, width) in
-            [("linear", 1, 5, 9), ("mlp", 2, 9, 8), ("cnn", 2, 9, 8), ("cnn", 1, 28, 28), ("cnn", 3, 17, 20)]
-        {
+        for (name, channels, height, width) in [
+            ("linear", 1, 5, 9),
+            ("discriminant", 1, 5, 9),
+            ("mlp", 2, 9, 8),
+            ("cnn", 2, 9, 8),
+            ("cnn", 1, 28, 28),
+            ("cnn", 3, 17, 20),
+        ] {
             let shape = FeatureShape::Image { channels, height, width };
             let architecture = by_name(name, shape, 4).unwrap();
             let network = architecture.network().unwrap();

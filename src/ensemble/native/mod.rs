@@ -1,7 +1,7 @@
 //! Single members on the CPU by the crate's own kernels, without torch.
 //!
-//! The architectures that have a [`Network`] are trained here and vote here unless a stack is asked for; the same steps
-//! in the same order as [`train_stack`](super::train_member::train_stack), equal to it up to rounding.
+//! The architectures that have a [`Network`] are trained here, or solved, and vote here unless a stack is asked for; the
+//! same steps in the same order as [`train_stack`](super::train_member::train_stack), equal to it up to rounding.
 
 mod search;
 mod vote;
@@ -19,7 +19,7 @@ use super::threads::training_error;
 use super::train_member::{all_finite, batches, order, Job};
 use super::Member;
 use crate::error::{Error, Result};
-use crate::kernel::{Adam, Network, Workspace};
+use crate::kernel::{discriminant, Adam, Network, Workspace};
 use crate::law::{Guarantee, NoiseLaw, SigmaSearch};
 use crate::model::Architecture;
 use crate::noise::add_normals_to_noised;
@@ -85,6 +85,9 @@ fn fit(
     work: &mut Workspace,
     stop: &AtomicBool,
 ) -> Result<Member> {
+    if job.architecture.is_discriminant() {
+        return solve(network, number, set, stop);
+    }
     let initial = job.architecture.initial(job.source.seed, number);
     let mut values = initial.map_err(|error| training_error(number, &error))?;
     let mut adam = Adam::new(values.len(), job.settings.learning_rate);
@@ -120,6 +123,18 @@ fn fit(
     }
     // A last step may overflow although the loss before it was finite.
     if !all_finite(&values) {
+        return Ok(Member::failed(number, values.len()));
+    }
+    Ok(Member { number, values: values.into(), loss })
+}
+
+/// A member in closed form.
+fn solve(network: &Network, number: u64, set: &PlainSet, stop: &AtomicBool) -> Result<Member> {
+    let (rows, labels): (Vec<_>, Vec<_>) = (0..set.n).filter_map(|place| set.sample(place)).unzip();
+    let goes_on = || !stop.load(Ordering::Relaxed);
+    let (values, loss) = discriminant(&rows, &labels, network.n_classes(), goes_on)
+        .ok_or_else(|| Error::cancelled("Training was cancelled."))?;
+    if !loss.is_finite() || !all_finite(&values) {
         return Ok(Member::failed(number, values.len()));
     }
     Ok(Member { number, values: values.into(), loss })
@@ -178,6 +193,24 @@ mod tests {
         for model in ["linear", "mlp", "cnn"] {
             for (law, batch_size) in [(&gaussian, 13), (&subset, 128), (&both, 39)] {
                 compare(model, law, batch_size, 2e-5);
+            }
+        }
+    }
+
+    /// With more samples than features and with fewer.
+    #[test]
+    fn members_in_closed_form_are_those_of_torch() {
+        let gaussian = Law::Gaussian(Gaussian::new(0.3).unwrap());
+        let subset = Law::Subsample(Subsample::new(Some(gaussian.clone()), 17).unwrap());
+        for law in [&gaussian, &subset] {
+            let (own, torch) =
+                (train("discriminant", law, 13, None), train("discriminant", law, 13, Some(2)));
+            for (a, b) in own.members().zip(torch.members()) {
+                assert!((a.loss - b.loss).abs() <= 1e-5 * b.loss, "{} for {}", a.loss, b.loss);
+                let scale = b.values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                let apart =
+                    a.values.iter().zip(b.values.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(scale > 0.0 && apart <= 1e-6 * scale, "{apart} of {scale}");
             }
         }
     }
