@@ -25,15 +25,22 @@ def _check_torch() -> None:
 _check_torch()
 
 from certssb import adapters, augment, bounds, callbacks, data, datasets, features, metrics, report, triggers
+from certssb import classifier as classifier
+from certssb import knn as knn
+from certssb import modules as modules
+from certssb import progress as progress
+from certssb import until as until
 from certssb._core import __version__
 from certssb.certificates import CertificateTable, certify_scores, certify_votes
-from certssb.classifier import CertifiedClassifier
 from certssb.displays import (
     CertifiedAccuracyDisplay,
     FrontierDisplay,
     NoiseMagnitudeDisplay,
     PredictionGridDisplay,
 )
+from certssb.estimators.classifier import CertifiedClassifier
+from certssb.estimators.knn import CertifiedKNN
+from certssb.estimators.until import Until
 from certssb.exceptions import (
     CancelledError,
     CertssbError,
@@ -51,7 +58,6 @@ from certssb.exceptions import (
     ShapeError,
     TrainingError,
 )
-from certssb.knn import CertifiedKNN
 from certssb.laws import (
     Cascade,
     Discrete,
@@ -63,7 +69,6 @@ from certssb.laws import (
     Uniform,
 )
 from certssb.ledger import Ledger
-from certssb.until import Until
 
 __all__ = [
     "CancelledError",

@@ -51,7 +51,7 @@ import numpy.typing as npt
 import torch
 from typing_extensions import Self, disjoint_base
 
-from certssb.modules import Blueprint
+from certssb.learners.torch.blueprint import Blueprint
 
 _Bools: TypeAlias = npt.NDArray[np.bool_]
 _Int64: TypeAlias = npt.NDArray[np.int64]

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from certssb import _files
 from certssb._checks import check_real, check_seed, one_of, parameter_error
 from certssb.exceptions import CertssbError, FileError, ParameterError
+from certssb.storage import _files
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from certssb import _core
 from certssb._checks import check_integer, check_real, parameter_error, shape_error
 from certssb.exceptions import LedgerError
-from certssb.progress import Report, progress_bar
+from certssb.watch.progress import Report, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -178,8 +178,9 @@ impl Architecture for UserModule {
 
     fn enter_lane(&self, device: Device) -> TorchResult<()> {
         let Device::Cuda(number) = device else { return Ok(()) };
-        let enter =
-            |py: Python<'_>| py.import("certssb._gpu")?.call_method1("own_stream", (number,)).map(drop);
+        let enter = |py: Python<'_>| {
+            py.import("certssb.learners.torch._gpu")?.call_method1("own_stream", (number,)).map(drop)
+        };
         Python::attach(enter).map_err(|error| torch_error(&error))
     }
 }

@@ -28,9 +28,9 @@ COMPILED = {"certssb.Law", "certssb.Law.to_json", "certssb.Plan"}
 
 # Examples that need a file which the package does not carry, or a package that it does not need.
 NOT_RUN = {
-    "certssb.callbacks.base.Callback.log_certificates",
-    "certssb.callbacks.mlflow.MLflowCallback",
-    "certssb.callbacks.tensorboard.TensorBoardCallback",
+    "certssb.watch.callbacks.base.Callback.log_certificates",
+    "certssb.watch.callbacks.mlflow.MLflowCallback",
+    "certssb.watch.callbacks.tensorboard.TensorBoardCallback",
     "certssb.datasets.load_cifar10",
     "certssb.datasets.load_mnist",
     "certssb.datasets.load_spambase",

@@ -12,7 +12,7 @@ import torch
 from conftest import Digits, small
 
 import certssb as cs
-from certssb import _gpu
+from certssb.learners.torch import _gpu
 
 NOISED = cs.Discrete(0.9, test_input=True)
 

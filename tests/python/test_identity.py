@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import certssb as cs
-from certssb.modules import Blueprint
+from certssb.learners.torch.blueprint import Blueprint
 
 Make = Callable[[], nn.Module]
 
@@ -214,7 +214,7 @@ def test_rounding_makes_no_other_model(model: Make, tmp_path: Path) -> None:
     text = f"""
         import json, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from certssb.modules import Blueprint
+        from certssb.learners.torch.blueprint import Blueprint
         from {model.__module__} import {model.__name__} as Net
         print(json.dumps(Blueprint(Net, (1, 8, 8), 10).behaviour))
     """

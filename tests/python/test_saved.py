@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import certssb as cs
-from certssb import _seal
+from certssb.storage import _seal
 
 X, y = cs.datasets.load_digits(classes=(0, 1))
 X_TRAIN, Y_TRAIN, X_TEST = X[:60], np.array(["no", "yes"])[y[:60]], X[60:80]
@@ -332,7 +332,8 @@ def test_a_link_to_a_folder_stays_one(tmp_path: Path, saved: Path) -> None:
 KILLED = """
 import os, sys
 import test_saved as t
-from certssb import _files, _core
+from certssb import _core
+from certssb.storage import _files
 moment, folder = sys.argv[1:]
 real = _files.write
 def write(path, content):

@@ -12,7 +12,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import certssb as cs
 from certssb import cli
-from certssb._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.gamma(2.0, size=(200, 6)).astype(np.float32)

@@ -18,7 +18,7 @@ from test_own_model import Body, own
 from torch import nn
 
 import certssb as cs
-from certssb.modules import Blueprint
+from certssb.learners.torch.blueprint import Blueprint
 
 Make = Callable[[], nn.Module]
 

@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import certssb as cs
-from certssb._gpu import convolutions, own_stream
-from certssb._randomness import MemberStream
-from certssb.modules import Blueprint
+from certssb.learners.torch._gpu import convolutions, own_stream
+from certssb.learners.torch._randomness import MemberStream
+from certssb.learners.torch.blueprint import Blueprint
 
 Make = Callable[[], nn.Module]
 

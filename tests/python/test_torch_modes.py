@@ -13,7 +13,7 @@ from conftest import Digits
 from test_own_model import Plain, own, values
 
 import certssb as cs
-from certssb._torch_modes import neutral
+from certssb.learners.torch._modes import neutral
 
 
 @contextmanager

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 import certssb as cs
-from certssb import _files
-from certssb._budget import Budget
 from certssb._checks import check_real, one_of, parameter_error, shape_error
+from certssb.certificates._budget import Budget
 from certssb.cli._options import ARRAYS
+from certssb.storage import _files
 
 _TRIGGERS: dict[str, Callable[[float], cs.triggers.Trigger]] = {
     "one-pixel": lambda norm: cs.triggers.OnePixel(norm=norm),

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 import certssb as cs
-from certssb import _files
 from certssb._checks import parameter_error
 from certssb.cli._inputs import check_target, read_arrays
 from certssb.cli._laws import needed_law
 from certssb.cli._options import _settings
 from certssb.report import write_report
+from certssb.storage import _files
 
 
 def plan(options: argparse.Namespace) -> None:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 import certssb as cs
 from certssb import metrics
-from certssb._budget import Budget
-from certssb._format import share_down
+from certssb.certificates._budget import Budget
+from certssb.certificates._shares import share_down
 from certssb.displays._style import FAINT, write_note
 from certssb.report._counted import KINDS, counted
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import certssb as cs
-from certssb._budget import Budget, check_count, down, exactly
 from certssb._checks import check_integer, parameter_error
+from certssb.certificates._budget import Budget, check_count, down, exactly
 from certssb.cli._inputs import Inputs, made_folders, read_inputs
 from certssb.cli._laws import AGREEMENT, Facts, asked_law, covering_law, limits_norms
 from certssb.cli._options import _settings

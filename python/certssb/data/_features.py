@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from certssb._checks import parameter_error, shape_error
 from certssb.data._frames import is_frame, read_frame
-from certssb.data._items import is_items, read_items
+from certssb.data._map_style import is_items, read_items
 from certssb.data._numbers import from_objects, is_number_type, not_finite
 from certssb.data._pictures import is_picture
 from certssb.data._reading import Reading, reading_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._budget import Budget, check_budget, over_total
 from certssb._checks import parameter_error, shape_error
+from certssb.certificates._budget import Budget, check_budget, over_total
 from certssb.displays._style import dressed_axes, finish, label_of, line_style
 from certssb.displays._table import Certificates, Floats
 

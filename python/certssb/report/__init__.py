@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from certssb import _files
 from certssb._checks import parameter_error
 from certssb.exceptions import CertssbError
 from certssb.report._page import render
 from certssb.report._run import Run
 from certssb.report._samples import save_samples
+from certssb.storage import _files
 
 __all__ = ["Run", "render", "save_samples", "write_report"]
 

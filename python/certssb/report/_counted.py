@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from certssb._budget import Budget, over_total
-from certssb._format import share_down
+from certssb.certificates._budget import Budget, over_total
+from certssb.certificates._shares import share_down
 from certssb.laws import Discrete, Law
 
 __all__ = ["KINDS", "Kind", "attack_sentence", "budget_of", "counted", "saved_budget"]
@@ -108,7 +108,7 @@ def attack_sentence(
 
     Examples
     --------
-    >>> from certssb._budget import Budget
+    >>> from certssb.certificates._budget import Budget
     >>> from certssb.report._counted import attack_sentence
     >>> attack = Budget(27, 1.0, labels=True)
     >>> attack_sentence(attack, Budget(27, float("inf"), True), {"clean": 0.38559}, 1346)

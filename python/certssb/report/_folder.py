@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from certssb import _files
 from certssb.certificates import CertificateTable
 from certssb.report._page import render
 from certssb.report._run import Run, digest
 from certssb.report._samples import parse_samples, samples_bytes
+from certssb.storage import _files
 
 __all__ = ["write_run"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._budget import Budget
-from certssb._format import share_down
 from certssb.certificates import CertificateTable
+from certssb.certificates._budget import Budget
+from certssb.certificates._shares import share_down
 from certssb.report._counted import KINDS
 from certssb.report._markup import Markup, table, tag
 from certssb.report._plots import figures

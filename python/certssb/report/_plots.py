@@ -6,7 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from certssb._budget import Budget
+from certssb.certificates._budget import Budget
 from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
 from certssb.displays._style import COLOURS, FAINT, INK
 from certssb.report._counted import KINDS, Kind

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from certssb import _files
-from certssb._budget import Budget
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
+from certssb.certificates._budget import Budget
 from certssb.report._counted import Kind, budget_of, counted
 from certssb.report._samples import LIMIT, Samples, parse_samples
+from certssb.storage import _files
 
 __all__ = ["Run"]
 

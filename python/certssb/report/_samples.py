@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb import _files
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
 from certssb.data._truth import are_equal, true_labels
+from certssb.storage import _files
 
 __all__ = ["Samples", "least_certain", "load_samples", "save_samples"]
 

@@ -1,0 +1,39 @@
+"""How members were trained, in words: several at a time or one by one, side by side on what, and why not otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from certssb.learners.torch.blueprint import Blueprint
+
+__all__ = ["Execution", "describe"]
+
+Execution: TypeAlias = tuple[int, int, int, str | None]
+"""Members of a stack at first and at the end, stacks side by side, and why stacks were given up, if they were."""
+
+
+def describe(execution: Execution | None, device: str, blueprint: Blueprint | None) -> str:
+    """One line about a training run on `device`; `blueprint` is that of the user's module, if members are such."""
+    if execution is None:
+        return "nothing was left to train"
+    stack, smallest, side_by_side, failure = execution
+    if stack == 1:
+        how = "one by one"
+    else:
+        mapped = "" if blueprint is None else " by torch.func.vmap"
+        how = f"stacks of {stack}{mapped}"
+    if device == "cpu":
+        where = f"{side_by_side} thread{'s' if side_by_side > 1 else ''} of the CPU"
+    elif stack == 1:
+        where = f"{side_by_side} CUDA stream{'s' if side_by_side > 1 else ''}"
+    else:
+        where = f"{side_by_side} GPU{'s' if side_by_side > 1 else ''}"
+    text = f"{how}, {where}"
+    if failure is not None:
+        return f"{text}; then one by one, since a stack failed: {failure}"
+    if smallest < stack:
+        return f"{text}; then stacks of {smallest}, for want of memory"
+    if blueprint is not None and blueprint.why_not is not None:
+        return f"{text}; not in stacks, since {blueprint.why_not}"
+    return text

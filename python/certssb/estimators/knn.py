@@ -1,0 +1,246 @@
+"""The 1-nearest-neighbour classifier under Gaussian noise, certified exactly, without members."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from certssb import _core
+from certssb._checks import check_positive, frozen, shape_error
+from certssb.certificates import CertificateTable
+from certssb.data import as_features, as_labels
+from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.watch._log import log_certify, log_fit
+from certssb.watch.progress import Report, progress_bar
+
+__all__ = ["CertifiedKNN"]
+
+
+class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """1-nearest neighbour with Gaussian noise on every training point, certified exactly (RAB, Weber et al.).
+
+    Nothing is sampled: the probability that the nearest noised training point has a given class is computed as
+    an integral, to 1e-10, so that certificates hold with certainty and there is no alpha.
+
+    Parameters
+    ----------
+    sigma : float, default=1.0
+        Standard deviation of the noise, greater than 0, in the units of the features.
+    progress : bool or callable, default=False
+        Whether to show a bar; or a function called with (done, total).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes that were given, or the different labels, ascending.
+    n_features_in_ : int
+        Number of features; for tables only.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> knn = cs.CertifiedKNN(sigma=1.0).fit(X[:300], y[:300])
+    >>> certs = knn.certify(X[300:])
+    >>> bool((certs.radius > 0.2).mean() > 0.9)
+    True
+    """
+
+    def __init__(self, sigma: float = 1.0, progress: bool | Report = False) -> None:
+        self.sigma = sigma
+        self.progress = progress
+
+    @log_fit
+    def fit(self, X: Any, y: Any, *, classes: Any = None) -> CertifiedKNN:
+        """Keep the training points.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Training samples; see :func:`certssb.data.as_features`.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        classes : array-like of shape (n_classes,), optional
+            All classes that there are; as for :meth:`certssb.CertifiedClassifier.fit`.
+
+        Returns
+        -------
+        CertifiedKNN
+            This object.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For values and shapes that cannot be worked with.
+
+        Warns
+        -----
+        ScaleWarning
+            As in :meth:`certssb.CertifiedClassifier.fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> knn.fit(X[:300], y[:300]).classes_
+        array([0, 1])
+        """
+        features = as_features(X)
+        known, codes = as_labels(y, len(features), classes=classes)
+        sigma = check_positive("sigma", self.sigma)
+        # A copy: what is kept for pickles is what was fitted, whatever becomes of the caller's array.
+        flat = self._flat(features).copy()
+        core = _core.Knn(flat, codes, len(known), sigma)
+        self._check_table(X, features, reset=True)
+        law = _core.Gaussian(sigma)
+        warn_of_scaler(features, law, stacklevel=3)
+        warn_of_spread(features, law, None, stacklevel=3)
+        # What a pickle is made of: a copy, since the user's array may be written to.
+        self._train = (frozen(flat.copy()), codes, sigma)
+        self.classes_, self._core = frozen(known), core
+        self._classes_given = classes is not None
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The most probable class of each sample.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, as `y` held them.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> _ = knn.fit(X[:300], y[:300])
+        >>> knn.predict(X[300:305])
+        array([0, 0, 1, 1, 1])
+        """
+        numbers = self._fitted().predict(self._test(X))
+        labels: npt.NDArray[Any] = self.classes_[numbers]
+        return labels
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Probability of each class over the noise, to 1e-10, in the order of ``classes_``.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities in [0, 1].
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> _ = knn.fit(X[:300], y[:300])
+        >>> knn.predict_proba(X[300:302]).shape
+        (2, 2)
+        """
+        return self._fitted().probabilities(self._test(X))
+
+    @log_certify
+    def certify(self, X: Any) -> CertificateTable:
+        """Certify the prediction for each sample; ``p_lower`` is the probability itself, rounded down.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        CertificateTable
+            One certificate per sample, with certainty: ``alpha`` is None.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> knn = cs.CertifiedKNN(sigma=1.0)
+        >>> _ = knn.fit(X[:300], y[:300])
+        >>> knn.certify(X[300:303]).radius.round(2)
+        array([1.18, 0.06, 0.3 ])
+        """
+        core = self._fitted()
+        features = self._test(X)
+        with progress_bar(self.progress, "certifying", unit="sample") as report:
+            table = core.certify(features, report)
+        if not self._classes_given:
+            table = table.with_classes_as_received()
+        plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
+        return CertificateTable(table, None if plain else self.classes_)
+
+    def _fitted(self) -> _core.Knn:
+        check_is_fitted(self, "classes_")
+        return self._core
+
+    def _test(self, X: Any) -> npt.NDArray[np.float32]:
+        self._fitted()
+        features = as_features(X)
+        self._check_table(X, features, reset=False)
+        return self._flat(features)
+
+    @staticmethod
+    def _flat(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.ascontiguousarray(features.reshape(len(features), -1))
+
+    def _check_table(self, X: Any, features: npt.NDArray[np.float32], reset: bool) -> None:
+        if features.ndim == 2:
+            validate_data(self, X if hasattr(X, "columns") else features, reset=reset, skip_check_array=True)
+            if hasattr(self, "feature_names_in_"):
+                frozen(self.feature_names_in_)
+        if reset:
+            self._shape = features.shape[1:]
+        elif features.shape[1:] != self._shape:
+            got = f"samples of shape {features.shape[1:]}"
+            raise shape_error("X", f"samples of shape {self._shape}, as in fit", got)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_core", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_train" in state:
+            features, codes, sigma = state["_train"]
+            self._core = _core.Knn(features, codes, len(self.classes_), sigma)

@@ -1,0 +1,1 @@
+"""The user's torch module as a member: everything here needs torch."""

@@ -1,0 +1,7 @@
+"""The user's own module as a member, and a built-in network as a module."""
+
+from __future__ import annotations
+
+from certssb.learners.torch.blueprint import BuiltInModule
+
+__all__ = ["BuiltInModule"]

@@ -1,0 +1,11 @@
+"""A progress bar for long work, with an estimate of the time left.
+
+In a notebook the bar is a widget where ipywidgets is installed, and plain HTML where it is not, without a
+word (tqdm issue 1082): one line that updates itself, and is one line in a notebook that is kept or converted.
+"""
+
+from __future__ import annotations
+
+from certssb.watch.progress import ProgressBar, Report, progress_bar
+
+__all__ = ["ProgressBar", "Report", "progress_bar"]

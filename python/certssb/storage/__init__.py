@@ -1,0 +1,1 @@
+"""Files: whole ones written, bounded ones read, ensembles saved with a fingerprint."""
