@@ -6,9 +6,10 @@
 
 Needs an installed certssb, torch, NumPy and Matplotlib; no Rust. Prints a table and adds the run to
 results/<machine>.json beside it, with a plot of growth. A ratio is the reference's time over ours, both measured in
-turn in this run; a floor is the time that the operations of the products, or the bytes moved, take at the speed
+turn in this run, the reference with one thread and with all, of which the faster counts; a floor is the time that the operations of the products, or the bytes moved, take at the speed
 measured on this machine. MNIST and CIFAR-10 are read from ../shared/data beside the repository; without them, images
-of the same number and shape are made up.
+of the same number and shape are made up. A row during which other processes took cores, or whose rounds lie far apart, is
+marked as not quiet, in the table and in the file.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from measure import Row, machine
 import certssb as cs
 
 RESULTS = Path(__file__).resolve().parent / "results"
-COLUMNS = ("work", "unit", "reference", "ours", "ratio", "floor", "ours/floor", "accuracy", "memory MB")
+COLUMNS = (
+    "work", "unit", "reference", "ours", "ratio", "floor", "ours/floor", "accuracy", "memory MB", "not quiet",
+)  # fmt: skip
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ def cells(row: Row) -> tuple[str, ...]:
     share = None if row.floor is None else row.ours / row.floor
     return (
         row.work, row.unit, number(row.reference), number(row.ours), number(row.ratio), number(row.floor),
-        number(share), pair(row.accuracy, ".4f"), pair(row.memory, ".0f"),
+        number(share), pair(row.accuracy, ".4f"), pair(row.memory, ".0f"), row.mark,
     )  # fmt: skip
 
 
@@ -89,7 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
             rows.append(row)
             ratio = "" if row.ratio is None else f", reference {row.reference:.3g}, ratio {row.ratio:.3g}"
             print(
-                f"[{time.monotonic() - started:5.0f} s] {row.work}: {row.ours:.3g} {row.unit}{ratio}",
+                f"[{time.monotonic() - started:5.0f} s] {row.work}: {row.ours:.3g} {row.unit}{ratio}"
+                + (f"; NOT QUIET: {row.mark}" if row.mark else ""),
                 flush=True,
             )
         grown["cpu"] = growth(options.quick)
@@ -105,11 +109,17 @@ def main(arguments: list[str] | None = None) -> int:
         print("There is no GPU on this machine.")
         return 1
     show(rows)
+    marked = [row.work for row in rows if row.mark]
+    if marked:
+        print(
+            f"{len(marked)} of {len(rows)} rows were measured while the machine was not quiet: their times and ratios "
+            "say little, here and in the file."
+        )
     run = {
         "machine": name, "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(),
         "torch": torch.__version__, "certssb": cs.__version__, "quick": options.quick,
         "seconds": round(time.monotonic() - started, 1),
-        "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
+        "rows": [asdict(row) | {"ratio": row.ratio, "mark": row.mark} for row in rows],
         "checks": [{"check": what, "right": bool(right), "figures": figures} for what, right, figures in checks],
         "growth": grown,
     }  # fmt: skip

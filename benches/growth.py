@@ -11,6 +11,7 @@ from typing import Any
 
 import measure
 import numpy as np
+from quiet import surroundings
 
 import certssb as cs
 
@@ -55,11 +56,12 @@ def _child(sizes: dict[str, int], device: str, answer: Connection) -> None:
     before = measure.status("VmRSS")
     run = measure.run(lambda: _fit(**sizes, device=device), device != "cpu")
     memory = max(measure.status("VmHWM") - before, 0) / 2**20
-    answer.send((run.seconds, memory if device == "cpu" else run.memory * 1e6 / 2**20))
+    answer.send((run.seconds, memory if device == "cpu" else run.memory * 1e6 / 2**20, run.others))
 
 
-def _measure(context: Any, sizes: dict[str, int], device: str) -> tuple[float, float]:
-    """One point in a process of its own: what others left behind neither helps nor counts."""
+def _measure(context: Any, sizes: dict[str, int], device: str) -> tuple[float, float, float | None]:
+    """Seconds, MiB and others' core seconds of one point, in a process of its own: what earlier points left behind neither
+    helps nor counts."""
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(sizes, device, there))
     child.start()
@@ -71,14 +73,15 @@ def _measure(context: Any, sizes: dict[str, int], device: str) -> tuple[float, f
 
 
 def growth(quick: bool, device: str = "cpu") -> dict[str, list[dict[str, Any]]]:
-    """Seconds and MiB along each sweep, the other sizes at their base; medians, and the runs behind them."""
+    """Seconds and MiB along each sweep, the other sizes at their base; medians, the runs behind them, and what speaks
+    against them."""
     sweeps = QUICK if quick else SWEEPS
     base = {name: values[0] for name, values in QUICK.items()} if quick else BASE
     points = [(name, value, base | {name: value}) for name, values in sweeps.items() for value in values]
     # Children come from a process that has read the libraries and done nothing else.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["certssb", "torch"])
-    runs: dict[tuple[int, ...], list[tuple[float, float]]] = {}
+    runs: dict[tuple[int, ...], list[tuple[float, float, float | None]]] = {}
     # All points in turn, so that a machine that slows down does not bend a line.
     until = time.monotonic() + ENOUGH
     for number in range(1 if quick else REPETITIONS):
@@ -90,10 +93,11 @@ def growth(quick: bool, device: str = "cpu") -> dict[str, list[dict[str, Any]]]:
                 own.append(_measure(context, sizes, device))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in sweeps}
     for name, value, sizes in points:
-        seconds, memory = zip(*runs[tuple(sizes.values())], strict=True)
+        seconds, memory, others = zip(*runs[tuple(sizes.values())], strict=True)
+        beside = surroundings([(list(seconds), list(others))])
         found[name].append({
             name: value, "seconds": statistics.median(seconds), "memory": statistics.median(memory),
-            "all seconds": seconds, "all memory": memory,
+            "all seconds": seconds, "all memory": memory, "mark": ", ".join(beside.complaints),
         })  # fmt: skip
     return found
 
@@ -134,10 +138,13 @@ def plot(found: dict[str, list[dict[str, Any]]], path: Path, title: str) -> Any:
         axis.set_xlabel(LABELS[name])
     base = {name: points[0][name] for name, points in found.items()} | _base(found)
     runs = len(found["members"][0]["all seconds"])
+    points = [point for points in found.values() for point in points]
+    marked = sum(bool(point.get("mark")) for point in points)
+    quiet = f"; the machine was not quiet at {marked} of {len(points)} points" if marked else ""
     figure.suptitle(
         f"{title}: cnn, 2 epochs on full noisy sets, votes on 100 inputs\n"
         f"{base['members']} members, {base['samples']} samples of {base['pixels']} x {base['pixels']}, "
-        f"{base['classes']} classes, but for what the axis says; medians of {runs} runs, least to most",
+        f"{base['classes']} classes, but for what the axis says; medians of {runs} runs, least to most{quiet}",
         fontsize="medium",
     )
     path.parent.mkdir(parents=True, exist_ok=True)

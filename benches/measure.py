@@ -8,12 +8,14 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from quiet import Beside, Surroundings
+from quiet import surroundings as _surroundings
 
 
 @dataclass
@@ -28,21 +30,28 @@ class Row:
     memory: dict[str, float] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    surroundings: Surroundings | None = None
 
     @property
     def ratio(self) -> float | None:
         return None if self.reference is None else self.reference / self.ours
 
+    @property
+    def mark(self) -> str:
+        """Why the figures say little; empty if the machine was quiet, as far as that is known."""
+        return "" if self.surroundings is None else ", ".join(self.surroundings.complaints)
+
 
 @dataclass
 class Timed:
-    """Seconds, peak memory (MB above what was there before) and processor seconds of all threads of one run, and
-    what it returned."""
+    """Seconds, peak memory (MB above what was there before) and processor seconds of all threads of one run, what it
+    returned, and the core seconds that other processes took meanwhile (None: unknown)."""
 
     seconds: float
     memory: float
     result: Any
     processor: float = 0.0
+    others: float | None = None
 
 
 def run(work: Callable[[], Any], cuda: bool = False) -> Timed:
@@ -50,17 +59,21 @@ def run(work: Callable[[], Any], cuda: bool = False) -> Timed:
     if cuda:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        before, beside = torch.cuda.memory_allocated(), Beside()
         started = time.perf_counter()
         result = work()
         torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-        return Timed(seconds, (torch.cuda.max_memory_allocated() - before) / 1e6, result)
+        others = beside.seconds()
+        memory = (torch.cuda.max_memory_allocated() - before) / 1e6
+        return Timed(seconds, memory, result, others=others)
     with closing(_Resident()) as resident:
+        beside = Beside()
         started, used = time.perf_counter(), time.process_time()
         result = work()
         seconds, used = time.perf_counter() - started, time.process_time() - used
-    return Timed(seconds, resident.peak, result, used)
+        others = beside.seconds()
+    return Timed(seconds, resident.peak, result, used, others)
 
 
 def alternate(
@@ -84,6 +97,34 @@ def median(runs: list[Timed]) -> float:
 def processor(runs: list[Timed]) -> float:
     """Seconds of all cores together: what a run costs on a machine that others use too."""
     return statistics.median(one.processor for one in runs)
+
+
+def surroundings(*sides: list[Timed]) -> Surroundings:
+    """Whether the machine was quiet during all rounds of all sides."""
+    return _surroundings(([one.seconds for one in own], [one.others for one in own]) for own in sides)
+
+
+def thread_counts() -> list[int]:
+    """One thread, and as many as torch takes by itself, or all cores where the environment allows it one only."""
+    return sorted({1, torch.get_num_threads() if torch.get_num_threads() > 1 else _cores()})
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """torch computes an operation with this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def peak(runs: list[Timed]) -> float:

@@ -110,4 +110,5 @@ def rows(device: str, quick: bool, data: Data) -> Iterator[Row]:
             f"{data.source}, own {name}, {epochs} epochs: stacks / one by one", "s a member",
             measure.median(runs["ours"]) / members, measure.median(runs["reference"]) / members, None,
             {side: measure.peak(times) for side, times in runs.items()}, accuracy, facts,
+            measure.surroundings(*runs.values()),
         )  # fmt: skip

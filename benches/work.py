@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ def members_row(
 ) -> Row:
     """The same members, epochs and batches by the reference loop and by certssb; seconds of one member.
 
-    With fewer `reference_members` their seconds per member are taken for all: the loop trains one after another.
+    With fewer `reference_members` their seconds per member are taken for all: the loop trains one after another. On the
+    CPU the loop runs with one thread and with all, because threads inside small operations may wait for each other
+    longer than they compute, and what is faster counts.
     """
     X, y, X_test, y_test = data.tensors()
     law = cs.Gaussian(sigma) if subsample is None else cs.Subsample(cs.Gaussian(sigma), size=subsample)
@@ -96,14 +99,20 @@ def members_row(
         )  # fmt: skip
         return clf.fit(data.X, data.y)
 
-    def theirs() -> list[torch.nn.Module]:
-        return reference.train_members(
-            few, X, y, model=model, sigma=sigma, epochs=epochs, subsample=subsample, device=device,
-            learning_rate=learning_rate,
-        )  # fmt: skip
+    def theirs(threads: int) -> list[torch.nn.Module]:
+        with measure.threads(threads):
+            return reference.train_members(
+                few, X, y, model=model, sigma=sigma, epochs=epochs, subsample=subsample, device=device,
+                learning_rate=learning_rate,
+            )  # fmt: skip
 
     cuda = device != "cpu"
-    runs = measure.alternate({"ours": ours, "reference": theirs}, rounds, cuda)
+    counts = [torch.get_num_threads()] if cuda else measure.thread_counts()
+    loops = {f"reference, {n} threads": functools.partial(theirs, n) for n in counts}
+    every = measure.alternate({"ours": ours, **loops}, rounds, cuda)
+    times = dict(zip(counts, (every[name] for name in loops), strict=True))
+    best = min(times, key=lambda n: measure.median(times[n]))
+    runs = {"ours": every["ours"], "reference": times[best]}
     clf, loop = runs["ours"][-1].result, runs["reference"][-1].result
     right = clf.votes(data.X_test) == data.y_test
     drawn = subsample or len(data.X)
@@ -129,8 +138,10 @@ def members_row(
             },
             "data": data.source, "n_train": len(data.X), "model": model, "members": members, "epochs": epochs,
             "reference members": few, "subsample": subsample, "batch size": 128, "rounds": len(runs["ours"]),
-            "device": device, "precision": precision,
+            "device": device, "precision": precision, "reference threads": best,
+            "reference s a member by threads": {str(n): measure.median(own) / few for n, own in times.items()},
         },
+        measure.surroundings(*every.values()),
     )  # fmt: skip
 
 
@@ -143,7 +154,8 @@ def knn_row(data: Data, speeds: Speeds, points: int, rounds: int) -> Row:
     used = measure.processor(runs) / points
     facts = {"data": data.source, "n_train": len(data.X), "points": points, "processor s": used}
     name = "1-NN exact, a test point"
-    return Row(name, "s", measure.median(runs) / points, None, floor, {"ours": measure.peak(runs)}, {}, facts)
+    seconds, memory = measure.median(runs) / points, {"ours": measure.peak(runs)}
+    return Row(name, "s", seconds, None, floor, memory, {}, facts, measure.surroundings(runs))
 
 
 def votes_of(members: int, samples: int, n_classes: int) -> np.ndarray:
@@ -172,9 +184,8 @@ def certification_row(samples: int, members: int, n_classes: int, speeds: Speeds
     facts = {"certified": runs[-1].result, "wall s": measure.median(runs)}
     floor = speeds.floor(0.0, float(votes.nbytes))
     # One thread: its processor's seconds are what one core of its own would take.
-    return Row(
-        name, "processor s", measure.processor(runs), None, floor, {"ours": measure.peak(runs)}, {}, facts
-    )
+    used, memory = measure.processor(runs), {"ours": measure.peak(runs)}
+    return Row(name, "processor s", used, None, floor, memory, {}, facts, measure.surroundings(runs))
 
 
 def sigma_row(data: Data, speeds: Speeds, samples: int, members: int, quick: bool) -> Row:
@@ -199,7 +210,8 @@ def sigma_row(data: Data, speeds: Speeds, samples: int, members: int, quick: boo
     facts = {"steps": steps, "copies": copies, "samples": samples, "members": members, "processor s": used}
     seconds = measure.median(runs) / samples / members
     name = "sigma search, a member and test sample"
-    return Row(name, "s", seconds, None, speeds.floor(flops), {"ours": measure.peak(runs)}, {}, facts)
+    memory, beside = {"ours": measure.peak(runs)}, measure.surroundings(runs)
+    return Row(name, "s", seconds, None, speeds.floor(flops), memory, {}, facts, beside)
 
 
 def cpu_rows(quick: bool) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,66 @@ def test_floors_are_counted_by_hand(modules):
     assert flops("cnn", (1, 28, 28)) == 2 * (3 * sum(layers) - layers[0])
     # The published count of the 32-layer network for 32 x 32 images: 69 million multiplications.
     assert sum(modules("measure")._products("resnet", (3, 32, 32), 10)) == pytest.approx(69e6, rel=0.02)
+
+
+def test_the_reference_has_one_thread_or_all_and_the_faster_counts(run, modules):
+    out, _ = run
+    rows = json.loads(next(out.glob("*.json")).read_text())[0]["rows"]
+    for row in (row for row in rows if row["reference"] is not None):
+        times = row["facts"]["reference s a member by threads"]
+        # The run's environment allows torch one thread; the loop must be tried with all cores all the same.
+        assert {int(n) for n in times} == {1, len(os.sched_getaffinity(0))}
+        assert row["reference"] == min(times.values()) == times[str(row["facts"]["reference threads"])]
+
+
+def test_threads_are_what_they_were_after_a_measurement(modules):
+    torch, measure = pytest.importorskip("torch"), modules("measure")
+    before = torch.get_num_threads()
+    with measure.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what others use")
+def test_a_busy_machine_marks_the_row(modules):
+    measure = modules("measure")
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            runs = [measure.run(lambda: time.sleep(0.4)) for _ in range(2)]
+        finally:
+            other.kill()
+    row = measure.Row("work", "s", 1.0, 2.0, surroundings=measure.surroundings(runs))
+    assert "others took" in row.mark and row.mark in modules("bench").cells(row)
+
+
+def test_only_others_count_and_only_far_rounds(modules):
+    measure, quiet = modules("measure"), modules("quiet")
+    cores = os.cpu_count() or 1
+
+    def marked(seconds, others):
+        runs = [measure.Timed(one, 0.0, None, others=others and others * one) for one in seconds]
+        return measure.surroundings(runs).complaints
+
+    assert marked([1.0, 1.1, 1.2], 0.05) == marked([1.0], None) == []
+    assert marked([1.0, 1.1], 0.5 * cores) == [f"others took {0.5 * cores:.1f} of {cores} cores"]
+    assert marked([1.0, 1.5], 0.0) == marked([1.5, 1.0], None) == ["rounds lie 50 % apart"]
+    # user nice system idle iowait irq softirq steal guest: what was idle or waited does not count, what was stolen does.
+    line = "cpu  100 20 30 5000 700 1 2 300 50 0\ncpu0 100 20 30 5000 700 1 2 300 50 0\n"
+    assert quiet.busy_seconds(line, 100) == pytest.approx(4.53)
+    assert quiet.busy_seconds("", 100) is None
+
+
+def test_what_the_process_uses_itself_is_no_others(modules, monkeypatch):
+    quiet = modules("quiet")
+
+    def others(busy, own):
+        monkeypatch.setattr(quiet, "_busy", iter(busy).__next__)
+        monkeypatch.setattr(quiet, "_own", iter(own).__next__)
+        return quiet.Beside().seconds()
+
+    assert others([10.0, 10.9], [1.0, 1.6]) == pytest.approx(0.3)
+    assert others([10.0, 10.59], [1.0, 1.6]) == 0.0
+    assert others([10.0, 10.0], [1.0, 1.6]) is None, (
+        "a system that counts less than this process used tells nothing"
+    )
+    assert others([None, None], [1.0, 1.6]) is None
