@@ -80,6 +80,11 @@ def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
     return array
 
 
+def read_only(array: npt.NDArray[T]) -> npt.NDArray[T]:
+    """The same values to read only, where they lie: for arrays of the caller's that are too large to copy."""
+    return frozen(array.view())
+
+
 def check_seed(name: str, value: object) -> int:
     """Return `value` as an int if it can seed a generator, whose seeds have 64 bits."""
     return check_integer(name, value, "an integer greater than or equal to 0", 0, 2**64 - 1)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import shape_error
+from certssb._checks import frozen, shape_error
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ class Certificates(Protocol):
 
 
 def per_sample(name: str, values: npt.ArrayLike, n_images: int) -> npt.NDArray[Any]:
-    array = np.asarray(values)
+    array = np.array(values)
     if array.shape != (n_images,):
         raise shape_error(name, f"one value per sample, {n_images} in all", f"shape {array.shape}")
-    return array
+    return frozen(array)

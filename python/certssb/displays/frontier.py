@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import parameter_error, shape_error
+from certssb._checks import frozen, parameter_error, shape_error
 from certssb.data._truth import are_equal, true_labels
 from certssb.displays._style import COLOURS, STYLES, dressed_axes, finish, label_of, memory_of
 from certssb.displays._table import Certificates, Floats
@@ -94,8 +94,8 @@ class FrontierDisplay:
         title: str | None = None,
         sound: bool = True,
     ) -> None:
-        self.n_poisoned = _counts(n_poisoned)
-        self.trigger_norm = np.asarray(trigger_norm, dtype=np.float64)
+        self.n_poisoned = frozen(_counts(n_poisoned))
+        self.trigger_norm = frozen(np.array(trigger_norm, dtype=np.float64))
         if (
             self.trigger_norm.ndim != 2
             or self.trigger_norm.shape[1] != len(self.n_poisoned)
@@ -244,7 +244,7 @@ class FrontierDisplay:
             (line,) = ax.plot(self.n_poisoned, curve, **{**options, "clip_on": False, "zorder": 3, **line_kw})
             self.lines_.append(line)
         self.line_ = self.lines_[0]
-        drawn.append((self.lines_, self.curves, self.n_poisoned))
+        drawn.append(([*self.lines_], self.curves, self.n_poisoned))
         _draw_frontiers(ax, drawn)
         ax.set_xlabel("Poisoned training samples (at most)")
         ax.set_ylabel("Certified trigger norm (L2, feature units)")

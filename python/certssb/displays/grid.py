@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_integer, parameter_error, shape_error
+from certssb._checks import check_integer, frozen, parameter_error, read_only, shape_error
 from certssb.data._truth import are_equal, true_labels
 from certssb.displays._images import as_images, columns_for, draw_image
 from certssb.displays._style import INK, figure_of, label_of, new_axes, write_note
@@ -95,7 +95,7 @@ class PredictionGridDisplay:
         guarantee: str | None = None,
         sound: bool = True,
     ) -> None:
-        self.images = np.asarray(images)
+        self.images = read_only(np.asarray(images))
         if self.images.ndim != 4 or self.images.size == 0:
             expected = "the shape (n_images, channels, height, width)"
             raise shape_error("images", expected, f"shape {self.images.shape}")
@@ -104,7 +104,7 @@ class PredictionGridDisplay:
         self.abstained = per_sample("abstained", abstained, n_images)
         self.value = None if value is None else per_sample("value", value, n_images)
         self.value_name = value_name
-        self.y_true = None if y_true is None else true_labels(y_true, n_images)
+        self.y_true = None if y_true is None else frozen(true_labels(y_true, n_images).copy())
         self._right = None if self.y_true is None else are_equal(self.prediction, self.y_true)
         self.class_names = class_names
         self.guarantee = guarantee

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_integer, parameter_error, shape_error
+from certssb._checks import check_integer, frozen, parameter_error, read_only, shape_error
 from certssb.displays._images import as_images, draw_image
 from certssb.displays._style import COLOURS, FAINT, INK, dressed_axes, figure_of, new_axes
 from certssb.displays._table import Floats, per_sample
@@ -91,15 +91,15 @@ class NoiseMagnitudeDisplay:
         class_names: Sequence[str] | None = None,
         title: str | None = None,
     ) -> None:
-        self.sigmas = _magnitudes(sigmas)
+        self.sigmas = frozen(_magnitudes(sigmas))
         n_samples = len(self.sigmas)
-        self.X = None if X is None else as_images(X)
+        self.X = None if X is None else read_only(as_images(X))
         if self.X is not None and len(self.X) != n_samples:
             raise shape_error("X", f"one image per magnitude, {n_samples} in all", len(self.X))
         self.y = None if y is None else per_sample("y", y, n_samples)
         shown = min(check_integer("n", n, "an integer of at least 1", 1), max(1, n_samples // 2))
-        self.smallest = np.argsort(self.sigmas, kind="stable")[:shown]
-        self.largest = np.argsort(-self.sigmas, kind="stable")[:shown]
+        self.smallest = frozen(np.argsort(self.sigmas, kind="stable")[:shown])
+        self.largest = frozen(np.argsort(-self.sigmas, kind="stable")[:shown])
         self.class_names = class_names
         self.title = title
 
@@ -236,7 +236,7 @@ class NoiseMagnitudeDisplay:
 
 
 def _magnitudes(sigmas: npt.ArrayLike) -> Floats:
-    values = np.asarray(sigmas, dtype=np.float64)
+    values = np.array(sigmas, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise shape_error("sigmas", "one value per sample, at least one", f"shape {values.shape}")
     bad = ~np.isfinite(values) | (values < 0)

@@ -963,7 +963,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
-        new.classes_ = _ensembles.classes_from_json(facts["classes"])
+        new.classes_ = frozen(_ensembles.classes_from_json(facts["classes"]))
         new._map, new._precision = new.features, record["precision"]
         new.n_members_, new.n_failed_ = ensemble.n_members, ensemble.n_failed
         new.seed_, new._shape = record["seed"], tuple(facts["shape"])
@@ -972,7 +972,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(new._shape) == 1:
             new.n_features_in_ = new._shape[0]
         if facts["names"]:
-            new.feature_names_in_ = np.array(facts["names"], dtype=object)
+            new.feature_names_in_ = frozen(np.array(facts["names"], dtype=object))
         return new
 
     def record(self) -> str:

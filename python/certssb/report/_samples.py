@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import parameter_error
+from certssb._checks import frozen, parameter_error
 from certssb.certificates import CertificateTable
 from certssb.data._truth import are_equal, true_labels
 from certssb.storage import _files
@@ -45,6 +45,11 @@ class Samples:
     y_true: npt.NDArray[Any]
     index: Places
     images: npt.NDArray[np.float32] | None
+
+    def __post_init__(self) -> None:
+        for array in (self.y_true, self.index, self.images):
+            if array is not None:
+                frozen(array)
 
 
 def least_certain(table: CertificateTable) -> tuple[Places, Places]:
