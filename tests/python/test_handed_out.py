@@ -329,7 +329,7 @@ def _given(kind: Any, *values: Any) -> Subject:
 
 
 def _plain(thing: Callable[[], Any]) -> Subject:
-    return lambda digits, folder: (thing(), _known() | {"X": digits[0][:3].copy()})
+    return lambda digits, folder: (thing(), _known() | {"X": digits[0][:3], "batch": digits[0][:3], "rng": 7})
 
 
 NORMS = [[np.inf, 2.0], [3.0, 1.0], [1.5, 0.5], [1.0, 0.0]]
@@ -375,6 +375,15 @@ SUBJECTS: dict[str, Subject] = {
     "plan": _plain(lambda: cs.Subsample(cs.Gaussian(1.0), size=100).plan(400, 2, 0.5)),
     "laws": _plain(lambda: [CASCADE, PUBLISHED, cs.Subsample(cs.Uniform(0.5) & cs.LabelNoise(0.1), size=3), cs.Discrete(0.9), cs.LabelNoise(0.1), cs.Uniform(0.5)]),
     "triggers": _plain(lambda: [cs.triggers.OnePixel(), cs.triggers.FourPixel(), cs.triggers.Patch(3), cs.triggers.Blend(0.5)]),
+    "augmentations": _plain(
+        lambda: [
+            cs.augment.Shift(1),
+            cs.augment.Flip(),
+            cs.augment.Affine(),
+            cs.augment.Elastic(),
+            cs.augment.Compose([cs.augment.Shift(1), cs.augment.Flip()]),
+        ]
+    ),
     "maps": _plain(lambda: [cs.features.Cosine(4), cs.features.AveragePool(2)]),
 }  # fmt: skip
 
@@ -418,6 +427,7 @@ def test_a_run_that_was_read(hostile_run: Path, digits: Digits, tmp_path: Path) 
 
 HAND_OUT_NOTHING = {
     cs.Law: "is never made; its kinds are walked",
+    cs.augment.Augmentation: "is never made; its kinds are walked",
     cs.Until: "holds what the caller passed",
     cs.adapters.ArtTrigger: "calls an attack of the caller's",
     cs.adapters.AttackSize: "is numbers",
