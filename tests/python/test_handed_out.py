@@ -1,7 +1,9 @@
 """Arrays that public objects hand out: whoever writes to one changes no later answer. One walk finds them all, by ``dir()``."""
 
+import importlib
 import inspect
 import pickle
+import pkgutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -442,15 +444,10 @@ HAND_OUT_NOTHING = {
 
 
 def _public_classes() -> set[type]:
-    modules = [
-        cs,
-        *(
-            value
-            for value in vars(cs).values()
-            if inspect.ismodule(value) and value.__name__.split(".")[-1][0] != "_"
-        ),
-    ]
-    named = [getattr(module, name) for module in modules for name in module.__all__]
+    names = [module.name for module in pkgutil.walk_packages(cs.__path__, "certssb.")]
+    public = [name for name in names if "._" not in name and name.split(".")[1] != "cli"]
+    modules = [cs, *(importlib.import_module(name) for name in public)]
+    named = [getattr(module, name) for module in modules for name in getattr(module, "__all__", [])]
     return {one for one in named if inspect.isclass(one) and not issubclass(one, BaseException)}
 
 
@@ -538,7 +535,7 @@ def test_the_walk_finds_a_new_attribute_of_the_estimator(
     monkeypatch.setattr(
         cs.CertifiedClassifier, "kept", property(lambda clf: [*clf._votes.values()]), raising=False
     )
-    monkeypatch.setattr("certssb.classifier.frozen", lambda array: array)
+    monkeypatch.setattr("certssb.estimators.classifier.frozen", lambda array: array)
 
     def make(digits: Digits, folder: Path) -> tuple[Any, dict[str, Any]]:
         clf, known = SUBJECTS["estimator"](digits, folder)
