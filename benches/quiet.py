@@ -10,6 +10,8 @@ from dataclasses import dataclass
 # A share of all cores, though never less than a tenth of one, and a spread between rounds, that change no ratio much.
 OTHERS = 0.05
 SPREAD = 0.25
+# The system counts in hundredths of a second: of less than this nothing can be said.
+LONG = 0.2
 
 
 def busy_seconds(text: str, ticks: int) -> float | None:
@@ -76,6 +78,6 @@ def surroundings(sides: Iterable[tuple[list[float], list[float | None]]]) -> Sur
     seconds = [second for own, _ in sides for second in own]
     beside = [other for _, others in sides for other in others]
     known = [other for other in beside if other is not None]
-    others = sum(known) / sum(seconds) if seconds and len(known) == len(beside) else None
+    others = sum(known) / sum(seconds) if sum(seconds) >= LONG and len(known) == len(beside) else None
     apart = [max(own) / min(own) - 1 for own, _ in sides if len(own) > 1]
     return Surroundings(others, max(apart, default=None))

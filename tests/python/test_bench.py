@@ -188,6 +188,7 @@ def test_only_others_count_and_only_far_rounds(modules):
         return measure.surroundings(runs).complaints
 
     assert marked([1.0, 1.1, 1.2], 0.05) == marked([1.0], None) == []
+    assert marked([0.05, 0.05], 2.0) == [], "too short to tell"
     assert marked([1.0, 1.1], 0.5 * cores) == [f"others took {0.5 * cores:.1f} of {cores} cores"]
     assert marked([1.0, 1.5], 0.0) == marked([1.5, 1.0], None) == ["rounds lie 50 % apart"]
     # user nice system idle iowait irq softirq steal guest: what was idle or waited does not count, what was stolen does.
