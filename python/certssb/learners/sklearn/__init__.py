@@ -1,0 +1,9 @@
+"""scikit-learn's estimators, pipelines, and any object with fit and predict, as members.
+
+A member is a fresh clone, fitted on the member's own noised set alone.
+"""
+
+from certssb.learners.sklearn._making import is_estimator
+from certssb.learners.sklearn.learner import EstimatorLearner
+
+__all__ = ["EstimatorLearner", "is_estimator"]

@@ -1,0 +1,124 @@
+"""One member from its noised set: the function that threads and worker processes call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import config_context
+
+from certssb.exceptions import ParameterError
+from certssb.learners.sklearn._globals import OneThread, seeded
+from certssb.learners.sklearn._making import EXPECTED, Maker, refusal
+from certssb.learners.sklearn._member import Floats, Member
+
+__all__ = ["ONE_THREAD", "Recipe", "asked", "fitted"]
+
+ONE_THREAD = OneThread()
+
+_HUGE = 1e15
+"""Values whose squares, summed over the features, leave single precision: an estimator that raises there has diverged."""
+
+_ROWS_OF_LOSS = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what an estimator becomes, beside its seeds and its noised set.
+
+    Parameters
+    ----------
+    maker : Maker
+        Makes a fresh estimator.
+    n_classes : int
+        Number of classes.
+    relabelled : bool
+        Whether it wants classes numbered without gaps.
+    draws : bool
+        Whether it draws from Python's or NumPy's global generator.
+    augment : callable, optional
+        Changes a batch of samples at random.
+    copies : int
+        How many changed copies of the noised set follow it.
+    """
+
+    maker: Maker
+    n_classes: int
+    relabelled: bool = False
+    draws: bool = False
+    augment: Any = None
+    copies: int = 0
+
+    def but(self, **changes: Any) -> Recipe:
+        """The recipe with other settings."""
+        return replace(self, **changes)
+
+
+def fitted(
+    recipe: Recipe, seed: int, model_seed: int, X: Floats, y: npt.NDArray[np.int64]
+) -> tuple[Member, float]:
+    """A member of a noised set of shape (n, ...), and its mean loss there; NaN if its training diverged.
+
+    A set of a single class makes a member that says that class: most estimators refuse to learn one.
+    """
+    seen = np.unique(y)
+    if len(seen) == 1:
+        return Member(None, seen, False, recipe.n_classes), 0.0
+    samples, labels = _augmented(recipe, model_seed, X, y)
+    samples = samples.reshape(len(samples), -1)
+    if recipe.relabelled:
+        labels = np.searchsorted(seen, labels)
+    with ONE_THREAD(), config_context(**recipe.maker.config):
+        try:
+            if recipe.draws:
+                with seeded(model_seed):
+                    estimator = _fit(recipe, seed, samples, labels)
+            else:
+                estimator = _fit(recipe, seed, samples, labels)
+        except ParameterError:
+            raise
+        except (ArithmeticError, ValueError):
+            if np.abs(X).max() < _HUGE:
+                raise
+            # One training sample of 3e38 shall not stop a fit. The core lets a member without a loss vote for the
+            # lowest class.
+            return Member(None, seen[:1], False, recipe.n_classes), float("nan")
+        member = Member(estimator, seen, recipe.relabelled, recipe.n_classes)
+        return member, _loss(member, X, y)
+
+
+def asked(recipe: Recipe, member: Member, X: Floats) -> Floats:
+    """What a member says of samples of shape (m, ...)."""
+    with ONE_THREAD(), config_context(**recipe.maker.config):
+        return member.ask(X.reshape(len(X), -1))
+
+
+def _fit(recipe: Recipe, seed: int, X: Floats, y: npt.NDArray[np.int64]) -> Any:
+    estimator = recipe.maker.fresh(seed)
+    estimator.fit(X, y)
+    if not hasattr(estimator, "predict"):
+        raise refusal(EXPECTED, f"a {type(estimator).__name__}, which has no predict")
+    return estimator
+
+
+def _augmented(
+    recipe: Recipe, seed: int, X: Floats, y: npt.NDArray[np.int64]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """The noised set, followed by changed copies of it."""
+    if recipe.augment is None or recipe.copies == 0:
+        return X, y
+    rng = np.random.default_rng([seed, 0x617567])
+    changed = [np.asarray(recipe.augment(X.copy(), rng), dtype=np.float32) for _ in range(recipe.copies)]
+    return np.concatenate([X, *changed]), np.tile(y, recipe.copies + 1)
+
+
+def _loss(member: Member, X: Floats, y: npt.NDArray[np.int64]) -> float:
+    """Mean log loss, or share of errors of a member without probabilities, on the first samples of its set."""
+    rows = X[:_ROWS_OF_LOSS].reshape(min(len(X), _ROWS_OF_LOSS), -1)
+    logs = member.ask(rows)
+    own = -logs[np.arange(len(rows)), y[: len(rows)]].astype(np.float64)
+    # What it cannot say of its own samples is a matter of these, not of its training.
+    own = own[np.isfinite(own)]
+    return float(np.where(own > 1e29, 1.0, own).mean()) if len(own) else 0.0

@@ -1,0 +1,86 @@
+"""What all threads of a process share, and members must not: global generators, and the thread pools of libraries."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["OneThread", "seeded", "stand"]
+
+_LOCK = threading.RLock()
+"""Whoever exchanges the states of the global generators holds it."""
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked child: a thread of the parent that held the lock is not there to release it."""
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def stand() -> tuple[Any, ...]:
+    """Where Python's and NumPy's global generators stand, to be compared."""
+    own: Any = np.random.get_state()
+    return random.getstate(), own[0], own[1].tobytes(), *own[2:]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let the global generators start from `seed` inside the block, for this thread alone; put them back after."""
+    with _LOCK:
+        before = random.getstate(), np.random.get_state()
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+
+class OneThread:
+    """One thread for each member in the libraries that would take all cores for each: BLAS and OpenMP.
+
+    BLAS has one number for the process: it is 1 while anybody is inside, and put back by the last one out. OpenMP has
+    one for each thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._blas: Any = None
+        self._pools: ThreadpoolController | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._pools is None:
+                self._pools = ThreadpoolController()
+            pools = self._pools
+            if self._inside == 0:
+                self._blas = pools.select(user_api="blas").limit(limits=1)
+            self._inside += 1
+        try:
+            with pools.select(user_api="openmp").limit(limits=1):
+                yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._blas.restore_original_limits()
+
+    def look_again(self) -> None:
+        """Find libraries that were loaded since."""
+        with self._lock:
+            if self._inside == 0:
+                self._pools = None

@@ -1,0 +1,92 @@
+"""Where members are fitted: in the core's threads, or in processes where the interpreter would keep threads waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb.learners.sklearn._fitting import Recipe, fitted
+from certssb.learners.sklearn._member import Floats, Member
+
+__all__ = ["Lanes"]
+
+_WORTH_IT = 1.0
+"""Seconds of work in threads before processes are started, which takes about as long."""
+
+_LOOK = 0.05
+
+
+class Lanes:
+    """Fits members for the threads of the core.
+
+    Parameters
+    ----------
+    n_jobs : int
+        Threads that will ask at the same time.
+    in_processes : bool
+        Whether to hand the work to processes once there is enough of it. A member is the same wherever it is fitted.
+    """
+
+    def __init__(self, n_jobs: int, in_processes: bool) -> None:
+        self._n_jobs = n_jobs
+        self.in_processes = in_processes and n_jobs > 1
+        self._spent = 0.0
+        self._lock = threading.Lock()
+
+    def fit(
+        self,
+        recipe: Recipe,
+        seeds: tuple[int, int],
+        X: Floats,
+        y: npt.NDArray[np.int64],
+        stopped: Callable[[], bool],
+    ) -> tuple[Member, float] | None:
+        """A member; None if `stopped` said so meanwhile."""
+        if self.in_processes and self._spent > _WORTH_IT:
+            try:
+                return self._elsewhere(recipe, seeds, X, y, stopped)
+            except BrokenExecutor:
+                # Somebody ended a worker, such as a system short of memory.
+                self.in_processes = False
+        start = time.monotonic()
+        found = fitted(recipe, *seeds, X, y)
+        with self._lock:
+            self._spent += time.monotonic() - start
+        return None if stopped() else found
+
+    def _elsewhere(
+        self,
+        recipe: Recipe,
+        seeds: tuple[int, int],
+        X: Floats,
+        y: npt.NDArray[np.int64],
+        stopped: Callable[[], bool],
+    ) -> tuple[Member, float] | None:
+        from joblib.externals.loky import get_reusable_executor
+
+        executor: Any = get_reusable_executor(max_workers=self._n_jobs, timeout=60)
+        future = executor.submit(fitted, recipe, *seeds, X, y)
+        while True:
+            try:
+                found: tuple[Member, float] = future.result(timeout=_LOOK)
+                return found
+            except (NotYet, CancelledError):
+                if future.done():
+                    if future.cancelled() or stopped():
+                        return None
+                    continue
+                if stopped():
+                    # A fit cannot be interrupted; its process can be ended.
+                    executor.shutdown(wait=False, kill_workers=True)
+                    return None
+            except BrokenExecutor:
+                if stopped():
+                    return None
+                raise

@@ -1,0 +1,186 @@
+"""scikit-learn estimators as members: what the core asks for, answered with fitted objects."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb.learners.sklearn import _identity, _trials
+from certssb.learners.sklearn._fitting import ONE_THREAD, Recipe, asked
+from certssb.learners.sklearn._lanes import Lanes
+from certssb.learners.sklearn._making import (
+    EXPECTED,
+    Maker,
+    check_kind,
+    check_prototype,
+    is_estimator,
+    refusal,
+)
+from certssb.learners.sklearn._member import Floats, Member
+
+__all__ = ["EstimatorLearner"]
+
+_ROWS = 4096
+"""Rows of one question, so that Ctrl-C is heard between two."""
+
+
+class EstimatorLearner:
+    """A classifier that was looked at, as the core wants it.
+
+    Parameters
+    ----------
+    model : object or callable
+        A classifier with fit and predict, of which each member is a fresh clone; or a callable without arguments that
+        makes one.
+    shape : tuple of int
+        Shape of one sample; estimators see it flat.
+    n_classes : int
+        Number of classes.
+    n_samples : int
+        Samples of a member's noised set.
+    n_jobs : int, optional
+        Members fitted at the same time; all cores if not given.
+    augment : callable, optional
+        Changes a batch of samples, called as ``augment(batch, rng)``.
+    copies : int, default=0
+        Changed copies of its noised set that a member sees after it.
+
+    Attributes
+    ----------
+    name : str
+        Class, digest of the parameters, versions of the libraries.
+    behaviour : list of list of float
+        What a member of made-up samples says of others; empty if the name says all.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be a member: no classifier, or one whose members would share state.
+    """
+
+    specs: None = None
+    min_samples = 1
+    batch = 1
+    stacks = False
+    stacks_are_sure = False
+    may_keep_state = True
+    lanes = 1
+    searches = False
+    why_not: str | None = None
+
+    def __init__(
+        self,
+        model: Any,
+        shape: Sequence[int],
+        n_classes: int,
+        n_samples: int = 64,
+        n_jobs: int | None = None,
+        augment: Any = None,
+        copies: int = 0,
+    ) -> None:
+        if is_estimator(model):
+            check_kind(model)
+            check_prototype(model)
+        elif not callable(model):
+            check_kind(model)
+        self.shape = tuple(shape)
+        self.n_classes = n_classes
+        self._n_samples = n_samples
+        recipe = Recipe(Maker(model), n_classes, augment=augment, copies=copies)
+        first = recipe.maker.fresh(0)
+        if not is_estimator(first):
+            raise refusal(EXPECTED, f"a callable that returns a {type(first).__name__}")
+        # Loaded by now: the libraries whose threads are counted.
+        ONE_THREAD.look_again()
+        self._witness, crowded = _trials.tried(recipe, self.shape, n_samples)
+        self._recipe = self._witness.recipe
+        described = None if augment is None else f"{_augmentation(augment)} copies={copies}"
+        self.name = _identity.described(first, described)
+        exact = _identity.is_exact(first) and (augment is None or hasattr(augment, "to_json"))
+        self.behaviour = [] if exact else _identity.numbers(self._witness.answers)
+        self._lanes = Lanes(n_jobs or os.cpu_count() or 1, crowded)
+
+    def devices(self) -> list[str]:
+        """Where members can be trained."""
+        return ["cpu"]
+
+    def starting(self) -> AbstractContextManager[None]:
+        """What is held while the core starts its threads: nothing."""
+        return contextlib.nullcontext()
+
+    def enter(self, device: str) -> None:
+        """A thread of the core begins; each call limits the threads of libraries by itself."""
+
+    def train(
+        self, job: Any, X: Floats, y: npt.NDArray[np.int64]
+    ) -> tuple[list[Member], npt.NDArray[np.float32]] | None:
+        """Members of noised sets of shape (S, n, ...), and their losses; None if the run was stopped."""
+        members, losses = [], np.zeros(len(X), dtype=np.float32)
+        for place, seeds in enumerate(zip(job.init_seeds, job.model_seeds, strict=True)):
+            if job.stopped():
+                return None
+            found = self._lanes.fit(self._recipe, seeds, X[place], y[place], job.stopped)
+            if found is None:
+                return None
+            members.append(found[0])
+            losses[place] = found[1]
+        return members, losses
+
+    def ask(self, job: Any, values: Sequence[Member], X: Floats) -> Floats | None:
+        """Logarithms of probabilities of shape (S, m, n_classes); None if the run was stopped."""
+        shared = X.ndim == len(self.shape) + 1
+        n_rows = len(X) if shared else X.shape[1]
+        answers = np.empty((len(values), n_rows, self.n_classes), dtype=np.float32)
+        for place, member in enumerate(values):
+            rows = X if shared else X[place]
+            for start in range(0, n_rows, _ROWS):
+                if job.stopped():
+                    return None
+                part = slice(start, start + _ROWS)
+                answers[place, part] = asked(self._recipe, member, rows[part])
+        return answers
+
+    def same(self, a: Member, b: Member) -> bool:
+        """Whether two members say the same of made-up samples, bit for bit."""
+        return self._witness.same(self._witness.asked(a), self._witness.asked(b))
+
+    def estimator(self, member: Member) -> Any:
+        """What was fitted; None for a member of a single class."""
+        return member.estimator
+
+    # What is asked of every model of the user's around a training run.
+
+    def try_stacks(self, device: str, stack: int | None) -> None:
+        """Estimators are fitted one by one."""
+
+    def check_alone(self, device: str, n_steps: int) -> None:
+        """Tried when this was made."""
+
+    def is_disturbed(self) -> bool:
+        """Whether training left traces in what members are."""
+        return self._witness.is_disturbed()
+
+    def suspects(self) -> list[str]:
+        """What all members see and training has changed, by name: where that lies is not known."""
+        return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state["_lanes"] = (self._lanes._n_jobs, self._lanes.in_processes)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lanes = Lanes(*state["_lanes"])
+
+
+def _augmentation(augment: Any) -> str:
+    if hasattr(augment, "to_json"):
+        return str(augment.to_json())
+    return str(getattr(augment, "__qualname__", type(augment).__qualname__))
