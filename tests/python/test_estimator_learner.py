@@ -23,8 +23,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from certssb.exceptions import ParameterError
-from certssb.learners.sklearn import EstimatorLearner
 from certssb.learners.sklearn._lanes import Lanes
+from certssb.learners.sklearn._learner import EstimatorLearner
 
 RNG = np.random.default_rng(3)
 X = RNG.random((40, 6), dtype=np.float32)

@@ -2,8 +2,3 @@
 
 A member is a fresh clone, fitted on the member's own noised set alone.
 """
-
-from certssb.learners.sklearn._making import is_estimator
-from certssb.learners.sklearn.learner import EstimatorLearner
-
-__all__ = ["EstimatorLearner", "is_estimator"]

@@ -135,6 +135,7 @@ def tried(recipe: Recipe, shape: tuple[int, ...], n_samples: int) -> tuple[Witne
     if not witness.same(before, witness.asked(witness.member)):
         raise refusal("a classifier that says the same when it is asked again", name)
     _check_learns(witness)
+    witness.elsewhere()
     _check_undisturbed(witness)
     crowded = _check_again(witness)
     _check_undisturbed(witness)
