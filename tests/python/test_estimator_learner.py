@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import sys
 import threading
 import time
 import warnings
@@ -22,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from certssb.exceptions import ParameterError
+from certssb.exceptions import CheckpointError, ParameterError
 from certssb.learners.sklearn._lanes import Lanes
 from certssb.learners.sklearn._learner import EstimatorLearner
 
@@ -525,3 +526,25 @@ def test_copies_follow_the_noised_set() -> None:
     trained(own, 1)
     assert (seen[-1][0] != samples).any()
     assert own.name != learner(Looking).name
+
+
+# Files.
+
+
+def test_members_are_written_in_the_form_that_was_asked_for_only() -> None:
+    own = learner(RandomForestClassifier(5))
+    member = trained(own)
+    with pytest.raises(CheckpointError, match=r"(?s)members='skops'.*members='joblib', which is pickle"):
+        own.pack(member)
+    own.write_as("joblib")
+    assert asked(own, own.unpack(own.pack(member))).tobytes() == asked(own, member).tobytes()
+    with pytest.raises(CheckpointError, match="A member cannot be read"):
+        own.unpack(b"nothing")
+    with pytest.raises(ParameterError, match="'members'.*None or one of 'skops', 'joblib'. Got 'pickle'"):
+        own.write_as("pickle")
+
+
+def test_skops_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skops", None)
+    with pytest.raises(ParameterError, match=r"'members'.*not installed.*certssb\[skops\]"):
+        learner(GaussianNB(), members="skops")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb.learners.sklearn import _identity, _trials
+from certssb.exceptions import CheckpointError
+from certssb.learners.sklearn import _identity, _storage, _trials
 from certssb.learners.sklearn._fitting import ONE_THREAD, Recipe, asked
 from certssb.learners.sklearn._lanes import Lanes
 from certssb.learners.sklearn._making import (
@@ -50,6 +51,8 @@ class EstimatorLearner:
         Changes a batch of samples, called as ``augment(batch, rng)``.
     copies : int, default=0
         Changed copies of its noised set that a member sees after it.
+    members : {"skops", "joblib"}, optional
+        In which form members are written into files; not at all if not given.
 
     Attributes
     ----------
@@ -83,7 +86,9 @@ class EstimatorLearner:
         n_jobs: int | None = None,
         augment: Any = None,
         copies: int = 0,
+        members: Any = None,
     ) -> None:
+        form = _storage.checked(members)
         if is_estimator(model):
             check_kind(model)
             check_prototype(model)
@@ -105,6 +110,8 @@ class EstimatorLearner:
         exact = _identity.is_exact(first) and (augment is None or hasattr(augment, "to_json"))
         self.behaviour = [] if exact else _identity.numbers(self._witness.answers)
         self._lanes = Lanes(n_jobs or os.cpu_count() or 1, crowded)
+        self.form: _storage.Form | None = None
+        self.write_as(form)
 
     def devices(self) -> list[str]:
         """Where members can be trained."""
@@ -145,6 +152,23 @@ class EstimatorLearner:
                 part = slice(start, start + _ROWS)
                 answers[place, part] = asked(self._recipe, member, rows[part])
         return answers
+
+    def write_as(self, form: Any) -> None:
+        """Choose the form in which members are written into files; refuse one that cannot hold them."""
+        self.form = _storage.checked(form)
+        self._types = [] if self.form is None else _storage.try_form(self.form, self._witness.member)
+
+    def pack(self, member: Member) -> bytes:
+        """A member as bytes, for a file."""
+        if self.form is None:
+            raise CheckpointError(_storage.NO_FORM)
+        return _storage.pack(member, self.form)
+
+    def unpack(self, content: bytes) -> Member:
+        """A member from the bytes of a file."""
+        if self.form is None:
+            raise CheckpointError(_storage.NO_FORM)
+        return _storage.unpack(content, self.form, self._types)
 
     def same(self, a: Member, b: Member) -> bool:
         """Whether two members say the same of made-up samples, bit for bit."""
