@@ -18,16 +18,12 @@
 use std::collections::HashMap;
 
 use ndarray::{Array3, Axis};
-use rayon::prelude::*;
 
 use super::confidence::Confidence;
-use super::frontier::{largest_count, largest_norm};
-use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
-use crate::law::{Cascade, DataFacts, LikelihoodRatio};
+use crate::law::Cascade;
 use crate::normal::{normal_quantile_lower, normal_quantile_upper};
-use crate::process::install;
 use crate::votes::{Ballots, Tally};
 
 /// Bounds of every class's probability at every level, all holding together.
@@ -138,7 +134,7 @@ impl LevelBounds {
     }
 
     /// The different contests at a level, and which of them each sample has.
-    fn contests(&self, level: usize, intervals: &[Interval]) -> (Vec<Contest>, Vec<usize>) {
+    pub(super) fn contests(&self, level: usize, intervals: &[Interval]) -> (Vec<Contest>, Vec<usize>) {
         let mut known: HashMap<[u64; 6], usize> = HashMap::new();
         let mut contests = Vec::new();
         let which = intervals.iter().enumerate().map(|(sample, interval)| {
@@ -170,7 +166,7 @@ fn check_ballots(cascade: &Cascade, confidence: &Confidence, ballots: &[Ballots]
 /// All that decides a class A's fate at one level: margins are differences of quantiles, which grow with the
 /// probability, so of all classes' bounds only a few can matter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Contest {
+pub(super) struct Contest {
     /// A's lower bound, and the largest upper bound of another class.
     own: (f64, f64),
     /// Another class's upper bound, and the largest lower bound among all classes but that one: the others with the
@@ -203,7 +199,12 @@ impl Contest {
 
     /// A lower bound for A's margin and an upper bound for every other class's, when every probability may be as
     /// `low` makes of its lower bound and `high` of its upper bound.
-    fn margins(&self, unit: f64, low: impl Fn(f64) -> f64, high: impl Fn(f64) -> f64) -> (f64, f64) {
+    pub(super) fn margins(
+        &self,
+        unit: f64,
+        low: impl Fn(f64) -> f64,
+        high: impl Fn(f64) -> f64,
+    ) -> (f64, f64) {
         let (below, above) = (|p| normal_quantile_lower(low(p)), |p| normal_quantile_upper(high(p)));
         let own = 0.5 * unit * (below(self.own.0) - above(self.own.1));
         let rival = |(p, against): (f64, f64)| 0.5 * unit * (above(p) - below(against));
@@ -229,6 +230,9 @@ pub struct LevelMargins {
     pub threshold: Option<f64>,
 }
 
+/// An end that is nowhere: not even the received training set is certain to give it.
+pub(super) const NOWHERE: f64 = -1.0;
+
 /// The certified radius R_1 of a class, in the units of the margins: it survives every change below; 0 or less where
 /// nothing is certified.
 ///
@@ -247,7 +251,7 @@ pub fn cascade_radius(levels: &[LevelMargins]) -> f64 {
 
 impl LevelMargins {
     /// `sure` and `open`, rounded down.
-    fn ends(&self) -> (f64, Option<f64>) {
+    pub(super) fn ends(&self) -> (f64, Option<f64>) {
         match self.threshold {
             Some(tau) => ((self.own - tau).next_down(), Some((tau - self.others).next_down())),
             None => (self.own, None),
@@ -265,137 +269,13 @@ pub(super) fn survives<T: PartialOrd + Copy>(ends: &[(T, Option<T>)]) -> Option<
     })
 }
 
-/// A cascade's certificates: bounds at every level, and the laws behind them.
-pub(super) struct Levels<'a> {
-    pub(super) cascade: &'a Cascade,
-    pub(super) facts: &'a DataFacts,
-    pub(super) bounds: &'a LevelBounds,
-    pub(super) intervals: &'a [Interval],
-}
-
-/// An end that is nowhere: not even the received training set is certain to give it.
-const NOWHERE: f64 = -1.0;
-
-/// `sure` and `open` of a level.
-type Ends<T> = (T, Option<T>);
-
-/// A margin as a function of the likelihood ratio; how far it is above what is asked for.
-type Margin<'a> = dyn Fn(&LikelihoodRatio) -> f64 + 'a;
-
-impl Levels<'_> {
-    /// Total L2 radii, 0 or below where nothing is certified; `None` if a level has no such radius.
-    pub(super) fn radius(&self) -> Option<Vec<f64>> {
-        self.cascade.has_radius(self.facts).then(|| self.received())
-    }
-
-    /// R on the received training set, in the units of the margins; positive exactly where something is certified.
-    pub(super) fn received(&self) -> Vec<f64> {
-        let units = self.cascade.units();
-        let ends = |level: usize, contest: &Contest| {
-            let (own, others) = contest.margins(units[level], |p| p, |p| p);
-            Ok(LevelMargins { own, others, threshold: self.cascade.threshold(level) }.ends())
-        };
-        self.each(ends).unwrap_or_default().into_iter().map(|end| end.unwrap_or(NOWHERE)).collect()
-    }
-
-    /// Whether each prediction survives `change`.
-    pub(super) fn holds(&self, change: &Change) -> Result<Vec<bool>> {
-        let ratios = self.ratios(change)?;
-        let verdicts =
-            self.each(|level, contest| self.both(level, contest, |margin| Ok(margin(&ratios[level]) > 0.0)))?;
-        Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(false)).collect())
-    }
-
-    /// The largest trigger norm each prediction survives on `n_poisoned` samples; infinity for any, 0 where none.
-    pub(super) fn norms(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
-        let at = |trigger_norm| self.ratios(&Change { n_poisoned, trigger_norm, labels });
-        let (none, any) = (at(0.0)?, at(f64::INFINITY)?);
-        let end = |level: usize, margin: &Margin<'_>| {
-            if margin(&none[level]) <= 0.0 {
-                Ok(NOWHERE)
-            } else if margin(&any[level]) > 0.0 {
-                Ok(f64::INFINITY)
-            } else {
-                let law = &self.cascade.levels()[level];
-                largest_norm(|trigger_norm| {
-                    let ratio = law.likelihood(&Change { n_poisoned, trigger_norm, labels }, self.facts)?;
-                    Ok(margin(&ratio).clamp(f64::MIN, f64::MAX))
-                })
-            }
-        };
-        let ends = self.each(|level, contest| self.both(level, contest, |margin| end(level, margin)))?;
-        Ok(ends.into_iter().map(|end| end.unwrap_or(NOWHERE).max(0.0)).collect())
-    }
-
-    /// The largest number of poisoned samples each prediction survives at `trigger_norm`.
-    pub(super) fn counts(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
-        let at = |n_poisoned| self.ratios(&Change { n_poisoned, trigger_norm, labels });
-        // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
-        at(self.facts.n_train.min(1))?;
-        let none = at(0)?;
-        // -1: not even on the received training set.
-        let end = |level: usize, margin: &Margin<'_>| {
-            if margin(&none[level]) <= 0.0 {
-                return Ok(-1);
-            }
-            let law = &self.cascade.levels()[level];
-            let count = largest_count(1, self.facts.n_train, |n_poisoned| {
-                Ok(margin(&law.likelihood(&Change { n_poisoned, trigger_norm, labels }, self.facts)?) > 0.0)
-            })?;
-            Ok(count as i64)
-        };
-        let ends = self.each(|level, contest| self.both(level, contest, |margin| end(level, margin)))?;
-        Ok(ends.into_iter().map(|end| end.unwrap_or(-1).max(0) as usize).collect())
-    }
-
-    /// What `find` says of both margins of a level: how far A's stays above what the level asks for, and how far
-    /// every other class's stays below it; the last level has only the first.
-    fn both<T>(
-        &self,
-        level: usize,
-        contest: &Contest,
-        find: impl Fn(&Margin<'_>) -> Result<T>,
-    ) -> Result<Ends<T>> {
-        let threshold = self.cascade.threshold(level);
-        let unit = self.cascade.units()[level];
-        let worst = |ratio: &LikelihoodRatio| {
-            contest.margins(unit, |p| ratio.worst_lower(p), |p| ratio.worst_upper(p))
-        };
-        let sure = find(&|ratio| (worst(ratio).0 - threshold.unwrap_or(0.0)).next_down())?;
-        let open = threshold.map(|tau| find(&|ratio| (tau - worst(ratio).1).next_down())).transpose()?;
-        Ok((sure, open))
-    }
-
-    fn ratios(&self, change: &Change) -> Result<Vec<LikelihoodRatio>> {
-        self.cascade.levels().iter().map(|law| law.likelihood(change, self.facts)).collect()
-    }
-
-    /// Every sample's R from the ends of its levels, which are found once for contests that are alike.
-    fn each<T: PartialOrd + Copy + Send + Sync>(
-        &self,
-        ends: impl Fn(usize, &Contest) -> Result<Ends<T>> + Send + Sync,
-    ) -> Result<Vec<Option<T>>> {
-        let levels: Result<Vec<Vec<Ends<T>>>> = (0..self.cascade.levels().len())
-            .map(|level| {
-                let (contests, which) = self.bounds.contests(level, self.intervals);
-                let known: Result<Vec<_>> =
-                    install(|| contests.par_iter().map(|contest| ends(level, contest)).collect())?;
-                let known = known?;
-                Ok(which.into_iter().map(|at| known[at]).collect())
-            })
-            .collect();
-        let levels = levels?;
-        let own = |sample: usize| levels.iter().map(|ends| ends[sample]).collect::<Vec<_>>();
-        Ok((0..self.intervals.len()).map(|sample| survives(&own(sample))).collect())
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::certify::{Certificates, Detail, Evidence, Record};
-    use crate::law::{Gaussian, LabelNoise, Law, Product, Subsample};
+    use crate::change::Change;
+    use crate::law::{DataFacts, Gaussian, LabelNoise, Law, Product, Subsample};
     use rand::{Rng, RngExt};
 
     fn gaussian(sigma: f64) -> Law {

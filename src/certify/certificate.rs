@@ -1,89 +1,20 @@
 //! Certificates: the record of what was drawn, one interval per test sample, and what follows.
 
-use std::collections::HashMap;
-
 use ndarray::Array2;
-use serde::{Deserialize, Serialize};
 
-use super::cascade::{LevelBounds, Levels};
-use super::confidence::{members_needed_at, Bound, Confidence, Selection};
-use super::frontier::Distinct;
+use super::cascade::LevelBounds;
+use super::confidence::Confidence;
+use super::detail::{Detail, Settled};
+use super::enough::check_enough;
+use super::proof::{self, Budget, Proof};
+use super::record::{Evidence, Record};
 use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
-use crate::law::{Cascade, DataFacts, Gaussian, Law, NoiseLaw};
+use crate::law::{Cascade, DataFacts, Law, NoiseLaw};
 use crate::metrics::certified_accuracy;
-use crate::quantity::{written, Quantity, Radius, SMALLEST_LEVEL};
+use crate::quantity::{Quantity, Radius};
 use crate::votes::{Answers, Ballots};
-
-/// Where the intervals come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "evidence", rename_all = "snake_case")]
-pub enum Evidence {
-    /// Members' votes, bounded at the settings' alpha.
-    Members {
-        /// Number of members N, read from the votes.
-        n_members: usize,
-        /// The settings of the bounds.
-        confidence: Confidence,
-    },
-    /// Probabilities known exactly; nothing was sampled.
-    Exact,
-}
-
-/// The record behind a table of certificates: everything that the guarantee depends on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// The law from which the members' noised sets were drawn.
-    pub law: Law,
-    /// Sizes of the training set.
-    pub facts: DataFacts,
-    /// Where the intervals come from.
-    pub evidence: Evidence,
-    /// What was done to each sample before the noise, if anything, as it stands in the guarantee.
-    pub before_noise: Option<String>,
-    /// Whether the list of classes was learned from the received labels instead of being known before.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub classes_as_received: bool,
-    /// Members whose training diverged: they vote for the lowest class.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub n_failed: usize,
-    /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub family: Option<usize>,
-}
-
-fn is_zero(n: &usize) -> bool {
-    *n == 0
-}
-
-/// A region around a test input as a ledger settled it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settled {
-    /// The class.
-    pub prediction: usize,
-    /// The radius, L2 around the test input.
-    pub radius: f64,
-    /// What the ledger did: kept, trimmed, adopted or abstained.
-    pub outcome: String,
-}
-
-/// What some laws know of each sample beyond its interval.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Detail {
-    /// Nothing.
-    #[default]
-    None,
-    /// Bounds at every level of a cascade.
-    Levels(LevelBounds),
-    /// The noise magnitude of each test sample, for the published form of sample-specific noise.
-    Magnitudes {
-        /// One per sample, in the units of the features.
-        sigmas: Vec<f64>,
-        /// What a ledger made of each, if one was asked.
-        settled: Option<Vec<Settled>>,
-    },
-}
 
 /// Certificates of a set of test samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,9 +76,8 @@ impl Certificates {
             let expected = "the published form of SampleSpecific";
             return Err(Error::parameter("law", expected, law.describe()));
         }
-        let (ballots, detail) = (ballots.into(), Detail::Magnitudes { sigmas, settled: None });
-        detail.check(&law, &facts, ballots.n_samples())?;
-        Self::from_members(law, facts, confidence, before_noise, ballots, detail)
+        let detail = Detail::Magnitudes { sigmas, settled: None };
+        Self::from_members(law, facts, confidence, before_noise, ballots.into(), detail)
     }
 
     fn from_members(
@@ -166,7 +96,7 @@ impl Certificates {
         check_enough(&confidence, 1, ballots.n_members(), facts.n_classes, ballots.n_samples())?;
         let evidence = Evidence::Members { n_members: ballots.n_members(), confidence };
         let intervals = confidence.intervals_of(ballots)?;
-        Ok(Self { record: Record::new(law, facts, evidence, before_noise), intervals, detail })
+        Self::new(Record::new(law, facts, evidence, before_noise), intervals, detail)
     }
 
     /// Certificates of a cascade from the members of each of its levels.
@@ -204,7 +134,7 @@ impl Certificates {
         check_enough(&confidence, ballots.len(), n_members, facts.n_classes, intervals.len())?;
         let evidence = Evidence::Members { n_members, confidence };
         let record = Record::new(Law::Cascade(cascade), facts, evidence, before_noise);
-        Ok(Self { record, intervals, detail: Detail::Levels(bounds) })
+        Self::new(record, intervals, Detail::Levels(bounds))
     }
 
     /// Certificates from probabilities that are known exactly, already rounded outward.
@@ -214,7 +144,7 @@ impl Certificates {
     pub fn exact(law: Law, facts: DataFacts, intervals: Vec<Interval>) -> Result<Self> {
         law.check(&facts)?;
         let record = Record::new(law, facts, Evidence::Exact, None);
-        Ok(Self { record, intervals, detail: Detail::None })
+        Self::new(record, intervals, Detail::None)
     }
 
     /// Puts a table together again that was taken apart for a file.
@@ -223,7 +153,7 @@ impl Certificates {
     /// `Parameter` when a value is not one that a table can have.
     pub fn from_parts(record: Record, intervals: Vec<Interval>, detail: Detail) -> Result<Self> {
         record.check()?;
-        detail.check(&record.law, &record.facts, intervals.len())?;
+        proof::check(&record, &intervals, &detail)?;
         for (i, interval) in intervals.iter().enumerate() {
             let probabilities = 0.0..=1.0;
             if !probabilities.contains(&interval.p_lower)
@@ -241,6 +171,15 @@ impl Certificates {
             }
         }
         Ok(Self { record, intervals, detail })
+    }
+
+    fn new(record: Record, intervals: Vec<Interval>, detail: Detail) -> Result<Self> {
+        proof::check(&record, &intervals, &detail)?;
+        Ok(Self { record, intervals, detail })
+    }
+
+    fn proof(&self) -> Box<dyn Proof + '_> {
+        proof::of(&self.record, &self.intervals, &self.detail)
     }
 
     /// The table of some of these samples, in the order of `rows`. Bounds stay what they are: whatever alpha they
@@ -288,23 +227,12 @@ impl Certificates {
 
     /// The class of every sample: the ensemble's, or the one of the region it was found to lie in.
     pub fn predictions(&self) -> Vec<usize> {
-        match &self.detail {
-            Detail::Magnitudes { settled: Some(settled), .. } => {
-                settled.iter().map(|s| s.prediction).collect()
-            }
-            _ => self.intervals.iter().map(|interval| interval.prediction).collect(),
-        }
+        self.proof().predictions()
     }
 
     /// Whether no class could be certified for a sample, not even against no change at all.
     pub fn abstained(&self) -> Vec<bool> {
-        match (&self.detail, self.levels()) {
-            (Detail::Magnitudes { settled: Some(settled), .. }, _) => {
-                settled.iter().map(|settled| settled.radius <= 0.0).collect()
-            }
-            (_, Some(levels)) => levels.received().iter().map(|radius| *radius <= 0.0).collect(),
-            _ => self.intervals.iter().map(Interval::abstained).collect(),
-        }
+        self.proof().abstained()
     }
 
     /// The same certificates of members of which so many could not be trained, which the guarantee says.
@@ -331,17 +259,8 @@ impl Certificates {
             return Err(Error::parameter("ledger", expected, "a ledger"));
         };
         *settled = Some(entries);
-        self.detail.check(&self.record.law, &self.record.facts, self.intervals.len())?;
+        proof::check(&self.record, &self.intervals, &self.detail)?;
         Ok(self)
-    }
-
-    fn levels(&self) -> Option<Levels<'_>> {
-        match (&self.record.law, &self.detail) {
-            (Law::Cascade(cascade), Detail::Levels(bounds)) => {
-                Some(Levels { cascade, facts: &self.record.facts, bounds, intervals: &self.intervals })
-            }
-            _ => None,
-        }
     }
 
     /// Whether the guarantee is a proof against an attacker on the training set.
@@ -355,33 +274,7 @@ impl Certificates {
     /// The published form of sample-specific noise states sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with each sample's own
     /// sigma instead, trimmed by a ledger if one was asked.
     pub fn radius(&self) -> Option<Vec<f64>> {
-        let Record { law, facts, .. } = &self.record;
-        if let Some(levels) = self.levels() {
-            return levels.radius().map(|radii| radii.into_iter().map(|radius| radius.max(0.0)).collect());
-        }
-        if let Detail::Magnitudes { sigmas, settled } = &self.detail {
-            if let Some(settled) = settled {
-                return Some(settled.iter().map(|settled| settled.radius).collect());
-            }
-            return self
-                .intervals
-                .iter()
-                .zip(sigmas)
-                .map(|(i, sigma)| own_radius(*sigma, i, facts))
-                .collect();
-        }
-        if self.intervals.is_empty() {
-            // Whether the law has radii does not depend on the interval.
-            law.total_radius(&Interval::new(0, 0.75, 0.25), facts)?;
-        }
-        let radius = |interval: &Interval| match law.total_radius(interval, facts) {
-            Some(radius) if !interval.abstained() => Some(radius.max(0.0)),
-            other => other.map(|_| 0.0),
-        };
-        // Votes are counts: many samples share an interval, and a radius takes two quantiles.
-        let mut known: HashMap<[u64; 3], Option<f64>> = HashMap::new();
-        let key = |i: &Interval| [i.p_lower.to_bits(), i.p_upper.to_bits(), i.rest.to_bits()];
-        self.intervals.iter().map(|own| *known.entry(key(own)).or_insert_with(|| radius(own))).collect()
+        self.proof().radius()
     }
 
     /// Whether each prediction survives `change`.
@@ -389,10 +282,9 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn holds(&self, change: &Change) -> Result<Vec<bool>> {
-        if let Some(levels) = self.levels() {
-            return levels.holds(change);
-        }
-        Distinct::of(&self.intervals).holds(&self.record.law, &self.record.facts, change)
+        let proof = self.proof();
+        proof.covers(&Budget::Samples(*change))?;
+        proof.holds(change)
     }
 
     /// The largest trigger norm each prediction survives on `n_poisoned` samples: infinity for any trigger, 0
@@ -401,10 +293,10 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
-        if let Some(levels) = self.levels() {
-            return levels.norms(n_poisoned, labels);
-        }
-        Distinct::of(&self.intervals).norms(&self.record.law, &self.record.facts, n_poisoned, labels)
+        let proof = self.proof();
+        let trigger_norm = f64::INFINITY;
+        proof.covers(&Budget::Samples(Change { n_poisoned, trigger_norm, labels }))?;
+        proof.trigger_norm(n_poisoned, labels)
     }
 
     /// The largest number of poisoned samples each prediction survives at `trigger_norm`.
@@ -412,10 +304,11 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
-        if let Some(levels) = self.levels() {
-            return levels.counts(trigger_norm, labels);
-        }
-        Distinct::of(&self.intervals).counts(&self.record.law, &self.record.facts, trigger_norm, labels)
+        let proof = self.proof();
+        // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
+        let n_poisoned = self.record.facts.n_train.min(1);
+        proof.covers(&Budget::Samples(Change { n_poisoned, trigger_norm, labels }))?;
+        proof.n_poisoned(trigger_norm, labels)
     }
 
     /// [`trigger_norm`](Self::trigger_norm) for many counts: shape (n_samples, counts).
@@ -436,14 +329,9 @@ impl Certificates {
     /// # Errors
     /// `Parameter` for a law without a radius, or a radius that is negative or NaN.
     pub fn accuracy_at_radii(&self, correct: &[bool], radii: &[f64]) -> Result<Vec<f64>> {
-        let Some(own) = self.radius() else {
-            let law = self.record.law.describe();
-            return Err(Error::parameter(
-                "radii",
-                "None, with n_poisoned and trigger_norm given, for this law",
-                law,
-            ));
-        };
+        let proof = self.proof();
+        proof.covers(&Budget::Total)?;
+        let own = proof.radius().unwrap_or_default();
         radii
             .iter()
             .map(|radius| {
@@ -479,194 +367,13 @@ impl Certificates {
     /// # Errors
     /// `Parameter` for a law that does not count entries.
     pub fn n_flips(&self) -> Result<Vec<usize>> {
-        Distinct::of(&self.intervals).flips(&self.record.law, &self.record.facts)
+        let proof = self.proof();
+        proof.covers(&Budget::Entries)?;
+        proof.n_flips()
     }
 
     /// What exactly is guaranteed, in one sentence for a person who will rely on it.
     pub fn guarantee(&self) -> String {
-        self.record.guarantee(self.intervals.len())
-    }
-}
-
-/// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) at a sample's own sigma, 0 where abstained.
-fn own_radius(sigma: f64, interval: &Interval, facts: &DataFacts) -> Option<f64> {
-    let radius = Gaussian::new(sigma).ok()?.total_radius(interval, facts)?;
-    Some(if interval.abstained() { 0.0 } else { radius.max(0.0) })
-}
-
-impl Detail {
-    fn rows(&self, rows: &[usize]) -> Self {
-        match self {
-            Self::None => Self::None,
-            Self::Magnitudes { sigmas, settled } => Self::Magnitudes {
-                sigmas: rows.iter().map(|row| sigmas[*row]).collect(),
-                settled: settled
-                    .as_ref()
-                    .map(|settled| rows.iter().map(|row| settled[*row].clone()).collect()),
-            },
-            Self::Levels(bounds) => Self::Levels(bounds.rows(rows)),
-        }
-    }
-
-    fn check(&self, law: &Law, facts: &DataFacts, n_samples: usize) -> Result<()> {
-        match (law, self) {
-            (Law::Cascade(cascade), Self::Levels(bounds)) => {
-                bounds.check(cascade, n_samples, facts.n_classes)
-            }
-            (law, Self::Magnitudes { sigmas, settled }) if !law.sound() => {
-                let sizes = sigmas.len() == n_samples && settled.iter().all(|s| s.len() == n_samples);
-                let sigmas = sigmas.iter().all(|sigma| *sigma > 0.0 && sigma.is_finite());
-                let right = |s: &Settled| s.radius >= 0.0 && s.prediction < facts.n_classes;
-                if sizes && sigmas && settled.iter().flatten().all(right) {
-                    return Ok(());
-                }
-                Err(Error::shape(
-                    "sigmas",
-                    format_args!("one magnitude for each of {n_samples} samples"),
-                    "others",
-                ))
-            }
-            (Law::Cascade(_), _) => {
-                Err(Error::parameter("levels", "the bounds of a cascade's levels", "none"))
-            }
-            (law, Self::None) if law.sound() => Ok(()),
-            _ => Err(Error::parameter("detail", "what the law's certificates consist of", law.describe())),
-        }
-    }
-}
-
-/// Refuses a level of a single bound for which bounds are not proved, because alpha was shared among too many.
-pub(crate) fn check_level(confidence: &Confidence, share: f64) -> Result<()> {
-    if share >= SMALLEST_LEVEL {
-        return Ok(());
-    }
-    let expected = format_args!(
-        "large enough that each of the bounds that hold together has a share of at least {}, the smallest level that \
-         bounds are proved for",
-        written(SMALLEST_LEVEL)
-    );
-    let (alpha, share) = (written(confidence.alpha.get()), written(share));
-    Err(Error::parameter("alpha", expected, format_args!("{alpha}, which leaves {share} for each,")))
-}
-
-/// Refuses a number of members with which even unanimous votes, at each of so many levels, certify nothing.
-pub(crate) fn check_enough(
-    confidence: &Confidence,
-    n_levels: usize,
-    n_members: usize,
-    n_classes: usize,
-    n_samples: usize,
-) -> Result<()> {
-    let share = confidence.share_at_levels(n_levels, n_classes, n_samples);
-    check_level(confidence, share)?;
-    if confidence.enough(share, n_members) {
-        return Ok(());
-    }
-    let needed = members_needed_at(confidence, share);
-    Err(Error::parameter(
-        "n_members",
-        format_args!(
-            "at least {needed}: with alpha={} and {n_classes} classes, fewer members certify nothing even if all \
-             of them agree",
-            written(confidence.alpha.get())
-        ),
-        n_members,
-    ))
-}
-
-impl Record {
-    /// Refuses what no certification writes; for a record that comes from a file.
-    fn check(&self) -> Result<()> {
-        let DataFacts { n_train, n_features, n_classes } = self.facts;
-        let sizes = [n_train, n_features.unwrap_or(1)];
-        crate::size::product("record", &sizes)?;
-        if sizes.contains(&0) || !(2..=usize::from(u16::MAX)).contains(&n_classes) {
-            let got = format_args!("{n_train} samples of {n_features:?} features in {n_classes} classes");
-            return Err(Error::parameter("record", "sizes of a training set", got));
-        }
-        if let Evidence::Members { n_members, confidence } = &self.evidence {
-            if confidence.choosing() >= *n_members || *n_members > crate::size::LARGEST {
-                let got = format_args!("{n_members} members, {} of which choose", confidence.choosing());
-                return Err(Error::parameter("record", "members of which some are left to bound", got));
-            }
-        }
-        self.law.check_own()?;
-        self.law.check(&self.facts)
-    }
-
-    /// The record of a whole table whose classes were known before.
-    fn new(law: Law, facts: DataFacts, evidence: Evidence, before_noise: Option<String>) -> Self {
-        Self { law, facts, evidence, before_noise, classes_as_received: false, n_failed: 0, family: None }
-    }
-
-    fn guarantee(&self, n_samples: usize) -> String {
-        let certainty = match &self.evidence {
-            Evidence::Exact => "For each test sample, with certainty,".to_owned(),
-            Evidence::Members { n_members, confidence } => {
-                let family = self.family.unwrap_or(n_samples);
-                let scope = if confidence.family_wise && family == n_samples {
-                    format!("For all {family} test samples together")
-                } else if confidence.family_wise {
-                    format!(
-                        "For all {family} test samples together, of which this table has {n_samples} rows"
-                    )
-                } else {
-                    "For each test sample on its own".to_owned()
-                };
-                let choice = match confidence.selection {
-                    Selection::Union => String::new(),
-                    Selection::Split { members } => format!(", the first {members} of which chose the class"),
-                };
-                let any_time = match (confidence.bound, confidence.selection) {
-                    (Bound::Betting, Selection::Union) => {
-                        ", however often members were added after a look at the result"
-                    }
-                    (Bound::Betting, Selection::Split { .. }) => {
-                        ", however often members were added after a look at the result (provided that the number of \
-                         choosing members was fixed before the first look)"
-                    }
-                    _ => "",
-                };
-                let members = match &self.law {
-                    Law::Cascade(cascade) => {
-                        format!("{n_members} members at each of {} levels", cascade.levels().len())
-                    }
-                    _ => format!("{n_members} members"),
-                };
-                format!(
-                    "{scope}, with probability at least 1 - {} over the noise of {members}{choice}{any_time}, \
-                     which nobody who changed the data knew,",
-                    written(confidence.alpha.get())
-                )
-            }
-        };
-        let before = match &self.before_noise {
-            Some(what) => format!(" Each sample first passes {what}."),
-            None => String::new(),
-        };
-        let failed = match self.n_failed {
-            0 => String::new(),
-            1 => " The training of 1 member diverged; it votes for the lowest class.".to_owned(),
-            n => format!(" The training of {n} members diverged; they vote for the lowest class."),
-        };
-        let classes = match self.classes_as_received {
-            true => ", nor is a change of the list of classes, which is taken as received",
-            false => "",
-        };
-        if !self.law.sound() {
-            return format!(
-                "NOT A PROOF. The published form of Cert-SSBD states, with probability at least 1 - alpha for each test \
-                 sample, a radius of sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with the sample's own sigma, under {}. No change of \
-                 the training set is certified: the sigmas were tuned on the received samples, so moving a trigger also \
-                 moves the noise, and a test sample's sigma says nothing about training samples.{before}{failed}",
-                self.law.describe()
-            );
-        }
-        format!(
-            "{certainty} the prediction stays the same for every training set that differs from the received one \
-             only by {}, under {}; inserting or deleting samples is not covered{classes}.{before}{failed}",
-            self.law.covered(),
-            self.law.describe(),
-        )
+        self.proof().guarantee()
     }
 }

@@ -114,16 +114,12 @@ impl Distinct {
         labels: bool,
     ) -> Result<Vec<usize>> {
         let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
-        // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
-        at(facts.n_train.min(1))?;
         self.largest_counts(facts.n_train, at, |_, last| last)
     }
 
     /// The largest number of changed entries that each sample's prediction survives, for a law that counts them.
     pub(super) fn flips(&self, law: &Law, facts: &DataFacts) -> Result<Vec<usize>> {
         let most = law.entries(facts).map_or(MOST_FLIPS, |entries| entries.min(MOST_FLIPS));
-        // An error for laws that count none, wherever there is nothing to count.
-        law.flip_likelihood(0, facts)?;
         // Many flips that are hard to tell are nearly one normal: L = N(-v/2, v), which ends where sqrt(v) = rho.
         let variance = law.flip_variance(facts).filter(|v| *v > 0.0);
         let guess = |pair: &Masses, last: usize| {

@@ -4,12 +4,22 @@ pub mod bounds;
 mod cascade;
 mod certificate;
 mod confidence;
+mod detail;
+mod enough;
 mod frontier;
+mod levels;
+mod one_law;
 mod plan;
+mod proof;
+mod published;
+mod record;
+mod sentence;
 
 pub use cascade::{cascade_radius, decide, Decision, LevelBounds, LevelMargins};
-#[cfg(feature = "python")]
-pub(crate) use certificate::check_enough;
-pub use certificate::{Certificates, Detail, Evidence, Record, Settled};
+pub use certificate::Certificates;
 pub use confidence::{members_needed, Bound, Confidence, RunnerUp, Selection};
+pub use detail::{Detail, Settled};
+#[cfg(feature = "python")]
+pub(crate) use enough::check_enough;
 pub use plan::{decided, Plan};
+pub use record::{Evidence, Record};

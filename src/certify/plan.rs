@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{kl_lower, kl_upper};
-use super::certificate::check_level;
 use super::confidence::{Confidence, RunnerUp};
+use super::enough::check_level;
 use crate::change::Change;
 use crate::error::Result;
 use crate::interval::Interval;

@@ -302,7 +302,11 @@ impl Law {
         }
     }
 
-    fn check_change(&self, change: &Change, facts: &DataFacts) -> Result<()> {
+    /// Whether the law says anything of such changes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) naming what is out of range, or what it says nothing about.
+    pub(crate) fn check_change(&self, change: &Change, facts: &DataFacts) -> Result<()> {
         if change.n_poisoned > facts.n_train {
             return Err(Error::parameter(
                 "n_poisoned",

@@ -7,7 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
-use crate::certify::{decide, Certificates, Confidence, Detail, Evidence, LevelBounds, Record, Settled};
+use crate::certify::{decide, Certificates, Confidence, Detail, LevelBounds, Record, Settled};
 use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
@@ -247,18 +247,12 @@ impl PyCertificates {
 
     #[getter]
     fn n_members(&self) -> Option<usize> {
-        match self.inner.record().evidence {
-            Evidence::Members { n_members, .. } => Some(n_members),
-            Evidence::Exact => None,
-        }
+        self.inner.record().evidence.n_members()
     }
 
     #[getter]
     fn alpha(&self) -> Option<f64> {
-        match self.inner.record().evidence {
-            Evidence::Members { confidence, .. } => Some(confidence.alpha.into()),
-            Evidence::Exact => None,
-        }
+        self.inner.record().evidence.alpha()
     }
 
     #[pyo3(signature = (n_poisoned, trigger_norm, labels))]

@@ -1,0 +1,93 @@
+//! The record behind a table of certificates: everything that its guarantee depends on.
+
+use serde::{Deserialize, Serialize};
+
+use super::confidence::Confidence;
+use crate::error::{Error, Result};
+use crate::law::{DataFacts, Law, NoiseLaw};
+use crate::quantity::Quantity;
+
+/// Where the intervals come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "evidence", rename_all = "snake_case")]
+pub enum Evidence {
+    /// Members' votes, bounded at the settings' alpha.
+    Members {
+        /// Number of members N, read from the votes.
+        n_members: usize,
+        /// The settings of the bounds.
+        confidence: Confidence,
+    },
+    /// Probabilities known exactly; nothing was sampled.
+    Exact,
+}
+
+/// The record behind a table of certificates: everything that the guarantee depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The law from which the members' noised sets were drawn.
+    pub law: Law,
+    /// Sizes of the training set.
+    pub facts: DataFacts,
+    /// Where the intervals come from.
+    pub evidence: Evidence,
+    /// What was done to each sample before the noise, if anything, as it stands in the guarantee.
+    pub before_noise: Option<String>,
+    /// Whether the list of classes was learned from the received labels instead of being known before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub classes_as_received: bool,
+    /// Members whose training diverged: they vote for the lowest class.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_failed: usize,
+    /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<usize>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+impl Evidence {
+    /// Chance that a statement is wrong; `None` where nothing is left to chance.
+    pub fn alpha(&self) -> Option<f64> {
+        match self {
+            Self::Members { confidence, .. } => Some(confidence.alpha.get()),
+            Self::Exact => None,
+        }
+    }
+
+    /// Number of members whose votes were counted, if any were.
+    pub fn n_members(&self) -> Option<usize> {
+        match self {
+            Self::Members { n_members, .. } => Some(*n_members),
+            Self::Exact => None,
+        }
+    }
+}
+
+impl Record {
+    /// Refuses what no certification writes; for a record that comes from a file.
+    pub(super) fn check(&self) -> Result<()> {
+        let DataFacts { n_train, n_features, n_classes } = self.facts;
+        let sizes = [n_train, n_features.unwrap_or(1)];
+        crate::size::product("record", &sizes)?;
+        if sizes.contains(&0) || !(2..=usize::from(u16::MAX)).contains(&n_classes) {
+            let got = format_args!("{n_train} samples of {n_features:?} features in {n_classes} classes");
+            return Err(Error::parameter("record", "sizes of a training set", got));
+        }
+        if let Evidence::Members { n_members, confidence } = &self.evidence {
+            if confidence.choosing() >= *n_members || *n_members > crate::size::LARGEST {
+                let got = format_args!("{n_members} members, {} of which choose", confidence.choosing());
+                return Err(Error::parameter("record", "members of which some are left to bound", got));
+            }
+        }
+        self.law.check_own()?;
+        self.law.check(&self.facts)
+    }
+
+    /// The record of a whole table whose classes were known before.
+    pub(super) fn new(law: Law, facts: DataFacts, evidence: Evidence, before_noise: Option<String>) -> Self {
+        Self { law, facts, evidence, before_noise, classes_as_received: false, n_failed: 0, family: None }
+    }
+}
