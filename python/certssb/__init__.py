@@ -6,41 +6,15 @@ sample, a certificate: every change of the training data within a stated budget 
 
 from __future__ import annotations
 
-_TORCH = "2.11"
-"""The release of PyTorch that the compiled core was built for."""
+import importlib
+from typing import TYPE_CHECKING, Any
 
+from certssb._loader import load_core
 
-def _check_torch() -> None:
-    """Say in one sentence what is wrong with torch, instead of letting the loader say it."""
-    advice = f"certssb needs PyTorch {_TORCH}: pip install 'torch=={_TORCH}.*'"
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(f"PyTorch cannot be imported ({error}). {advice}") from None
-    found = str(torch.__version__)
-    if found.split("+")[0].split(".")[:2] != _TORCH.split("."):
-        raise ImportError(f"PyTorch {found} is installed, which this build cannot load. {advice}")
+load_core()
 
-
-_check_torch()
-
-from certssb import adapters, augment, bounds, callbacks, data, datasets, features, metrics, report, triggers
-from certssb import classifier as classifier
-from certssb import knn as knn
-from certssb import modules as modules
-from certssb import progress as progress
-from certssb import until as until
+from certssb import _core as _core
 from certssb._core import __version__
-from certssb.certificates import CertificateTable, certify_scores, certify_votes
-from certssb.displays import (
-    CertifiedAccuracyDisplay,
-    FrontierDisplay,
-    NoiseMagnitudeDisplay,
-    PredictionGridDisplay,
-)
-from certssb.estimators.classifier import CertifiedClassifier
-from certssb.estimators.knn import CertifiedKNN
-from certssb.estimators.until import Until
 from certssb.exceptions import (
     CancelledError,
     CertssbError,
@@ -58,17 +32,89 @@ from certssb.exceptions import (
     ShapeError,
     TrainingError,
 )
-from certssb.laws import (
-    Cascade,
-    Discrete,
-    Gaussian,
-    LabelNoise,
-    Law,
-    SampleSpecific,
-    Subsample,
-    Uniform,
+from certssb.laws import Cascade, Discrete, Gaussian, LabelNoise, Law, SampleSpecific, Subsample, Uniform
+
+if TYPE_CHECKING:
+    from certssb import (
+        adapters,
+        augment,
+        bounds,
+        callbacks,
+        data,
+        datasets,
+        features,
+        metrics,
+        report,
+        triggers,
+    )
+    from certssb.certificates import CertificateTable, certify_scores, certify_votes
+    from certssb.displays import (
+        CertifiedAccuracyDisplay,
+        FrontierDisplay,
+        NoiseMagnitudeDisplay,
+        PredictionGridDisplay,
+    )
+    from certssb.estimators.classifier import CertifiedClassifier
+    from certssb.estimators.knn import CertifiedKNN
+    from certssb.estimators.until import Until
+    from certssb.ledger import Ledger
+
+_HOMES = {
+    "CertificateTable": "certssb.certificates",
+    "CertifiedAccuracyDisplay": "certssb.displays",
+    "CertifiedClassifier": "certssb.estimators.classifier",
+    "CertifiedKNN": "certssb.estimators.knn",
+    "FrontierDisplay": "certssb.displays",
+    "Ledger": "certssb.ledger",
+    "NoiseMagnitudeDisplay": "certssb.displays",
+    "PredictionGridDisplay": "certssb.displays",
+    "Until": "certssb.estimators.until",
+    "certify_scores": "certssb.certificates",
+    "certify_votes": "certssb.certificates",
+}
+"""Where names lie that are imported when they are first asked for: scikit-learn alone takes seconds."""
+
+_ROOMS = frozenset(
+    [
+        "adapters",
+        "augment",
+        "bounds",
+        "callbacks",
+        "certificates",
+        "classifier",
+        "cli",
+        "data",
+        "datasets",
+        "displays",
+        "estimators",
+        "features",
+        "knn",
+        "ledger",
+        "metrics",
+        "modules",
+        "progress",
+        "report",
+        "triggers",
+        "until",
+    ]
 )
-from certssb.ledger import Ledger
+"""Modules that need no import statement of their own."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"certssb.{name}")
+    else:
+        raise AttributeError(f"module 'certssb' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_ROOMS})
+
 
 __all__ = [
     "CancelledError",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_integer, check_real, parameter_error, shape_error
+from certssb._extras import needed
 from certssb.exceptions import LedgerError
 from certssb.watch.progress import Report, progress_bar
 
@@ -324,6 +325,8 @@ class Ledger:
 
         Raises
         ------
+        ImportError
+            If pandas is not installed.
         LedgerCorruptError
             For entries that were changed.
 
@@ -336,17 +339,17 @@ class Ledger:
         >>> ledger.to_frame()["outcome"].tolist()
         ['kept']
         """
-        import pandas as pd
-
+        pandas = needed("pandas", "to_frame", "pandas")
         names = ["number", "prediction", "radius", "outcome", "cause", "asked_prediction", "asked_radius"]
         walk = _core.LedgerWalk(self._core)
         parts: list[pd.DataFrame] = []
         while not parts or len(parts[-1]):
-            part = pd.DataFrame(dict(zip(names, walk.columns(_ROWS), strict=True)))
+            part = pandas.DataFrame(dict(zip(names, walk.columns(_ROWS), strict=True)))
             # Numbers as nullable integers all along: through floats, entries beyond 2**53 would lose digits.
             part["cause"] = part["cause"].astype("Int64").mask(part["cause"] < 0)
             parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        whole: pd.DataFrame = pandas.concat(parts, ignore_index=True)
+        return whole
 
     def centres(self) -> npt.NDArray[np.float32]:
         """The centres of all entries in the order of arrival; each is checked while it is read.

@@ -544,8 +544,8 @@ def _scaled(pattern: npt.NDArray[np.float64], norm: float) -> npt.NDArray[np.flo
 
 def _is_tensor(value: object) -> bool:
     """Whether a value is a torch tensor, without importing torch for those who do not use it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+    kind = getattr(sys.modules.get("torch"), "Tensor", None)
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
 def _image_shape(X: Any) -> tuple[int, int, int]:

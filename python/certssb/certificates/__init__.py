@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_number, frozen, parameter_error, shape_error
+from certssb._extras import needed
 from certssb.certificates._budget import Budget, asked_budget, check_budget, check_count, check_labels
 from certssb.certificates._printed import Shown
 from certssb.certificates._row_numbers import row_numbers
@@ -453,6 +454,8 @@ class CertificateTable:
 
         Raises
         ------
+        ImportError
+            If pandas is not installed.
         ParameterError
             If a value is out of range, or the law says nothing about such changes.
 
@@ -469,9 +472,9 @@ class CertificateTable:
         1    False
         Name: holds(n_poisoned=4, trigger_norm=0.5), dtype: bool
         """
-        import pandas as pd
-
-        return pd.DataFrame(self._columns(asked_budget(n_poisoned, trigger_norm, labels)))
+        pandas = needed("pandas", "to_frame", "pandas")
+        frame: pd.DataFrame = pandas.DataFrame(self._columns(asked_budget(n_poisoned, trigger_norm, labels)))
+        return frame
 
     def show(
         self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False
@@ -531,12 +534,10 @@ class CertificateTable:
         >>> certs.to_arrow().num_rows
         2
         """
-        try:
-            import pyarrow as pa
-        except ImportError:
-            raise ImportError("to_arrow needs pyarrow: pip install 'certssb[arrow]'") from None
+        arrow = needed("pyarrow", "to_arrow", "arrow")
         metadata = {"guarantee": self.guarantee, "record": self._core.record()}
-        return pa.table(self._columns()).replace_schema_metadata(metadata)
+        table: pa.Table = arrow.table(self._columns()).replace_schema_metadata(metadata)
+        return table
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The Arrow PyCapsule interface: pyarrow, polars and others read the table as it is. Needs pyarrow."""

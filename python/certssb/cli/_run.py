@@ -165,11 +165,7 @@ def _peak_memory() -> float | None:
 
 
 def _versions() -> dict[str, str]:
-    import torch
-
-    return {
-        "certssb": cs.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-    }
+    torch = sys.modules.get("torch")
+    found = {"certssb": cs.__version__, "python": platform.python_version(), "numpy": np.__version__}
+    # What was not imported had no part in it.
+    return found if torch is None else found | {"torch": str(torch.__version__)}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error
+from certssb._extras import needed
 from certssb.data._numbers import Floats, Where, from_objects, no_number, not_finite
 from certssb.exceptions import ParameterError
 
@@ -41,6 +42,7 @@ def read_frame(frame: Any, name: str) -> npt.NDArray[np.float32]:
         one name, or only some names are text.
     """
     if _is_of(frame, "pyarrow"):
+        needed("pandas", "A table of Arrow", "pandas")
         frame = frame.to_pandas(ignore_metadata=True)
     _check_names(list(frame.columns), name)
     table = np.empty(frame.shape, dtype=np.float32)
@@ -63,10 +65,11 @@ def read_frame(frame: Any, name: str) -> npt.NDArray[np.float32]:
     return table
 
 
-def _is_of(value: object, library: str) -> bool:
+def _is_of(value: object, library: str, *kinds: str) -> bool:
+    """Whether a value is of one of a library's classes; of its frames, if none is named."""
     module = sys.modules.get(library)
-    kinds = (getattr(module, kind, None) for kind in _FRAMES[library])
-    return isinstance(value, tuple(kind for kind in kinds if isinstance(kind, type)))
+    classes = (getattr(module, kind, None) for kind in kinds or _FRAMES[library])
+    return isinstance(value, tuple(kind for kind in classes if isinstance(kind, type)))
 
 
 def _check_names(labels: list[Any], name: str) -> None:
@@ -105,17 +108,18 @@ def _numbers(column: Any, name: str, label: Any, where: Where) -> Floats:
 
 
 def _is_categorical(column: Any) -> bool:
-    import pandas as pd
-
-    return isinstance(column, pd.Series) and isinstance(column.dtype, pd.CategoricalDtype)
+    return _is_of(column, "pandas", "Series") and isinstance(
+        column.dtype, sys.modules["pandas"].CategoricalDtype
+    )
 
 
 def _is_nullable_number(column: Any) -> bool:
-    import pandas as pd
-
-    if not isinstance(column, pd.Series) or isinstance(column.dtype, np.dtype):
+    if not _is_of(column, "pandas", "Series") or isinstance(column.dtype, np.dtype):
         return False
-    return bool(pd.api.types.is_numeric_dtype(column.dtype)) and getattr(column.dtype, "kind", "") != "c"
+    return (
+        bool(sys.modules["pandas"].api.types.is_numeric_dtype(column.dtype))
+        and getattr(column.dtype, "kind", "") != "c"
+    )
 
 
 def _check_no_word(values: npt.NDArray[Any], name: str, where: Where) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
-
-from torch.utils import data
 
 from certssb._checks import parameter_error
 from certssb.data._frames import is_frame
@@ -18,7 +17,7 @@ from certssb.exceptions import ShapeError
 
 def is_items(X: Any) -> bool:
     """Whether `X` is read item by item, rather than as an array, frame or list."""
-    if isinstance(X, (data.Dataset, data.DataLoader)):
+    if _is_torch(X, "Dataset", "DataLoader"):
         return True
     if isinstance(X, (list, tuple, str, bytes, Mapping)) or is_array(X) or is_frame(X) or is_picture(X):
         return False
@@ -38,7 +37,7 @@ def read_items(X: Any, name: str) -> tuple[Sample, list[Any] | None]:
         None if the items hold none.
     """
     source = _source(X, name)
-    if type(source) is data.TensorDataset and len(source.tensors) <= 2 and len(source) > 0:
+    if _is_plain_tensors(source):
         labels = source.tensors[1].cpu().tolist() if len(source.tensors) == 2 else None
         return typed(source.tensors[0], name), labels
     try:
@@ -68,9 +67,25 @@ def read_items(X: Any, name: str) -> tuple[Sample, list[Any] | None]:
     return collect(n, read, name), labels if counts[0] else None
 
 
+def _is_plain_tensors(source: Any) -> bool:
+    """Whether a data set is tensors and nothing of the user's own around them: samples, and labels if there are any."""
+    exact = (
+        _is_torch(source, "TensorDataset") and type(source) is sys.modules["torch.utils.data"].TensorDataset
+    )
+    return exact and len(source.tensors) <= 2 and len(source) > 0
+
+
+def _is_torch(value: object, *kinds: str) -> bool:
+    """Whether a value is of one of these classes of ``torch.utils.data``, without importing torch for who does not use it."""
+    module = sys.modules.get("torch.utils.data")
+    classes = (getattr(module, kind, None) for kind in kinds)
+    return isinstance(value, tuple(kind for kind in classes if isinstance(kind, type)))
+
+
 def _source(X: Any, name: str) -> Any:
     """The data set that a loader is around, if its items are what the loader would show."""
-    if isinstance(X, data.DataLoader):
+    if _is_torch(X, "DataLoader"):
+        data = sys.modules["torch.utils.data"]
         sampler, batches = X.sampler, X.batch_sampler
         whole = isinstance(sampler, data.SequentialSampler) or (
             isinstance(sampler, data.RandomSampler)
@@ -86,7 +101,7 @@ def _source(X: Any, name: str) -> Any:
             if X.collate_fn not in (data.default_collate, data.default_convert):
                 raise parameter_error(name, "a loader without a collate_fn of its own", "one that has it")
         X = X.dataset
-    if isinstance(X, data.IterableDataset):
+    if _is_torch(X, "IterableDataset"):
         expected = "a data set that is read by index, since a sample's noise belongs to its index"
         raise parameter_error(name, expected, f"the iterable {type(X).__name__}")
     return X

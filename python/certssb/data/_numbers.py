@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -28,9 +29,9 @@ def is_number_type(kind: type) -> bool:
 
 def is_missing(value: object) -> bool:
     """Whether a value stands for one that is not there."""
-    import pandas as pd
-
-    if value is None or value is pd.NA or value is pd.NaT:
+    # Without an import: only who uses pandas has its values.
+    pandas = sys.modules.get("pandas")
+    if value is None or (value is getattr(pandas, "NA", None)) or (value is getattr(pandas, "NaT", None)):
         return True
     if isinstance(value, np.ma.MaskedArray) and value.ndim == 0:
         return bool(np.ma.getmaskarray(value))

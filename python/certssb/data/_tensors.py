@@ -18,8 +18,8 @@ READABLE = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__"
 
 def is_tensor(value: object) -> bool:
     """Whether a value is a torch tensor, without importing torch for those who do not use it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+    kind = getattr(sys.modules.get("torch"), "Tensor", None)
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
 def is_array(value: object) -> bool:
@@ -80,9 +80,7 @@ def _unmasked(array: np.ma.MaskedArray[Any, Any], name: str) -> npt.NDArray[Any]
 
 
 def _is_sparse_tensor(value: Any) -> bool:
-    import torch
-
-    return is_tensor(value) and (value.layout != torch.strided or value.is_nested)
+    return is_tensor(value) and (value.layout != sys.modules["torch"].strided or value.is_nested)
 
 
 def _from_tensor(tensor: Any) -> npt.NDArray[Any]:

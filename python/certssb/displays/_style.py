@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from certssb._extras import needed
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -32,8 +34,8 @@ def line_style(place: int, sound: bool) -> dict[str, Any]:
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
-    import matplotlib.pyplot as plt
-
+    plt = needed("matplotlib.pyplot", "A plot", "plot")
+    ax: Axes
     _, ax = plt.subplots(figsize=size, layout="constrained")
     return ax
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import frozen, parameter_error, shape_error
+from certssb._extras import needed
 from certssb.certificates._budget import Budget, check_budget, over_total
 from certssb.displays._style import dressed_axes, finish, label_of, line_style
 from certssb.displays._table import Certificates, Floats
@@ -229,6 +230,11 @@ class CertifiedAccuracyDisplay:
         CertifiedAccuracyDisplay
             Itself, with ``line_``, ``ax_`` and ``figure_``.
 
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+
         Examples
         --------
         >>> import matplotlib
@@ -240,7 +246,7 @@ class CertifiedAccuracyDisplay:
         >>> display.plot(guarantee=True).ax_.get_title(loc="left").splitlines()[0]
         'Predicted right and certified, over the total L2 norm of changes to the features of all'
         """
-        from matplotlib.ticker import PercentFormatter
+        percent = needed("matplotlib.ticker", "A plot", "plot").PercentFormatter
 
         ax, n_before = dressed_axes(ax)
         style = line_style(n_before, self.sound)
@@ -259,7 +265,7 @@ class CertifiedAccuracyDisplay:
             self.xlabel or "Certified L2 radius over the whole training set (units of the features)"
         )
         ax.set_ylabel("Certified accuracy")
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.yaxis.set_major_formatter(percent(1.0, decimals=0))
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.set_ylim(0, 1)
         right = max(float(self.radii[-1]), ax.get_xlim()[1] if n_before else 0)

@@ -220,6 +220,11 @@ class FrontierDisplay:
         FrontierDisplay
             Itself, with ``lines_``, ``line_``, ``ax_`` and ``figure_``.
 
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+
         Examples
         --------
         >>> import matplotlib

@@ -205,6 +205,11 @@ class PredictionGridDisplay:
         PredictionGridDisplay
             Itself, with ``axes_``, ``ax_`` and ``figure_``.
 
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+
         Examples
         --------
         >>> import matplotlib

@@ -162,6 +162,8 @@ class NoiseMagnitudeDisplay:
 
         Raises
         ------
+        ImportError
+            If matplotlib is not installed.
         ParameterError
             If `bins` is not a positive integer.
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from certssb import _core
@@ -28,6 +27,7 @@ from certssb._checks import (
     parameter_error,
     shape_error,
 )
+from certssb._extras import needed
 from certssb.certificates import BoundName, CertificateTable, _confidence, _law
 from certssb.data import as_arrays, as_features, as_labels
 from certssb.estimators._cascade_levels import Levels, Members, place
@@ -37,8 +37,8 @@ from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, GrowthWarning, TrainingError
 from certssb.features import FeatureMap, checked_map, mapped
 from certssb.laws import Cascade, Gaussian, Law
-from certssb.learners.torch import _gpu
-from certssb.learners.torch.blueprint import DISTURBED, Blueprint, BuiltInModule
+from certssb.learners import _devices
+from certssb.learners._own import own_module
 from certssb.ledger import Ledger
 from certssb.storage import _ensembles, _seal
 from certssb.watch._log import log_certify, log_fit
@@ -49,6 +49,8 @@ from certssb.watch.progress import Report, progress_bar
 if TYPE_CHECKING:
     from torch import nn
     from typing_extensions import Self
+
+    from certssb.learners.torch.blueprint import Blueprint
 
 __all__ = ["CertifiedClassifier"]
 
@@ -324,7 +326,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
         if until is None and ensemble.plan(n_members, self._checkpoint()):
             _warn_of_growth(n_members)
-        with self._independent(ensemble), watched as report, _gpu.products(self.precision):
+        with self._independent(ensemble), watched as report, _devices.products(self.precision):
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
                 ensemble.train(features, codes, n_members, self._checkpoint(), report)
@@ -341,7 +343,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
         if self.n_failed_:
             _warn_of_failed(self.n_failed_, self.n_members_ * _n_levels(ensemble.law), self.classes_[0])
-        self.execution_ = describe(ensemble.execution, _gpu.first(str(self.device)), ensemble.model)
+        self.execution_ = describe(ensemble.execution, _devices.first(str(self.device)), ensemble.model)
 
     @contextlib.contextmanager
     def _independent(self, ensemble: Members) -> Iterator[None]:
@@ -353,6 +355,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if any(blueprint.is_disturbed() for blueprint in blueprints):
                 ensemble.discard_new(self._checkpoint())
                 self._unfinished = None
+                from certssb.learners.torch.blueprint import DISTURBED
+
                 raise TrainingError(DISTURBED)
         except TrainingError as error:
             suspects = [suspect for blueprint in blueprints for suspect in blueprint.suspects()]
@@ -437,7 +441,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> _core.Ensemble:
         stack = None if self.stack is None else _at_least_one("stack", self.stack)
         model = self._checked_model(features, n_classes)
-        if isinstance(model, Blueprint):
+        if not isinstance(model, str):
             model.try_stacks(str(self.device), stack)
             batches = -(-len(features) // _at_least_one("batch_size", self.batch_size))
             model.check_alone(str(self.device), _at_least_one("epochs", self.epochs) * batches)
@@ -455,7 +459,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_jobs=None if self.n_jobs is None else _jobs(self.n_jobs),
             before_noise=None if self.features is None else self.features.before_noise(),
             stack=stack,
-            memory=_gpu.free_memory(str(self.device)),
+            memory=_devices.free_memory(str(self.device)),
             precision=str(self.precision),
         )
 
@@ -464,7 +468,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return "mlp" if features.ndim == 2 else "cnn"
         if isinstance(self.model, str):
             return self.model
-        return Blueprint(self.model, features.shape[1:], n_classes)
+        return own_module(self.model, features.shape[1:], n_classes)
 
     def _checkpoint(self) -> str | None:
         return None if self.checkpoint is None else os.fspath(self.checkpoint)
@@ -577,6 +581,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             features = as_features(X)
         self._check_table(X, features, reset=False)
         predicted = self._predicted(_through(self._map, features.copy()))
+        # Where it is used: its module takes longer to import than the rest of this package.
+        from sklearn.metrics import accuracy_score
+
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def votes(self, X: Any) -> npt.NDArray[np.uint16]:
@@ -626,7 +633,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         key = _digest(features)
         votes = self._votes.get(key)
         if votes is None:
-            with progress_bar(self.progress, "voting") as report, _gpu.products(self._precision):
+            with progress_bar(self.progress, "voting") as report, _devices.products(self._precision):
                 votes = frozen(ensemble.votes(features, report))
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
@@ -663,7 +670,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (20, 5, 2)
         """
         features = self._asked(X)
-        with progress_bar(self.progress, "scoring") as report, _gpu.products(self._precision):
+        with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
             return self._look().scores(features, report)
 
     def noise_magnitudes(self, X: Any) -> Features:
@@ -702,7 +709,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(ensemble, Levels):
             raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
         features = self._asked(X)
-        with progress_bar(self.progress, "searching") as report, _gpu.products(self._precision):
+        with progress_bar(self.progress, "searching") as report, _devices.products(self._precision):
             return ensemble.magnitudes(features, report)
 
     @log_certify
@@ -775,7 +782,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, _n_levels(ensemble.law))
         features = self._asked(X)
-        with _gpu.products(self._precision):
+        with _devices.products(self._precision):
             core = ensemble.certify(features, self._votes_on(features), confidence)
         core = core.with_failed(ensemble.n_failed)
         if not self._classes_given:
@@ -830,6 +837,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if ensemble.model is not None:
             return ensemble.model.module(values)
         record = json.loads(ensemble.record())
+        needed("torch", "A member as a module", "torch")
+        from certssb.learners.torch.blueprint import BuiltInModule
+
         return BuiltInModule(
             record["model"], _ensembles.sample_shape(record), record["n_classes"], values
         ).eval()

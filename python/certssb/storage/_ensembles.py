@@ -15,7 +15,7 @@ from certssb._core import Cascade
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.exceptions import CertssbError, CheckpointError, FileError
 from certssb.features import FeatureMap
-from certssb.learners.torch.blueprint import Blueprint
+from certssb.learners._own import own_module
 from certssb.storage import _files, _seal
 from certssb.storage._seal import classes_from_json, classes_to_json
 
@@ -192,8 +192,9 @@ def _read_level(
         raise parameter_error(
             "model", f"left out: the members are of the built-in '{record['model']}'", repr(model)
         )
-    blueprint = Blueprint(model, sample_shape(record), record["n_classes"]) if own else None
-    if blueprint is not None:
+    blueprint = None
+    if own:
+        blueprint = own_module(model, sample_shape(record), record["n_classes"])
         blueprint.try_stacks(device, None)
     ensemble = _core.Ensemble.open(folder, device, n_jobs, blueprint)
     n_members = facts["n_members"]

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 import torch
 
-from certssb import _core
 from certssb.learners.torch._modes import neutral
 
-__all__ = ["convolutions", "first", "free_memory", "own_stream", "products"]
+__all__ = ["convolutions", "free_memory", "own_stream", "products"]
 
 # Of what is free: the rest is for the libraries' own workspaces and for pieces that do not fit.
 _SHARE = 0.8
@@ -29,14 +28,6 @@ def free_memory(device: str) -> int | None:
     spare = [torch.cuda.memory_reserved(n) - torch.cuda.memory_allocated(n) for n in numbers]
     free = [torch.cuda.mem_get_info(n)[0] for n in numbers]
     return int(_SHARE * min(a + b for a, b in zip(free, spare, strict=True)))
-
-
-def first(device: str) -> str:
-    """The device that `device` names, the first of several; "cpu" for names that the core will refuse."""
-    gpus = [name for name in _core.devices() if name != "cpu"]
-    if device in ("auto", "cuda"):
-        return gpus[0] if gpus else "cpu"
-    return device if device in gpus else "cpu"
 
 
 def own_stream(number: int) -> None:

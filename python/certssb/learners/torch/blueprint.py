@@ -12,9 +12,10 @@ from torch import nn
 
 from certssb import _core
 from certssb.exceptions import ParameterError
+from certssb.learners import _devices
 from certssb.learners.torch import _factory_checks as checks
-from certssb.learners.torch import _gpu, _inspection, _stacks, _trials
 from certssb.learners.torch import _identity as identity
+from certssb.learners.torch import _inspection, _stacks, _trials
 from certssb.learners.torch import _state as state
 from certssb.learners.torch._factory_checks import Factory
 from certssb.learners.torch._modes import neutral
@@ -139,7 +140,7 @@ class Blueprint:
             Steps of one member.
         """
         steps = min(n_steps, _trials.STEPS)
-        most = n_steps if self.stacks or _gpu.first(device) != "cpu" else steps
+        most = n_steps if self.stacks or _devices.first(device) != "cpu" else steps
         most = min(most, _trials.MOST)
         with one_thread(), neutral(), checks.failures():
             self._witness, suspects = self._tried(steps, most)
@@ -186,7 +187,7 @@ class Blueprint:
 
         On the CPU, stacks are no faster than members side by side, and are made only where `stack` says so.
         """
-        device = _gpu.first(device)
+        device = _devices.first(device)
         if stack == 1 or (stack is None and device == "cpu"):
             return
         with one_thread(), neutral():
