@@ -838,7 +838,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return ensemble.model.module(values)
         record = json.loads(ensemble.record())
         needed("torch", "A member as a module", "torch")
-        from certssb.learners.torch.blueprint import BuiltInModule
+        from certssb.learners.torch.built_in import BuiltInModule
 
         return BuiltInModule(
             record["model"], _ensembles.sample_shape(record), record["n_classes"], values

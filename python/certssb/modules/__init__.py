@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from certssb.learners.torch.blueprint import BuiltInModule
+from certssb.learners.torch.built_in import BuiltInModule
 
 __all__ = ["BuiltInModule"]

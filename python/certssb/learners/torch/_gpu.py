@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from certssb.exceptions import DeviceError
 from certssb.learners.torch._modes import neutral
 
-__all__ = ["convolutions", "free_memory", "own_stream", "products"]
+__all__ = ["check_precision", "convolutions", "devices", "free_memory", "own_stream", "products"]
 
 # Of what is free: the rest is for the libraries' own workspaces and for pieces that do not fit.
 _SHARE = 0.8
@@ -28,6 +30,31 @@ def free_memory(device: str) -> int | None:
     spare = [torch.cuda.memory_reserved(n) - torch.cuda.memory_allocated(n) for n in numbers]
     free = [torch.cuda.mem_get_info(n)[0] for n in numbers]
     return int(_SHARE * min(a + b for a, b in zip(free, spare, strict=True)))
+
+
+def devices() -> list[str]:
+    """Names of the devices that torch sees: "cpu", then "cuda:0" and on."""
+    return ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+
+
+_CHECKED = threading.local()
+"""The devices whose products the thread has looked at."""
+
+
+def check_precision(device: str, precision: str) -> None:
+    """Refuse a GPU whose matrix products are rounded to TF32 when the members' record says single precision.
+
+    torch has one switch for the whole process. 1 + 2^-12 is a float and no TF32 number: one product tells.
+    """
+    if device == "cpu" or precision == "tf32" or device in getattr(_CHECKED, "devices", ()):
+        return
+    factor = torch.full((64, 64), 1.0 + 2.0**-12, device=device)
+    if float((factor @ torch.eye(64, device=device))[0, 0]) <= 1.0:
+        raise DeviceError(
+            "The members' record says single precision, but torch rounds matrix products to TF32 in this process. Call "
+            "torch.set_float32_matmul_precision('highest'), or train with precision='tf32'."
+        )
+    _CHECKED.devices = (*getattr(_CHECKED, "devices", ()), device)
 
 
 def own_stream(number: int) -> None:

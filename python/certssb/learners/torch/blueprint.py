@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,35 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from certssb import _core
 from certssb.exceptions import ParameterError
 from certssb.learners import _devices
+from certssb.learners.protocol import Job
 from certssb.learners.torch import _factory_checks as checks
+from certssb.learners.torch import _gpu, _inspection, _stacks, _threads, _trials
 from certssb.learners.torch import _identity as identity
-from certssb.learners.torch import _inspection, _stacks, _trials
 from certssb.learners.torch import _state as state
+from certssb.learners.torch._asking import BATCH, ask
 from certssb.learners.torch._factory_checks import Factory
+from certssb.learners.torch._instance import Instance
 from certssb.learners.torch._modes import neutral
+from certssb.learners.torch._optimisers import Factory as Optimizers
+from certssb.learners.torch._optimisers import Loss
 from certssb.learners.torch._randomness import MemberStream, one_thread
+from certssb.learners.torch._searching import search
+from certssb.learners.torch._training import train
 from certssb.watch._log import LOGGER
 
-__all__ = ["BuiltInModule"]
+__all__ = ["DISTURBED", "Blueprint"]
 
 DISTURBED = (
     "Training failed: the module behaves otherwise than before it. Members share state that is no parameter and no buffer; "
     "of those trained now none is kept."
 )
 """What is said of members whose training left traces."""
+
+_LANES = 4
+"""Members that are trained side by side on one GPU where they cannot be stacked. The interpreter is held by one of them at a
+time, for a third of a step or so: more would wait for it."""
 
 _PROBES = (2**63 + 1, 2**63 + 2)
 """Seeds of the modules that are looked at before training."""
@@ -83,6 +94,8 @@ class Blueprint:
         self._factory = factory
         self.shape = tuple(shape)
         self.n_classes = n_classes
+        self.loss: Loss | None = None
+        self.optimizer: Optimizers | None = None
         self.stacks = False
         self.why_not: str | None = None
         self._witness: _trials.Witness | None = None
@@ -219,128 +232,64 @@ class Blueprint:
             state.set_values(module, torch.from_numpy(values.copy()))
             return module.eval()
 
+    batch = BATCH
+    stacks_are_sure = False
+    may_keep_state = True
+    searches = True
+
+    @property
+    def lanes(self) -> int:
+        """Members that are trained side by side on one GPU where they cannot be stacked."""
+        return 1 if self.stacks else _LANES
+
+    def devices(self) -> list[str]:
+        """Names of the devices that torch sees, "cpu" first."""
+        return _gpu.devices()
+
+    def starting(self) -> AbstractContextManager[None]:
+        """Give threads that start inside the block one thread of torch each."""
+        return _threads.starting()
+
+    def enter(self, device: str) -> None:
+        """Get the calling thread ready: its number of threads is read now, and a GPU's lanes have a stream each."""
+        torch.get_num_threads()
+        if device != "cpu" and self.lanes > 1:
+            _gpu.own_stream(torch.device(device).index or 0)
+
+    def train(
+        self, job: Job, X: npt.NDArray[np.float32], y: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """Train members; see :class:`~certssb.learners.protocol.Learner`."""
+        with self._computing(job):
+            return train(self, job, X, y)
+
+    def ask(
+        self, job: Job, values: Sequence[npt.NDArray[np.float32]], X: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32] | None:
+        """Logits of members; see :class:`~certssb.learners.protocol.Learner`."""
+        with self._computing(job):
+            return ask(self, job, values, X)
+
+    def search(
+        self,
+        job: Job,
+        values: npt.NDArray[np.float32],
+        X: npt.NDArray[np.float32],
+        classes: npt.NDArray[np.int64] | None,
+        noise: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32] | None:
+        """Noise magnitudes that a member bears; see :class:`~certssb.learners.protocol.Learner`."""
+        with self._computing(job):
+            return search(self, job, values, X, classes, noise)
+
+    @contextmanager
+    def _computing(self, job: Job) -> Iterator[None]:
+        with _threads.own_modes():
+            _gpu.check_precision(job.device, job.precision)
+            yield
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Blueprint, self._arguments
-
-
-class Instance:
-    """One module of the user's, as the core drives it: its tensors are the core's.
-
-    Parameters
-    ----------
-    module : Module
-        Nobody else's.
-    n_classes : int
-        Number of classes.
-    stream : MemberStream, optional
-        Where it draws from in training.
-    channels_last : bool, default=False
-        Whether to hand images of a single member over with channels innermost in memory, which convolutions on the
-        CPU like.
-    stack : int, default=1
-        Number of members; of several, each tensor has one more dimension in front, and one call of the module
-        computes all of them (``torch.func.vmap``).
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        n_classes: int,
-        stream: MemberStream | None = None,
-        channels_last: bool = False,
-        stack: int = 1,
-    ) -> None:
-        self.module = module
-        self._n_classes = n_classes
-        self._stream = stream
-        self._channels_last = channels_last
-        self._stack = stack
-        self._running: list[torch.Tensor] = []
-        self._own: list[torch.Tensor] = []
-        self._bound = False
-        if stack > 1:
-            _stacks.quiet(1)
-
-    def bind_buffers(self, running: list[torch.Tensor]) -> None:
-        """Take the tensors that hold frozen parameters and buffers; what training writes to these is kept there."""
-        self._running = running
-
-    def forward(self, trained: list[torch.Tensor], x: torch.Tensor, train: bool) -> torch.Tensor:
-        """Logits of a batch, with the given trained parameters."""
-        if not self._bound:
-            self._bind(len(trained), x.device)
-        self.module.train(train)
-        compute = self._alone if self._stack == 1 else self._together
-        if self._channels_last and self._stack == 1:
-            x = checks.channels_last(x)
-        version = x._version
-        if train and self._stream is not None:
-            with self._stream():
-                logits, running = compute(trained, x)
-        else:
-            logits, running = compute(trained, x)
-        if x._version != version:
-            raise checks.in_place(state.label("", self.module))
-        if train:
-            self._keep_running(running)
-        return logits
-
-    def close(self) -> None:
-        """Let go of all tensors, even if the module lives on in a cycle."""
-        state.let_go(self.module)
-        self._running, self._own = [], []
-        self.module = nn.Module()
-        if self._stack > 1:
-            _stacks.quiet(-1)
-
-    def _alone(
-        self, trained: Sequence[torch.Tensor], x: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Logits of one member, or of any one of a stack; and what its buffers are now."""
-        _put(self._trained_places, trained)
-        logits = checks.check_logits(self.module(x), len(x), self._n_classes, self.module)
-        return logits, [table[key] for (table, key), *_ in self._running_places]
-
-    def _together(
-        self, trained: Sequence[torch.Tensor], x: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The same for all members of a stack: a functional call of the module, mapped over their tensors."""
-
-        def member(
-            trained: list[torch.Tensor], running: list[torch.Tensor], x: torch.Tensor
-        ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-            _put(self._running_places, running)
-            return self._alone(trained, x)
-
-        result: tuple[torch.Tensor, list[torch.Tensor]] = torch.func.vmap(member, randomness="different")(
-            list(trained), self._own, x
-        )
-        return result
-
-    def _bind(self, n_trained: int, device: torch.device) -> None:
-        if device.type != "cpu":
-            self.module.to(device)
-        places = state.places(self.module)
-        self._trained_places, self._running_places = places[:n_trained], places[n_trained:]
-        kinds = [table[key].dtype for (table, key), *_ in self._running_places]
-        # Counters and masks keep their own type; the core keeps floats.
-        self._own = [
-            tensor if kind == tensor.dtype else tensor.to(kind)
-            for tensor, kind in zip(self._running, kinds, strict=True)
-        ]
-        _put(self._running_places, self._own)
-        self._bound = True
-
-    def _keep_running(self, now: list[torch.Tensor]) -> None:
-        """Copy what is not written in place: buffers of other types, and those that were replaced."""
-        with torch.no_grad():
-            for tensor, own, current in zip(self._running, self._own, now, strict=True):
-                # A stack takes its buffers from `own` in every pass; a module alone keeps what it put in its place.
-                if self._stack > 1 and current.data_ptr() != own.data_ptr():
-                    own.copy_(current)
-                kept = own if self._stack > 1 else current
-                if kept is not tensor:
-                    tensor.copy_(kept)
 
 
 def not_alone(suspects: list[str]) -> str:
@@ -350,95 +299,3 @@ def not_alone(suspects: list[str]) -> str:
         return f"some that are, by way of {named}: build what a module writes to inside of it, as buffers"
     where = "outside of its parameters and buffers (an object of the callable, a class, a cache, a file?)"
     return f"some that are: they share state {where}"
-
-
-def _put(places: Sequence[state.Places], tensors: Sequence[torch.Tensor]) -> None:
-    for places_of_one, tensor in zip(places, tensors, strict=True):
-        for table, key in places_of_one:
-            table[key] = tensor
-
-
-class BuiltInModule(nn.Module):
-    """A member of a built-in architecture as a module; the core computes, so the logits are the member's own.
-
-    Parameters
-    ----------
-    name : str
-        Name of the architecture.
-    shape : tuple of int
-        Shape of one sample.
-    n_classes : int
-        Number of classes.
-    values : ndarray
-        The member's values: trained ones, then running statistics.
-
-    Examples
-    --------
-    >>> import certssb as cs
-    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
-    >>> member = clf.member(1)
-    >>> import torch
-    >>> member(torch.as_tensor(X[:3])).shape
-    torch.Size([3, 2])
-    >>> sorted(member.state_dict())
-    ['fc1.bias', 'fc1.weight']
-    """
-
-    def __init__(
-        self, name: str, shape: tuple[int, ...], n_classes: int, values: npt.NDArray[np.float32]
-    ) -> None:
-        super().__init__()
-        self._core = _core.BuiltIn(name, list(shape), n_classes)
-        self._names: dict[bool, list[tuple[nn.Module, str]]] = {True: [], False: []}
-        specs = self._core.specs
-        start = 0
-        for path, size, trained in [s for s in specs if s[2]] + [s for s in specs if not s[2]]:
-            n_values = int(np.prod(size))
-            tensor = torch.from_numpy(values[start : start + n_values].reshape(size).copy())
-            start += n_values
-            home, key = self._home(path)
-            if trained:
-                home.register_parameter(key, nn.Parameter(tensor))
-            else:
-                home.register_buffer(key, tensor)
-            self._names[trained].append((home, key))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of a batch.
-
-        Parameters
-        ----------
-        x : torch.Tensor of shape (batch, ...)
-            Samples of the shape the member was trained on.
-
-        Returns
-        -------
-        torch.Tensor of shape (batch, n_classes)
-
-        Raises
-        ------
-        RuntimeError
-            For another shape.
-
-        Examples
-        --------
-        >>> import certssb as cs
-        >>> import torch
-        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
-        >>> clf.member(0).forward(torch.as_tensor(X[:4])).shape
-        torch.Size([4, 2])
-        """
-        trained, running = ([getattr(home, key) for home, key in self._names[kind]] for kind in (True, False))
-        logits: torch.Tensor = self._core.forward(trained, running, x, self.training)
-        return logits
-
-    def _home(self, path: str) -> tuple[nn.Module, str]:
-        home: nn.Module = self
-        *parts, key = path.split(".")
-        for part in parts:
-            if part not in home._modules:
-                home.add_module(part, nn.Module())
-            home = home.get_submodule(part)
-        return home, key
