@@ -88,10 +88,10 @@ class Adam:
 class Users:
     """An optimiser of the user's, over the parameters as they lie."""
 
-    def __init__(self, values: Values, factory: Factory) -> None:
-        made = factory(values.trained)
+    def __init__(self, parameters: list[torch.Tensor], factory: Factory) -> None:
+        made = factory(list(parameters))
         self._optimiser, *self._schedules = made if isinstance(made, tuple) else (made,)
-        self._parameters = values.trained
+        self._parameters = parameters
 
     def step(self, gradients: list[torch.Tensor]) -> None:
         """Change the parameters in place."""

@@ -12,10 +12,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
 from certssb.learners.torch._gpu import convolutions
+from certssb.learners.torch._optimisers import gradients
 from certssb.learners.torch._randomness import seeded
+from certssb.learners.torch._training import mean_losses
 
 if TYPE_CHECKING:
     from certssb.learners.torch.blueprint import Blueprint
@@ -104,9 +105,10 @@ def _passes(
         passes: list[_Pass] = []
         for _ in range(2):
             logits = instance.forward(trained, x, True)
-            loss = F.cross_entropy(logits.flatten(0, -2), y.repeat(stack), reduction="sum")
-            gradients = torch.autograd.grad(loss, trained, allow_unused=True, materialize_grads=True)
-            passes.append(([logits.detach(), *gradients], [part.clone() for part in running]))
+            losses = mean_losses(blueprint.recipe.loss)(logits, y.repeat(stack))
+            passes.append(
+                ([logits.detach(), *gradients(losses.sum(), trained)], [part.clone() for part in running])
+            )
         with torch.no_grad():
             passes.append(([instance.forward(trained, x, False)], []))
         return passes

@@ -6,7 +6,7 @@ The loop is short on purpose: what it does in Python, it does with the interpret
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from certssb.learners.torch._instance import Instance
     from certssb.learners.torch.blueprint import Blueprint
 
-__all__ = ["batches", "train"]
+__all__ = ["batches", "mean_losses", "train"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -84,11 +84,12 @@ class _Training:
         self._inputs = instance.lay_out(upload(X.reshape(-1, *X.shape[2:]), job.device))
         self._labels = upload(y.reshape(-1), job.device)
         self._batches = batches(self._n, job.batch_size)
-        self._loss = _mean_losses if blueprint.loss is None else functools.partial(_users, blueprint.loss)
+        recipe = blueprint.recipe
+        self._loss = mean_losses(recipe.loss)
         self._optimiser: Adam | Users = (
             Adam(values, job.learning_rate)
-            if blueprint.optimizer is None
-            else Users(values, blueprint.optimizer)
+            if recipe.optimizer is None
+            else Users(values.trained, recipe.optimizer)
         )
 
     def run(self) -> Floats | None:
@@ -139,15 +140,19 @@ class _Training:
         return losses.detach()
 
 
-def _mean_losses(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of each member's logits, (B, K) of one or (S, B, K) of several: a scalar or (S)."""
+def mean_losses(loss: Loss | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """What gives the mean loss of each member: of logits (B, K) of one a scalar, of (S, B, K) of several (S)."""
+    return _cross_entropies if loss is None else functools.partial(_users, loss)
+
+
+def _cross_entropies(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     if logits.ndim == 2:
         return F.cross_entropy(logits, y)
     return F.cross_entropy(logits.flatten(0, 1), y, reduction="none").view(len(logits), -1).mean(1)
 
 
 def _users(loss: Loss, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The same by a loss of the user's, which gives one value for each sample or their mean."""
+    # It gives one value for each sample, or their mean.
     if logits.ndim == 2:
         return _mean(loss(logits, y))
 

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from certssb.exceptions import ParameterError
 from certssb.learners.torch import _factory_checks as checks
 from certssb.learners.torch import _inspection
 from certssb.learners.torch import _state as state
+from certssb.learners.torch._optimisers import Users, gradients
 from certssb.learners.torch._randomness import MemberStream, seeded, states, used
+from certssb.learners.torch._training import mean_losses
 
 if TYPE_CHECKING:
     from certssb.learners.torch.blueprint import Blueprint
@@ -79,12 +80,15 @@ class Trainee:
         self._generator = torch.Generator().manual_seed(seed)
         self._shape, self._n_classes = blueprint.shape, blueprint.n_classes
         self._offset = seed % 7
+        self._loss = mean_losses(blueprint.recipe.loss)
+        self._optimiser: Users | None = None
         if way == "plain":
             self.module = blueprint.module(values.numpy())
             self._stream = MemberStream([seed], blueprint.draws) if blueprint.draws else None
             self._channels_last = blueprint.channels_last
             self._forward: Callable[..., torch.Tensor] = self._plainly
             self._trained = [tensor for _, tensor, trained in state.tensors(self.module) if trained]
+            self._prepare(blueprint)
             return
         sizes = [torch.Size(shape).numel() for _, shape, _ in blueprint.specs]
         parts = [
@@ -97,6 +101,11 @@ class Trainee:
         instance.bind_buffers(self._running)
         self.module = instance.module
         self._forward = instance.forward
+        self._prepare(blueprint)
+
+    def _prepare(self, blueprint: Blueprint) -> None:
+        if blueprint.recipe.optimizer is not None:
+            self._optimiser = Users(self._trained, blueprint.recipe.optimizer)
 
     def step(self) -> list[torch.Tensor]:
         """Train a step; logits and size of every gradient."""
@@ -106,12 +115,15 @@ class Trainee:
             logits = self._forward(self._trained, x, True)
         if not logits.requires_grad:
             return [logits.clone()]
-        loss = F.cross_entropy(logits, y)
-        gradients = torch.autograd.grad(loss, self._trained, allow_unused=True, materialize_grads=True)
+        found = gradients(self._loss(logits, y), self._trained)
+        sizes = torch.stack([gradient.norm() for gradient in found])
+        if self._optimiser is not None:
+            self._optimiser.step(found)
+            return [logits.detach().clone(), sizes]
         with torch.no_grad():
-            for tensor, gradient in zip(self._trained, gradients, strict=True):
+            for tensor, gradient in zip(self._trained, found, strict=True):
                 tensor.sub_(gradient, alpha=0.01)
-            return [logits.detach().clone(), torch.stack([gradient.norm() for gradient in gradients])]
+            return [logits.detach().clone(), sizes]
 
     def ask(self, x: torch.Tensor | None = None, train: bool = False) -> torch.Tensor:
         """Logits in evaluation mode, or of a pass in training mode without a step."""

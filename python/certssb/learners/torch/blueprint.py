@@ -22,9 +22,8 @@ from certssb.learners.torch._asking import BATCH, ask
 from certssb.learners.torch._factory_checks import Factory
 from certssb.learners.torch._instance import Instance
 from certssb.learners.torch._modes import neutral
-from certssb.learners.torch._optimisers import Factory as Optimizers
-from certssb.learners.torch._optimisers import Loss
 from certssb.learners.torch._randomness import MemberStream, one_thread
+from certssb.learners.torch._recipe import DEFAULT, Recipe
 from certssb.learners.torch._searching import search
 from certssb.learners.torch._training import train
 from certssb.watch._log import LOGGER
@@ -57,6 +56,8 @@ class Blueprint:
         Shape of one sample.
     n_classes : int
         Number of classes.
+    recipe : Recipe, optional
+        Loss and optimiser, where they are the user's.
 
     Attributes
     ----------
@@ -89,13 +90,14 @@ class Blueprint:
     [('1.weight', [2, 4], True), ('1.bias', [2], True)]
     """
 
-    def __init__(self, factory: Factory, shape: tuple[int, ...], n_classes: int) -> None:
-        self._arguments = (factory, tuple(shape), n_classes)
+    def __init__(
+        self, factory: Factory, shape: tuple[int, ...], n_classes: int, recipe: Recipe = DEFAULT
+    ) -> None:
+        self._arguments = (factory, tuple(shape), n_classes, recipe)
         self._factory = factory
         self.shape = tuple(shape)
         self.n_classes = n_classes
-        self.loss: Loss | None = None
-        self.optimizer: Optimizers | None = None
+        self.recipe = recipe
         self.stacks = False
         self.why_not: str | None = None
         self._witness: _trials.Witness | None = None
@@ -105,12 +107,13 @@ class Blueprint:
     def _look(self) -> None:
         """Everything that is found out before training."""
         shape, n_classes = self.shape, self.n_classes
+        self.recipe.check(n_classes)
         tried, self._prototype = (checks.build(self._factory, seed) for seed in _PROBES)
         for module in (tried, self._prototype):
             checks.check_parts(module)
         checks.check_fresh(tried, self._prototype)
         fresh = state.plain(tried)
-        self.name = identity.structure(tried)
+        self.name = identity.structure(tried) + self.recipe.digest()
         self.specs = state.specs(tried)
         self.draws = checks.check_passes(self._factory, tried, self._prototype, shape, n_classes)
         self._copies = checks.copied(self._prototype) is not None
@@ -204,7 +207,9 @@ class Blueprint:
         if stack == 1 or (stack is None and device == "cpu"):
             return
         with one_thread(), neutral():
-            self.why_not = _stacks.why_not(self, self.shape, self.n_classes, device)
+            self.why_not = self.recipe.why_not_in_stacks() or _stacks.why_not(
+                self, self.shape, self.n_classes, device
+            )
         self.stacks = self.why_not is None
         how = "in stacks" if self.stacks else f"one by one: {self.why_not}"
         LOGGER.info("Members of the module '%s' are computed %s", self.name.partition(" ")[0], how)
