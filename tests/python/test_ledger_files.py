@@ -198,6 +198,7 @@ READER = """
     import os, sys
     import certssb as cs
     import pandas  # while its files can be read
+    cs.Ledger  # and ours
     path = sys.argv[1]
     os.setgroups([])
     os.setgid(65534)
