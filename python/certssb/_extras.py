@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["needed"]
+__all__ = ["absent", "needed"]
 
 
 def needed(library: str, what: str, extra: str) -> Any:
@@ -37,10 +37,26 @@ def needed(library: str, what: str, extra: str) -> Any:
         ...
     ImportError: This example needs no_such_library: pip install 'certssb[plot]'
     """
+    sentence = absent(library, what, extra)
+    if sentence is not None:
+        raise ImportError(sentence, name=library.partition(".")[0])
+    return importlib.import_module(library)
+
+
+def absent(library: str, what: str, extra: str) -> str | None:
+    """What :func:`needed` would say; None if the library is there.
+
+    Examples
+    --------
+    >>> from certssb._extras import absent
+    >>> absent("numpy", "This example", "plot") is None
+    True
+    """
+    root = library.partition(".")[0]
     try:
-        return importlib.import_module(library)
+        importlib.import_module(library)
     except ModuleNotFoundError as error:
-        root = library.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != root:
             raise
-        raise ImportError(f"{what} needs {root}: pip install 'certssb[{extra}]'", name=root) from None
+        return f"{what} needs {root}: pip install 'certssb[{extra}]'"
+    return None

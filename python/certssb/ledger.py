@@ -25,6 +25,8 @@ __all__ = ["Ledger", "LedgerClaim", "LedgerEntry", "LedgerReport"]
 
 # Entries that are read in one step.
 _ROWS = 4096
+_TYPES = {"outcome": str}
+"""Of columns that come as lists, which are empty at the end."""
 # Largest number of a class: classes are 32 bits wide in a ledger.
 _LARGEST_CLASS = 2**32 - 1
 
@@ -340,16 +342,24 @@ class Ledger:
         ['kept']
         """
         pandas = needed("pandas", "to_frame", "pandas")
+        columns = self._columns()
+        # Numbers as nullable integers all along: through floats, entries beyond 2**53 would lose digits.
+        cause = pandas.Series(columns["cause"], dtype="Int64")
+        frame: pd.DataFrame = pandas.DataFrame(columns | {"cause": cause.mask(cause < 0)})
+        return frame
+
+    def _columns(self) -> dict[str, npt.NDArray[Any]]:
+        """All entries in order, by column; a cause of -1 is none."""
         names = ["number", "prediction", "radius", "outcome", "cause", "asked_prediction", "asked_radius"]
         walk = _core.LedgerWalk(self._core)
-        parts: list[pd.DataFrame] = []
-        while not parts or len(parts[-1]):
-            part = pandas.DataFrame(dict(zip(names, walk.columns(_ROWS), strict=True)))
-            # Numbers as nullable integers all along: through floats, entries beyond 2**53 would lose digits.
-            part["cause"] = part["cause"].astype("Int64").mask(part["cause"] < 0)
-            parts.append(part)
-        whole: pd.DataFrame = pandas.concat(parts, ignore_index=True)
-        return whole
+        parts = [walk.columns(_ROWS)]
+        while len(parts[-1][0]):
+            parts.append(walk.columns(_ROWS))
+        columns = dict(zip(names, zip(*parts, strict=True), strict=True))
+        return {
+            name: np.concatenate([np.asarray(part, _TYPES.get(name)) for part in of])
+            for name, of in columns.items()
+        }
 
     def centres(self) -> npt.NDArray[np.float32]:
         """The centres of all entries in the order of arrival; each is checked while it is read.

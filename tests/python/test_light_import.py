@@ -13,6 +13,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import certssb
@@ -232,3 +233,67 @@ def test_what_is_missing_is_named_with_the_extra_that_brings_it(call: str) -> No
         *HEAVY,
     )
     assert said == MISSING[call] + "\n"
+
+
+RUN = [
+    "run", "--members", "20", "--alpha", "0.01", "--subsample", "50", "--cosine", "5", "--seed", "0",
+    "--trigger", "one-pixel", "--rate", "0.02", "--norm", "1.0", "--target", "0", "--quiet", "--out",
+]  # fmt: skip
+
+
+def test_a_run_needs_nothing_but_the_package(tmp_path: Path) -> None:
+    """Without plots, which the report says; everything else is there, and can be read and reported."""
+    program = f"from certssb.cli import main\nassert main({[*RUN, str(tmp_path)]!r}) == 0\nassert main(['report', {str(tmp_path)!r}]) == 0"
+    without(program, *HEAVY, "pyarrow", "PIL")
+    page = (tmp_path / "report.html").read_text()
+    assert (
+        f"A plot needs matplotlib: pip install &#x27;certssb[plot]&#x27;, then certssb report {tmp_path.name}"
+        in page
+    )
+    assert "<svg" not in page and "What is guaranteed" in page and "Least certain clean test samples" in page
+    assert "torch" not in json.loads((tmp_path / "summary.json").read_text())["versions"]
+    assert not (tmp_path / "certified_accuracy.png").exists()
+    rows = (tmp_path / "certificates.csv").read_text().splitlines()
+    table = certssb.CertificateTable.load(tmp_path / "certificates-clean.npz")
+    triggered = certssb.CertificateTable.load(tmp_path / "certificates-triggered.npz")
+    assert len(rows) == 1 + len(table) + len(triggered)
+    assert rows[0].startswith("prediction,abstained,p_lower,p_upper,") and rows[0].endswith(",test,y_true")
+    assert [float(row.split(",")[2]) for row in rows[1 : 1 + len(table)]] == table.p_lower.tolist()
+    # What was left out can be drawn later.
+    assert output(f"from certssb.cli import main\nprint(main(['report', {str(tmp_path)!r}]))").endswith("0\n")
+    assert "<svg" in (tmp_path / "report.html").read_text()
+
+
+def test_the_other_commands_need_nothing_but_the_package(tmp_path: Path) -> None:
+    said = without(
+        f"""
+        import numpy as np
+        import certssb as cs
+        from certssb.cli import main
+        folder = {str(tmp_path)!r} + "/"
+        np.save(folder + "votes.npy", np.array([[1, 0]] * 990 + [[1, 1]] * 10))
+        law = ["--n-train", "12665", "--n-classes", "2", "--subsample", "100"]
+        asked = ["--n-poisoned", "80", "--norm", "inf", "--labels"]
+        assert main(["certify", folder + "votes.npy", *law, *asked, "--out", folder + "table.npz"]) == 0
+        with cs.Ledger(folder + "regions.sqlite") as ledger:
+            ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+            ledger.update([0.0, 0.4], prediction=2, radius=0.5)
+        for words in (["show"], ["verify"]):
+            assert main(["ledger", *words, folder + "regions.sqlite"]) == 0
+        for name in ("all.csv", "all.npz"):
+            assert main(["ledger", "export", folder + "regions.sqlite", folder + name]) == 0
+        """,
+        *HEAVY,
+        "pyarrow",
+    )
+    assert (
+        "Not abstained: 2 of 2 predictions" in said and ": 2 of 2 predictions" in said.split("holds(", 2)[2]
+    )
+    assert "2 updates, 2 regions, dimension 2" in said
+    with certssb.Ledger(tmp_path / "regions.sqlite") as ledger:
+        assert (tmp_path / "all.csv").read_text() == ledger.to_frame().to_csv(
+            index=False, float_format="%.17g"
+        )
+        numbers = ledger.to_frame()["number"]
+    with np.load(tmp_path / "all.npz") as archive:
+        assert archive["number"].tolist() == numbers.tolist() and archive["centres"].shape == (2, 2)

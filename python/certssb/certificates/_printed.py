@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy.typing as npt
 
-__all__ = ["Shown"]
+__all__ = ["Shown", "aligned"]
 
 _ROWS = 10
 _LOWER = ("p_lower", "radius", "noise_magnitude", "trigger_norm(")
@@ -46,12 +47,8 @@ class Shown:
 
     def __repr__(self) -> str:
         rows = [["", *self._columns], *([str(i), *cells] for i, cells in enumerate(self._cells()))]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        lines = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
         warning = [] if self._sound else ["Not a proof against a training-set attacker."]
-        return "\n".join([self._guarantee, *warning, *lines, *filter(None, [self._more()])])
+        return "\n".join([self._guarantee, *warning, aligned(rows), *filter(None, [self._more()])])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self._columns)
@@ -67,6 +64,14 @@ class Shown:
             f"<div><p><em>{html.escape(self._guarantee)}</em></p>{warning}"
             f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{more}</div>"
         )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells under each other, flush right."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
 
 
 def _cell(name: str, value: Any) -> str:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except (cs.ParameterError, cs.ShapeError, cs.DeviceError, cs.CheckpointError) as error:
         return _stopped(REFUSED, str(error))
-    except (cs.CertssbError, OSError, MemoryError) as error:
+    except (cs.CertssbError, OSError, MemoryError, ImportError) as error:
         return _stopped(FAILED, str(error) or type(error).__name__)
     return DONE
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 import certssb as cs
 from certssb._checks import parameter_error
+from certssb.certificates._budget import asked_budget
+from certssb.certificates._printed import Shown, aligned
 from certssb.cli._inputs import check_target, read_arrays
 from certssb.cli._laws import needed_law
 from certssb.cli._options import _settings
 from certssb.report import write_report
 from certssb.storage import _files
+from certssb.storage._tables import csv_bytes
+
+_LAST = 10
+"""Entries that are shown."""
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -42,11 +49,13 @@ def _ledger(options: argparse.Namespace) -> cs.Ledger:
 
 def ledger_show(options: argparse.Namespace) -> None:
     with _ledger(options) as ledger:
-        frame = ledger.to_frame()
+        columns = ledger._columns()
         print(f"{ledger.n_updates} updates, {len(ledger)} regions, dimension {ledger.dimension}")
-        for outcome, count in frame["outcome"].value_counts().items():
-            print(f"  {outcome:<10}{count:>8}")
-        print(frame.tail(10).to_string(index=False))
+    for outcome, count in Counter(columns["outcome"].tolist()).most_common():
+        print(f"  {outcome:<10}{count:>8}")
+    last = {name: column[-_LAST:].tolist() for name, column in columns.items()}
+    last["cause"] = ["" if cause < 0 else cause for cause in last["cause"]]
+    print(aligned([list(last), *(list(map(str, row)) for row in zip(*last.values(), strict=True))]))
 
 
 def ledger_verify(options: argparse.Namespace) -> None:
@@ -63,15 +72,14 @@ def ledger_export(options: argparse.Namespace) -> None:
         raise parameter_error("out", "a file name that ends in .csv or .npz", repr(options.out))
     check_target("out", options.out)
     with _ledger(options) as ledger:
-        frame = ledger.to_frame()
+        columns = ledger._columns()
         if options.out.endswith(".csv"):
-            content = frame.to_csv(index=False, float_format="%.17g").encode()
+            causes = ["" if cause < 0 else str(cause) for cause in columns["cause"].tolist()]
+            content = csv_bytes(columns | {"cause": np.array(causes, dtype=str)})
         else:
-            columns = {name: frame[name].fillna(-1).to_numpy() for name in frame if name != "outcome"}
-            outcome = frame["outcome"].to_numpy(dtype=str)
-            content = _files.npz({"centres": ledger.centres(), "outcome": outcome, **columns})
+            content = _files.npz({"centres": ledger.centres(), **columns})
     _files.write(options.out, content)
-    print(f"Written to {options.out}: {len(frame)} entries")
+    print(f"Written to {options.out}: {len(columns['number'])} entries")
 
 
 def certify(options: argparse.Namespace) -> None:
@@ -89,13 +97,12 @@ def certify(options: argparse.Namespace) -> None:
         table = cs.certify_votes(
             ballots, law, options.n_train, options.n_classes, n_features=options.n_features, **settings
         )
-    asked = table.to_frame(
-        n_poisoned=options.n_poisoned, trigger_norm=options.norm, labels=bool(options.labels)
-    )
+    budget = asked_budget(options.n_poisoned, options.norm, bool(options.labels))
+    columns = table._columns(budget)
     table.save(options.out)
-    print(table.guarantee)
-    print(asked.describe().to_string())
-    for name in asked:
-        if str(name).startswith("holds("):
-            print(f"{name}: {int(asked[name].sum())} of {len(asked)} predictions")
+    print(Shown(columns, table.guarantee, table.sound))
+    print(f"Not abstained: {int((~table.abstained).sum())} of {len(table)} predictions")
+    for name, column in columns.items():
+        if name.startswith("holds("):
+            print(f"{name}: {int(column.sum())} of {len(table)} predictions")
     print(f"Written to {options.out}")

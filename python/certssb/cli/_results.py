@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 import certssb as cs
 from certssb import metrics
+from certssb._extras import needed
 from certssb.certificates._budget import Budget
 from certssb.certificates._shares import share_down
 from certssb.displays._style import FAINT, write_note
@@ -193,6 +194,7 @@ def _row(name: str, cells: Sequence[str]) -> str:
 
 def plot(outcome: Outcome, sentence: str | None) -> bytes:
     """Draw what is certified, over the number of samples, over norm or radius, or over entries; a PNG."""
+    needed("matplotlib", "A plot", "plot")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -70,7 +70,11 @@ def run(options: argparse.Namespace) -> None:
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     attack = summary["own_attack"]
-    picture = plot(outcome, None if attack is None else attack["sentence"])
+    try:
+        picture = plot(outcome, None if attack is None else attack["sentence"])
+    except ImportError as error:
+        picture = None
+        print(f"{error}", file=sys.stderr)
     asked = {} if isinstance(law, cs.Discrete) else budget.change()
     write_run(out, tables, inputs.tests, summary, picture, asked)
     print(text(summary, outcome, options))

@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 
 from certssb.certificates import CertificateTable
+from certssb.certificates._budget import asked_budget
 from certssb.report._page import render
 from certssb.report._run import Run, digest
 from certssb.report._samples import parse_samples, samples_bytes
 from certssb.storage import _files
+from certssb.storage._tables import csv_bytes, parquet_bytes
 
 __all__ = ["write_run"]
+
+_NOTHING = {"n_poisoned": None, "trigger_norm": None, "labels": False}
+"""What a table is asked if nothing is."""
 
 
 def write_run(
@@ -75,18 +80,19 @@ def write_run(
 def _frame(
     tables: Mapping[str, CertificateTable], tests: Mapping[str, tuple[Any, Any]], asked: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    import pandas as pd
-
-    frames = [
-        tables[name].to_frame(**asked).assign(test=name, y_true=np.asarray(y))
+    parts = [
+        {
+            **tables[name]._columns(asked_budget(**{**_NOTHING, **asked})),
+            "test": np.full(len(tables[name]), name),
+            "y_true": np.asarray(y),
+        }
         for name, (_, y) in tests.items()
     ]
-    frame = pd.concat(frames, ignore_index=True)
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        return {"certificates.csv": frame.to_csv(index=False, float_format="%.17g").encode()}
-    return {"certificates.parquet": frame.to_parquet()}
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parquet = parquet_bytes(columns)
+    if parquet is None:
+        return {"certificates.csv": csv_bytes(columns)}
+    return {"certificates.parquet": parquet}
 
 
 def _finite(value: Any) -> Any:

@@ -162,7 +162,8 @@ def _sample(
     words = f"{predicted} \u2713" if right else f"{predicted} \u2717 true: {truth}"
     second = "abstained" if certs.abstained[place] else f"{unit[0]} {_down(float(value[place]))}"
     alt = f"Sample {place}, predicted {predicted}, true class {truth}, {second}"
-    image = tag("img", src=_png(samples.images[shown[0]]), alt=alt) if len(shown) else None
+    drawn = _png(samples.images[shown[0]]) if len(shown) else None
+    image = None if drawn is None else tag("img", src=drawn, alt=alt)
     caption = tag("figcaption", words, tag("br"), second, tag("br"), tag("span", f"#{place}", class_="faint"))
     return tag("figure", image, caption, class_=f"sample {state}")
 
@@ -173,9 +174,12 @@ def _down(value: float) -> str:
     return f"{value:g}" if value == int(value) else f"{math.floor(value * 1000) / 1000:.3f}"
 
 
-def _png(image: npt.NDArray[np.float32]) -> str:
-    from PIL import Image
-
+def _png(image: npt.NDArray[np.float32]) -> str | None:
+    """The picture as a link to itself; None where Pillow, which comes with matplotlib, is not installed."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return None
     pixels = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     colour = len(pixels) in (3, 4)
     picture = Image.fromarray(

@@ -6,6 +6,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from certssb._extras import absent
 from certssb.certificates._budget import Budget
 from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
 from certssb.displays._style import COLOURS, FAINT, INK
@@ -33,8 +34,11 @@ def figures(run: Run) -> list[Markup]:
     Returns
     -------
     list of Markup
-        One ``<figure>`` per plot.
+        One ``<figure>`` per plot; where matplotlib is not installed, one sentence that says so.
     """
+    sentence = absent("matplotlib", "A plot", "plot")
+    if sentence is not None:
+        return [tag("p", f"{sentence}, then certssb report {run.name}", class_="faint")]
     drawn = [
         _over(run, kind) for kind in KINDS if all(kind.sizes in r for r in run.summary["results"].values())
     ]
