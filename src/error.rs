@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::seed::SCOUT;
+
 /// Result of every fallible operation in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -85,10 +87,12 @@ impl Error {
     /// Training of a member failed.
     pub fn training(member: Option<u64>, message: impl fmt::Display) -> Self {
         let message = match member {
+            Some(SCOUT) => format!("Training of the scout, which finds noise magnitudes, failed: {message}"),
             Some(m) => format!("Training of member {m} failed: {message}"),
             None => format!("Training failed: {message}"),
         };
-        Self::new(ErrorKind::Training { member }, message)
+        // The scout is no member that anybody could ask for by its number.
+        Self::new(ErrorKind::Training { member: member.filter(|m| *m != SCOUT) }, message)
     }
 
     /// A ledger that cannot be opened, read or written.
@@ -137,5 +141,20 @@ impl Error {
             ErrorKind::Training { member } => member,
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scout_is_named_and_is_no_member() {
+        let error = Error::training(Some(SCOUT), "no gradient");
+        assert_eq!(
+            error.to_string(),
+            "Training of the scout, which finds noise magnitudes, failed: no gradient"
+        );
+        assert_eq!((error.member(), Error::training(Some(7), "").member()), (None, Some(7)));
     }
 }

@@ -10,6 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+/// Number of the member of sample-specific noise's published form that finds magnitudes; no ensemble has so many members.
+pub(crate) const SCOUT: u64 = 1 << 62;
+
 /// What a stream is for. Two roles never share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]

@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
 use crate::model::checkpoint::{member_digest, read_record, record_digest, Checkpoint};
 use crate::model::{self, Architecture, Behaviour, FeatureShape};
-use crate::seed::Seed;
+use crate::seed::{Seed, SCOUT};
 
 pub use config::{Precision, TrainConfig};
 pub use control::{Control, Progress};
@@ -47,8 +47,8 @@ pub(crate) use threads::on_one_thread;
 use config::Settings;
 
 /// Version of the training procedure and of the checkpoint's format. Members of different versions do
-/// not mix. (2: noise drawn in panels. 3: noised features on a grid.)
-pub(crate) const SCHEMA: u32 = 3;
+/// not mix. (2: noise drawn in panels. 3: noised features on a grid. 4: the grid in single precision.)
+pub(crate) const SCHEMA: u32 = 4;
 
 /// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -534,7 +534,7 @@ impl Ensemble {
             let got = format_args!("{} values", member.values.len());
             return Err(Error::shape("member", format_args!("{expected} values"), got));
         }
-        if member.number == optimise::SCOUT {
+        if member.number == SCOUT {
             self.scout = Some(member);
         } else {
             self.members.insert(member.number, member);

@@ -29,7 +29,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
 use crate::noise::{add_normals_to_noised, unit_normals};
 use crate::quantity::Quantity;
-use crate::seed::{Role, Seed};
+use crate::seed::{Role, Seed, SCOUT};
 
 /// One member's network and the noise of its search.
 pub(super) struct Ascent<'a> {
@@ -187,9 +187,6 @@ impl Ascent<'_> {
         self.mean_scores(inputs, sigma, &noise)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_log()
     }
 }
-
-/// Number of the member of the published form that finds magnitudes; no ensemble has so many members.
-pub(super) const SCOUT: u64 = 1 << 62;
 
 impl Ensemble {
     /// Trains the scout of the published form and finds the magnitude of every training sample with it. Other

@@ -3,7 +3,8 @@
 //! Single members on the CPU whose architecture has kernels answer through them (`native/vote.rs`), each input calculated
 //! by itself. For all others the one forward pass, [`Panel::logits`], has both built in, and inputs go through it in
 //! batches of one fixed size, the last one filled up. Either way the vote on an input does not depend on which others it
-//! came with.
+//! came with, with one exception: under a law that noises test inputs, the noise is that of an input's place among those
+//! asked, so that it depends on how many came before.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

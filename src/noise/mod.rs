@@ -14,14 +14,15 @@
 //!
 //! # What a noised value reveals
 //! A sum in single precision is rounded to where its float lies, and its last bits tell what it was made of: 1 + e is a
-//! multiple of 2^-24, 0 + e seldom is. A certificate speaks of the sum alone. So x + scale e is summed in double precision,
-//! where the product is exact, and rounded to a multiple of a power of two between scale/128 and scale/64, whatever x was.
-//! Each of these steps is a monotone function of the exact sum, so that what comes out is one as well and certificates hold
-//! for it (post-processing). Where the floats around x lie farther apart than the grid (|x| beyond 2^24 grids), they are the
-//! grid.
+//! multiple of 2^-24, 0 + e seldom is. A certificate speaks of x + n alone, n the product of scale and e. So the sum's float
+//! is rounded again, to a multiple of a power of two between scale/128 and scale/64, whatever x was. IEEE addition is a
+//! monotone function of the exact sum x + n, and so is rounding: what comes out is one as well, and certificates hold for it
+//! (post-processing). Beyond 2^22 grids floats lie half a grid apart or farther; sums there are rounded to at most four
+//! times the distance of neighbouring floats.
 //!
 //! The grid is 2^13 times as coarse as the normals are fine (2^16 times within two deviations, 2^16 times for uniforms), and
-//! next to nothing beside the scale: it adds at most 1/49152 of a variance of scale^2.
+//! next to nothing beside the scale: it adds 1/49152 of a variance of scale^2 (1/28086 at most, where floats lie half a grid
+//! apart and every other sum is halfway).
 //!
 //! Every feature that a law noises passes through here. Noise on top of noised values and noise of test
 //! inputs have no grid and need none: they depend on nothing but what the members see already.
@@ -64,12 +65,15 @@ pub(crate) fn unit_normals(streams: &MemberStreams, sample: u64, row: &mut [f32]
     dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale: 1.0, rounder: 0.0, row });
 }
 
-/// Adding and subtracting it rounds to a multiple of the grid, the power of two from scale/128 to scale/64: the last bit of
-/// 3/2 2^52 grids is one grid. (Sums beyond 2^51 grids are rounded more coarsely, as single precision does from 2^24 on.)
+/// Adding and subtracting it rounds floats to a multiple of the grid, the power of two from scale/128 to scale/64: the last
+/// bit of 3/2 2^23 grids is one grid. (Sums beyond 2^22 grids are rounded more coarsely, as floats are.)
 fn rounder(scale: f32) -> f64 {
     let power = f64::from_bits(f64::from(scale).to_bits() & 0x7ff0_0000_0000_0000);
-    1.5 * (1_u64 << 46) as f64 * power
+    1.5 * (1 << 17) as f64 * power
 }
+
+/// The largest one that no float overflows with: the largest float plus this is the largest float.
+const LARGEST_ROUNDER: f64 = (1_u128 << 100) as f64;
 
 /// row\[i\] = row\[i\] + scale u_i on the grid of that scale, u uniform on (-1, 1) from the stream of `sample`.
 ///
@@ -107,7 +111,8 @@ impl WithSimd for Drawing<'_> {
 impl Drawing<'_> {
     #[inline(always)]
     fn draw(self) {
-        let Self { kind, key, sample, scale, rounder, row } = self;
+        let Self { kind, key, sample, scale, rounder: wide, row } = self;
+        let rounder = if wide <= LARGEST_ROUNDER { wide as f32 } else { 0.0 };
         match kind {
             Kind::Normal => {
                 for (panel, part) in (0_u64..).zip(row.chunks_mut(10 * LANES)) {
@@ -127,8 +132,14 @@ impl Drawing<'_> {
                 }
             }
         }
+        if wide > LARGEST_ROUNDER {
+            row.iter_mut().for_each(|sum| *sum = ((f64::from(*sum) + wide * TWO_29) - wide * TWO_29) as f32);
+        }
     }
 }
+
+/// Bits that double precision has beyond single precision.
+const TWO_29: f64 = (1 << 29) as f64;
 
 /// An odd multiple of 2^-24 in (-1, 1), from the upper 24 bits.
 #[inline(always)]
@@ -139,27 +150,32 @@ fn uniform(word: u32) -> f32 {
 
 /// part += scale values, as many as the part has, rounded.
 #[inline(always)]
-fn add<const N: usize>(values: &[[f32; LANES]; N], scale: f32, rounder: f64, part: &mut [f32]) {
-    let values = values.as_flattened();
-    if part.len() == values.len() {
-        // The same, with a length that the compiler knows.
-        for (lanes, values) in part.chunks_exact_mut(LANES).zip(values.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                lanes[lane] = noised(lanes[lane], scale, values[lane], rounder);
-            }
+fn add<const N: usize>(values: &[[f32; LANES]; N], scale: f32, rounder: f32, part: &mut [f32]) {
+    for (lanes, values) in part.chunks_mut(LANES).zip(values) {
+        if let Ok(lanes) = <&mut [f32; LANES]>::try_from(&mut *lanes) {
+            add_lanes(values, scale, rounder, lanes);
+        } else {
+            // As many as ever, of which the last are dropped: a loop of another length goes one by one.
+            let mut padded = [0.0; LANES];
+            padded[..lanes.len()].copy_from_slice(lanes);
+            add_lanes(values, scale, rounder, &mut padded);
+            lanes.copy_from_slice(&padded[..lanes.len()]);
         }
-        return;
-    }
-    for (value, e) in part.iter_mut().zip(values) {
-        *value = noised(*value, scale, *e, rounder);
     }
 }
 
-/// x + scale e: the product is exact in double precision, the sum is rounded there, and then to the grid.
 #[inline(always)]
-fn noised(x: f32, scale: f32, e: f32, rounder: f64) -> f32 {
-    let sum = f64::from(x) + f64::from(scale) * f64::from(e);
-    ((sum + rounder) - rounder) as f32
+fn add_lanes(values: &[f32; LANES], scale: f32, rounder: f32, lanes: &mut [f32; LANES]) {
+    for lane in 0..LANES {
+        lanes[lane] = noised(lanes[lane], scale, values[lane], rounder);
+    }
+}
+
+/// x + scale e, and its float on the grid.
+#[inline(always)]
+fn noised(x: f32, scale: f32, e: f32, rounder: f32) -> f32 {
+    let sum = x + scale * e;
+    (sum + rounder) - rounder
 }
 
 #[cfg(test)]
@@ -271,7 +287,7 @@ mod tests {
         add_normals(&streams(), 4, 0.3, &mut row);
         for (i, (value, e)) in row.iter().zip(unit).enumerate() {
             let grid = 0.25 / 64.0;
-            let sum = f64::from(i as f32) + f64::from(0.3_f32) * f64::from(e);
+            let sum = f64::from(i as f32 + 0.3 * e);
             assert_eq!(f64::from(*value), (sum / grid).round_ties_even() * grid);
         }
     }
@@ -300,13 +316,20 @@ mod tests {
                 add(&streams(), sample, 0.25, &mut row);
                 multiples(&row)
             };
-            let zero = noised(0.0, 0);
-            assert_eq!(zero[8], 1.0, "{what}: 2^-8 is the grid");
-            for (x, sample) in [1.0, 0.3, -7.0, 1e-3, 1e-9, 100.0, 12_345.678].into_iter().zip(1..) {
-                // Multiples of a half and more are far enough apart for the law itself to tell them from one another.
-                for (bit, (zero, other)) in zero.iter().zip(noised(x, sample)).enumerate().skip(4) {
-                    let error = (2.0 * zero * (1.0 - zero) / N as f64).sqrt();
-                    assert!((zero - other).abs() <= 5.0 * error, "{what}, {x}, 2^-{bit}: {zero} {other}");
+            // Of one magnitude each: halfway between places of the grid, which floats are oftener the coarser they are,
+            // goes to the even one.
+            for alike in [&[0.0, 1.0, 0.3, -7.0, 1e-3, 1e-9, 100.0][..], &[12_345.0, 12_345.678, 12_346.3]] {
+                let shares: Vec<_> = alike.iter().zip(0..).map(|(x, sample)| noised(*x, sample)).collect();
+                assert_eq!(shares[0][8], 1.0, "{what}: 2^-8 is the grid");
+                for (other, x) in shares.iter().zip(alike) {
+                    // Multiples of a half and more are far enough apart for the law itself to tell them from one another.
+                    for (bit, (first, other)) in shares[0].iter().zip(other).enumerate().skip(4) {
+                        let error = (2.0 * first * (1.0 - first) / N as f64).sqrt();
+                        assert!(
+                            (first - other).abs() <= 5.0 * error,
+                            "{what}, {x}, 2^-{bit}: {first} {other}"
+                        );
+                    }
                 }
             }
         }
@@ -316,9 +339,19 @@ mod tests {
         assert!(single(1.0) > 0.95 && single(0.0) < 0.4, "{} {}", single(1.0), single(0.0));
     }
 
-    /// a + b without error, as the float next to it and the rest.
+    /// One noised value, with every step for large scales too.
+    fn one(x: f32, scale: f32, e: f32) -> f32 {
+        let wide = rounder(scale);
+        if wide <= LARGEST_ROUNDER {
+            noised(x, scale, e, wide as f32)
+        } else {
+            ((f64::from(x + scale * e) + wide * TWO_29) - wide * TWO_29) as f32
+        }
+    }
+
+    /// x + n without error, as the double next to it and the rest.
     fn exact_sum(x: f32, scale: f32, e: f32) -> (f64, f64) {
-        let (a, b) = (f64::from(x), f64::from(scale) * f64::from(e));
+        let (a, b) = (f64::from(x), f64::from(scale * e));
         let sum = a + b;
         let back = sum - a;
         (sum, (a - (sum - back)) + (b - back))
@@ -337,10 +370,10 @@ mod tests {
             let (x, y) = (f32::from(x) * unit, (i32::from(x) + shift) as f32 * unit);
             let f = ((f64::from(x) - f64::from(y)) / f64::from(scale) + f64::from(e)) as f32;
             let f = f32::from_bits(f.to_bits().saturating_add_signed(nudge));
-            let (one, other) = (exact_sum(x, scale, e), exact_sum(y, scale, f));
-            let by = |x, e| noised(x, scale, e, rounder(scale));
+            let (first, second) = (exact_sum(x, scale, e), exact_sum(y, scale, f));
+            let by = |x, e| one(x, scale, e);
             let order = by(x, e).partial_cmp(&by(y, f));
-            match one.partial_cmp(&other) {
+            match first.partial_cmp(&second) {
                 Some(std::cmp::Ordering::Less) => proptest::prop_assert!(by(x, e) <= by(y, f), "{order:?}"),
                 Some(std::cmp::Ordering::Greater) => proptest::prop_assert!(by(x, e) >= by(y, f), "{order:?}"),
                 _ => proptest::prop_assert_eq!(by(x, e).to_bits(), by(y, f).to_bits()),
@@ -354,13 +387,13 @@ mod tests {
         ) {
             proptest::prop_assume!(x.is_finite());
             let scale = (f64::from(scale) * 2_f64.powi(power)).max(1e-45) as f32;
-            let value = f64::from(noised(x, scale, e, rounder(scale)));
+            let value = f64::from(one(x, scale, e));
             let (sum, grid) = (exact_sum(x, scale, e).0, f64::from(scale) / 64.0);
             proptest::prop_assume!(sum.abs() < f64::from(f32::MAX));
-            let floats = (sum.abs() * 2_f64.powi(-23)).max(f64::from(f32::from_bits(1)));
-            proptest::prop_assert!((value - sum).abs() <= 0.51 * (grid + floats));
-            if sum.abs() < grid * 2_f64.powi(22) && grid > 1e-40 {
-                let places = value / (rounder(scale) / 1.5 / 2_f64.powi(52));
+            let floats = (sum.abs() * 2_f64.powi(-22)).max(f64::from(f32::from_bits(1)));
+            proptest::prop_assert!((value - sum).abs() <= 0.51 * grid + floats);
+            if sum.abs() < grid * 2_f64.powi(20) && grid > 1e-36 {
+                let places = value / (rounder(scale) / 1.5 / 2_f64.powi(23));
                 proptest::prop_assert_eq!(places.fract(), 0.0);
             }
         }
@@ -369,11 +402,33 @@ mod tests {
     #[test]
     fn the_grid_is_fine_beside_the_scale() {
         for scale in [1e-30_f32, 0.1, 0.25, 0.3, 0.499_999_97, 0.5, 1.0, 3.0, 1e30] {
-            let grid = rounder(scale) / 1.5 / 2_f64.powi(52);
+            let grid = rounder(scale) / 1.5 / 2_f64.powi(23);
             assert!(grid > f64::from(scale) / 128.0 && grid <= f64::from(scale) / 64.0, "{scale}");
             assert_eq!(grid.to_bits() << 12, 0, "{scale}: a power of two");
         }
-        assert_eq!(noised(1.0, 0.0, 1.0, rounder(0.0)), 1.0);
+        assert_eq!(one(1.0, 0.0, 1.0), 1.0);
+    }
+
+    /// The largest scales, whose rounder no float holds, and the smallest, beside which floats are coarse.
+    #[test]
+    fn extreme_scales_have_a_grid_and_overflow_nothing() {
+        for (scale, x) in [(1e24_f32, f32::MAX), (5e24, f32::MAX), (1e26, 3e38), (1e35, 1e36), (1e37, 0.0)] {
+            for add in LAWS.map(|law| law.1) {
+                let mut row = vec![x; 1000];
+                add(&streams(), 3, scale, &mut row);
+                let grid = rounder(scale) / 1.5 / 2_f64.powi(23);
+                assert!(row.iter().all(|value| (f64::from(*value) / grid).fract() == 0.0), "{scale}");
+            }
+        }
+        for scale in [f32::from_bits(1), 1e-42, f32::MIN_POSITIVE] {
+            let mut row = [0.0, 1.0, -3e38, 1e-30];
+            add_normals(&streams(), 3, scale, &mut row);
+            assert_eq!(row[1..3], [1.0, -3e38]);
+            assert!(
+                f64::from(row[0]).abs() < 9.5 * f64::from(scale) + 1e-45
+                    && (row[3] / 1e-30 - 1.0).abs() < 1e-5
+            );
+        }
     }
 
     /// Drawn together with exact normals, how many noised values would be others.
@@ -381,13 +436,14 @@ mod tests {
     fn noised_values_are_those_of_exact_normals_but_for_few() {
         let mut rng = streams().sample(78);
         let (mut others, n) = (0, 4_000_000);
-        let rounder = rounder(0.5);
+        let rounder = rounder(0.5) as f32;
         for _ in 0..n / 2 {
             let (high, low, angle) = (rng.next_u32(), rng.next_u32(), rng.next_u32());
             let (drawn, exact) =
                 (box_muller::pair(high, low, angle), box_muller::tests::exact_pair(high, low, angle));
             for (drawn, exact) in [(drawn.0, exact.0), (drawn.1, exact.1)] {
-                let exact = (((0.3 + 0.5 * exact) + rounder) - rounder) as f32;
+                let grid = 1.0 / 128.0;
+                let exact = (((f64::from(0.3_f32) + 0.5 * exact) / grid).round_ties_even() * grid) as f32;
                 others += usize::from(noised(0.3, 0.5, drawn, rounder) != exact);
             }
         }

@@ -114,7 +114,7 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
         assert_eq!(fs::read_to_string(damaged.join("manifest.json")).unwrap(), text);
     }
     for (there, instead, what) in [
-        ("\"schema\": 3", "\"schema\": 2", "version 2"),
+        ("\"schema\": 4", "\"schema\": 3", "version 3"),
         ("\"n_classes\": 2", "\"n_classes\": 0", "labels of 2 to 65535 classes"),
         ("\"n_classes\": 2", "\"n_classes\": 1000000000", "labels of 2 to 65535 classes"),
         ("\"height\": 8", "\"height\": 1000000000000000", "at most 1099511627776 values"),
@@ -129,11 +129,11 @@ fn places_that_are_no_checkpoints_are_refused_and_left_alone() {
         fs::write(damaged.join("manifest.json"), changed).unwrap();
         assert!(refused(Ensemble::open(&damaged, "cpu", None)).contains(what), "{what}");
     }
-    // Version 2 left noised features off the grid: its members are not continued.
-    fs::write(damaged.join("manifest.json"), good_manifest.replace("\"schema\": 3", "\"schema\": 2"))
+    // Version 3 rounded other sums to the grid: its members are not continued.
+    fs::write(damaged.join("manifest.json"), good_manifest.replace("\"schema\": 4", "\"schema\": 3"))
         .unwrap();
     let message = refused(fit(&config("linear"), 2, Some(&damaged)));
-    assert!(message.contains("schema: 2 there, 3 here"), "{message}");
+    assert!(message.contains("schema: 3 there, 4 here"), "{message}");
     assert!(refused(Ensemble::open(&full, "cpu", None)).contains("manifest.json"));
 }
 
