@@ -96,7 +96,15 @@ fn fit(job: Job<'_>, members: &[u64], set: &NoisySet, stop: &AtomicBool) -> Resu
     let mut history = Vec::with_capacity(job.settings.epochs);
     let mut failed = vec![false; members.len()];
     for epoch in 0..job.settings.epochs {
-        training.epoch(epoch as u64, stop).map_err(torch)?;
+        if let Err(error) = training.epoch(epoch as u64, stop) {
+            if training.has_diverged {
+                return Ok(members
+                    .iter()
+                    .map(|&m| Member::failed(m, job.architecture.layout().n_values()))
+                    .collect());
+            }
+            return Err(torch(error));
+        }
         if stop.load(Ordering::Relaxed) {
             return Err(Error::cancelled("Training was cancelled."));
         }
@@ -163,6 +171,8 @@ pub(super) struct Training<'a> {
     adam: Adam,
     /// Sum of the losses of the current epoch's samples, per member.
     loss: Tensor,
+    /// Whether a step of a single member ended in an error because of numbers beyond single precision.
+    pub(super) has_diverged: bool,
 }
 
 impl<'a> Training<'a> {
@@ -180,7 +190,7 @@ impl<'a> Training<'a> {
         let _ = weights.flat().f_set_requires_grad(true)?;
         let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, job.settings.device))?;
         let (architecture, batch_size) = (job.architecture, job.settings.batch_size);
-        Ok(Self { architecture, set, members, seed, batch_size, weights, adam, loss })
+        Ok(Self { architecture, set, members, seed, batch_size, weights, adam, loss, has_diverged: false })
     }
 
     /// One pass over the noised set; returns early when told to stop.
@@ -230,7 +240,20 @@ impl<'a> Training<'a> {
     }
 
     /// One step of Adam on a batch, inputs (S B, ...) and labels (S B).
+    ///
+    /// A module of the user's may raise at what the built-in ones end with as a loss that is NaN. That is no error of the
+    /// module's where what it was given, or its weights, are beyond what single precision calculates with.
     fn step(&mut self, inputs: &Tensor, labels: &Tensor, length: usize) -> TorchResult<()> {
+        let done = self.try_step(inputs, labels, length);
+        if let (Err(error), [_]) = (&done, self.members) {
+            let [weights, loss] = [self.weights.flat(), &self.loss];
+            self.has_diverged =
+                !is_of_the_process(error) && (overflows(inputs)? || overflows(weights)? || overflows(loss)?);
+        }
+        done
+    }
+
+    fn try_step(&mut self, inputs: &Tensor, labels: &Tensor, length: usize) -> TorchResult<()> {
         let losses = losses(self.architecture, &self.weights.views()?, inputs, labels)?;
         let sum = losses.f_sum(None)?;
         self.adam.step(self.weights.flat(), &gradient(&sum, self.weights.flat())?)?;
@@ -242,6 +265,18 @@ impl<'a> Training<'a> {
     fn losses(&self) -> TorchResult<Tensor> {
         self.loss.f_div_scalar(self.set.n as f64)
     }
+}
+
+/// Whether the sum of the squares is infinite or NaN: the numbers are, or so large that no layer can work with them.
+fn overflows(values: &Tensor) -> TorchResult<bool> {
+    let sum = values.f_detach()?.f_square()?.f_sum(None)?;
+    sum.f_double_value(&[]).map(|sum| !sum.is_finite())
+}
+
+/// Whether memory or the user ended a step: nothing that numbers have to do with.
+fn is_of_the_process(error: &TchError) -> bool {
+    let text = error.to_string();
+    ["memory", "Memory", "KeyboardInterrupt", "SystemExit"].iter().any(|word| text.contains(word))
 }
 
 /// The gradient of a sum.

@@ -32,6 +32,32 @@ class Normed(nn.Module):
         return self.layers(x)
 
 
+class Raising(Normed):
+    """Raises at what others end with as a loss that is NaN, in the forward or in the backward pass."""
+
+    def __init__(self, backward: bool = False) -> None:
+        super().__init__()
+        self.backward = backward
+
+    def forward(self, x: Any) -> Any:
+        logits = self.layers(x)
+        if self.backward and logits.requires_grad:
+            logits.register_hook(self.check)
+        elif not self.backward:
+            self.check(logits)
+        return logits
+
+    @staticmethod
+    def check(values: Any) -> None:
+        if not values.isfinite().all():
+            raise FloatingPointError("not finite")
+
+
+class RaisingBackward(Raising):
+    def __init__(self) -> None:
+        super().__init__(backward=True)
+
+
 SEARCH = cs.Subsample(cs.SampleSpecific(0.25, start=0.2, steps=2, samples=2), size=60)
 PATHS: dict[str, tuple[Any, dict[str, Any]]] = {
     "linear": ("linear", {}),
@@ -42,6 +68,9 @@ PATHS: dict[str, tuple[Any, dict[str, Any]]] = {
     "convolutions in stacks": ("cnn", {"stack": 3}),
     "own module": (Normed, {}),
     "own module in stacks": (Normed, {"stack": 4}),
+    "own module that raises": (Raising, {}),
+    "own module that raises in the backward pass": (RaisingBackward, {}),
+    "search of an own module that raises": (Raising, {"law": SEARCH}),
     "search": ("mlp", {"law": SEARCH}),
     "search in stacks": ("mlp", {"law": SEARCH, "stack": 4}),
     "search of an own module": (Normed, {"law": SEARCH}),
@@ -73,6 +102,26 @@ def test_one_sample_of_3e38_costs_the_members_that_drew_it_and_nobody_else(path:
     assert (votes[others] != 0).any()
     if "law" in settings:
         assert (clf.noise_magnitudes(DIGITS[:5])[bad] == np.float32(0.2)).all()
+
+
+class Buggy(Normed):
+    """Raises at some ordinary samples."""
+
+    def forward(self, x: Any) -> Any:
+        if self.training and x.requires_grad is False and float(x.sum()) > 1000:
+            raise RuntimeError("a bug")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("size", [1000.0, 1e18])
+def test_an_exception_among_ordinary_numbers_stays_an_error_of_its_member(size: float) -> None:
+    X = DIGITS.copy()
+    X[7] = size
+    with pytest.raises(
+        cs.TrainingError, match=r"Training of member \d+ failed: RuntimeError: a bug"
+    ) as error:
+        made(Buggy).fit(X, Y)
+    assert isinstance(error.value.member, int)
 
 
 def test_a_closed_form_is_not_stopped_either() -> None:
