@@ -51,6 +51,7 @@ mod python;
 mod quantity;
 mod seed;
 mod size;
+mod stop;
 mod vectors;
 mod votes;
 
@@ -84,4 +85,5 @@ pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use partition::{plurality, run_off, Assign, Assignment, HashKey, Spread, Verdict};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
+pub use stop::{asking, until};
 pub use votes::{Answers, Ballots, ClassNumber, Counts, Poll, Tally};

@@ -4,12 +4,14 @@
 //! thread of the parent may have held at the moment of the fork: in the child nobody would ever release it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::stop::{listen, listens, Stop, BETWEEN};
 
 /// Generations of processes, each forked from the one before, that may have values of their own.
 const GENERATIONS: usize = 64;
@@ -69,7 +71,8 @@ impl<T> PerProcess<T> {
 /// calling thread belongs to one.
 ///
 /// The pool has as many threads as there are processors (or as `RAYON_NUM_THREADS` says), and fewer where the system
-/// allows no more.
+/// allows no more. `work` is stopped with the caller ([`Stop::current`]), which goes on to ask whether to stop while it
+/// waits; what `work` shares with other threads takes the `Stop` along.
 ///
 /// # Errors
 /// A device error if not a single thread can be started.
@@ -78,7 +81,29 @@ pub(crate) fn install<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
     if rayon::current_thread_index().is_some() {
         return Ok(work());
     }
-    Ok(POOL.get(pool)?.install(work))
+    let (pool, stop) = (POOL.get(pool)?, Stop::current());
+    if listens() {
+        return beside(pool, move || stop.carried(work));
+    }
+    Ok(pool.install(move || stop.carried(work)))
+}
+
+/// Runs `work` in the pool; this thread asks meanwhile whether to stop.
+fn beside<R: Send>(pool: &ThreadPool, work: impl FnOnce() -> R + Send) -> Result<R> {
+    let (done, result) = channel();
+    let result = pool.in_place_scope(move |scope| {
+        // Whoever waits is there until the result is.
+        scope.spawn(move |_| drop(done.send(work())));
+        loop {
+            match result.recv_timeout(BETWEEN) {
+                Err(RecvTimeoutError::Timeout) => listen(),
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Ok(result) => break Some(result),
+            }
+        }
+    });
+    // A panic of the work has gone through the scope.
+    result.ok_or_else(|| Error::device("A thread ended without its result."))
 }
 
 fn pool() -> Result<ThreadPool> {
@@ -162,6 +187,25 @@ mod tests {
         let own = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         assert_eq!(own.install(|| install(rayon::current_num_threads)), Ok(3));
         assert!(install(rayon::current_thread_index).unwrap().is_some());
+    }
+
+    #[test]
+    fn whoever_waits_for_the_pool_asks_and_the_work_hears_of_it() {
+        use crate::stop::asking;
+        let start = std::time::Instant::now();
+        let stopped = asking(
+            move || start.elapsed() > 2 * BETWEEN,
+            || {
+                install(|| {
+                    let stop = Stop::current();
+                    rayon::join(|| while !stop.is_set() {}, || while !stop.is_set() {});
+                    stop.check()
+                })
+            },
+        );
+        assert!(stopped.unwrap().is_err());
+        let panicked = std::panic::catch_unwind(|| asking(|| false, || install(|| panic!("as it is"))));
+        assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"as it is"));
     }
 
     /// The global pool of rayon, which a parallel iterator uses by itself, has no threads after a fork.

@@ -4,6 +4,7 @@ use ndarray::{s, Array2, Array3, ArrayView1, ArrayView3, Axis};
 
 use crate::error::{Error, Result};
 use crate::size;
+use crate::stop::Pace;
 
 mod count;
 
@@ -59,9 +60,11 @@ impl Ballots {
         let (members, samples, classes) = scores.dim();
         check_n_classes(classes)?;
         check_sizes("scores", (members, samples, classes), 0)?;
+        let mut pace = Pace::new();
         for ((m, i), row) in
             scores.lanes(Axis(2)).into_iter().enumerate().map(|(at, row)| ((at / samples, at % samples), row))
         {
+            pace.step(classes)?;
             if let Some(bad) = row.iter().find(|v| !(0.0..=1.0).contains(*v)) {
                 return Err(Error::parameter(
                     "scores",
@@ -225,9 +228,9 @@ impl Tally {
 }
 
 /// One sample on which `against` of the members, the last ones, vote for class 1 and all others for class 0.
-pub(crate) fn unanimous_but(members: usize, against: usize, n_classes: usize) -> Option<Ballots> {
+pub(crate) fn unanimous_but(members: usize, against: usize, n_classes: usize) -> Result<Ballots> {
     let classes = Array2::from_shape_fn((members, 1), |(m, _)| u16::from(m + against >= members));
-    Ballots::from_votes(classes, n_classes).ok()
+    Ballots::from_votes(classes, n_classes)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! 1)^2 and so 2x - 1 >= sqrt(log 2 / N) >= 1/N; Hoeffding's refutes less. Betting: see [`betting_lower_shared`].)
 
 use crate::binomial::{binomial_pmf, deviance};
+use crate::stop::Stop;
 
 /// The share of alpha that every class has where the levels are shared among classes that may be certified.
 pub(crate) const MAJORITY: f64 = 0.5;
@@ -42,10 +43,10 @@ pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
     if k == 0 || n == 0 {
         return 0.0;
     }
-    let k = k.min(n);
+    let (k, stop) = (k.min(n), Stop::current());
     // P(X >= k) grows with p from 0 to 1; the mean k/n has a tail above alpha for any alpha in use, and
     // where it has not (alpha > 1/2) the bisection still encloses the root.
-    let unsafe_at = |p: f64| tail_above(k, n, p) > alpha;
+    let unsafe_at = |p: f64| tail_above(k, n, p) > alpha || stop.is_set();
     bisect(0.0, 1.0, unsafe_at)
 }
 
@@ -64,7 +65,8 @@ pub(crate) fn clopper_pearson_lower_shared(k: u64, n: u64, alpha: f64, cap: f64)
     if plain >= cap && convex_to >= cap {
         return plain;
     }
-    let unsafe_at = |p: f64| tail_above(k, n, p) > alpha * p;
+    let stop = Stop::current();
+    let unsafe_at = |p: f64| tail_above(k, n, p) > alpha * p || stop.is_set();
     bisect(0.0, cap.min(convex_to), unsafe_at)
 }
 
@@ -119,14 +121,18 @@ fn binomial_tail(k: u64, n: u64, p: f64) -> f64 {
     )
 }
 
-/// first + first ratio(start) + ... along `next`, until terms no longer count.
+/// Terms, or scores, between two looks at the flag that stops work: less than a millisecond.
+const LOOK: usize = 1 << 16;
+
+/// first + first ratio(start) + ... along `next`, until terms no longer count; some of it where the work is to stop.
 fn sum_terms(start: u64, first: f64, ratio: impl Fn(u64) -> f64, next: impl Fn(u64) -> Option<u64>) -> f64 {
     let (mut sum, mut term, mut at) = (first, first, start);
     while let Some(following) = next(at) {
         let r = ratio(at);
         term *= r;
         sum += term;
-        if term < sum * 1e-18 * (1.0 - r).max(1e-6) {
+        let counts = term >= sum * 1e-18 * (1.0 - r).max(1e-6);
+        if !counts || (at.is_multiple_of(LOOK as u64) && Stop::current().is_set()) {
             break;
         }
         at = following;
@@ -269,16 +275,20 @@ fn highest_capital(scores: &[f64], m: f64, enough: f64) -> f64 {
     let mut capital = [1.0; FRACTIONS.len()];
     let mut highest = 1.0_f64;
     let enough = enough * FRACTIONS.len() as f64;
-    for x in scores {
-        let gain = x / m - 1.0;
-        let mut sum = 0.0;
-        for (k, c) in capital.iter_mut().zip(FRACTIONS) {
-            *k *= 1.0 + c * gain;
-            sum += *k;
-        }
-        highest = highest.max(sum);
-        if sum >= enough {
-            break;
+    let stop = Stop::current();
+    // A bet that is stopped refutes nothing more.
+    for some in scores.chunks(LOOK).take_while(|_| !stop.is_set()) {
+        for x in some {
+            let gain = x / m - 1.0;
+            let mut sum = 0.0;
+            for (k, c) in capital.iter_mut().zip(FRACTIONS) {
+                *k *= 1.0 + c * gain;
+                sum += *k;
+            }
+            highest = highest.max(sum);
+            if sum >= enough {
+                return highest / FRACTIONS.len() as f64;
+            }
         }
     }
     highest / FRACTIONS.len() as f64

@@ -97,7 +97,7 @@ impl LevelBounds {
         let (mut lower, mut upper) = (Array3::zeros(shape), Array3::zeros(shape));
         let part = confidence.part_of(ballots.len());
         for (level, own) in ballots.iter().enumerate() {
-            let (low, high) = part.class_bounds(own);
+            let (low, high) = part.class_bounds(own)?;
             lower.index_axis_mut(Axis(0), level).assign(&low);
             upper.index_axis_mut(Axis(0), level).assign(&high);
         }

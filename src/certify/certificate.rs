@@ -14,6 +14,7 @@ use crate::interval::Interval;
 use crate::law::{Cascade, DataFacts, Law, NoiseLaw};
 use crate::metrics::certified_accuracy;
 use crate::quantity::{Quantity, Radius};
+use crate::stop::Stop;
 use crate::votes::{Answers, Ballots};
 
 /// Certificates of a set of test samples.
@@ -273,6 +274,8 @@ impl Certificates {
     ///
     /// The published form of sample-specific noise states sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) with each sample's own
     /// sigma instead, trimmed by a ledger if one was asked.
+    ///
+    /// Once the work is to stop ([`until`](crate::until)), whatever is not known yet is 0.
     pub fn radius(&self) -> Option<Vec<f64>> {
         self.proof().radius()
     }
@@ -332,9 +335,11 @@ impl Certificates {
         let proof = self.proof();
         proof.covers(&Budget::Total)?;
         let own = proof.radius().unwrap_or_default();
+        let stop = Stop::current();
         radii
             .iter()
             .map(|radius| {
+                stop.check()?;
                 let radius = Radius::check("radii", *radius)?.get();
                 let certified: Vec<bool> = own.iter().map(|own| *own > radius).collect();
                 Ok(certified_accuracy(correct, &certified).unwrap_or(0.0))

@@ -38,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::process::install;
 use crate::quantity::{Alpha, Quantity};
+use crate::stop::Stop;
 use crate::votes::{Answers, Ballots, Counts, Tally};
 
 /// Which confidence bound turns a vote share into a probability.
@@ -199,7 +200,10 @@ impl Confidence {
     /// together, and with `RunnerUp::Complement` all upper bounds as well, which are 1 minus the others' lower bounds;
     /// with `RunnerUp::Bound` those of the two truly largest classes do, and with them the largest upper bound among
     /// all classes but one, whichever that is.
-    pub(crate) fn class_bounds(&self, ballots: &Ballots) -> (Array2<f64>, Array2<f64>) {
+    ///
+    /// # Errors
+    /// `Cancelled` where the work is to stop.
+    pub(crate) fn class_bounds(&self, ballots: &Ballots) -> Result<(Array2<f64>, Array2<f64>)> {
         let (n, k) = (ballots.n_samples(), ballots.n_classes());
         let alpha = self.class_share(k, n);
         let tally = ballots.tally(0, ballots.n_members());
@@ -214,9 +218,10 @@ impl Confidence {
                 (table.lower.of(sum), table.upper.of(sum))
             }
         };
-        let (mut lower, mut upper) = (Array2::zeros((n, k)), Array2::zeros((n, k)));
+        let (mut lower, mut upper, stop) = (Array2::zeros((n, k)), Array2::zeros((n, k)), Stop::current());
         for sample in 0..n {
             for class in 0..k {
+                stop.check()?;
                 (lower[[sample, class]], upper[[sample, class]]) = bounds(sample, class);
             }
             if self.runner_up == RunnerUp::Complement {
@@ -229,29 +234,36 @@ impl Confidence {
                 }
             }
         }
-        (lower, upper)
+        stop.check()?;
+        Ok((lower, upper))
     }
 
     /// The interval of every sample.
     ///
     /// # Errors
-    /// A device error if the betting bound finds no thread to work on.
+    /// A device error if the betting bound finds no thread to work on; `Cancelled` where the work is to stop.
     pub fn intervals(&self, ballots: &Ballots) -> Result<Vec<Interval>> {
         let counts = ballots.counts(self.choosing());
         if self.bound == Bound::Betting {
             return self.bet(ballots, &counts.winners());
         }
-        Ok(self.counted(&counts))
+        self.counted(&counts)
     }
 
     /// The interval of every sample from counts alone, for every bound that does not read the members' order.
-    fn counted(&self, counts: &Counts) -> Vec<Interval> {
+    fn counted(&self, counts: &Counts) -> Result<Vec<Interval>> {
         let alpha = self.share(counts.n_classes(), counts.n_samples());
         let tally = counts.tally();
         let mut tables = Tables::new(*self, tally.n_members() as u64, alpha);
         tables.share_among(counts.n_classes());
-        let winners = counts.winners();
-        winners.iter().enumerate().map(|(i, winner)| self.interval(&mut tables, tally, i, *winner)).collect()
+        let winners: Vec<(usize, usize)> = counts.winners().into_iter().enumerate().collect();
+        let (mut intervals, stop) = (Vec::with_capacity(winners.len()), Stop::current());
+        for some in winners.chunks(LOOK) {
+            stop.check()?;
+            intervals.extend(some.iter().map(|(i, winner)| self.interval(&mut tables, tally, *i, *winner)));
+        }
+        stop.check()?;
+        Ok(intervals)
     }
 
     /// The interval of every sample from whatever is known of the votes.
@@ -270,7 +282,7 @@ impl Confidence {
                 let expected = format_args!("votes of {} choosing members counted apart", self.choosing());
                 Err(Error::parameter("votes", expected, counts.choosing()))
             }
-            Answers::Counted(counts) => Ok(self.counted(counts)),
+            Answers::Counted(counts) => self.counted(counts),
         }
     }
 
@@ -291,7 +303,9 @@ impl Confidence {
         let from = self.choosing();
         let alpha = self.share(ballots.n_classes(), ballots.n_samples());
         let shared = self.shares_levels().then(|| (2.0 * alpha, 1.0 / ballots.n_classes() as f64));
+        let stop = Stop::current();
         let bet = |(sample, prediction): (usize, &usize)| {
+            stop.check()?;
             let sequence = |class| ballots.sequence(from, sample, class);
             let own = sequence(*prediction);
             let p_lower = match (bounds::betting_lower(&own, alpha), shared) {
@@ -307,12 +321,13 @@ impl Confidence {
                     others.map(|class| bounds::betting_upper(&sequence(class), alpha)).fold(0.0, f64::max)
                 }
             };
-            Interval::new(*prediction, p_lower, p_upper)
+            stop.check()?;
+            Ok(Interval::new(*prediction, p_lower, p_upper))
         };
         if winners.len() < 2 {
-            return Ok(winners.iter().enumerate().map(bet).collect());
+            return winners.iter().enumerate().map(bet).collect();
         }
-        install(|| winners.par_iter().enumerate().map(bet).collect())
+        install(|| winners.par_iter().enumerate().map(|own| stop.carried(|| bet(own))).collect())?
     }
 
     /// Whether all classes' lower bounds share alpha by what they refute.
@@ -376,6 +391,9 @@ fn check_selection(name: &str, split: Option<usize>, n_members: usize) -> Result
     }
 }
 
+/// Samples between two looks at the flag that stops work, where each takes a fraction of a millisecond at most.
+const LOOK: usize = 64;
+
 /// The smallest number of members with which even unanimous votes certify anything, searched up to 2^40.
 pub fn members_needed(confidence: &Confidence, n_classes: usize, n_samples: usize) -> usize {
     members_needed_at(confidence, confidence.share(n_classes, n_samples))
@@ -383,7 +401,9 @@ pub fn members_needed(confidence: &Confidence, n_classes: usize, n_samples: usiz
 
 /// The same with a single bound's alpha.
 pub(crate) fn members_needed_at(confidence: &Confidence, alpha: f64) -> usize {
-    let enough = |n: usize| confidence.enough(alpha, n);
+    // Where the work is to stop, any number ends the search.
+    let stop = Stop::current();
+    let enough = |n: usize| stop.is_set() || confidence.enough(alpha, n);
     let mut high = confidence.choosing() + 1;
     while !enough(high) && high < 1 << 40 {
         high *= 2;

@@ -3,6 +3,7 @@
 use super::confidence::{members_needed_at, Confidence};
 use crate::error::{Error, Result};
 use crate::quantity::{written, Quantity, SMALLEST_LEVEL};
+use crate::stop::Stop;
 
 /// Refuses a level of a single bound for which bounds are not proved, because alpha was shared among too many.
 pub(crate) fn check_level(confidence: &Confidence, share: f64) -> Result<()> {
@@ -32,6 +33,7 @@ pub(crate) fn check_enough(
         return Ok(());
     }
     let needed = members_needed_at(confidence, share);
+    Stop::current().check()?;
     Err(Error::parameter(
         "n_members",
         format_args!(

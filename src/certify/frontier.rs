@@ -14,12 +14,16 @@ use crate::interval::{Interval, Masses};
 use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
 use crate::normal::normal_quantile_upper;
 use crate::process::install;
+use crate::stop::Stop;
 
 /// Norms are found to this relative accuracy, from below.
 const NORM_TOLERANCE: f64 = 1e-10;
 
 /// A norm beyond this is treated as the search's end; infinity is asked for separately.
 const LARGEST_NORM: f64 = 1e15;
+
+/// Pairs between two looks at the flag that stops work, where each takes a fraction of a millisecond at most.
+const LOOK: usize = 64;
 
 /// Distinct pairs searched one after another, each search starting where the last one ended.
 const CHUNK: usize = 256;
@@ -70,7 +74,11 @@ impl Distinct {
     /// Whether each sample's prediction survives `change`.
     pub(super) fn holds(&self, law: &Law, facts: &DataFacts, change: &Change) -> Result<Vec<bool>> {
         let mut ratio = ManyPairs::new(law.likelihood(change, facts)?);
-        let verdicts: Vec<bool> = self.pairs.iter().map(|pair| ratio.holds(*pair)).collect();
+        let (mut verdicts, stop) = (Vec::with_capacity(self.pairs.len()), Stop::current());
+        for some in self.pairs.chunks(LOOK) {
+            stop.check()?;
+            verdicts.extend(some.iter().map(|pair| ratio.holds(*pair)));
+        }
         Ok(self.spread(&verdicts))
     }
 
@@ -82,13 +90,18 @@ impl Distinct {
         n_poisoned: usize,
         labels: bool,
     ) -> Result<Vec<f64>> {
-        let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
+        let stop = Stop::current();
+        let at = |trigger_norm| {
+            stop.check()?;
+            law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts)
+        };
         let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
         let edges = Edges::of(law, facts, n_poisoned, labels, self.smallest());
         let search = |chunk: &[Masses]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
             let mut guide = edges.as_ref().map(Guide::new);
             let norm = |pair: &Masses| {
+                stop.check()?;
                 if !none.holds(*pair) {
                     Ok(0.0)
                 } else if any.holds(*pair) {
@@ -140,9 +153,11 @@ impl Distinct {
         at: impl Fn(usize) -> Result<LikelihoodRatio> + Sync,
         guess: impl Fn(&Masses, usize) -> usize + Sync,
     ) -> Result<Vec<usize>> {
+        let stop = Stop::current();
         let search = |chunk: &[Masses]| -> Result<Vec<usize>> {
             let mut known: HashMap<usize, ManyPairs> = HashMap::new();
             let mut holds = |count: usize, pair: &Masses| -> Result<bool> {
+                stop.check()?;
                 Ok(match known.entry(count) {
                     Entry::Occupied(ratio) => ratio.into_mut().holds(*pair),
                     Entry::Vacant(free) => free.insert(ManyPairs::new(at(count)?)).holds(*pair),

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::{Cascade, LikelihoodRatio};
 use crate::process::install;
+use crate::stop::Stop;
 
 /// A cascade's certificates: bounds at every level, and the laws behind them.
 pub(super) struct Levels<'a> {
@@ -58,15 +59,19 @@ impl Proof for Levels<'_> {
     }
 
     fn holds(&self, change: &Change) -> Result<Vec<bool>> {
-        let ratios = self.ratios(change)?;
+        let (ratios, stop) = (self.ratios(change)?, Stop::current());
+        let verdict = |level: usize, margin: &Margin<'_>| {
+            stop.check()?;
+            Ok(margin(&ratios[level]) > 0.0)
+        };
         let verdicts =
-            self.each(|level, contest| self.both(level, contest, |margin| Ok(margin(&ratios[level]) > 0.0)))?;
+            self.each(|level, contest| self.both(level, contest, |margin| verdict(level, margin)))?;
         Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(false)).collect())
     }
 
     fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
         let at = |trigger_norm| self.ratios(&Change { n_poisoned, trigger_norm, labels });
-        let (none, any) = (at(0.0)?, at(f64::INFINITY)?);
+        let (none, any, stop) = (at(0.0)?, at(f64::INFINITY)?, Stop::current());
         let end = |level: usize, margin: &Margin<'_>| {
             if margin(&none[level]) <= 0.0 {
                 Ok(NOWHERE)
@@ -75,6 +80,7 @@ impl Proof for Levels<'_> {
             } else {
                 let law = &self.cascade.levels()[level];
                 largest_norm(|trigger_norm| {
+                    stop.check()?;
                     let ratio =
                         law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &self.record.facts)?;
                     Ok(margin(&ratio).clamp(f64::MIN, f64::MAX))
@@ -86,7 +92,7 @@ impl Proof for Levels<'_> {
     }
 
     fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
-        let none = self.ratios(&Change { n_poisoned: 0, trigger_norm, labels })?;
+        let (none, stop) = (self.ratios(&Change { n_poisoned: 0, trigger_norm, labels })?, Stop::current());
         // -1: not even on the received training set.
         let end = |level: usize, margin: &Margin<'_>| {
             if margin(&none[level]) <= 0.0 {
@@ -94,6 +100,7 @@ impl Proof for Levels<'_> {
             }
             let law = &self.cascade.levels()[level];
             let count = largest_count(1, self.record.facts.n_train, |n_poisoned| {
+                stop.check()?;
                 Ok(margin(&law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &self.record.facts)?)
                     > 0.0)
             })?;

@@ -10,6 +10,7 @@ use crate::change::Change;
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::NoiseLaw;
+use crate::stop::Stop;
 
 /// Members' votes bounded under one law, or probabilities under it that are known exactly.
 pub(super) struct OneLaw<'a> {
@@ -42,7 +43,11 @@ impl Proof for OneLaw<'_> {
     fn radius(&self) -> Option<Vec<f64>> {
         self.covers(&Budget::Total).ok()?;
         let Record { law, facts, .. } = self.record;
-        let radius = |interval: &Interval| match law.total_radius(interval, facts) {
+        let stop = Stop::current();
+        // The smallest radius where the work is to stop.
+        let total =
+            |interval: &Interval| if stop.is_set() { Some(0.0) } else { law.total_radius(interval, facts) };
+        let radius = |interval: &Interval| match total(interval) {
             Some(radius) if !interval.abstained() => Some(radius.max(0.0)),
             other => other.map(|_| 0.0),
         };

@@ -11,6 +11,7 @@ use crate::change::Change;
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::{DataFacts, Law, LikelihoodRatio, NoiseLaw, Subsample};
+use crate::stop::Stop;
 use crate::votes::{unanimous_but, Ballots};
 
 /// Number of members for which the needed agreement is stated.
@@ -56,11 +57,11 @@ impl Plan {
         law.check(facts)?;
         check_level(confidence, confidence.share(facts.n_classes, 1))?;
         let ratio = law.likelihood(change, facts)?;
-        let own_votes = votes_needed(&ratio, facts, confidence);
+        let own_votes = votes_needed(&ratio, facts, confidence)?;
         Ok(Self {
             change: *change,
             law: law.describe(),
-            n_members: unanimous_members(&ratio, facts, confidence),
+            n_members: unanimous_members(&ratio, facts, confidence)?,
             votes: own_votes,
             suggestion: suggest(law, facts, change, confidence, own_votes)?,
         })
@@ -109,62 +110,73 @@ impl fmt::Display for Plan {
 
 /// The smallest N with which unanimous votes certify. Far from 1, N is a search on the bound itself; beyond what
 /// anybody trains it is log(1/alpha) / -log(1 - q), q being the largest mass that other classes may have.
-fn unanimous_members(ratio: &LikelihoodRatio, facts: &DataFacts, confidence: &Confidence) -> Option<f64> {
-    let q = largest_rest(ratio)?;
+fn unanimous_members(
+    ratio: &LikelihoodRatio,
+    facts: &DataFacts,
+    confidence: &Confidence,
+) -> Result<Option<f64>> {
+    let Some(q) = largest_rest(ratio)? else { return Ok(None) };
     let alpha = confidence.share(facts.n_classes, 1);
     let estimate = (1.0 / alpha).ln() / -(-q).ln_1p();
     if estimate > 1e6 {
-        return Some(estimate.ceil());
+        return Ok(Some(estimate.ceil()));
     }
+    let stop = Stop::current();
     let enough = |n: usize| {
         let Interval { p_lower, p_upper, .. } = confidence.unanimous(n, facts.n_classes, 1);
-        ratio.holds(p_lower, p_upper)
+        stop.check()?;
+        Ok(ratio.holds(p_lower, p_upper))
     };
     let mut high = (confidence.choosing() + 1).max(estimate as usize);
-    while !enough(high) {
+    while !enough(high)? {
         high *= 2;
     }
     let mut low = confidence.choosing();
     while high - low > 1 {
         let middle = (low + high) / 2;
-        if enough(middle) {
+        if enough(middle)? {
             high = middle;
         } else {
             low = middle;
         }
     }
-    Some(high as f64)
+    Ok(Some(high as f64))
 }
 
 /// The largest 1 - p_A that still certifies against p_B = 1 - p_A, from below; `None` if p_A = 1 does not.
-fn largest_rest(ratio: &LikelihoodRatio) -> Option<f64> {
+fn largest_rest(ratio: &LikelihoodRatio) -> Result<Option<f64>> {
     // In logarithms: a full-set Gaussian may ask for 1e-57.
-    let holds = |log: f64| 2.0 * ratio.worst_upper(log.exp()) < 1.0;
+    let stop = Stop::current();
+    let holds = |log: f64| stop.check().map(|()| 2.0 * ratio.worst_upper(log.exp()) < 1.0);
     let (mut low, mut high) = (-690.0, 0.5_f64.ln());
-    if !holds(low) {
-        return None;
+    if !holds(low)? {
+        return Ok(None);
     }
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        if holds(middle) {
+        if holds(middle)? {
             low = middle;
         } else {
             high = middle;
         }
     }
-    Some(low.exp())
+    Ok(Some(low.exp()))
 }
 
 /// How many of [`MEMBERS`] have to agree, all others voting for one other class.
-fn votes_needed(ratio: &LikelihoodRatio, facts: &DataFacts, confidence: &Confidence) -> Option<usize> {
+fn votes_needed(
+    ratio: &LikelihoodRatio,
+    facts: &DataFacts,
+    confidence: &Confidence,
+) -> Result<Option<usize>> {
     let holds = |against: usize| {
         let ballots = unanimous_but(MEMBERS, against, facts.n_classes)?;
         // Choosing members agree; those that bound do not all.
-        let interval = confidence.intervals(&ballots).ok()?.first().copied()?;
-        Some(ratio.holds(interval.p_lower, interval.p_upper))
+        let intervals = confidence.intervals(&ballots)?;
+        Ok(intervals.first().is_some_and(|own| ratio.holds(own.p_lower, own.p_upper)))
     };
     if !holds(0)? {
-        return None;
+        return Ok(None);
     }
     let (mut low, mut high) = (0, MEMBERS / 2);
     while high - low > 1 {
@@ -175,7 +187,7 @@ fn votes_needed(ratio: &LikelihoodRatio, facts: &DataFacts, confidence: &Confide
             high = middle;
         }
     }
-    Some(MEMBERS - low)
+    Ok(Some(MEMBERS - low))
 }
 
 /// The largest subsample size that demands at most [`EASY`] agreement. The demand grows with the size.
@@ -193,7 +205,7 @@ fn suggest(
     };
     let demand = |size: usize| -> Result<Option<usize>> {
         let ratio = Law::Subsample(Subsample::new(inner.clone(), size)?).likelihood(change, facts)?;
-        let votes = votes_needed(&ratio, facts, confidence);
+        let votes = votes_needed(&ratio, facts, confidence)?;
         Ok(votes.filter(|votes| *votes as f64 <= EASY * MEMBERS as f64))
     };
     let whole = facts.n_train;
@@ -231,12 +243,14 @@ pub fn decided(
     let tally = ballots.tally(confidence.choosing(), ballots.n_members());
     let alpha = confidence.share(facts.n_classes, ballots.n_samples());
     check_level(confidence, alpha)?;
+    let stop = Stop::current();
     let certain = |(sample, interval): (usize, &Interval)| {
+        stop.check()?;
         let row = tally.sums().row(sample);
         let others = row.iter().enumerate().filter(|(class, _)| *class != interval.prediction);
         let runner_up = others.map(|(_, sum)| *sum).fold(0.0, f64::max);
         let mean = |sum: f64| sum / tally.n_members() as f64;
-        ratio.holds(interval.p_lower, interval.p_upper)
+        Ok(ratio.holds(interval.p_lower, interval.p_upper)
             || hopeless(
                 &ratio,
                 mean(row[interval.prediction]),
@@ -244,9 +258,9 @@ pub fn decided(
                 tally.n_members() as u64,
                 alpha,
                 confidence,
-            )
+            ))
     };
-    Ok(confidence.intervals(ballots)?.iter().enumerate().map(certain).collect())
+    confidence.intervals(ballots)?.iter().enumerate().map(certain).collect()
 }
 
 fn hopeless(

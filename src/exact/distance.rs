@@ -13,24 +13,25 @@ const RUN: usize = 128;
 /// Points whose distances are summed side by side: one sum alone would wait for itself.
 const SIDE: usize = 4;
 
-/// Squared distance `||a - b||^2` of every row b to each point a, in one pass over the rows: (points, rows).
+/// Appends the squared distance `||a - b||^2` of every row b to each point a, in one pass over the rows: (points, rows).
 ///
 /// Summed in 8 lanes over runs of 128 coordinates, whatever the width of the processor's vectors, so that results are
 /// the same bit for bit. Always the difference first: `||a||^2 + ||b||^2 - 2 a.b` would lose the digits of near points.
-pub(crate) fn squared_distances(points: &[Vec<f64>], rows: ArrayView2<'_, f32>) -> Vec<Vec<f64>> {
-    dispatch(All { points, rows })
+pub(crate) fn squared_distances(points: &[Vec<f64>], rows: ArrayView2<'_, f32>, distances: &mut [Vec<f64>]) {
+    dispatch(All { points, rows, distances });
 }
 
 struct All<'a> {
     points: &'a [Vec<f64>],
     rows: ArrayView2<'a, f32>,
+    distances: &'a mut [Vec<f64>],
 }
 
 impl WithSimd for All<'_> {
-    type Output = Vec<Vec<f64>>;
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<Vec<f64>> {
+    fn with_simd<S: Simd>(self, simd: S) {
         match S::F64_LANES {
             8 => self.vectors::<S, 1>(simd),
             4 => self.vectors::<S, 2>(simd),
@@ -43,9 +44,8 @@ impl WithSimd for All<'_> {
 impl All<'_> {
     /// With the 8 lanes in V vectors.
     #[inline(always)]
-    fn vectors<S: Simd, const V: usize>(self, simd: S) -> Vec<Vec<f64>> {
-        let Self { points, rows } = self;
-        let mut distances = vec![Vec::with_capacity(rows.nrows()); points.len()];
+    fn vectors<S: Simd, const V: usize>(self, simd: S) {
+        let Self { points, rows, distances } = self;
         let mut wide = vec![0.0; rows.ncols()];
         for row in rows.outer_iter() {
             match row.as_slice() {
@@ -63,7 +63,6 @@ impl All<'_> {
                 distances.push(found);
             }
         }
-        distances
     }
 }
 
@@ -118,6 +117,12 @@ mod tests {
     use super::*;
     use crate::vectors::with_each;
 
+    fn distances(points: &[Vec<f64>], rows: &Array2<f32>) -> Vec<Vec<f64>> {
+        let mut distances = vec![Vec::new(); points.len()];
+        squared_distances(points, rows.view(), &mut distances);
+        distances
+    }
+
     /// Every number of points, so that those side by side and those alone are both met.
     #[test]
     fn every_length_gives_the_sum_of_squares() {
@@ -131,7 +136,7 @@ mod tests {
                 let points: Vec<Vec<f64>> = (0..n).map(point).collect();
                 let rows = Array2::from_shape_fn((3, d), |(row, i)| -((row * i) as f32));
                 let squares = (0..d as u64).map(|i| i * i).sum::<u64>() as f64;
-                for (k, distances) in squared_distances(&points, rows.view()).iter().enumerate() {
+                for (k, distances) in distances(&points, &rows).iter().enumerate() {
                     let exact: Vec<f64> =
                         (0..3).map(|row| ((k + row) * (k + row)) as f64 * squares).collect();
                     assert_eq!(*distances, exact, "{d}");
@@ -146,7 +151,7 @@ mod tests {
             (0..7).map(|k| (0..300).map(|i| f64::from(k * 300 + i).sin()).collect()).collect();
         let rows = Array2::from_shape_fn((5, 300), |(row, i)| ((row * 300 + i) as f32).cos());
         let mut all = Vec::new();
-        with_each(|_| all.push(squared_distances(&points, rows.view())));
+        with_each(|_| all.push(distances(&points, &rows)));
         assert!(all.len() > 1 && all.windows(2).all(|pair| pair[0] == pair[1]));
     }
 
@@ -154,6 +159,6 @@ mod tests {
     fn near_points_far_from_the_origin_keep_their_digits() {
         let row = Array2::from_elem((1, 57), 15_841.0_f32);
         let point: Vec<f64> = row.iter().map(|x| f64::from(*x) + 1.0 / 1024.0).collect();
-        assert_eq!(squared_distances(&[point], row.view()), [[57.0 / 1024.0 / 1024.0]]);
+        assert_eq!(distances(&[point], &row), [[57.0 / 1024.0 / 1024.0]]);
     }
 }

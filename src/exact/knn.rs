@@ -1,6 +1,6 @@
 //! The 1-nearest-neighbour classifier under Gaussian noise on every training point, certified without members.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -11,6 +11,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::process::install;
 use crate::quantity::{NoiseScale, Quantity};
+use crate::stop::{Pace, Stop};
 
 /// Probabilities below this are reported as this: nothing smaller is resolved.
 const FLOOR: f64 = 1e-299;
@@ -18,6 +19,8 @@ const FLOOR: f64 = 1e-299;
 const FARTHEST: f64 = 1e12;
 /// Distances held at once by one thread.
 const DISTANCES: usize = 1 << 20;
+/// Squared differences between two looks at the flag that stops work: some ten milliseconds.
+const LOOK: usize = 1 << 24;
 /// Test points that share one pass over the training set.
 const GROUP: usize = 16;
 
@@ -130,7 +133,7 @@ impl FittedKnn {
     /// # Errors
     /// As [`FittedKnn::certify`].
     pub fn probabilities(&self, test: ArrayView2<f32>) -> Result<Array2<f64>> {
-        let estimates = self.estimates(test, &Watch { cancel: None, progress: &|_| {} })?;
+        let estimates = self.estimates(test, &|_| {})?;
         let mut probabilities = Array2::zeros((test.nrows(), self.n_classes));
         for (mut row, (estimate, _)) in probabilities.axis_iter_mut(Axis(0)).zip(&estimates) {
             row.iter_mut().zip(&estimate.probability).for_each(|(p, &value)| *p = value);
@@ -143,27 +146,30 @@ impl FittedKnn {
     /// # Errors
     /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) when the number of features is not the training set's;
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) for NaN or infinite features, or when `sigma` is so small that
-    /// distances exceed 1e12 sigma.
+    /// distances exceed 1e12 sigma; [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when stopped ([`until`](crate::until)).
     pub fn certify(&self, test: ArrayView2<f32>) -> Result<Vec<KnnCertificate>> {
-        self.certify_with(test, &AtomicBool::new(false), &|_| {})
+        self.certify_with(test, &|_| {})
     }
 
-    /// [`FittedKnn::certify`], stopped by setting `cancel`; `progress` is told the number of finished test points.
+    /// [`FittedKnn::certify`]; `progress` is told the number of finished test points.
     ///
     /// # Errors
-    /// As [`FittedKnn::certify`], and [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) once `cancel` is set.
+    /// As [`FittedKnn::certify`].
     pub fn certify_with(
         &self,
         test: ArrayView2<f32>,
-        cancel: &AtomicBool,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<KnnCertificate>> {
-        let estimates = self.estimates(test, &Watch { cancel: Some(cancel), progress })?;
+        let estimates = self.estimates(test, progress)?;
         Ok(estimates.iter().map(|(estimate, shift)| certificate(estimate, *shift)).collect())
     }
 
     /// For every test point the estimate and the shift (see [`certificate`]) that stands for rounded distances.
-    fn estimates(&self, test: ArrayView2<f32>, watch: &Watch) -> Result<Vec<(Estimate, f64)>> {
+    fn estimates(
+        &self,
+        test: ArrayView2<f32>,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<(Estimate, f64)>> {
         check_features("test", test)?;
         if test.ncols() != self.train.ncols() {
             let expected = format!("{} features, as the training set has", self.train.ncols());
@@ -172,39 +178,38 @@ impl FittedKnn {
         let group = (DISTANCES / self.train.nrows()).clamp(1, GROUP);
         let done = AtomicUsize::new(0);
         let groups: Vec<_> = test.axis_chunks_iter(Axis(0), group).collect();
-        let parts: Vec<Vec<_>> = install(|| {
-            groups.into_par_iter().map(|points| self.group(points, watch, &done)).collect::<Result<_>>()
-        })??;
+        let stop = Stop::current();
+        let group =
+            |points| self.group(points, &stop, &|| progress(done.fetch_add(1, Ordering::Relaxed) + 1));
+        let parts: Vec<Vec<_>> = install(|| groups.into_par_iter().map(group).collect::<Result<_>>())??;
         Ok(parts.into_iter().flatten().collect())
     }
 
-    fn group(
-        &self,
-        points: ArrayView2<f32>,
-        watch: &Watch,
-        done: &AtomicUsize,
-    ) -> Result<Vec<(Estimate, f64)>> {
-        watch.check()?;
+    fn group(&self, points: ArrayView2<f32>, stop: &Stop, done: &dyn Fn()) -> Result<Vec<(Estimate, f64)>> {
         let mut estimates = Vec::with_capacity(points.nrows());
-        for distances in self.distances(points) {
-            watch.check()?;
+        for distances in self.distances(points, stop)? {
             self.check_range(&distances)?;
-            let estimate = class_probabilities(&self.table, &distances, &self.labels, self.n_classes);
+            let estimate = class_probabilities(&self.table, &distances, &self.labels, self.n_classes, stop)?;
             let shift = self.relative_rounding() * estimate.squared_total.sqrt();
             estimates.push((estimate, shift));
-            (watch.progress)(done.fetch_add(1, Ordering::Relaxed) + 1);
+            done();
         }
         Ok(estimates)
     }
 
     /// Noiseless distances, in units of sigma, of all training points for a group of test points: one pass over the training set.
-    fn distances(&self, points: ArrayView2<f32>) -> Vec<Vec<f64>> {
+    fn distances(&self, points: ArrayView2<f32>, stop: &Stop) -> Result<Vec<Vec<f64>>> {
         let variance = self.sigma.get() * self.sigma.get();
         let points: Vec<Vec<f64>> =
             points.outer_iter().map(|point| point.iter().map(|&x| f64::from(x)).collect()).collect();
-        let mut distances = squared_distances(&points, self.train.view());
+        let mut distances = vec![Vec::with_capacity(self.train.nrows()); points.len()];
+        let rows = (LOOK / (points.len() * self.train.ncols()).max(1)).max(1);
+        for rows in self.train.axis_chunks_iter(Axis(0), rows) {
+            stop.check()?;
+            squared_distances(&points, rows, &mut distances);
+        }
         distances.iter_mut().flatten().for_each(|distance| *distance = (*distance / variance).sqrt());
-        distances
+        Ok(distances)
     }
 
     /// Bound on the relative rounding error of a noiseless distance, with its square root and its place in a bin.
@@ -220,21 +225,6 @@ impl FittedKnn {
                 "at least 1e-12 times the largest distance between a training and a test point",
                 self.sigma.get(),
             )),
-        }
-    }
-}
-
-/// Who wants to know, and may want to stop.
-struct Watch<'a> {
-    cancel: Option<&'a AtomicBool>,
-    progress: &'a (dyn Fn(usize) + Sync),
-}
-
-impl Watch<'_> {
-    fn check(&self) -> Result<()> {
-        match self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            true => Err(Error::cancelled("The certification was cancelled.")),
-            false => Ok(()),
         }
     }
 }
@@ -271,14 +261,15 @@ fn round_up(p: f64, shift: f64) -> f64 {
 }
 
 fn check_features(name: &str, features: ArrayView2<f32>) -> Result<()> {
-    match features.indexed_iter().find(|(_, x)| !x.is_finite()) {
-        None => Ok(()),
-        Some(((row, column), x)) => Err(Error::parameter(
-            name,
-            "free of NaN and infinite values",
-            format!("{x} at sample {row}, feature {column}"),
-        )),
+    let mut pace = Pace::new();
+    for (row, features) in features.outer_iter().enumerate() {
+        pace.step(features.len())?;
+        if let Some((column, x)) = features.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+            let got = format!("{x} at sample {row}, feature {column}");
+            return Err(Error::parameter(name, "free of NaN and infinite values", got));
+        }
     }
+    Ok(())
 }
 
 fn check_labels(labels: &[u32], n: usize, n_classes: usize) -> Result<()> {
@@ -305,9 +296,12 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::seed::{Role, Seed};
+    use crate::stop::until;
     use ndarray::{array, s};
     use rand::RngExt;
     use rand_distr::StandardNormal;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::Arc;
 
     /// Three overlapping classes around (c, c/2, c/3, ...), and test points among them.
     fn problem(n: usize, n_test: usize, dimension: usize) -> (Array2<f32>, Vec<u32>, Array2<f32>) {
@@ -455,14 +449,15 @@ mod tests {
             largest.fetch_max(done, Ordering::Relaxed);
             calls.fetch_add(1, Ordering::Relaxed);
         };
-        let cancel = AtomicBool::new(false);
-        knn.certify_with(test.view(), &cancel, &progress).unwrap();
+        knn.certify_with(test.view(), &progress).unwrap();
         assert_eq!((largest.into_inner(), calls.into_inner()), (20, 20));
+        let cancel = Arc::new(AtomicBool::new(false));
         let at_first = |_: usize| cancel.store(true, Ordering::Relaxed);
-        let error = knn.certify_with(test.view(), &cancel, &at_first).unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Cancelled);
-        let error = knn.certify_with(test.view(), &cancel, &|_| {}).unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Cancelled);
+        for progress in [&at_first as &(dyn Fn(usize) + Sync), &|_| {}] {
+            let error = until(&cancel, || knn.certify_with(test.view(), progress)).unwrap_err();
+            assert_eq!(*error.kind(), ErrorKind::Cancelled);
+        }
+        assert!(knn.certify(test.view()).is_ok());
     }
 
     fn message(error: Error) -> String {

@@ -21,6 +21,8 @@
 use super::distance::ROUNDOFF;
 use super::noncentral::NoncentralChi;
 use super::table::{bin_edge, bin_of, block_of, distance_at, polynomials, MomentSum, Moments, Nodes, Table};
+use crate::error::Result;
+use crate::stop::Stop;
 
 /// Relative error of a tabulated hazard rate or log survival, and of sums of them, where distances are short.
 const EVALUATION: f64 = 1e-13;
@@ -59,6 +61,7 @@ struct Neighbours<'a> {
     nearest: Vec<f64>,
     second_nearest: f64,
     bins: Vec<Bin>,
+    stop: &'a Stop,
 }
 
 /// The Chebyshev moments of one bin: of all points, and class by class.
@@ -104,25 +107,35 @@ impl Sums {
 ///
 /// Training point i lies at the noiseless distance `distances[i]` (in units of sigma) and has class `labels[i] <
 /// n_classes`; there is at least one point.
+///
+/// # Errors
+/// `Cancelled` where the work is to stop.
 pub(crate) fn class_probabilities(
     table: &Table,
     distances: &[f64],
     labels: &[u32],
     n_classes: usize,
-) -> Estimate {
-    let mut neighbours = Neighbours::new(table, distances, labels, n_classes);
+    stop: &Stop,
+) -> Result<Estimate> {
+    let mut neighbours = Neighbours::new(table, distances, labels, n_classes, stop);
     match neighbours.only_class() {
         Some(class) => {
             let mut probability = vec![0.0; n_classes];
             probability[class] = 1.0;
-            Estimate { probability, error: vec![0.0; n_classes], squared_total: 0.0 }
+            Ok(Estimate { probability, error: vec![0.0; n_classes], squared_total: 0.0 })
         }
         None => neighbours.integrate(),
     }
 }
 
 impl<'a> Neighbours<'a> {
-    fn new(table: &'a Table, distances: &'a [f64], labels: &'a [u32], n_classes: usize) -> Self {
+    fn new(
+        table: &'a Table,
+        distances: &'a [f64],
+        labels: &'a [u32],
+        n_classes: usize,
+        stop: &'a Stop,
+    ) -> Self {
         let mut nearest = vec![f64::INFINITY; n_classes];
         for (&distance, &label) in distances.iter().zip(labels) {
             let least = &mut nearest[label as usize];
@@ -142,6 +155,7 @@ impl<'a> Neighbours<'a> {
             nearest,
             second_nearest: ascending[1],
             bins: Vec::new(),
+            stop,
         };
         neighbours.sort_into_bins();
         neighbours
@@ -201,8 +215,9 @@ impl<'a> Neighbours<'a> {
     }
 
     /// Computes the moments of the first `count` bins, where that has not been done.
-    fn make_bins(&mut self, count: usize) {
+    fn make_bins(&mut self, count: usize) -> Result<()> {
         while self.bins.len() < count {
+            self.stop.check()?;
             let place = self.bins.len();
             let bin = self.first + place as i64;
             let mut classes: Vec<(usize, f64, MomentSum)> = Vec::new();
@@ -219,15 +234,16 @@ impl<'a> Neighbours<'a> {
             }
             self.bins.push(Bin::new(classes));
         }
+        Ok(())
     }
 
     /// Adds one block of nodes to the sums; returns the logarithm of `S` at its last node.
-    fn add_block(&mut self, level: u32, block: i64, sums: &mut Sums) -> f64 {
+    fn add_block(&mut self, level: u32, block: i64, sums: &mut Sums) -> Result<f64> {
         let end = distance_at(block as f64 + 1.0);
         let visited = self.bins_to_visit(end);
-        self.make_bins(visited);
+        self.make_bins(visited)?;
         let nodes = Nodes::new(level, block);
-        let rates = self.rates(level, block, visited, nodes.distances.len());
+        let rates = self.rates(level, block, visited, nodes.distances.len())?;
         let mut part = Sums::zero(self.n_classes);
         rates.integrate(&nodes.weights, self.evaluation_error(visited), &mut part);
         if level == 0 {
@@ -236,7 +252,7 @@ impl<'a> Neighbours<'a> {
         for (sum, part) in [(&mut sums.value, part.value), (&mut sums.error, part.error)] {
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
-        rates.ln_survival.last().copied().unwrap_or(0.0)
+        Ok(rates.ln_survival.last().copied().unwrap_or(0.0))
     }
 
     fn evaluation_error(&self, visited: usize) -> f64 {
@@ -244,14 +260,15 @@ impl<'a> Neighbours<'a> {
         EVALUATION + EVALUATION_BY_DISTANCE * farthest
     }
 
-    fn rates(&self, level: u32, block: i64, visited: usize, n_nodes: usize) -> Rates {
+    fn rates(&self, level: u32, block: i64, visited: usize, n_nodes: usize) -> Result<Rates> {
         let mut rates = Rates::zero(n_nodes, self.n_classes);
         for (place, bin) in self.bins[..visited].iter().enumerate() {
             if bin.count > 0.0 {
+                self.stop.check()?;
                 rates.add(bin, &self.table.tile(level, block, self.first + place as i64));
             }
         }
-        rates
+        Ok(rates)
     }
 
     /// The error bound for the points that were skipped in a block (see the module's page).
@@ -264,14 +281,14 @@ impl<'a> Neighbours<'a> {
         }
     }
 
-    fn integrate(&mut self) -> Estimate {
+    fn integrate(&mut self) -> Result<Estimate> {
         let mut sums = Sums::zero(self.n_classes);
-        let (blocks, ends) = self.coarsest(&mut sums);
+        let (blocks, ends) = self.coarsest(&mut sums)?;
         let mut differences = vec![1.0; self.n_classes];
         for level in 1..=MAX_LEVEL {
             let mut halfway = Sums::zero(self.n_classes);
             for block in blocks.clone() {
-                self.add_block(level, block, &mut halfway);
+                self.add_block(level, block, &mut halfway)?;
             }
             let finer = sums.refine(&halfway);
             let before = std::mem::replace(&mut differences, finer.differences(&sums));
@@ -280,25 +297,25 @@ impl<'a> Neighbours<'a> {
                 break;
             }
         }
-        self.estimate(sums, &differences, &ends)
+        Ok(self.estimate(sums, &differences, &ends))
     }
 
     /// Level 0: walks up from the smallest distance that matters until nothing is left, then down where a class needs it.
-    fn coarsest(&mut self, sums: &mut Sums) -> (std::ops::RangeInclusive<i64>, Vec<f64>) {
+    fn coarsest(&mut self, sums: &mut Sums) -> Result<(std::ops::RangeInclusive<i64>, Vec<f64>)> {
         let start = self.first_block();
         let mut last = start;
-        let mut ln_left = self.add_block(0, last, sums);
+        let mut ln_left = self.add_block(0, last, sums)?;
         while ln_left > (sums.second_largest().ln() + LN_NEGLIGIBLE).max(LN_FLOOR) {
             last += 1;
-            ln_left = self.add_block(0, last, sums);
+            ln_left = self.add_block(0, last, sums)?;
         }
         let mut first = start;
         while !self.negligible_below(first, sums) {
             first -= 1;
-            self.add_block(0, first, sums);
+            self.add_block(0, first, sums)?;
         }
         let below = self.below(first);
-        (first..=last, below.iter().map(|below| below + ln_left.exp()).collect())
+        Ok((first..=last, below.iter().map(|below| below + ln_left.exp()).collect()))
     }
 
     /// The first block that may hold the nearest distance with a probability that matters.
@@ -429,7 +446,7 @@ mod tests {
         let table = Table::new(dimension);
         let distances: Vec<f64> = squared.iter().map(|s| s.sqrt()).collect();
         let n_classes = labels.iter().max().map_or(1, |c| *c as usize + 1).max(2);
-        class_probabilities(&table, &distances, labels, n_classes)
+        class_probabilities(&table, &distances, labels, n_classes, &Stop::current()).unwrap()
     }
 
     /// Within the claimed error, which is small: absolutely, and relatively down to where radii pass 15 sigma.
@@ -561,7 +578,8 @@ mod tests {
     fn far_points_are_skipped_and_accounted_for() {
         let table = Table::new(10);
         let distances = [0.3, 0.6, 30.0, 90.0, 500.0];
-        let neighbours = Neighbours::new(&table, &distances, &[0, 1, 0, 1, 1], 2);
+        let stop = Stop::current();
+        let neighbours = Neighbours::new(&table, &distances, &[0, 1, 0, 1, 1], 2, &stop);
         let end = table.law().middle(0.0) + 3.0;
         let visited = neighbours.bins_to_visit(end);
         assert!(visited >= 2 && neighbours.starts[visited] == 2, "{visited}");

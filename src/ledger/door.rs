@@ -12,7 +12,6 @@ use std::time::SystemTime;
 
 use super::failure::{damaged, foreign, inherited, unreadable};
 use super::log;
-use super::patience::Patience;
 use crate::error::{Error, Result};
 
 /// "cssb" in the header of the file: this SQLite database is a ledger.
@@ -59,7 +58,7 @@ impl Hold {
     /// Looks at the file at `path` before SQLite may touch it.
     ///
     /// Tells too whether this process had no ledger on the file before.
-    pub(super) fn enter(path: &Path, patience: &Patience) -> Result<(Self, bool)> {
+    pub(super) fn enter(path: &Path) -> Result<(Self, bool)> {
         let real = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let known = std::fs::metadata(&real).map_err(|e| unreadable(path, e))?;
         check_regular(path, &known)?;
@@ -68,7 +67,7 @@ impl Hold {
         let pages = hold.check(path)?;
         if first {
             let [log, index] = ["-wal", "-shm"].map(|suffix| beside(&hold.real, suffix));
-            if let Some(fault) = log::fault(&log, &index, pages, patience)? {
+            if let Some(fault) = log::fault(&log, &index, pages)? {
                 return Err(damaged(path, fault));
             }
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::patience::{stopped, Patience};
 use crate::error::{Error, Result};
+use crate::stop::Stop;
 
 /// SQLite's code for a file that ends before its last page.
 const SHORT_READ: i32 = 522;
@@ -76,7 +77,7 @@ pub(super) fn inherited(path: &Path) -> Error {
 }
 
 /// The error for a failure of SQLite.
-pub(super) fn failure(path: &Path, error: &rusqlite::Error, patience: &Patience) -> Error {
+pub(super) fn failure(path: &Path, error: &rusqlite::Error, patience: Patience) -> Error {
     use rusqlite::ErrorCode as Code;
     let shown = path.display();
     if matches!(error, rusqlite::Error::InvalidPath(_) | rusqlite::Error::NulError(_)) {
@@ -91,7 +92,7 @@ pub(super) fn failure(path: &Path, error: &rusqlite::Error, patience: &Patience)
         Code::DatabaseCorrupt | Code::NotADatabase | Code::ConstraintViolation => damaged(path, error),
         _ if inner.extended_code == SHORT_READ => damaged(path, error),
         Code::OperationInterrupted => stopped(),
-        Code::DatabaseBusy | Code::DatabaseLocked if patience.is_over() => stopped(),
+        Code::DatabaseBusy | Code::DatabaseLocked if Stop::current().is_set() => stopped(),
         Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen | Code::AuthorizationForStatementDenied => {
             unwritable(path, error)
         }
@@ -132,6 +133,9 @@ pub(super) fn check_name(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::stop::until;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::Arc;
 
     #[test]
     fn every_failure_of_sqlite_has_a_kind_and_an_advice() {
@@ -147,7 +151,7 @@ mod tests {
             (ffi::SQLITE_IOERR_WRITE, ErrorKind::Ledger, "Check the disk"),
         ] {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            let error = failure(Path::new("a.sqlite"), &error, &Patience::new());
+            let error = failure(Path::new("a.sqlite"), &error, Patience::new());
             assert_eq!(*error.kind(), kind, "{error}");
             assert!(error.to_string().contains("'a.sqlite'") && error.to_string().contains(part), "{error}");
         }
@@ -157,7 +161,8 @@ mod tests {
     fn a_stopped_wait_is_a_cancellation() {
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
         let busy = rusqlite::Error::SqliteFailure(busy, None);
-        let error = failure(Path::new("a.sqlite"), &busy, &Patience::new().until(|| true));
+        let set = Arc::new(AtomicBool::new(true));
+        let error = until(&set, || failure(Path::new("a.sqlite"), &busy, Patience::new()));
         assert_eq!(*error.kind(), ErrorKind::Cancelled);
     }
 }

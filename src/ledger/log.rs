@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::patience::Patience;
+use super::patience::pause;
 use crate::error::Result;
 
 const HEADER: usize = 32;
@@ -63,19 +63,14 @@ struct Found {
 ///
 /// # Errors
 /// When stopped. A log that cannot be read is left to SQLite.
-pub(crate) fn fault(
-    log: &Path,
-    index: &Path,
-    pages: u32,
-    patience: &Patience,
-) -> Result<Option<&'static str>> {
+pub(crate) fn fault(log: &Path, index: &Path, pages: u32) -> Result<Option<&'static str>> {
     let mut fault = None;
     for _ in 0..TRIES {
-        patience.pause()?;
+        pause()?;
         // The index first: while others write, the log is never behind it.
         let witness = read(index, INDEX).and_then(|bytes| witness(&bytes));
         let before = read(log, HEADER).unwrap_or_default();
-        fault = look(log, witness, pages, patience)?;
+        fault = look(log, witness, pages)?;
         if fault.is_none() || before == read(log, HEADER).unwrap_or_default() {
             break;
         }
@@ -84,19 +79,14 @@ pub(crate) fn fault(
     Ok(fault)
 }
 
-fn look(
-    log: &Path,
-    witness: Option<Witness>,
-    pages: u32,
-    patience: &Patience,
-) -> Result<Option<&'static str>> {
+fn look(log: &Path, witness: Option<Witness>, pages: u32) -> Result<Option<&'static str>> {
     let size = std::fs::metadata(log).map_or(0, |known| known.len());
     let missing = witness.is_some_and(|witness| witness.frames > witness.copied);
     if size <= HEADER as u64 {
         return Ok(missing.then_some("its log is missing"));
     }
     let Ok(file) = File::open(log) else { return Ok(None) };
-    let Some(found) = scan(BufReader::with_capacity(1 << 20, file), patience)? else {
+    let Some(found) = scan(BufReader::with_capacity(1 << 20, file))? else {
         return Ok(Some("the header of its log was changed"));
     };
     let foreign = |known: &Witness| known.frames > known.copied && !comes_before(&known.salts, &found.salts);
@@ -163,7 +153,7 @@ fn witness(bytes: &[u8]) -> Option<Witness> {
 }
 
 /// Reads a log as SQLite does, and a little further; `None` where its header is none.
-fn scan(mut log: impl Read, patience: &Patience) -> Result<Option<Found>> {
+fn scan(mut log: impl Read) -> Result<Option<Found>> {
     let mut header = [0; HEADER];
     if log.read_exact(&mut header).is_err() {
         return Ok(None);
@@ -181,7 +171,7 @@ fn scan(mut log: impl Read, patience: &Patience) -> Result<Option<Found>> {
     let mut found = Found { salts: header[16..24].try_into().unwrap_or_default(), ..Found::default() };
     let (mut frame, mut number, mut good, mut behind) = (vec![0; FRAME_HEADER + PAGE], 0_u32, true, 0);
     while behind < BEHIND && log.read_exact(&mut frame).is_ok() {
-        patience.pause()?;
+        pause()?;
         let (same, commits) = (frame[8..16] == found.salts, big(&frame, 4) > 0);
         if good {
             sum = checksum(checksum(sum, &frame[..8], word), &frame[FRAME_HEADER..], word);

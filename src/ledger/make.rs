@@ -32,7 +32,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
     let draft = folder.join(name);
     File::options().write(true).create_new(true).open(&draft).map_err(|e| unwritable(path, e))?;
     let made = write_empty(&draft)
-        .map_err(|e| failure(path, &e, &Patience::new()))
+        .map_err(|e| failure(path, &e, Patience::new()))
         .and_then(|()| publish(&draft, path));
     let _ = std::fs::remove_file(&draft);
     made

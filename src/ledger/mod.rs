@@ -96,7 +96,7 @@ struct LedgerFile {
 
 impl LedgerFile {
     fn open(path: &Path, read_only: bool, patience: Patience) -> Result<Self> {
-        let store = Store::open(path, read_only, &patience)?;
+        let store = Store::open(path, read_only, patience)?;
         let real = store.real_path().to_owned();
         Ok(Self { path: path.to_owned(), real, read_only, patience, store: Some(store) })
     }
@@ -105,7 +105,7 @@ impl LedgerFile {
         let kept = self.store.take().filter(|store| store.is_inherited() || !store.is_stale());
         let store = match kept {
             Some(store) => store,
-            None => Store::open_again(&self.real, self.read_only, &self.patience)?,
+            None => Store::open_again(&self.real, self.read_only, self.patience)?,
         };
         Ok(self.store.insert(store))
     }
@@ -129,7 +129,7 @@ impl Ledger {
         Self::open_with(path, true, Patience::new())
     }
 
-    /// Opens the ledger at `path`, for reading only or for writing too; whenever it waits or works for long, `patience` says
+    /// Opens the ledger at `path`, for reading only or for writing too; whenever it waits for another process, `patience` says
     /// for how long.
     ///
     /// # Errors

@@ -16,9 +16,10 @@ use super::door::{missing, Hold, Stamp};
 use super::failure::{check_name, damaged, failure, forked, log_is_needed, wrong_version};
 use super::index::Centres;
 use super::make::create;
-use super::patience::Patience;
+use super::patience::{pause, Patience};
 use super::region::{Asked, Entry, Outcome, Record};
 use crate::error::{Error, Result};
+use crate::stop::Stop;
 
 /// Version of the schema below.
 pub(super) const SCHEMA_VERSION: i32 = 1;
@@ -97,7 +98,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the ledger at `path`; where there is no file, makes one if it is for writing.
-    pub(crate) fn open(path: &Path, read_only: bool, patience: &Patience) -> Result<Self> {
+    pub(crate) fn open(path: &Path, read_only: bool, patience: Patience) -> Result<Self> {
         check_name(path)?;
         if !path.exists() && !read_only {
             create(path)?;
@@ -106,11 +107,11 @@ impl Store {
     }
 
     /// Opens a ledger that is there.
-    pub(crate) fn open_again(path: &Path, read_only: bool, patience: &Patience) -> Result<Self> {
+    pub(crate) fn open_again(path: &Path, read_only: bool, patience: Patience) -> Result<Self> {
         if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
             return Err(missing(path));
         }
-        let (hold, first) = Hold::enter(path, patience)?;
+        let (hold, first) = Hold::enter(path)?;
         let before = if first && hold.has_only_a_log_ahead() { head_without_log(&hold) } else { None };
         let (connection, frozen) = connect(path, &hold, !read_only, patience)?;
         let store = Self {
@@ -119,7 +120,7 @@ impl Store {
             writable: !read_only,
             frozen,
             process: std::process::id(),
-            patience: patience.clone(),
+            patience,
             hold: Some(hold),
         };
         store.check_schema()?;
@@ -129,7 +130,7 @@ impl Store {
 
     /// Whether the ledger's owner wants the call to end.
     pub(crate) fn is_asked_to_stop(&self) -> bool {
-        self.patience.is_over_by_now()
+        Stop::current().is_set()
     }
 
     /// A ledger only grows: what the file says without its log is an earlier state of what it says with it. Else the log
@@ -185,7 +186,7 @@ impl Store {
     }
 
     fn failure(&self, error: &rusqlite::Error) -> Error {
-        failure(&self.path, error, &self.patience)
+        failure(&self.path, error, self.patience)
     }
 
     /// Runs SQL; a failure names the file and says what to do.
@@ -286,7 +287,7 @@ impl Store {
         let mut rows = statement.query([now.entries]).map_err(|e| self.failure(&e))?;
         let mut records = Vec::new();
         while records.len() < limit && now.entries < end.entries {
-            self.patience.pause()?;
+            pause()?;
             let Some(row) = rows.next().map_err(|e| self.failure(&e))? else { break };
             let (record, written) = self.record(row, now.entries)?;
             let next = now.after(&record);
@@ -388,7 +389,7 @@ impl Centres for Store {
     }
 
     fn pause(&self) -> Result<()> {
-        self.patience.pause()
+        pause()
     }
 }
 
@@ -445,7 +446,7 @@ fn connect(
     path: &Path,
     hold: &Hold,
     writable: bool,
-    patience: &Patience,
+    patience: Patience,
 ) -> Result<(Connection, Option<Stamp>)> {
     let access = if writable { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -463,7 +464,7 @@ fn connect(
 }
 
 /// A file nobody can write beside (a read-only folder or medium) can be read without a log.
-fn connect_immutable(real: &Path, flags: OpenFlags, patience: &Patience) -> rusqlite::Result<Connection> {
+fn connect_immutable(real: &Path, flags: OpenFlags, patience: Patience) -> rusqlite::Result<Connection> {
     let escape = |byte: &u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => char::from(*byte).to_string(),
         other => format!("%{other:02X}"),
@@ -481,7 +482,7 @@ fn connect_immutable(real: &Path, flags: OpenFlags, patience: &Patience) -> rusq
 /// Closing this connection drops the locks of others: only for a process that has none.
 fn head_without_log(hold: &Hold) -> Option<(u64, Digest)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = connect_immutable(hold.real(), flags, &Patience::new()).ok()?;
+    let connection = connect_immutable(hold.real(), flags, Patience::new()).ok()?;
     let read = "SELECT entries, digest FROM ledger WHERE id = 0";
     connection.query_row(read, [], |row| Ok((row.get(0)?, row.get(1)?))).ok()
 }
@@ -495,16 +496,15 @@ fn is_refused(error: &rusqlite::Error) -> bool {
 }
 
 /// Settings of this connection, and a first look at the file.
-fn prepare(connection: &mut Connection, writable: bool, patience: &Patience) -> rusqlite::Result<()> {
-    let (waiting, working) = (patience.clone(), patience.clone());
+fn prepare(connection: &mut Connection, writable: bool, patience: Patience) -> rusqlite::Result<()> {
     let mut since = Instant::now();
     connection.busy_handler(Some(move |tries| {
         if tries == 0 {
             since = Instant::now();
         }
-        waiting.waits_on(since)
+        patience.waits_on(since)
     }))?;
-    connection.progress_handler(STEPS, Some(move || working.is_over_by_now()))?;
+    connection.progress_handler(STEPS, Some(|| Stop::current().is_set()))?;
     // A file may come from a stranger: nothing in it is run.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
@@ -525,7 +525,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Store {
-        Store::open(path, false, &Patience::new()).unwrap()
+        Store::open(path, false, Patience::new()).unwrap()
     }
 
     #[test]
@@ -534,7 +534,7 @@ mod tests {
         let path = folder.path().join("50% of? #1 é.sqlite");
         drop(open(&path));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = connect_immutable(&path, flags, &Patience::new()).unwrap();
+        let connection = connect_immutable(&path, flags, Patience::new()).unwrap();
         let n: i64 = connection.query_row("SELECT entries FROM ledger", [], |row| row.get(0)).unwrap();
         assert_eq!(n, 0);
         let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();

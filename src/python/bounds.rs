@@ -1,15 +1,18 @@
 //! `certssb.bounds`: confidence bounds on arrays or numbers.
 
+use ndarray::ArrayView1;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
+use super::listen::{holding, listening};
 use super::number::{real, whole};
 use crate::certify::bounds;
 use crate::error::{Error, Result};
 use crate::process::install;
 use crate::quantity::{Alpha, Probability, Quantity};
 use crate::size::LARGEST;
+use crate::stop::Stop;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(clopper_pearson, module)?)?;
@@ -24,6 +27,13 @@ fn check_n(n: i64) -> Result<u64> {
         .ok_or_else(|| Error::parameter("n", format_args!("an integer from 1 to {LARGEST}"), n))
 }
 
+/// One bound for each of many numbers.
+fn each<T>(numbers: ArrayView1<'_, T>, bound: impl Fn(&T) -> Result<f64>) -> Result<Vec<f64>> {
+    let stop = Stop::current();
+    let one = |number| stop.check().and_then(|()| bound(number));
+    numbers.iter().map(one).collect()
+}
+
 /// Clopper-Pearson bounds of counts `k` out of `n`.
 #[pyfunction]
 fn clopper_pearson<'py>(
@@ -36,15 +46,12 @@ fn clopper_pearson<'py>(
     let n = check_n(n)?;
     let alpha = Alpha::check("alpha", alpha)?.get();
     let bound = if upper { bounds::clopper_pearson_upper } else { bounds::clopper_pearson_lower };
-    let values: Result<Vec<f64>> = k
-        .as_array()
-        .iter()
-        .map(|k| match u64::try_from(*k) {
-            Ok(count) if count <= n => Ok(bound(count, n, alpha)),
-            _ => Err(Error::parameter("k", format_args!("an integer from 0 to n = {n}"), k)),
-        })
-        .collect();
-    Ok(PyArray1::from_vec(py, values?))
+    let value = |k: &i64| match u64::try_from(*k) {
+        Ok(count) if count <= n => Ok(bound(count, n, alpha)),
+        _ => Err(Error::parameter("k", format_args!("an integer from 0 to n = {n}"), k)),
+    };
+    let values = holding(py, || each(k.as_array(), value))?;
+    Ok(PyArray1::from_vec(py, values))
 }
 
 /// Kullback-Leibler (`kind` "kl") or Hoeffding (`kind` "hoeffding") bounds of means over `n` members.
@@ -65,12 +72,9 @@ fn mean_bound<'py>(
         (_, false) => bounds::hoeffding_lower,
         (_, true) => bounds::hoeffding_upper,
     };
-    let values: Result<Vec<f64>> = mean
-        .as_array()
-        .iter()
-        .map(|mean| Ok(bound(Probability::check("mean", *mean)?.get(), n, alpha)))
-        .collect();
-    Ok(PyArray1::from_vec(py, values?))
+    let value = |mean: &f64| Ok(bound(Probability::check("mean", *mean)?.get(), n, alpha));
+    let values = holding(py, || each(mean.as_array(), value))?;
+    Ok(PyArray1::from_vec(py, values))
 }
 
 /// Betting bounds of scores of shape (n_members, n_samples).
@@ -83,14 +87,17 @@ fn betting<'py>(
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let alpha = Alpha::check("alpha", alpha)?.get();
     let scores = scores.as_array().to_owned();
-    for score in &scores {
-        Probability::check("scores", *score)?;
-    }
     let bound = if upper { bounds::betting_upper } else { bounds::betting_lower };
-    let values = py.detach(|| {
-        install(|| {
-            (0..scores.ncols()).into_par_iter().map(|i| bound(&scores.column(i).to_vec(), alpha)).collect()
-        })
+    let values = listening(py, || {
+        let stop = Stop::current();
+        let one = |i| {
+            let column = scores.column(i).to_vec();
+            column.iter().try_for_each(|score| Probability::check("scores", *score).map(drop))?;
+            stop.check()?;
+            let bound = stop.carried(|| bound(&column, alpha));
+            stop.check().map(|()| bound)
+        };
+        install(|| (0..scores.ncols()).into_par_iter().map(one).collect())?
     })?;
     Ok(PyArray1::from_vec(py, values))
 }

@@ -7,6 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
+use super::listen::{holding, listening};
 use crate::certify::{decide, Certificates, Confidence, Detail, LevelBounds, Record, Settled};
 use crate::change::Change;
 use crate::error::{Error, Result};
@@ -56,13 +57,15 @@ impl PyConfidence {
     #[pyo3(signature = (n_members, n_classes, n_samples, n_levels=1))]
     fn check_enough(
         &self,
+        py: Python<'_>,
         n_members: usize,
         n_classes: usize,
         n_samples: usize,
         n_levels: usize,
     ) -> PyResult<()> {
         let confidence = self.check(n_members, n_classes, false)?;
-        Ok(crate::certify::check_enough(&confidence, n_levels, n_members, n_classes, n_samples)?)
+        let check = || crate::certify::check_enough(&confidence, n_levels, n_members, n_classes, n_samples);
+        listening(py, check)
     }
 }
 
@@ -216,8 +219,9 @@ impl PyCertificates {
     }
 
     #[getter]
-    fn radius<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f64>>> {
-        self.inner.radius().map(|radius| PyArray1::from_vec(py, radius))
+    fn radius<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+        let radius = listening(py, || Ok(self.inner.radius()))?;
+        Ok(radius.map(|radius| PyArray1::from_vec(py, radius)))
     }
 
     #[getter]
@@ -264,7 +268,7 @@ impl PyCertificates {
         labels: bool,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
-        let verdicts = py.detach(|| self.inner.holds(&change))?;
+        let verdicts = listening(py, || self.inner.holds(&change))?;
         Ok(PyArray1::from_vec(py, verdicts))
     }
 
@@ -275,7 +279,7 @@ impl PyCertificates {
         labels: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let n_poisoned = count("n_poisoned", n_poisoned)?;
-        let norms = py.detach(|| self.inner.trigger_norm(n_poisoned, labels))?;
+        let norms = listening(py, || self.inner.trigger_norm(n_poisoned, labels))?;
         Ok(PyArray1::from_vec(py, norms))
     }
 
@@ -285,12 +289,12 @@ impl PyCertificates {
         trigger_norm: f64,
         labels: bool,
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let counts = py.detach(|| self.inner.n_poisoned(trigger_norm, labels))?;
+        let counts = listening(py, || self.inner.n_poisoned(trigger_norm, labels))?;
         Ok(PyArray1::from_vec(py, counts.into_iter().map(|r| r as i64).collect()))
     }
 
     fn n_flips<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let flips = py.detach(|| self.inner.n_flips())?;
+        let flips = listening(py, || self.inner.n_flips())?;
         Ok(PyArray1::from_vec(py, flips.into_iter().map(|f| f as i64).collect()))
     }
 
@@ -303,7 +307,7 @@ impl PyCertificates {
         let counts: Result<Vec<usize>> =
             n_poisoned.as_array().iter().map(|r| count("n_poisoned", *r)).collect();
         let counts = counts?;
-        let frontier = py.detach(|| self.inner.frontier(&counts, labels))?;
+        let frontier = listening(py, || self.inner.frontier(&counts, labels))?;
         Ok(PyArray2::from_owned_array(py, frontier))
     }
 
@@ -314,7 +318,8 @@ impl PyCertificates {
         radii: PyReadonlyArray1<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (correct, radii) = (correct.as_array().to_vec(), radii.as_array().to_vec());
-        Ok(PyArray1::from_vec(py, self.inner.accuracy_at_radii(&correct, &radii)?))
+        let shares = listening(py, || self.inner.accuracy_at_radii(&correct, &radii))?;
+        Ok(PyArray1::from_vec(py, shares))
     }
 
     fn accuracy_within<'py>(
@@ -327,7 +332,7 @@ impl PyCertificates {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (correct, norms) = (correct.as_array().to_vec(), norms.as_array().to_vec());
         let n_poisoned = count("n_poisoned", n_poisoned)?;
-        let shares = py.detach(|| self.inner.accuracy_within(&correct, n_poisoned, &norms, labels))?;
+        let shares = listening(py, || self.inner.accuracy_within(&correct, n_poisoned, &norms, labels))?;
         Ok(PyArray1::from_vec(py, shares))
     }
 
@@ -422,13 +427,17 @@ fn cascade_of(law: &PyLaw) -> Result<Cascade> {
     }
 }
 
-fn level_ballots(votes: &[PyReadonlyArray2<'_, u16>], n_classes: usize) -> Result<Vec<Ballots>> {
+fn level_ballots(
+    py: Python<'_>,
+    votes: &[PyReadonlyArray2<'_, u16>],
+    n_classes: usize,
+) -> PyResult<Vec<Ballots>> {
     let ballots = |votes: &PyReadonlyArray2<'_, u16>| {
         let votes = votes.as_array();
         check_sizes("votes", (votes.nrows(), votes.ncols(), n_classes), 2)?;
         Ballots::from_votes(votes.to_owned(), n_classes)
     };
-    votes.iter().map(ballots).collect()
+    holding(py, || votes.iter().map(ballots).collect())
 }
 
 /// What a cascade decides on votes of every level: classes, deciding levels, and the votes counted there.
@@ -440,8 +449,9 @@ fn decide_cascade<'py>(
     law: PyRef<'py, PyLaw>,
     n_classes: usize,
 ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>)> {
-    let ballots = level_ballots(&votes, n_classes)?;
-    let tallies: Vec<Tally> = ballots.iter().map(|own| own.tally(0, own.n_members())).collect();
+    let ballots = level_ballots(py, &votes, n_classes)?;
+    let tally = |own: &Ballots| Ok(own.tally(0, own.n_members()));
+    let tallies: Vec<Tally> = listening(py, || ballots.iter().map(tally).collect())?;
     let decisions = decide(&cascade_of(&law)?, &tallies);
     let mut counts = ndarray::Array2::zeros((decisions.len(), n_classes));
     for (sample, decision) in decisions.iter().enumerate() {
@@ -462,12 +472,12 @@ pub(super) fn certify_levels(
     confidence: &PyConfidence,
     before_noise: Option<String>,
 ) -> PyResult<PyCertificates> {
-    let ballots = level_ballots(votes, facts.n_classes)?;
+    let ballots = level_ballots(py, votes, facts.n_classes)?;
     let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
     let confidence = confidence.check(n_members, facts.n_classes, false)?;
     let cascade = cascade.clone();
     let inner =
-        py.detach(|| Certificates::from_levels(cascade, facts, confidence, before_noise, &ballots))?;
+        listening(py, || Certificates::from_levels(cascade, facts, confidence, before_noise, &ballots))?;
     Ok(PyCertificates::new(inner))
 }
 
@@ -535,14 +545,14 @@ impl Known {
         let confidence = confidence.check(poll.n_members(), facts.n_classes, false)?;
         let (ballots, counts);
         let answers = if confidence.bound == crate::certify::Bound::Betting {
-            ballots = poll.ballots()?;
+            ballots = holding(votes.py(), || poll.ballots())?;
             Answers::Ordered(&ballots)
         } else {
-            counts = poll.count(confidence.choosing())?;
+            counts = holding(votes.py(), || poll.count(confidence.choosing()))?;
             Answers::Counted(&counts)
         };
         let certify = || Certificates::from_ballots(law, facts, confidence, before_noise, answers);
-        Ok(PyCertificates::new(votes.py().detach(certify)?))
+        Ok(PyCertificates::new(listening(votes.py(), certify)?))
     }
 }
 
@@ -561,10 +571,11 @@ fn certify_scores(
     let facts = facts(n_train, scores.as_array().dim().2 as i64, n_features)?;
     let (members, samples, classes) = scores.as_array().dim();
     check_sizes("scores", (members, samples, classes), classes.saturating_mul(4))?;
-    let ballots = Ballots::from_scores(scores.as_array().to_owned())?;
+    let ballots = holding(py, || Ballots::from_scores(scores.as_array().to_owned()))?;
     let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, true)?;
     let law = law.law();
-    let inner = py.detach(|| Certificates::from_ballots(law, facts, confidence, before_noise, &ballots))?;
+    let certify = || Certificates::from_ballots(law, facts, confidence, before_noise, &ballots);
+    let inner = listening(py, certify)?;
     Ok(PyCertificates::new(inner))
 }
 

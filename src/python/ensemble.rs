@@ -1,6 +1,5 @@
 //! The ensemble for Python: arrays in, votes and certificates out, the interpreter free meanwhile.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -9,6 +8,7 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
+use super::listen::{calling, holding, listening};
 use super::module::{architecture, feature_shape};
 use crate::certify::{decided, Certificates};
 use crate::change::Change;
@@ -16,9 +16,10 @@ use crate::ensemble::{
     devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, History, Inputs, Member, Precision, Progress,
     Record, TrainConfig,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::law::Law;
 use crate::model::Behaviour;
+use crate::stop::Stop;
 use crate::votes::{Ballots, Poll};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -57,41 +58,21 @@ fn training_set<'a>(
     Ok(ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?)
 }
 
-/// Runs long work without the interpreter: reports progress to `report(done, total)`, and listens for Ctrl-C.
+/// Runs long work without the interpreter; reports progress to `report(done, total)`.
 fn watched<T: Send>(
     py: Python<'_>,
     report: Option<Py<PyAny>>,
     work: impl FnOnce(&Control<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
-    py.detach(|| {
-        let failure: RefCell<Option<PyErr>> = RefCell::new(None);
-        let control = Control::new()
-            .on_progress(|progress: &Progress| {
-                if let Some(report) = &report {
-                    let told =
-                        Python::attach(|py| report.call1(py, (progress.done, progress.total)).map(|_| ()));
-                    if let Err(error) = told {
-                        failure.borrow_mut().get_or_insert(error);
-                    }
-                }
-            })
-            .on_poll(|| {
-                if let Err(signal) = Python::attach(|py| py.check_signals()) {
-                    failure.borrow_mut().get_or_insert(signal);
-                }
-                failure.borrow().is_some()
-            });
-        let outcome = work(&control);
-        drop(control);
-        match (outcome, failure.into_inner()) {
-            (Err(error), Some(failure)) if *error.kind() == ErrorKind::Cancelled => {
-                // Ctrl-C is told as a cancellation that says what was kept; anything else as it is.
-                let interrupt =
-                    Python::attach(|py| failure.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py));
-                Err(if interrupt { error.into() } else { failure })
+    calling(py, |raised| {
+        let stop = Stop::current();
+        let tell = |progress: &Progress| {
+            if let Some(report) = &report {
+                raised.by(|py| report.call1(py, (progress.done, progress.total)).map(drop));
             }
-            (outcome, _) => Ok(outcome?),
-        }
+        };
+        let control = Control::new().on_progress(tell).on_poll(|| raised.is_some() || stop.is_set());
+        work(&control)
     })
 }
 
@@ -136,7 +117,7 @@ impl PyEnsemble {
             ..TrainConfig::default()
         };
         let law = law.law();
-        let inner = py.detach(|| Ensemble::with_architecture(&data, law, &config, architecture))?;
+        let inner = listening(py, || Ensemble::with_architecture(&data, law, &config, architecture))?;
         Ok(Self { inner, model: own_module(model) })
     }
 
@@ -159,19 +140,19 @@ impl PyEnsemble {
     /// Says that so many members are going to be asked for; whether that makes this a grown ensemble.
     #[pyo3(signature = (n_members, checkpoint=None))]
     fn plan(&self, py: Python<'_>, n_members: u64, checkpoint: Option<PathBuf>) -> PyResult<bool> {
-        Ok(py.detach(|| self.inner.plan(n_members, checkpoint.as_deref()))?)
+        listening(py, || self.inner.plan(n_members, checkpoint.as_deref()))
     }
 
     /// Says that answers of all members are about to be seen.
     #[pyo3(signature = (checkpoint=None))]
     fn see(&self, py: Python<'_>, checkpoint: Option<PathBuf>) -> PyResult<()> {
-        Ok(py.detach(|| self.inner.see(checkpoint.as_deref()))?)
+        listening(py, || self.inner.see(checkpoint.as_deref()))
     }
 
     /// Says that answers decide on the number of members.
     #[pyo3(signature = (checkpoint=None))]
     fn grow(&self, py: Python<'_>, checkpoint: Option<PathBuf>) -> PyResult<()> {
-        Ok(py.detach(|| self.inner.grow(checkpoint.as_deref()))?)
+        listening(py, || self.inner.grow(checkpoint.as_deref()))
     }
 
     /// Whether a number of members was chosen after a look at answers.
@@ -193,7 +174,7 @@ impl PyEnsemble {
 
     /// A digest of everything that is known of each trained member, by number.
     fn digests(&self, py: Python<'_>) -> PyResult<Vec<(u64, String)>> {
-        Ok(py.detach(|| self.inner.digests())?)
+        listening(py, || self.inner.digests())
     }
 
     /// A digest of the record.
@@ -271,7 +252,8 @@ impl PyEnsemble {
         py: Python<'py>,
         votes: numpy::PyReadonlyArray2<'py, u16>,
     ) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray2<f64>>)> {
-        let counts = Poll::new(votes.as_array(), self.inner.record().n_classes)?.count(0)?;
+        let poll = Poll::new(votes.as_array(), self.inner.record().n_classes)?;
+        let counts = holding(py, || poll.count(0))?;
         let tally = counts.tally();
         let winners = tally.winners().into_iter().map(|class| class as i64).collect();
         Ok((PyArray1::from_vec(py, winners), PyArray2::from_owned_array(py, tally.sums().clone())))
@@ -312,8 +294,9 @@ impl PyEnsemble {
         let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
         let sigmas = watched(py, None, |control| self.inner.magnitudes(&inputs, control))?;
         let sigmas = sigmas.iter().map(|sigma| f64::from(*sigma)).collect();
-        let certificates =
-            py.detach(|| Certificates::published(law, facts, confidence, before_noise, &ballots, sigmas))?;
+        let certificates = listening(py, || {
+            Certificates::published(law, facts, confidence, before_noise, &ballots, sigmas)
+        })?;
         Ok(PyCertificates::new(certificates))
     }
 
@@ -331,7 +314,7 @@ impl PyEnsemble {
         let (law, facts) = (&self.inner.record().law, self.inner.record().facts());
         let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, false)?;
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
-        let decided = py.detach(|| decided(law, &facts, &change, &confidence, &ballots))?;
+        let decided = listening(py, || decided(law, &facts, &change, &confidence, &ballots))?;
         Ok(PyArray1::from_vec(py, decided))
     }
 
@@ -441,7 +424,7 @@ impl PyEnsemble {
 
     /// Writes all members into a directory, as a checkpoint holds them.
     fn save(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
-        Ok(py.detach(|| self.inner.save(&folder))?)
+        listening(py, || self.inner.save(&folder))
     }
 
     /// The ensemble in a directory.
@@ -455,12 +438,12 @@ impl PyEnsemble {
         model: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let Some(given) = model else {
-            let inner = py.detach(|| Ensemble::open(&folder, device, n_jobs))?;
+            let inner = listening(py, || Ensemble::open(&folder, device, n_jobs))?;
             return Ok(Self { inner, model: None });
         };
         let record = Ensemble::read_record(&folder)?;
         let architecture = architecture(given, record.shape, record.n_classes)?;
-        let inner = py.detach(|| Ensemble::open_with(&folder, architecture, device, n_jobs))?;
+        let inner = listening(py, || Ensemble::open_with(&folder, architecture, device, n_jobs))?;
         Ok(Self { inner, model: own_module(given) })
     }
 

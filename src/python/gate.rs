@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use super::listen::heard;
 use crate::error::{Error, Result};
 
 /// Nobody is inside.
@@ -98,17 +99,17 @@ impl<T: Send> Gate<T> {
     }
 
     /// Runs `work` without the interpreter, one caller at a time; `refuse` makes the error for a caller who is inside
-    /// already, or whose parent process was.
+    /// already, or whose parent process was. Tells too what a signal's handler has raised meanwhile.
     pub(super) fn with<R: Send>(
         &self,
         py: Python<'_>,
         refuse: impl Fn(&str) -> Error,
         work: impl FnOnce(&mut T) -> Result<R> + Send,
-    ) -> PyResult<R> {
+    ) -> PyResult<(Result<R>, Option<PyErr>)> {
         let turn = self.enter(py, refuse)?;
-        let result = py.detach(|| work(&mut self.room.lock().unwrap_or_else(PoisonError::into_inner)));
+        let heard = heard(py, || work(&mut self.room.lock().unwrap_or_else(PoisonError::into_inner)));
         drop(turn);
-        Ok(result?)
+        Ok(heard)
     }
 
     fn enter(&self, py: Python<'_>, refuse: impl Fn(&str) -> Error) -> PyResult<Turn<'_>> {

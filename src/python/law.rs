@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::certificates::{count, facts};
 use super::law_params::{changed, deep_parameters, parameters};
+use super::listen::listening;
 use super::number::{real, some_real, some_reals, some_whole, whole};
 use crate::certify::{Confidence, Plan};
 use crate::change::Change;
@@ -136,7 +137,7 @@ impl PyLaw {
         let confidence =
             Confidence::check(alpha, "auto", "union", "auto", false, None, 1000, facts.n_classes, false)?;
         let law = self.law();
-        let plan = py.detach(|| Plan::of(&law, &facts, &change, &confidence))?;
+        let plan = listening(py, || Plan::of(&law, &facts, &change, &confidence))?;
         Ok(PyPlan { plan })
     }
 

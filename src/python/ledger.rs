@@ -1,13 +1,13 @@
 //! The ledger for Python: arrays in, entries out; several threads may share one object, and a fork may come.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
-use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use super::gate::Gate;
+use super::listen::{interrupted, told};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{Entry, Ledger, Outcome, Patience, Record, Updates, Walk, Watch};
 
@@ -19,16 +19,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Class, radius, outcome, number and cause of one entry.
 type Row = (u32, f64, &'static str, u64, Option<u64>);
 
-/// The exception of a signal's handler, which ends the call in which the signal was heard.
-type Signal = Arc<Mutex<Option<PyErr>>>;
-
 /// Certified regions in a file; the Python class `Ledger` dresses it.
 #[pyclass(name = "Ledger", module = "certssb._core", frozen)]
 struct PyLedger {
     path: PathBuf,
     read_only: bool,
     gate: Gate<Room>,
-    signal: Signal,
 }
 
 /// What one caller uses at a time.
@@ -62,46 +58,14 @@ impl PyLedger {
         ))
     }
 
-    /// Hears signals while the ledger waits or works, on the thread that called.
-    fn patience(&self) -> Patience {
-        let signal = self.signal.clone();
-        Patience::new().until(move || {
-            let mut kept = signal.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.is_none() {
-                *kept = Python::attach(|py| py.check_signals()).err();
-            }
-            kept.is_some()
-        })
-    }
-
-    fn heard(&self) -> Option<PyErr> {
-        self.signal.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// One turn, and what a signal's handler has raised meanwhile.
-    fn turn<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut Room) -> Result<T> + Send,
-    ) -> (PyResult<T>, Option<PyErr>) {
-        let result = self.gate.with(py, |why| self.refusal(why), work);
-        (result, self.heard())
-    }
-
-    /// One turn. Ctrl-C is told as a cancellation that says what was kept, anything else that a handler raises as it is.
+    /// One turn.
     fn with_room<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut Room) -> Result<T> + Send,
     ) -> PyResult<T> {
-        match self.turn(py, work) {
-            (result, None) => result,
-            (Err(error), Some(raised)) if is_interrupt(py, &raised) => Err(error),
-            (_, Some(raised)) => {
-                let done = || Error::cancelled("Stopped on request, when the work of this call was done.");
-                Err(interrupted(py, raised, done))
-            }
-        }
+        let (outcome, raised) = self.gate.with(py, |why| self.refusal(why), work)?;
+        told(py, outcome, raised)
     }
 
     fn with<T: Send>(
@@ -121,34 +85,20 @@ impl PyLedger {
     }
 }
 
-fn is_interrupt(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyKeyboardInterrupt>(py)
-}
-
-/// Ctrl-C as the cancellation of work of which a part is kept.
-fn interrupted(py: Python<'_>, error: PyErr, kept: impl FnOnce() -> Error) -> PyErr {
-    if is_interrupt(py, &error) {
-        kept().into()
-    } else {
-        error
-    }
-}
-
 #[pymethods]
 impl PyLedger {
     /// A ledger that is still closed.
     #[new]
     #[pyo3(signature = (path, read_only=false))]
     fn new(path: PathBuf, read_only: bool) -> Self {
-        Self { path, read_only, gate: Gate::new(Room::default()), signal: Signal::default() }
+        Self { path, read_only, gate: Gate::new(Room::default()) }
     }
 
     /// Opens the file.
     fn open(&self, py: Python<'_>) -> PyResult<()> {
-        let patience = self.patience();
         self.with_room(py, |room| {
             if room.ledger.is_none() && !room.closed {
-                room.ledger = Some(Ledger::open_with(&self.path, self.read_only, patience)?);
+                room.ledger = Some(Ledger::open_with(&self.path, self.read_only, Patience::new())?);
             }
             Ok(())
         })
@@ -201,15 +151,13 @@ impl PyLedger {
         while rows.len() < total {
             let start = rows.len();
             let group = updates.group(points.as_array(), start)?;
-            let (settled, raised) = self.turn(py, |room| {
-                let settled = room.opened()?.settle(&group, &Watch::new());
-                settled.map_err(|e| updates.after_part(e, start))
-            });
+            let settle = |room: &mut Room| room.opened()?.settle(&group, &Watch::new());
+            let (settled, raised) = self.gate.with(py, |why| self.refusal(why), settle)?;
             let (failure, settled) = settled.map_or_else(|e| (Some(e), Vec::new()), |done| (None, done));
             rows.extend(settled.iter().map(row));
             let told = match (raised, failure) {
                 (Some(raised), _) => Err(raised),
-                (None, Some(failure)) => return Err(failure),
+                (None, Some(failure)) => return Err(updates.after_part(failure, start).into()),
                 (None, None) => self.report(py, report.as_ref(), rows.len() as u64, total as u64),
             };
             told.map_err(|error| interrupted(py, error, || updates.stopped_after(rows.len())))?;

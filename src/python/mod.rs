@@ -12,6 +12,7 @@ mod knn;
 mod law;
 mod law_params;
 mod ledger;
+mod listen;
 mod metrics;
 mod module;
 mod number;

@@ -7,6 +7,7 @@ use ndarray::{s, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
 use super::{check_n_classes, check_sizes, Ballots, Tally};
 use crate::error::{Error, Result};
+use crate::stop::{Pace, Stop};
 
 /// An integer that may be the number of a class.
 pub trait ClassNumber: Copy + Default + Display + BitOr<Output = Self> {
@@ -102,6 +103,7 @@ impl<'a, T: ClassNumber> Poll<'a, T> {
 
     fn tally(&self, from: usize, to: usize) -> Result<Tally> {
         let (sums, known) = count(self.votes.slice(s![from..to, ..]), self.n_classes);
+        Stop::current().check()?;
         if known {
             Ok(Tally { n_members: to - from, sums })
         } else {
@@ -184,30 +186,31 @@ const BLOCK: usize = 16_384;
 /// Samples whose votes, as bytes, and counters stay in the innermost cache.
 const PART: usize = 512;
 
-/// Counts of shape (samples, classes), and whether all votes were for known classes; others are not counted.
+/// Counts of shape (samples, classes), and whether all votes were for known classes; others are not counted. Where the work
+/// is to stop not all are counted either, and that says no.
 pub(super) fn count<T: ClassNumber>(votes: ArrayView2<'_, T>, n_classes: usize) -> (Array2<f64>, bool) {
     let mut counts = Array2::zeros((votes.ncols(), n_classes));
-    let by_sample = lies_by_sample(votes);
+    let (by_sample, mut pace) = (lies_by_sample(votes), Pace::new());
     let known = match (n_classes <= COMPARED, by_sample) {
-        (true, false) => blocks(votes, &mut counts, BLOCK, compare),
-        (true, true) => compare_samples(votes, &mut counts),
+        (true, false) => blocks(votes, &mut counts, BLOCK, |votes, part| compare(votes, part, &mut pace)),
+        (true, true) => compare_samples(votes, &mut counts, &mut pace),
         // Counters of eight bytes, of all classes.
         (false, false) => blocks(votes, &mut counts, (BLOCK * 8 / n_classes).max(64), |votes, mut part| {
-            votes.rows().into_iter().fold(true, |known, member| {
-                part.rows_mut().into_iter().zip(member).fold(known, |known, (mut row, vote)| {
+            votes.rows().into_iter().all(|member| {
+                let known = part.rows_mut().into_iter().zip(member).fold(true, |known, (mut row, vote)| {
                     let counter = row.get_mut(vote.place());
                     known & counter.map(|counter| *counter += 1.0).is_some()
-                })
+                });
+                known && !pace.is_over_after(member.len())
             })
         }),
-        (false, true) => {
-            counts.rows_mut().into_iter().zip(votes.columns()).fold(true, |known, (mut row, sample)| {
-                sample.iter().fold(known, |known, vote| {
-                    let counter = row.get_mut(vote.place());
-                    known & counter.map(|counter| *counter += 1.0).is_some()
-                })
-            })
-        }
+        (false, true) => counts.rows_mut().into_iter().zip(votes.columns()).all(|(mut row, sample)| {
+            let known = sample.iter().fold(true, |known, vote| {
+                let counter = row.get_mut(vote.place());
+                known & counter.map(|counter| *counter += 1.0).is_some()
+            });
+            known && !pace.is_over_after(sample.len())
+        }),
     };
     (counts, known)
 }
@@ -223,17 +226,19 @@ fn blocks<T>(
     votes: ArrayView2<'_, T>,
     counts: &mut Array2<f64>,
     size: usize,
-    work: impl Fn(ArrayView2<'_, T>, ArrayViewMut2<'_, f64>) -> bool,
+    mut work: impl FnMut(ArrayView2<'_, T>, ArrayViewMut2<'_, f64>) -> bool,
 ) -> bool {
     let parts = counts.axis_chunks_iter_mut(Axis(0), size);
-    parts
-        .zip(votes.axis_chunks_iter(Axis(1), size))
-        .fold(true, |known, (part, votes)| work(votes, part) & known)
+    parts.zip(votes.axis_chunks_iter(Axis(1), size)).all(|(part, votes)| work(votes, part))
 }
 
 /// Adds the votes (members, samples) to `counts` (samples, classes), class by class in bytes, which add up many at
 /// a time; before a byte overflows, bytes are added to wider counters, and those to the counts at the end.
-fn compare<T: ClassNumber>(votes: ArrayView2<'_, T>, mut counts: ArrayViewMut2<'_, f64>) -> bool {
+fn compare<T: ClassNumber>(
+    votes: ArrayView2<'_, T>,
+    mut counts: ArrayViewMut2<'_, f64>,
+    pace: &mut Pace,
+) -> bool {
     let (samples, n_classes) = counts.dim();
     let mut bytes = [[0; PART]; TOGETHER];
     // Part by part, and in each class by class.
@@ -243,6 +248,9 @@ fn compare<T: ClassNumber>(votes: ArrayView2<'_, T>, mut counts: ArrayViewMut2<'
     for many in votes.axis_chunks_iter(Axis(0), MOST << 16) {
         sums.fill([0_u32; PART]);
         for members in many.axis_chunks_iter(Axis(0), MOST) {
+            if pace.is_over_after(members.len()) {
+                return false;
+            }
             seen.fill([0; PART]);
             for group in members.axis_chunks_iter(Axis(0), TOGETHER) {
                 // No class, where there are fewer members or samples.
@@ -326,11 +334,18 @@ fn add_equal(bytes: &[[u8; PART]; TOGETHER], class: u8, seen: &mut [u8; PART]) {
 const RUN: usize = 4096;
 
 /// As [`compare`] where all votes on a sample lie together.
-fn compare_samples<T: ClassNumber>(votes: ArrayView2<'_, T>, counts: &mut Array2<f64>) -> bool {
+fn compare_samples<T: ClassNumber>(
+    votes: ArrayView2<'_, T>,
+    counts: &mut Array2<f64>,
+    pace: &mut Pace,
+) -> bool {
     let mut bytes = vec![0_u8; votes.nrows().min(RUN)];
     let mut read = Read::<T>::default();
     for (mut row, sample) in counts.rows_mut().into_iter().zip(votes.columns()) {
         for votes in sample.axis_chunks_iter(Axis(0), bytes.len()) {
+            if pace.is_over_after(votes.len()) {
+                return false;
+            }
             let bytes = &mut bytes[..votes.len()];
             read.narrow(votes, bytes);
             row.iter_mut()
