@@ -204,7 +204,9 @@ mod tests {
             },
         );
         assert!(stopped.unwrap().is_err());
-        let panicked = std::panic::catch_unwind(|| asking(|| false, || install(|| panic!("as it is"))));
+        let panicked = std::panic::catch_unwind(|| {
+            asking(|| false, || install(|| std::panic::resume_unwind(Box::new("as it is"))))
+        });
         assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"as it is"));
     }
 

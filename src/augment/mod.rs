@@ -184,14 +184,17 @@ impl Augmentation {
             }
             return Ok(());
         }
+        let stop = Stop::current();
         process::install(|| {
-            rows.par_chunks_exact_mut(len).enumerate().for_each_init(
+            rows.par_chunks_exact_mut(len).enumerate().try_for_each_init(
                 || Scratch::new(frame),
                 |scratch, (place, row)| {
+                    stop.check()?;
                     self.one(&streams, first.wrapping_add(place as u64), frame, row, scratch);
+                    Ok(())
                 },
-            );
-        })
+            )
+        })?
     }
 
     fn one<T: Pixel>(

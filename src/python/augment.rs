@@ -3,6 +3,7 @@
 use numpy::{Element, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
+use super::listen::listening;
 use crate::augment::{Augmentation, Frame, Pixel};
 use crate::error::Error;
 use crate::seed::Seed;
@@ -54,7 +55,7 @@ impl PyAugmenter {
         };
         let frame = Frame { channels, height, width };
         let mut copy = batch.as_array().as_standard_layout().into_owned();
-        py.detach(|| match copy.as_slice_mut() {
+        listening(py, || match copy.as_slice_mut() {
             Some(rows) => self.0.apply(Seed::new(seed), 0, first, frame, rows),
             None => Err(Error::shape("batch", "rows in order", "others")),
         })?;
