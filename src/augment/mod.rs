@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::process;
 use crate::seed::{MemberStreams, Role, Seed};
+use crate::stop::Stop;
 use warp::Affine;
 pub use warp::Pixel;
 
@@ -160,7 +161,8 @@ impl Augmentation {
     /// Changes samples in place; `rows` are whole samples, the first of them at place `first` of member `member`.
     ///
     /// # Errors
-    /// A shape error if `rows` are no whole samples; a device error if no thread can be started.
+    /// A shape error if `rows` are no whole samples; a device error if no thread can be started; `Cancelled` where the
+    /// work is to stop, when some samples are changed and others are not.
     pub fn apply<T: Pixel>(
         &self,
         seed: Seed,
