@@ -19,7 +19,7 @@ from conftest import Digits
 
 import certssb as cs
 from certssb import cli
-from certssb.certificates import _digest
+from certssb.certificates._file import digest as _digest
 from certssb.storage import _files
 
 FAST = ["--members", "12", "--epochs", "1", "--subsample", "100", "--sigma", "0.25", "--model", "linear", "--alpha", "0.3",

@@ -28,7 +28,8 @@ from certssb._checks import (
     shape_error,
 )
 from certssb._extras import needed
-from certssb.certificates import BoundName, CertificateTable, _confidence, _law
+from certssb.certificates import CertificateTable
+from certssb.certificates._asked import BoundName, asked_confidence, asked_law
 from certssb.data import as_arrays, as_features, as_labels
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
@@ -305,7 +306,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         ensemble = self._new_ensemble(features, codes, len(classes))
         # Levels as they are asked for here: the user's call of fit.
-        law = Gaussian(0.5) if self.law is None else _law(self.law)
+        law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         warn_of_scaler(received, law, stacklevel=4)
         warn_of_spread(features, law, "mlp" if self.model == "auto" else self.model, stacklevel=4)
         if self.seed is None:
@@ -431,7 +432,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return n_members
 
     def _new_ensemble(self, features: Features, codes: npt.NDArray[np.int64], n_classes: int) -> Members:
-        law = Gaussian(0.5) if self.law is None else _law(self.law)
+        law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         if isinstance(law, Cascade):
             return Levels(law, [self._new_level(level, features, codes, n_classes) for level in law.levels])
         return self._new_level(law, features, codes, n_classes)
@@ -777,7 +778,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             expected = "'union' for members that were added until the answer was liked"
             raise parameter_error("selection", expected, repr(selection))
         bound = "betting" if ensemble.grown else bound
-        confidence = _confidence(
+        confidence = asked_confidence(
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
         )
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, _n_levels(ensemble.law))

@@ -100,7 +100,19 @@ class BuiltInModule(nn.Module):
         return logits
 
     def extra_repr(self) -> str:
-        """Return the name of the architecture."""
+        """The name of the architecture, as ``print`` shows it.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> from certssb.modules import BuiltInModule
+        >>> import numpy as np
+        >>> BuiltInModule("linear", (3,), 2, np.zeros(8, np.float32)).extra_repr()
+        "'linear'"
+        """
         return f"'{self.architecture}'"
 
 

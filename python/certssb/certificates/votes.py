@@ -1,0 +1,198 @@
+"""Certificates for ensembles that were trained elsewhere: from their votes, or from their scores."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb import _core
+from certssb._checks import parameter_error, shape_error
+from certssb.certificates._asked import BoundName, asked_confidence, asked_law, optional_count
+from certssb.certificates._budget import check_count
+from certssb.certificates.table import CertificateTable
+from certssb.laws import Cascade, Law
+from certssb.watch._log import log_certify
+
+__all__ = ["certify_scores", "certify_votes"]
+
+
+@log_certify
+def certify_votes(
+    votes: npt.ArrayLike,
+    law: Law,
+    n_train: int,
+    n_classes: int,
+    *,
+    alpha: float = 0.001,
+    bound: BoundName = "auto",
+    selection: Literal["union", "split"] = "union",
+    runner_up: Literal["auto", "complement", "bound"] = "auto",
+    family_wise: bool = False,
+    split: int | None = None,
+    n_features: int | None = None,
+) -> CertificateTable:
+    """Certify an ensemble trained elsewhere, from its members' votes.
+
+    The guarantee rests on the members having been trained on independent noised sets drawn from `law`, one draw
+    per member and sample, and on nothing else of the received data.
+
+    Parameters
+    ----------
+    votes : array-like of int, shape (n_members, n_samples)
+        Class numbers 0 .. n_classes - 1; for a :class:`~certssb.Cascade` of shape (n_levels, n_members, n_samples).
+    law : Law
+        The law from which each member's training set was drawn.
+    n_train : int
+        Number of training samples.
+    n_classes : int
+        Number of classes, at least 2.
+    alpha : float, default=0.001
+        Chance that a statement is wrong, in [1e-200, 1).
+    bound : {"auto", "clopper_pearson", "kl", "hoeffding", "betting"}
+        Confidence bound; "auto" is Clopper-Pearson for votes.
+    selection : {"union", "split"}
+        Whether the same members choose the class and bound it, or the first `split` choose and the rest bound.
+    runner_up : {"auto", "complement", "bound"}
+        Whether other classes are bounded by ``1 - p_lower`` or on their own; "auto" takes the first for two
+        classes, where both are the same, and the second for more. See Notes.
+    family_wise : bool, default=False
+        Whether all samples' statements shall hold together at ``1 - alpha``.
+    split : int, optional
+        Number of choosing members with ``selection="split"``; a tenth by default. With ``bound="betting"`` it must be
+        given, and be the same at every look: the default moves with the number of members.
+    n_features : int, optional
+        Number of features of a sample; needed by :class:`~certssb.Uniform`.
+
+    Returns
+    -------
+    CertificateTable
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range or a name unknown, or there are too few members to certify anything (the
+        message names the number needed).
+    ShapeError
+        If votes are not of shape (n_members, n_samples).
+
+    Notes
+    -----
+    Of K classes, the bounds that a certificate rests on each take this part of `alpha`, so that all hold together:
+
+    ============  ==========================  ====================================
+    selection     runner_up="complement"      runner_up="bound"
+    ============  ==========================  ====================================
+    union         1/2, whatever K is          1/(K + 2): K lower and 2 upper ones
+    split         all of it                   1/2 each: one lower, one upper
+    ============  ==========================  ====================================
+
+    Where nothing is certified under "union" and "complement", `p_lower` takes 1/K (and less where it is below 1/K).
+    The levels of a :class:`~certssb.Cascade` share `alpha` evenly, and within a level "complement" takes 1/K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> votes = np.ones((1000, 3), dtype=int)
+    >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
+    >>> certs.trigger_norm(n_poisoned=253).round(2)
+    array([1.79, 1.79, 1.79])
+    """
+    array = np.asarray(votes)
+    cascade = isinstance(law, Cascade)
+    if array.ndim != 2 + cascade:
+        expected = "shape (n_levels, n_members, n_samples)" if cascade else "shape (n_members, n_samples)"
+        raise shape_error("votes", expected, f"shape {array.shape}")
+    if array.dtype.kind not in "iub":
+        raise parameter_error("votes", "an array of integers", f"values of type {array.dtype}")
+    confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
+    if cascade:
+        sizes = (
+            check_count("n_train", n_train),
+            check_count("n_classes", n_classes),
+            optional_count("n_features", n_features),
+        )
+        return CertificateTable(_core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence))
+    core = _core.certify_votes(
+        _readable(array), asked_law(law), check_count("n_train", n_train), check_count("n_classes", n_classes),
+        optional_count("n_features", n_features), confidence,
+    )  # fmt: skip
+    return CertificateTable(core)
+
+
+def _readable(votes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself, whatever its integers and its order in memory; a copy if the processor cannot read it."""
+    if votes.dtype == np.bool_:
+        return votes.view(np.uint8)
+    return np.require(votes, votes.dtype.newbyteorder("="), "A")
+
+
+def _level_votes(votes: npt.NDArray[Any], n_classes: int) -> list[npt.NDArray[np.uint16]]:
+    if votes.size and not (0 <= votes.min() and votes.max() < min(n_classes, 2**16)):
+        bad = votes[(votes < 0) | (votes >= n_classes)].flat[0]
+        raise parameter_error("votes", f"class numbers from 0 to {n_classes - 1}", str(bad))
+    return list(votes.astype(np.uint16))
+
+
+@log_certify
+def certify_scores(
+    scores: npt.ArrayLike,
+    law: Law,
+    n_train: int,
+    *,
+    alpha: float = 0.001,
+    bound: BoundName = "auto",
+    selection: Literal["union", "split"] = "union",
+    runner_up: Literal["auto", "complement", "bound"] = "auto",
+    family_wise: bool = False,
+    split: int | None = None,
+    n_features: int | None = None,
+) -> CertificateTable:
+    """Certify an ensemble trained elsewhere, from its members' scores (such as softmax outputs).
+
+    Parameters
+    ----------
+    scores : array-like of float, shape (n_members, n_samples, n_classes)
+        Scores in [0, 1] that sum to 1 over the classes.
+    law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features
+        As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
+
+    Returns
+    -------
+    CertificateTable
+
+    Raises
+    ------
+    ParameterError, ShapeError
+        As for :func:`certify_votes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> scores = np.tile([0.02, 0.98], (1000, 5, 1))
+    >>> certs = cs.certify_scores(scores, cs.Gaussian(0.5), n_train=12665)
+    >>> certs.radius.round(2)
+    array([0.86, 0.86, 0.86, 0.86, 0.86])
+    """
+    array = np.asarray(scores)
+    if array.ndim != 3:
+        raise shape_error("scores", "shape (n_members, n_samples, n_classes)", f"shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise parameter_error("scores", "an array of floats", f"values of type {array.dtype}")
+    confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
+    try:
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    except MemoryError:
+        got = f"shape {array.shape}"
+        raise shape_error("scores", "as many values as fit into memory", got) from None
+    core = _core.certify_scores(
+        values,
+        asked_law(law),
+        check_count("n_train", n_train),
+        optional_count("n_features", n_features),
+        confidence,
+    )
+    return CertificateTable(core)
