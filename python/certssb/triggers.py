@@ -10,6 +10,7 @@ The places and scalings of the one-pixel, four-pixel and blending triggers are t
 
 from __future__ import annotations
 
-from certssb.attacks.triggers import Blend, FourPixel, OnePixel, Patch, Trigger, poison, trigger_norms
+from certssb.attacks.poison import poison, trigger_norms
+from certssb.attacks.triggers import Blend, FourPixel, OnePixel, Patch, Trigger
 
 __all__ = ["Blend", "FourPixel", "OnePixel", "Patch", "Trigger", "poison", "trigger_norms"]
