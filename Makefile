@@ -41,8 +41,9 @@ test: lint ring0 rings12 pytest stubs
 lint: $(DEPENDENCIES)
 	cargo fmt --check
 	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
+	cargo clippy --quiet --release --features training --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
-	cargo clippy --quiet --release --features python --lib -- -D warnings
+	cargo clippy --quiet --release --features python,torch --lib -- -D warnings
 	$(BIN)/ruff check python tests docs benches
 	$(BIN)/ruff format --check python tests docs benches
 

@@ -4,7 +4,8 @@
 //! of it votes, and the votes certify: with probability at least 1 - alpha over the noise, every training set within
 //! a stated budget of the received one gives the same prediction.
 //!
-//! Three rings: statistics (always), members and training (feature `torch`), Python bindings (feature `python`).
+//! Three rings: statistics (always), members and training (feature `training`; through libtorch as well with `torch`),
+//! Python bindings (feature `python`).
 //!
 //! # Quick start
 //! Votes of 1000 members, each trained on 100 of 12,665 samples with noise of standard deviation 1, all agree. How
@@ -26,22 +27,24 @@
 //! ```
 
 mod augment;
+#[cfg(feature = "training")]
+mod backend;
 mod binomial;
 mod certify;
 mod change;
-#[cfg(feature = "torch")]
+#[cfg(feature = "training")]
 mod ensemble;
 mod error;
 mod exact;
-#[cfg(feature = "torch")]
+#[cfg(feature = "training")]
 mod files;
 mod interval;
 pub mod kernel;
 mod law;
 mod ledger;
+#[cfg(feature = "training")]
+mod member;
 pub mod metrics;
-#[cfg(feature = "torch")]
-mod model;
 mod noise;
 mod normal;
 mod partition;
@@ -52,21 +55,22 @@ mod quantity;
 mod seed;
 mod size;
 mod stop;
+#[cfg(feature = "torch")]
+mod torch;
 mod vectors;
 mod votes;
 
 pub use augment::{Augmentation, Frame, Pixel};
+#[cfg(feature = "training")]
+pub use backend::{Backend, Batch, Batching, Fit, NoisySet, Panel, Search, Session};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};
 pub use certify::{
     Bound, Certificates, Confidence, Decision, Detail, Evidence, LevelBounds, LevelMargins, Plan, Record,
     RunnerUp, Selection, Settled,
 };
 pub use change::Change;
-#[cfg(feature = "torch")]
-pub use ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, Execution, History, Inputs, Member, Precision,
-    Progress, Record as EnsembleRecord, TrainConfig, TrainingSet,
-};
+#[cfg(feature = "training")]
+pub use ensemble::{devices, Control, Ensemble, Execution, Progress};
 pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 pub use interval::Interval;
@@ -76,14 +80,17 @@ pub use law::{
 };
 pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Patience, Record as LedgerRecord, Report, Watch};
-#[cfg(feature = "torch")]
-pub use model::{
-    by_name, Architecture, Convolution, FeatureShape, How, Init, Layout, Mode, ParameterKind, ParameterSpec,
-    Solution, TorchResult, Weights, KNOWN as KNOWN_MODELS,
+#[cfg(feature = "training")]
+pub use member::{
+    built_in::KNOWN as KNOWN_MODELS, ArrayInputs, ArrayTrainingSet, Behaviour, Convolution, Device,
+    FeatureShape, History, Init, Inputs, Layout, Member, ParameterKind, ParameterSpec, Precision,
+    Record as EnsembleRecord, Settings, TrainConfig, TrainingSet, Values,
 };
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use partition::{plurality, run_off, Assign, Assignment, HashKey, Spread, Verdict};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
 pub use stop::{asking, until};
+#[cfg(feature = "torch")]
+pub use torch::{by_name, Architecture, How, Mode, Solution, Torch, TorchResult, Weights};
 pub use votes::{Answers, Ballots, ClassNumber, Counts, Poll, Tally};

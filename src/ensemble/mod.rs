@@ -1,166 +1,35 @@
-//! The ensemble: one law, one architecture, many members trained on noised training sets.
+//! The ensemble: one law, one model, many members trained on noised training sets.
 //!
 //! Path of the data: [`TrainingSet`] -> a member's noised set (the only door) -> trained member -> votes.
 
-mod adam;
-mod calibrate;
-mod config;
 mod control;
-mod data;
-mod device;
-mod history;
-mod memory;
-mod native;
-mod noisy_set;
-mod optimise;
+mod own_noise;
+mod scout;
 mod stacks;
 mod threads;
 mod train;
-mod train_member;
 mod twice;
 mod vote;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
+use crate::backend::{self, Backend};
 use crate::error::{Error, Result};
-use crate::law::{DataFacts, Law, NoiseLaw};
-use crate::model::checkpoint::{member_digest, read_record, record_digest, Checkpoint};
-use crate::model::{self, Architecture, Behaviour, FeatureShape};
+use crate::law::{Law, NoiseLaw};
+use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
+use crate::member::{check_features, check_members, check_sizes, Device, Settings, SCHEMA};
+use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet};
 use crate::seed::{Seed, SCOUT};
 
-pub use config::{Precision, TrainConfig};
 pub use control::{Control, Progress};
-pub(crate) use data::hex;
-pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet};
-pub use device::devices;
-pub use history::History;
-pub use memory::Values;
-#[cfg(test)]
-pub(crate) use threads::on_one_thread;
 
-use config::Settings;
-
-/// Version of the training procedure and of the checkpoint's format. Members of different versions do
-/// not mix. (2: noise drawn in panels. 3: noised features on a grid. 4: the grid in single precision.)
-pub(crate) const SCHEMA: u32 = 4;
-
-/// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// Version of the training procedure and of the format.
-    pub schema: u32,
-    /// Root seed of all random streams.
-    pub seed: Seed,
-    /// The noise law members were trained under.
-    pub law: Law,
-    /// Name of the architecture.
-    pub model: String,
-    /// Shape of one sample.
-    pub shape: FeatureShape,
-    /// Number of classes.
-    pub n_classes: usize,
-    /// Number of training samples.
-    pub n_train: usize,
-    /// Passes over a member's noised set.
-    pub epochs: usize,
-    /// Samples of one step.
-    pub batch_size: usize,
-    /// Adam's step size.
-    pub learning_rate: f64,
-    /// Arithmetic of training and voting.
-    pub precision: Precision,
-    /// SHA-256 of the received training set.
-    pub data_digest: String,
-    /// The fixed map that each sample passed before the noise, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before_noise: Option<String>,
-    /// What a model does that its name does not describe. It stands beside the record and is compared with a tolerance.
-    #[serde(skip)]
-    pub behaviour: Behaviour,
-}
-
-impl Record {
-    /// SHA-256 of the record, in hexadecimal; what each member's file says of it.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn digest(&self) -> Result<String> {
-        record_digest(self)
-    }
-
-    /// Refuses what no ensemble can have; for a record that comes from a file.
-    ///
-    /// # Errors
-    /// Parameter and shape errors.
-    pub(crate) fn check(&self) -> Result<()> {
-        if crate::size::product("X", &self.shape.sizes())? == 0 {
-            return Err(Error::shape("X", "at least one feature", format_args!("shape {}", self.shape)));
-        }
-        if self.n_train == 0 {
-            return Err(Error::shape("X", "at least one sample", "none"));
-        }
-        data::check_classes(self.n_classes)?;
-        TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check()?;
-        self.law.check_own()?;
-        self.law.check(&self.facts())
-    }
-
-    /// The sizes a law has to know.
-    pub fn facts(&self) -> DataFacts {
-        DataFacts {
-            n_train: self.n_train,
-            n_features: Some(self.shape.n_features()),
-            n_classes: self.n_classes,
-        }
-    }
-}
-
-/// One trained member: all its parameters, in the order of its architecture's layout.
-///
-/// A member whose training diverged is one too: it votes for the lowest class, whatever it is asked. Whether that
-/// happened is decided by its noised set alone, so that its vote is a function of that as every other member's.
-#[derive(Clone)]
-pub struct Member {
-    /// Its number, which addresses its random streams.
-    pub number: u64,
-    /// Its parameters and running statistics.
-    pub values: Values,
-    /// Mean training loss of the last epoch; NaN marks one whose training diverged.
-    pub loss: f32,
-}
-
-impl Member {
-    /// A member whose loss or parameters became infinite or NaN.
-    pub fn failed(number: u64, n_values: usize) -> Self {
-        Self { number, values: vec![0.0; n_values].into(), loss: f32::NAN }
-    }
-
-    /// Whether its training diverged.
-    pub fn is_failed(&self) -> bool {
-        !self.loss.is_finite()
-    }
-}
-
-/// Bit for bit as far as the loss goes: of those that failed, too, two are the same.
-impl PartialEq for Member {
-    fn eq(&self, other: &Self) -> bool {
-        let same = self.number == other.number && self.loss.to_bits() == other.loss.to_bits();
-        same && self.values == other.values
-    }
-}
-
-impl fmt::Debug for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, values, loss } = self;
-        write!(f, "Member {{ number: {number}, loss: {loss}, {} values }}", values.len())
-    }
+/// Names of the devices that built-in networks can be computed on: "cpu", then "cuda:0" and on.
+pub fn devices() -> Vec<String> {
+    let gpus = (0..backend::n_gpus()).map(Device::Cuda);
+    std::iter::once(Device::Cpu).chain(gpus).map(|device| device.to_string()).collect()
 }
 
 /// An ensemble under one law, trained or in training.
@@ -171,7 +40,7 @@ impl fmt::Debug for Member {
 pub struct Ensemble {
     record: Record,
     settings: Settings,
-    architecture: Arc<dyn Architecture>,
+    backend: Arc<dyn Backend>,
     members: BTreeMap<u64, Member>,
     /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
     scout: Option<Member>,
@@ -203,31 +72,32 @@ impl Ensemble {
     /// # Errors
     /// Parameter, shape and device errors, each naming what was expected and what came.
     pub fn new(data: &dyn TrainingSet, law: Law, config: &TrainConfig) -> Result<Self> {
-        let architecture = model::by_name(&config.model, data.shape(), data.n_classes())?;
-        Self::with_architecture(data, law, config, architecture)
+        let settings = config.check(backend::n_gpus())?;
+        let backend = backend::built_in(&config.model, data.shape(), data.n_classes(), &settings)?;
+        Self::with_backend(data, law, config, backend)
     }
 
-    /// The same with an architecture of the caller's; its name goes into the record.
+    /// The same with members that are computed by `backend`; its name goes into the record.
     ///
     /// # Errors
     /// As [`Ensemble::new`].
-    pub fn with_architecture(
+    pub fn with_backend(
         data: &dyn TrainingSet,
         law: Law,
         config: &TrainConfig,
-        architecture: Arc<dyn Architecture>,
+        backend: Arc<dyn Backend>,
     ) -> Result<Self> {
-        let settings = config.check()?;
+        let settings = config.check(backend.n_gpus())?;
         if let Law::Cascade(_) = law {
             let expected = "a law of one level; each level of a cascade is an ensemble of its own";
             return Err(Error::parameter("law", expected, law.describe()));
         }
-        data::check_sizes(data)?;
+        check_sizes(data)?;
         let record = Record {
             schema: SCHEMA,
             seed: Seed::new(config.seed),
             law,
-            model: architecture.name().to_owned(),
+            model: backend.name().to_owned(),
             shape: data.shape(),
             n_classes: data.n_classes(),
             n_train: data.n_samples(),
@@ -237,19 +107,19 @@ impl Ensemble {
             precision: settings.precision,
             data_digest: data.digest()?,
             before_noise: config.before_noise.clone(),
-            behaviour: architecture.behaviour().clone(),
+            behaviour: backend.behaviour().clone(),
         };
         record.law.check(&record.facts())?;
-        data::check_features(data, &record.law)?;
-        check_member_size(&record, architecture.as_ref())?;
-        Ok(Self::without_members(record, settings, architecture))
+        check_features(data, &record.law)?;
+        check_member_size(&record, backend.as_ref())?;
+        Ok(Self::without_members(record, settings, backend))
     }
 
-    fn without_members(record: Record, settings: Settings, architecture: Arc<dyn Architecture>) -> Self {
+    fn without_members(record: Record, settings: Settings, backend: Arc<dyn Backend>) -> Self {
         Self {
             record,
             settings,
-            architecture,
+            backend,
             members: BTreeMap::new(),
             scout: None,
             sigmas: None,
@@ -276,33 +146,36 @@ impl Ensemble {
         Ok(ensemble)
     }
 
-    /// An ensemble of a record, without members, without data; only built-in architectures.
+    /// An ensemble of a record, without members, without data; only built-in networks.
     ///
     /// # Errors
     /// Parameter errors for a record that no ensemble can have.
     pub fn of_record(record: Record) -> Result<Self> {
-        let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
-        Self::of_record_with(record, architecture)
+        let settings = settings_of(&record, 0)?;
+        let backend = backend::built_in(&record.model, record.shape, record.n_classes, &settings)?;
+        Self::of_record_with(record, backend)
     }
 
-    /// The same with an architecture of the caller's.
+    /// The same with members that are computed by `backend`.
     ///
     /// # Errors
-    /// A parameter error if it is not the architecture of the record.
-    pub fn of_record_with(record: Record, architecture: Arc<dyn Architecture>) -> Result<Self> {
-        check_same_model(&record, architecture.as_ref())?;
-        let settings = TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(&record) }.check()?;
-        Ok(Self::without_members(record, settings, architecture))
+    /// A parameter error if it does not compute the model of the record.
+    pub fn of_record_with(record: Record, backend: Arc<dyn Backend>) -> Result<Self> {
+        check_same_model(&record, backend.as_ref())?;
+        let settings = settings_of(&record, backend.n_gpus())?;
+        Ok(Self::without_members(record, settings, backend))
     }
 
-    /// The ensemble in a checkpoint directory, with all members that are whole; only built-in architectures.
+    /// The ensemble in a checkpoint directory, with all members that are whole; only built-in networks.
     ///
     /// # Errors
     /// A checkpoint error if the directory is none or is damaged.
     pub fn open(checkpoint: &Path, device: &str, n_jobs: Option<usize>) -> Result<Self> {
         let record = Self::read_record(checkpoint)?;
-        let architecture = model::by_name(&record.model, record.shape, record.n_classes)?;
-        Self::open_with(checkpoint, architecture, device, n_jobs)
+        let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
+        let settings = config.check(backend::n_gpus())?;
+        let backend = backend::built_in(&record.model, record.shape, record.n_classes, &settings)?;
+        Self::open_with(checkpoint, backend, device, n_jobs)
     }
 
     /// The record of a checkpoint directory.
@@ -313,22 +186,22 @@ impl Ensemble {
         read_record(checkpoint)
     }
 
-    /// [`Ensemble::open`] with an architecture of the caller's.
+    /// [`Ensemble::open`] with members that are computed by `backend`.
     ///
     /// # Errors
-    /// The same; a parameter error if it is not the architecture of the record.
+    /// The same; a parameter error if it does not compute the model of the record.
     pub fn open_with(
         checkpoint: &Path,
-        architecture: Arc<dyn Architecture>,
+        backend: Arc<dyn Backend>,
         device: &str,
         n_jobs: Option<usize>,
     ) -> Result<Self> {
         let record = read_record(checkpoint)?;
-        check_same_model(&record, architecture.as_ref())?;
+        check_same_model(&record, backend.as_ref())?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
-        let files = Checkpoint::view(checkpoint, &record, architecture.layout())?;
-        let settings = config.check()?;
-        let mut ensemble = Self::without_members(record, settings, architecture);
+        let files = Checkpoint::view(checkpoint, &record, backend.layout())?;
+        let settings = config.check(backend.n_gpus())?;
+        let mut ensemble = Self::without_members(record, settings, backend);
         ensemble.known().merge(&files.history()?);
         for number in files.numbers()? {
             files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
@@ -341,7 +214,7 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if the directory cannot be used or is another ensemble's.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let files = Checkpoint::open(folder, &self.record, self.architecture.layout())?;
+        let files = Checkpoint::open(folder, &self.record, self.backend.layout())?;
         self.remember(Some(&files))?;
         self.trained().filter(|member| !files.holds(member)).try_for_each(|member| files.save(member))
     }
@@ -372,12 +245,12 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if the directory cannot be used.
     pub fn plan(&self, n_members: u64, checkpoint: Option<&Path>) -> Result<bool> {
-        let files = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
+        let files = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
         self.plan_in(n_members, files.transpose()?.as_ref())
     }
 
     fn plan_in(&self, n_members: u64, files: Option<&Checkpoint>) -> Result<bool> {
-        memory::check_members(n_members, self.architecture.layout().n_values())?;
+        check_members(n_members, self.backend.layout().n_values())?;
         if let Some(files) = files {
             self.recall(&files.history()?);
         }
@@ -405,7 +278,7 @@ impl Ensemble {
     }
 
     fn tell(&self, checkpoint: Option<&Path>, add: impl FnOnce(&mut History)) -> Result<()> {
-        let files = checkpoint.map(|path| Checkpoint::again(path, &self.record, self.architecture.layout()));
+        let files = checkpoint.map(|path| Checkpoint::again(path, &self.record, self.backend.layout()));
         let files = files.transpose()?.flatten();
         if let Some(files) = &files {
             self.recall(&files.history()?);
@@ -455,8 +328,7 @@ impl Ensemble {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
-        let checkpoint =
-            checkpoint.map(|path| Checkpoint::open(path, &self.record, self.architecture.layout()));
+        let checkpoint = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
         let checkpoint = checkpoint.transpose()?;
         self.plan_in(n_members, checkpoint.as_ref())?;
         let mut earlier: BTreeSet<u64> = self.trained().map(|member| member.number).collect();
@@ -498,9 +370,9 @@ impl Ensemble {
         &self.record
     }
 
-    /// The members' architecture.
-    pub fn architecture(&self) -> &dyn Architecture {
-        self.architecture.as_ref()
+    /// Names, shapes and kinds of a member's values.
+    pub fn layout(&self) -> &Layout {
+        self.backend.layout()
     }
 
     /// Number of trained members.
@@ -527,9 +399,9 @@ impl Ensemble {
     /// Adds a member that was trained elsewhere for the same record, such as one that was pickled.
     ///
     /// # Errors
-    /// A shape error if it has another number of values than the architecture.
+    /// A shape error if it has another number of values than the model.
     pub fn insert(&mut self, member: Member) -> Result<()> {
-        let expected = self.architecture.layout().n_values();
+        let expected = self.backend.layout().n_values();
         if member.values.len() != expected {
             let got = format_args!("{} values", member.values.len());
             return Err(Error::shape("member", format_args!("{expected} values"), got));
@@ -567,7 +439,7 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if a file cannot be removed.
     pub fn discard_new(&mut self, checkpoint: Option<&Path>) -> Result<()> {
-        let view = |path| Checkpoint::view(path, &self.record, self.architecture.layout());
+        let view = |path| Checkpoint::view(path, &self.record, self.backend.layout());
         let files = checkpoint.filter(|path| path.exists()).map(view).transpose()?;
         self.discard(files.as_ref())
     }
@@ -584,7 +456,7 @@ impl Ensemble {
     /// One parameter of one member with its shape; `None` if there is no such member or parameter.
     pub fn parameter(&self, member: u64, name: &str) -> Option<(&[usize], &[f32])> {
         let values = &self.members.get(&member)?.values;
-        let (spec, range) = self.architecture.layout().ranges().find(|(spec, _)| spec.name == name)?;
+        let (spec, range) = self.backend.layout().ranges().find(|(spec, _)| spec.name == name)?;
         Some((&spec.shape, values.get(range)?))
     }
 
@@ -595,7 +467,12 @@ impl Ensemble {
     pub fn reconfigure(&mut self, device: &str, n_jobs: Option<usize>, stack: Option<usize>) -> Result<()> {
         let config =
             TrainConfig { device: device.to_owned(), n_jobs, stack, ..TrainConfig::of(&self.record) };
-        self.settings = config.check()?;
+        let settings = config.check(self.backend.n_gpus())?;
+        if self.backend.is_built_in() {
+            let Record { model, shape, n_classes, .. } = &self.record;
+            self.backend = backend::built_in(model, *shape, *n_classes, &settings)?;
+        }
+        self.settings = settings;
         Ok(())
     }
 
@@ -611,12 +488,17 @@ impl Ensemble {
     }
 }
 
-fn check_same_model(record: &Record, architecture: &dyn Architecture) -> Result<()> {
-    if record.model != architecture.name() {
+/// Settings that a record says nothing of are those of a CPU.
+fn settings_of(record: &Record, n_gpus: usize) -> Result<Settings> {
+    TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(record) }.check(n_gpus)
+}
+
+fn check_same_model(record: &Record, backend: &dyn Backend) -> Result<()> {
+    if record.model != backend.name() {
         let expected = format_args!("the model that the members were trained as, '{}'", record.model);
-        return Err(Error::parameter("model", expected, format_args!("'{}'", architecture.name())));
+        return Err(Error::parameter("model", expected, format_args!("'{}'", backend.name())));
     }
-    if record.behaviour != *architecture.behaviour() {
+    if record.behaviour != *backend.behaviour() {
         let expected = format_args!("the model that the members were trained as, '{}'", record.model);
         return Err(Error::parameter(
             "model",
@@ -627,19 +509,15 @@ fn check_same_model(record: &Record, architecture: &dyn Architecture) -> Result<
     Ok(())
 }
 
-/// A member's noised set must be large enough for its architecture.
-fn check_member_size(record: &Record, architecture: &dyn Architecture) -> Result<()> {
+/// A member's noised set must be large enough for its model.
+fn check_member_size(record: &Record, backend: &dyn Backend) -> Result<()> {
     let n = record.law.subset(record.seed, 0, record.n_train).map_or(record.n_train, |subset| subset.len());
-    if n >= architecture.min_samples() {
+    if n >= backend.min_samples() {
         return Ok(());
     }
     Err(Error::parameter(
         "size",
-        format_args!(
-            "an integer of at least {} for the model '{}'",
-            architecture.min_samples(),
-            architecture.name()
-        ),
+        format_args!("an integer of at least {} for the model '{}'", backend.min_samples(), backend.name()),
         n,
     ))
 }

@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tch::Device;
-
-use super::config::{Settings, STACK};
-use super::train_member::Job;
+use super::train::Job;
 use crate::error::{Error, ErrorKind};
 use crate::law::NoiseLaw;
+use crate::member::{Device, Settings, STACK};
 
 /// Largest stack that is chosen by itself: more members no longer fill a GPU better.
 const MOST: usize = 256;
@@ -89,7 +87,7 @@ pub(super) fn is_out_of_memory(error: &Error) -> bool {
 pub(super) fn stack_size(job: Job<'_>, n_members: usize, n_workers: usize) -> usize {
     let share = n_members.div_ceil(n_workers.max(1));
     let wanted = job.settings.stack.unwrap_or_else(|| by_memory(job));
-    wanted.min(job.architecture.max_stack()).min(share).max(1)
+    wanted.min(job.backend.max_stack()).min(share).max(1)
 }
 
 /// As many members as fit into the memory that a stack may take.
@@ -100,9 +98,9 @@ fn by_memory(job: Job<'_>) -> usize {
     }
     let set = set_values(job);
     let most = (VALUES / set.max(1)).clamp(1, MOST);
-    match (memory, job.architecture.activations()) {
+    match (memory, job.backend.activations()) {
         (Some(memory), Some(activations)) => {
-            let parameters = PER_PARAMETER * job.architecture.layout().n_values();
+            let parameters = PER_PARAMETER * job.backend.layout().n_values();
             let bytes = 4 * (parameters + set + batch_size * activations) as u64;
             most.min(usize::try_from(memory / bytes.max(1)).unwrap_or(most)).max(1)
         }

@@ -4,22 +4,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tch::Device;
-
 use super::control::{Control, Progress};
-use super::data::TrainingSet;
-use super::device::check_precision;
-use super::memory::keep_freed_memory;
-use super::native;
-use super::noisy_set::Source;
 use super::stacks::{stack_size, Stacks};
-use super::threads::{with_workers, Computing};
-use super::train_member::Job;
+use super::threads::with_workers;
 use super::twice::{again, Twice};
 use super::worker::{self, Finished, Role};
 use super::{Ensemble, Execution};
+use crate::backend::{Backend, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::checkpoint::Checkpoint;
+use crate::member::checkpoint::Checkpoint;
+use crate::member::{keep_freed_memory, Device, Settings, TrainingSet};
+
+/// Everything the members of a run have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) backend: &'a dyn Backend,
+    pub(super) settings: &'a Settings,
+    /// The member that is trained twice, and kept when both trainings have been compared.
+    pub(super) twice: Option<u64>,
+}
 
 /// Of how many members one may fail. Decided over all members of a fit, so that the order in which they finish has no
 /// part in it.
@@ -53,11 +57,11 @@ pub(super) fn train(
     report_resumed(ensemble, n_members, control);
     check_failed(ensemble, n_members)?;
     let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
-    let architecture = ensemble.architecture.clone();
+    let backend = ensemble.backend.clone();
     let sigmas = ensemble.sigmas.clone();
     let source = Source { data, law: &record.law, seed: record.seed, sigmas: sigmas.as_deref() };
-    let twice = again(&mut todo, architecture.as_ref(), &settings);
-    let job = Job { source, architecture: architecture.as_ref(), settings: &settings, twice };
+    let twice = again(&mut todo, backend.as_ref(), &settings);
+    let job = Job { source, backend: backend.as_ref(), settings: &settings, twice };
     let (mut compared, mut unsound) = (Twice::default(), Ok(()));
     let execution = run(job, &todo, checkpoint, control, |(member, resumed)| {
         let (number, loss) = (member.number, member.loss);
@@ -154,10 +158,9 @@ pub(super) fn run(
         return Ok(None);
     }
     let mut trainers = job.settings.trainers(todo.len());
-    trainers.iter().try_for_each(|own| check_precision(own.device, own.precision))?;
     let size = stack_size(job, todo.len(), trainers.len());
     if size == 1 && job.settings.device != Device::Cpu {
-        trainers = vec![trainers; job.architecture.lanes().max(1)].concat();
+        trainers = vec![trainers; job.backend.lanes().max(1)].concat();
     }
     trainers.truncate(todo.len().div_ceil(size));
     let (stacks, stop) = (Stacks::new(todo, size), AtomicBool::new(false));
@@ -167,17 +170,12 @@ pub(super) fn run(
     drop(sender);
     let trains: Vec<bool> = roles.iter().map(|role| matches!(role, Role::Train(..))).collect();
     let work = |role: Role| role.play(job, &stacks, checkpoint, &stop);
-    let side_by_side = with_workers(roles, computing(job), work, |threads| {
+    let side_by_side = with_workers(roles, job.backend, work, |threads| {
         collect(&results, &stop, control, keep)?;
         Ok(trains.iter().take(threads).filter(|trains| **trains).count())
     })??;
     let (smallest, failure) = stacks.state();
     Ok(Some(Execution { stack: size, smallest, side_by_side, failure }))
-}
-
-/// Who trains the members.
-fn computing(job: Job<'_>) -> Computing {
-    native::network(job.architecture, job.settings).map_or(Computing::Torch, |_| Computing::Kernels)
 }
 
 /// Receives results on the calling thread until the last worker has gone.

@@ -7,22 +7,15 @@
 
 use std::collections::VecDeque;
 
-use tch::Device;
-
-use super::config::Settings;
-use super::Member;
+use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::model::Architecture;
+use crate::member::{Device, Member, Settings};
 
 /// The number of the member that is trained twice, put at the end of `todo` once more; `None` where there is none. On a
 /// GPU, and in stacks, sums are not the same twice.
-pub(super) fn again(
-    todo: &mut Vec<u64>,
-    architecture: &dyn Architecture,
-    settings: &Settings,
-) -> Option<u64> {
-    let comparable = settings.device == Device::Cpu && architecture.max_stack() == 1;
-    let first = todo.first().copied().filter(|_| comparable && architecture.may_keep_state())?;
+pub(super) fn again(todo: &mut Vec<u64>, backend: &dyn Backend, settings: &Settings) -> Option<u64> {
+    let comparable = settings.device == Device::Cpu && backend.max_stack() == 1;
+    let first = todo.first().copied().filter(|_| comparable && backend.may_keep_state())?;
     todo.push(first);
     Some(first)
 }
@@ -44,6 +37,7 @@ impl Twice {
             return Ok(None);
         };
         let bits = |member: &Member| member.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        // An object is compared by what it answers, by whoever computes it.
         if bits(&first) == bits(&member) && first.loss.to_bits() == member.loss.to_bits() {
             return Ok(Some(member));
         }

@@ -1,37 +1,23 @@
-//! What members say about test inputs: in evaluation mode and without gradients by construction.
-//!
-//! Single members on the CPU whose architecture has kernels answer through them (`native/vote.rs`), each input calculated
-//! by itself. For all others the one forward pass, [`Panel::logits`], has both built in, and inputs go through it in
-//! batches of one fixed size, the last one filled up. Either way the vote on an input does not depend on which others it
-//! came with, with one exception: under a law that noises test inputs, the noise is that of an input's place among those
-//! asked, so that it depends on how many came before.
+//! What members say about test inputs. Inputs go to members in batches of one size, the last one filled up where the backend
+//! wants that, so that the vote on an input does not depend on which others it came with; with one exception: under a law that
+//! noises test inputs (`Discrete` does if told to), the noise is that of an input's place among those asked.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use ndarray::{Array2, Array3};
-use tch::{Device, Tensor};
 
-use super::config::{Settings, STACK};
-use super::data::{check_features, read, Inputs};
-use super::device::check_precision;
-use super::memory::keep_freed_memory;
-use super::native::{self, Voter};
-use super::optimise::{Ascent, Reference};
-use super::threads::{guarded, training_error, with_workers, Computing};
-use super::train_member::all_finite;
-use super::{Control, Ensemble, Member};
+use super::own_noise::specific;
+use super::threads::{guarded, with_workers};
+use super::{Control, Ensemble};
+use crate::backend::{go_on, Batch, Search, Session};
 use crate::error::{Error, Result};
-use crate::kernel::{Network, Workspace};
-use crate::law::{Guarantee, NoiseLaw, SampleSpecific};
-use crate::model::{weights_to_vec, FlatWeights, Mode, TorchResult};
+use crate::law::NoiseLaw;
+use crate::member::{all_finite, check_features, keep_freed_memory, read, Device, Inputs, Member, STACK};
 use crate::noise::unit_normals;
 use crate::quantity::Quantity;
 use crate::seed::Role;
-
-/// Inputs of one forward pass.
-const BATCH: usize = 64;
 
 /// Values of the inputs that are in memory at the same time (64 MiB).
 const BLOCK: usize = 1 << 24;
@@ -152,10 +138,11 @@ fn evaluate<T: Copy + Default + Send>(
     keep_freed_memory();
     let (n, size) = (inputs.n_samples(), inputs.shape().n_features());
     let mut result = vec![T::default(); ensemble.n_members() * n * width];
-    let rows = (BLOCK / size / BATCH).max(1) * BATCH;
+    let batch = ensemble.backend.batch().rows;
+    let rows = (BLOCK / size / batch).max(1) * batch;
     for start in (0..n).step_by(rows) {
         let length = rows.min(n - start);
-        let mut values = vec![0.0_f32; length.div_ceil(BATCH) * BATCH * size];
+        let mut values = vec![0.0_f32; length.div_ceil(batch) * batch * size];
         for (offset, row) in values.chunks_exact_mut(size).take(length).enumerate() {
             read(inputs, start + offset, row)?;
         }
@@ -245,37 +232,31 @@ fn run<T: Copy + Default + Send>(
         keep(place, part);
     }
     let (places, members): (Vec<usize>, Vec<&Member>) = alive.into_iter().unzip();
-    let settings = &ensemble.settings;
-    let network = native::network(ensemble.architecture.as_ref(), settings);
-    let stack = if network.is_some() { 1 } else { settings.stack.unwrap_or(STACK) };
-    let size = stack.min(ensemble.architecture.max_stack()).max(1);
-    check_precision(settings.device, settings.precision)?;
+    let (settings, backend) = (&ensemble.settings, ensemble.backend.as_ref());
+    let size = settings.stack.unwrap_or(STACK).min(backend.max_stack()).max(1);
     let stacks: Vec<&[&Member]> = members.chunks(size).collect();
     // As in training: a GPU whose members cannot be stacked has several threads.
     let on_gpu = settings.device != Device::Cpu;
-    let lanes = if on_gpu && size == 1 { ensemble.architecture.lanes().max(1) } else { 1 };
+    let lanes = if on_gpu && size == 1 { backend.lanes().max(1) } else { 1 };
     let workers = (settings.workers() * lanes).min(stacks.len());
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, results) = mpsc::channel();
-    let computing = network.map_or(Computing::Torch, |_| Computing::Kernels);
     let work = |sender: Sender<_>| {
-        let (mut shared, mut buffers) = (Vec::new(), Workspace::default());
-        if lanes > 1 {
-            if let Err(error) = ensemble.architecture.enter_lane(settings.device) {
+        let session = guarded(0, || backend.session(settings, ensemble.record.shape, lanes > 1));
+        let mut session = match session {
+            Ok(session) => session,
+            Err(error) => {
                 // A receiver that has gone has had an error before.
-                let _ = sender.send(Err(Error::device(error.to_string())));
+                let _ = sender.send(Err(error));
                 return;
             }
-        }
+        };
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(stack) = stacks.get(number) else { return };
             let first = stack.first().map_or(0, |member| member.number);
-            let panel = Panel { ensemble, members: stack, block };
-            let result = guarded(first, || match network {
-                Some(network) => panel.evaluate_natively(network, &mut buffers, asked, &stop),
-                None => panel.evaluate(&mut shared, asked, &stop),
-            });
+            let stack = Stack { ensemble, members: stack, block };
+            let result = guarded(first, || stack.evaluate(session.as_mut(), asked, &stop));
             let result = result.map(|parts| (number * size, parts));
             if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
                 return;
@@ -283,7 +264,7 @@ fn run<T: Copy + Default + Send>(
         }
     };
     let keep = |alive: usize, part| places.get(alive).map_or((), |place| keep(*place, part));
-    with_workers(vec![sender; workers], computing, work, |_| collect(&results, &stop, control, keep))?
+    with_workers(vec![sender; workers], backend, work, |_| collect(&results, &stop, control, keep))?
 }
 
 /// The first place of a stack, and each of its members' part.
@@ -315,126 +296,78 @@ pub(super) fn collect<T>(
 }
 
 /// A stack of members in front of a block of inputs.
-struct Panel<'a> {
+struct Stack<'a> {
     ensemble: &'a Ensemble,
     members: &'a [&'a Member],
     block: Block<'a>,
 }
 
-impl Panel<'_> {
-    /// What each member says about the whole block; `shared` keeps the batches for the worker's next stack.
+impl Stack<'_> {
+    /// What each member says about the whole block.
     fn evaluate<T: Copy + Default>(
         &self,
-        shared: &mut Vec<Tensor>,
+        session: &mut dyn Session,
         asked: Asked<'_, T>,
         stop: &AtomicBool,
     ) -> Result<Vec<Vec<T>>> {
         let Asked { width, question, .. } = asked;
-        let k = if question == Question::Logits { self.ensemble.record.n_classes } else { 1 };
-        let numbers: Vec<u64> = self.members.iter().map(|member| member.number).collect();
-        let torch = |error| training_error(numbers.first().copied().unwrap_or(0), &error);
-        let values: Vec<&[f32]> = self.members.iter().map(|member| &member.values[..]).collect();
-        let layout = self.ensemble.architecture.layout();
-        let Settings { device, .. } = self.ensemble.settings;
-        let how = self.ensemble.settings.how();
-        let weights = FlatWeights::new(layout, &values, device).map_err(torch)?.computing(how);
+        let (record, batching) = (&self.ensemble.record, self.ensemble.backend.batch());
+        let (k, size) = (record.n_classes, record.shape.n_features());
+        let said_width = if question == Question::Logits { k } else { 1 };
+        let specific = specific(&record.law).map(|law| Search { search: law.search(), seed: record.seed });
+        let shared = !record.law.noises_test_inputs() && self.block.sigmas.is_none();
+        let mut panel = session.panel(self.members)?;
         let mut parts = vec![vec![T::default(); self.block.length * width]; self.members.len()];
         let mut finite = vec![0; self.members.len()];
-        for batch in 0..self.block.length.div_ceil(BATCH) {
-            check_stop(stop)?;
-            let inputs = self.inputs(batch, shared).map_err(torch)?;
-            let logits = match self.specific() {
-                Some(law) => self.specifically(law, &weights, &inputs, question, stop)?,
-                None => self.logits(&weights, &inputs).map_err(torch)?,
-            };
-            for ((part, logits), finite) in
-                parts.iter_mut().zip(logits.chunks_exact(BATCH * k)).zip(&mut finite)
-            {
-                let out = part.get_mut(batch * BATCH * width..).unwrap_or_default();
-                let rows = (self.block.length - batch * BATCH).min(BATCH);
-                *finite += asked.convert(logits, k, out.get_mut(..rows * width).unwrap_or_default());
-            }
-        }
-        numbers.iter().zip(finite).try_for_each(|(&member, finite)| check_finite(member, finite))?;
-        Ok(parts)
-    }
-
-    /// [`Panel::evaluate`] by the crate's own kernels, member after member.
-    fn evaluate_natively<T: Copy + Default>(
-        &self,
-        network: &Network,
-        work: &mut Workspace,
-        asked: Asked<'_, T>,
-        stop: &AtomicBool,
-    ) -> Result<Vec<Vec<T>>> {
-        let Asked { width, question, .. } = asked;
-        let record = &self.ensemble.record;
-        let size = record.shape.n_features();
-        let noised = record.law.noises_test_inputs() || self.block.sigmas.is_some();
-        let mut parts = Vec::with_capacity(self.members.len());
-        for member in self.members {
-            let number = member.number;
-            let voter = Voter {
-                network,
-                values: &member.values,
-                number,
-                seed: record.seed,
-                specific: self.specific(),
-            };
-            let mut part = vec![T::default(); self.block.length * width];
-            let mut finite = 0;
-            let batches = self.block.values[..self.block.length * size].chunks(BATCH * size);
-            for (batch, (plain, out)) in batches.zip(part.chunks_mut(BATCH * width)).enumerate() {
-                check_stop(stop)?;
-                let mut own = Vec::new();
-                if noised {
+        let mut own = Vec::new();
+        for number in 0..self.block.length.div_ceil(batching.rows) {
+            go_on(stop)?;
+            let from = number * batching.rows;
+            let known = (self.block.length - from).min(batching.rows);
+            let rows = if batching.whole { batching.rows } else { known };
+            let plain = self.block.values.get(from * size..(from + rows) * size).unwrap_or_default();
+            if !shared {
+                own.clear();
+                for member in self.members {
+                    let begin = own.len();
                     own.extend_from_slice(plain);
-                    self.noise(number, batch, &mut own);
+                    self.noise(member.number, from, &mut own[begin..]);
                 }
-                let rows: Vec<&[f32]> = if noised { &own } else { plain }.chunks_exact(size).collect();
-                let answer = match question {
-                    Question::Logits => voter.logits(&rows, work, stop)?,
-                    Question::Magnitudes => voter.magnitudes(&rows, work, stop)?,
-                };
-                finite += asked.convert(&answer, answer.len() / rows.len().max(1), out);
             }
-            check_finite(number, finite)?;
-            parts.push(part);
+            let values = if shared { plain } else { &own };
+            let said = match specific {
+                None => panel.logits(Batch { values, rows, shared, number }, stop)?,
+                Some(search) => {
+                    let mut said = Vec::with_capacity(self.members.len() * rows * said_width);
+                    for place in 0..self.members.len() {
+                        let begin = if shared { 0 } else { place * rows * size };
+                        let own = values.get(begin..begin + rows * size).unwrap_or_default();
+                        let own: Vec<&[f32]> = own.chunks_exact(size).collect();
+                        let sigmas = panel.magnitudes(place, &own, None, search, stop)?;
+                        said.extend(match question {
+                            Question::Magnitudes => sigmas,
+                            Question::Logits => panel.log_scores(place, &own, &sigmas, search, stop)?,
+                        });
+                    }
+                    said
+                }
+            };
+            let all = parts.iter_mut().zip(said.chunks_exact(rows * said_width)).zip(&mut finite);
+            for ((part, said), finite) in all {
+                let out = part.get_mut(from * width..(from + known) * width).unwrap_or_default();
+                *finite += asked.convert(said, said_width, out);
+            }
         }
+        let numbers = self.members.iter().map(|member| member.number);
+        numbers.zip(finite).try_for_each(|(member, finite)| check_finite(member, finite))?;
         Ok(parts)
     }
 
-    /// One batch for the stack, (S, B, ...); members share it unless the law noises test inputs.
-    fn inputs(&self, batch: usize, shared: &mut Vec<Tensor>) -> TorchResult<Tensor> {
-        let stack = self.members.len() as i64;
-        let size = self.ensemble.record.shape.n_features() * BATCH;
-        let plain = &self.block.values[batch * size..(batch + 1) * size];
-        if !self.ensemble.record.law.noises_test_inputs() && self.block.sigmas.is_none() {
-            if shared.len() == batch {
-                shared.push(self.tensor(plain, 1)?);
-            }
-            let one = shared.get(batch).map(Tensor::shallow_clone);
-            let one = one.map_or_else(|| self.tensor(plain, 1), Ok)?;
-            if stack == 1 {
-                return Ok(one);
-            }
-            let shape: Vec<i64> = std::iter::once(stack).chain(one.size()).collect();
-            return one.f_unsqueeze(0)?.f_expand(&shape[..], false);
-        }
-        let mut noised = Vec::with_capacity(size * self.members.len());
-        for member in self.members {
-            let from = noised.len();
-            noised.extend_from_slice(plain);
-            self.noise(member.number, batch, &mut noised[from..]);
-        }
-        self.tensor(&noised, stack)
-    }
-
-    /// Adds the member's noise to a batch: what the law adds to test inputs, or sigma_x e, e the member's one vector,
-    /// so that what a member says of an input is a function of the two.
-    fn noise(&self, member: u64, batch: usize, values: &mut [f32]) {
+    /// Adds the member's noise to rows from `from` on: what the law adds to test inputs, or sigma_x e, e the member's one
+    /// vector, so that what a member says of an input is a function of the two.
+    fn noise(&self, member: u64, from: usize, values: &mut [f32]) {
         let record = &self.ensemble.record;
-        let (size, from) = (record.shape.n_features(), self.block.start + batch * BATCH);
+        let (size, from) = (record.shape.n_features(), self.block.start + from);
         let rows = values.chunks_exact_mut(size);
         let Some(sigmas) = self.block.sigmas else {
             for (offset, row) in rows.enumerate() {
@@ -448,66 +381,6 @@ impl Panel<'_> {
         for (row, sigma) in rows.zip(sigmas.iter().skip(from)) {
             row.iter_mut().zip(&unit).for_each(|(value, e)| *value += sigma * e);
         }
-    }
-
-    /// The law, if members add noise of their own choice to test inputs.
-    fn specific(&self) -> Option<&SampleSpecific> {
-        let law = self.ensemble.record.law.sample_specific()?;
-        (law.guarantee() == Guarantee::Sound).then_some(law)
-    }
-
-    /// Each member's magnitudes of a batch, or the logarithms of its mean scores on noisy copies of that size.
-    fn specifically(
-        &self,
-        law: &SampleSpecific,
-        weights: &FlatWeights,
-        inputs: &Tensor,
-        question: Question,
-        stop: &AtomicBool,
-    ) -> Result<Vec<f32>> {
-        let mut all = Vec::new();
-        let record = &self.ensemble.record;
-        let stacked = self.members.len() > 1;
-        for (place, member) in self.members.iter().enumerate() {
-            let torch = |error| training_error(member.number, &error);
-            let views = weights.views().and_then(|views| views.member(place)).map_err(torch)?;
-            let inputs = if stacked { inputs.f_select(0, place as i64) } else { Ok(inputs.shallow_clone()) };
-            let inputs = inputs.map_err(torch)?;
-            let ascent = Ascent {
-                architecture: self.ensemble.architecture.as_ref(),
-                weights: &views,
-                search: law.search(),
-                seed: record.seed,
-                member: member.number,
-            };
-            let sigma = ascent.magnitudes(&inputs, Reference::OwnClass, stop)?;
-            let answer = match question {
-                Question::Magnitudes => Ok(sigma),
-                Question::Logits => ascent.log_scores(&inputs, &sigma),
-            };
-            all.extend(answer.and_then(|answer| weights_to_vec(&answer)).map_err(torch)?);
-        }
-        Ok(all)
-    }
-
-    fn tensor(&self, values: &[f32], stack: i64) -> TorchResult<Tensor> {
-        let lead = if stack == 1 { vec![BATCH as i64] } else { vec![stack, BATCH as i64] };
-        let shape: Vec<i64> = lead.into_iter().chain(self.ensemble.record.shape.dims()).collect();
-        Tensor::f_from_slice(values)?.f_view(&shape[..])?.f_to_device(self.ensemble.settings.device)
-    }
-
-    /// The forward pass: evaluation mode, no gradients.
-    fn logits(&self, weights: &FlatWeights, inputs: &Tensor) -> TorchResult<Vec<f32>> {
-        let _no_grad = tch::no_grad_guard();
-        let logits = self.ensemble.architecture.forward(&weights.views()?, inputs, Mode::Eval)?;
-        weights_to_vec(&logits)
-    }
-}
-
-fn check_stop(stop: &AtomicBool) -> Result<()> {
-    match stop.load(Ordering::Relaxed) {
-        true => Err(Error::cancelled("Voting was cancelled.")),
-        false => Ok(()),
     }
 }
 

@@ -8,19 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tch::Device;
-
-use super::calibrate::calibrated;
-use super::config::Settings;
-use super::native;
-use super::noisy_set::{Cores, NoisySet, PlainSet};
+use super::own_noise;
 use super::stacks::{is_out_of_memory, Stacks};
-use super::threads::{guarded, training_error};
-use super::train_member::{train_stack, Job};
-use super::Member;
-use crate::error::{Error, ErrorKind, Result};
-use crate::kernel::Workspace;
-use crate::model::checkpoint::Checkpoint;
+use super::threads::guarded;
+use super::train::Job;
+use crate::backend::{Cores, Fit, NoisySet, Session};
+use crate::error::{ErrorKind, Result};
+use crate::member::checkpoint::Checkpoint;
+use crate::member::{Device, Member, Settings};
 
 /// A member that is there, and whether it came from the checkpoint.
 pub(super) type Finished = (Member, bool);
@@ -34,14 +29,7 @@ pub(super) struct Drawn {
     found: Vec<Finished>,
     missing: Vec<u64>,
     /// The sets of the missing members, if there are any.
-    sets: Option<Sets>,
-}
-
-/// Noised sets as the one who trains on them takes them.
-enum Sets {
-    Torch(NoisySet),
-    /// One of each member.
-    Plain(Vec<PlainSet>),
+    sets: Option<NoisySet>,
 }
 
 /// The trainers of one device: they work side by side until its memory does not suffice for that, then in turn.
@@ -128,24 +116,17 @@ impl Role {
                 }
             }
             Self::Train(own, lanes, drawn, results) => {
-                if lanes.several {
-                    if let Err(error) = job.architecture.enter_lane(own.device) {
+                let shape = job.source.data.shape();
+                let session = guarded(0, || job.backend.session(&own, shape, lanes.several));
+                let session = match session {
+                    Ok(session) => session,
+                    Err(error) => {
                         // A receiver that has gone has had an error before.
-                        let _ = results.send(Err(Error::device(error.to_string())));
+                        let _ = results.send(Err(error));
                         return;
                     }
-                }
-                let mut trainer = Trainer {
-                    job,
-                    own,
-                    lanes,
-                    stacks,
-                    checkpoint,
-                    results,
-                    stop,
-                    tried: false,
-                    work: Workspace::default(),
                 };
+                let mut trainer = Trainer { job, own, lanes, stacks, checkpoint, results, stop, session };
                 let mut ahead = drawn.into_iter().flatten();
                 if ahead.all(|drawn| trainer.finish(drawn)) {
                     trainer.alone();
@@ -174,16 +155,9 @@ fn draw(
                 None => missing.push(number),
             }
         }
-        let plain = || -> Result<Vec<_>> {
-            missing.iter().map(|&member| PlainSet::draw(job.source, member, stop)).collect()
-        };
-        let sets = if missing.is_empty() {
-            None
-        } else if native::network(job.architecture, job.settings).is_some() {
-            Some(Sets::Plain(plain()?))
-        } else {
-            Some(Sets::Torch(NoisySet::draw(job.source, &missing, cores, stop)?))
-        };
+        let stride = job.backend.stride(job.source.data.shape().n_features());
+        let draw = || NoisySet::draw(job.source, &missing, stride, cores, stop);
+        let sets = if missing.is_empty() { None } else { Some(draw()?) };
         Ok(Drawn { stack, found, missing, sets })
     })
 }
@@ -196,10 +170,7 @@ struct Trainer<'a> {
     checkpoint: Option<&'a Checkpoint>,
     results: Results,
     stop: &'a AtomicBool,
-    /// Whether ways of convolving have been tried.
-    tried: bool,
-    /// Buffers of the crate's own kernels.
-    work: Workspace,
+    session: Box<dyn Session + 'a>,
 }
 
 impl Trainer<'_> {
@@ -237,7 +208,7 @@ impl Trainer<'_> {
                     result = self.draw(stack).and_then(|drawn| self.train_guarded(drawn));
                 }
             } else if matches!(error.kind(), ErrorKind::Training { .. })
-                && !self.job.architecture.stacks_are_sure()
+                && !self.job.backend.stacks_are_sure()
                 && self.stacks.part(&stack, error)
             {
                 return !self.stop.load(Ordering::Relaxed);
@@ -253,11 +224,7 @@ impl Trainer<'_> {
 
     fn train(&mut self, drawn: Drawn) -> Result<Vec<Finished>> {
         let Drawn { mut found, missing, sets, .. } = drawn;
-        let trained = match sets {
-            None => Vec::new(),
-            Some(Sets::Torch(set)) => self.train_stack(&missing, set)?,
-            Some(Sets::Plain(sets)) => self.train_native(&missing, sets)?,
-        };
+        let trained = sets.map_or(Ok(Vec::new()), |set| self.train_on(&missing, set))?;
         for member in trained {
             let kept = self.checkpoint.filter(|_| self.job.twice != Some(member.number));
             if let Some(checkpoint) = kept {
@@ -268,23 +235,10 @@ impl Trainer<'_> {
         Ok(found)
     }
 
-    fn train_native(&mut self, missing: &[u64], sets: Vec<PlainSet>) -> Result<Vec<Member>> {
-        let job = Job { settings: &self.own, ..self.job };
-        let first = missing.first().copied();
-        let unknown =
-            || Error::training(first, "its architecture has no kernels but its set was drawn for them");
-        let network = self.job.architecture.network().ok_or_else(unknown)?;
-        let train = |(&member, set)| native::train(job, network, member, set, &mut self.work, self.stop);
-        missing.iter().zip(sets).map(train).collect()
-    }
-
-    fn train_stack(&mut self, missing: &[u64], set: NoisySet) -> Result<Vec<Member>> {
-        let first = missing.first().copied().unwrap_or(0);
-        let set = set.on(self.own.device).map_err(|error| training_error(first, &error))?;
-        if self.own.device != Device::Cpu && !self.tried {
-            self.own = calibrated(Job { settings: &self.own, ..self.job }, missing, &set);
-            self.tried = true;
-        }
-        train_stack(Job { settings: &self.own, ..self.job }, missing, &set, self.stop)
+    fn train_on(&mut self, missing: &[u64], set: NoisySet) -> Result<Vec<Member>> {
+        let source = self.job.source;
+        let (seed, n_classes) = (source.seed, source.data.n_classes());
+        let fit = Fit { members: missing, seed, n_classes, settings: &self.own };
+        own_noise::fit(self.session.as_mut(), fit, source.law, set, self.stop)
     }
 }

@@ -52,14 +52,14 @@ pub(crate) fn add_normals(streams: &MemberStreams, sample: u64, scale: f32, row:
 
 /// row\[i\] = row\[i\] + scale e_i without a grid: for noise on top of values that have been noised, where a scale that was
 /// searched for on another machine differs in its last bit and must not move a value by a whole grid.
-#[cfg_attr(not(feature = "torch"), allow(dead_code))]
+#[cfg_attr(not(feature = "training"), allow(dead_code))]
 pub(crate) fn add_normals_to_noised(streams: &MemberStreams, sample: u64, scale: f32, row: &mut [f32]) {
     dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale, rounder: 0.0, row });
 }
 
 /// Standard normals from the stream of `sample` as they are drawn: for searches and scores, which look at data that have
 /// been noised.
-#[cfg_attr(not(any(test, feature = "torch")), allow(dead_code))]
+#[cfg_attr(not(any(test, feature = "training")), allow(dead_code))]
 pub(crate) fn unit_normals(streams: &MemberStreams, sample: u64, row: &mut [f32]) {
     row.fill(0.0);
     dispatch(Drawing { kind: Kind::Normal, key: streams.key(), sample, scale: 1.0, rounder: 0.0, row });

@@ -9,16 +9,15 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
 use super::listen::{calling, holding, listening};
-use super::module::{architecture, feature_shape};
+use super::model::{backend, feature_shape};
 use crate::certify::{decided, Certificates};
 use crate::change::Change;
-use crate::ensemble::{
-    devices, ArrayInputs, ArrayTrainingSet, Control, Ensemble, History, Inputs, Member, Precision, Progress,
-    Record, TrainConfig,
-};
+use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
 use crate::law::Law;
-use crate::model::Behaviour;
+use crate::member::{
+    ArrayInputs, ArrayTrainingSet, Behaviour, History, Member, Precision, Record, TrainConfig,
+};
 use crate::stop::Stop;
 use crate::votes::{Ballots, Poll};
 
@@ -101,9 +100,12 @@ impl PyEnsemble {
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
         let precision = Precision::parse(precision)?;
-        let architecture = architecture(model, data.shape(), n_classes)?;
+        let own = backend(model)?;
         let config = TrainConfig {
-            model: architecture.name().to_owned(),
+            model: match &own {
+                Some(own) => own.name().to_owned(),
+                None => model.extract()?,
+            },
             epochs,
             batch_size,
             learning_rate,
@@ -117,7 +119,10 @@ impl PyEnsemble {
             ..TrainConfig::default()
         };
         let law = law.law();
-        let inner = listening(py, || Ensemble::with_architecture(&data, law, &config, architecture))?;
+        let inner = listening(py, || match own {
+            Some(own) => Ensemble::with_backend(&data, law, &config, own),
+            None => Ensemble::new(&data, law, &config),
+        })?;
         Ok(Self { inner, model: own_module(model) })
     }
 
@@ -354,7 +359,7 @@ impl PyEnsemble {
 
     /// Names of a member's parameters.
     fn parameter_names(&self) -> Vec<String> {
-        self.inner.architecture().layout().specs().iter().map(|spec| spec.name.clone()).collect()
+        self.inner.layout().specs().iter().map(|spec| spec.name.clone()).collect()
     }
 
     /// All values of one member, trained ones first.
@@ -408,10 +413,10 @@ impl PyEnsemble {
         let record = Record { behaviour: Behaviour(behaviour), ..record };
         let mut inner = match model {
             None => Ensemble::of_record(record)?,
-            Some(model) => {
-                let architecture = architecture(model, record.shape, record.n_classes)?;
-                Ensemble::of_record_with(record, architecture)?
-            }
+            Some(model) => match backend(model)? {
+                Some(own) => Ensemble::of_record_with(record, own)?,
+                None => Ensemble::of_record(record)?,
+            },
         };
         if let Some(history) = history {
             inner.recall(&parse_history(history)?);
@@ -441,9 +446,11 @@ impl PyEnsemble {
             let inner = listening(py, || Ensemble::open(&folder, device, n_jobs))?;
             return Ok(Self { inner, model: None });
         };
-        let record = Ensemble::read_record(&folder)?;
-        let architecture = architecture(given, record.shape, record.n_classes)?;
-        let inner = listening(py, || Ensemble::open_with(&folder, architecture, device, n_jobs))?;
+        let own = backend(given)?;
+        let inner = listening(py, || match own {
+            Some(own) => Ensemble::open_with(&folder, own, device, n_jobs),
+            None => Ensemble::open(&folder, device, n_jobs),
+        })?;
         Ok(Self { inner, model: own_module(given) })
     }
 

@@ -14,6 +14,7 @@ mod law_params;
 mod ledger;
 mod listen;
 mod metrics;
+mod model;
 mod module;
 mod number;
 

@@ -13,12 +13,11 @@ use pyo3::types::{PyList, PyType};
 use tch::{Device, TchError, Tensor};
 
 use super::convert::{from_python, to_python};
-use crate::error::{Error, Result};
-use crate::model::{
-    by_name, Architecture, Behaviour, FeatureShape, Init, Layout, Mode, ParameterKind, ParameterSpec,
-    TorchResult, Weights,
-};
+use super::model::feature_shape;
+use crate::error::Error;
+use crate::member::{Behaviour, Init, Layout, ParameterKind, ParameterSpec};
 use crate::seed::{Role, Seed};
+use crate::torch::{by_name, Architecture, Mode, TorchResult, Weights};
 
 use rand::Rng;
 
@@ -26,24 +25,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyBuiltIn>()
 }
 
-/// What `model` stands for: the name of a built-in, or a `certssb.modules.Blueprint`.
-pub(super) fn architecture(
-    model: &Bound<'_, PyAny>,
-    shape: FeatureShape,
-    n_classes: usize,
-) -> PyResult<Arc<dyn Architecture>> {
-    match model.extract::<String>() {
-        Ok(name) => Ok(by_name(&name, shape, n_classes)?),
-        Err(_) => Ok(Arc::new(UserModule::new(model)?)),
-    }
-}
-
 /// Members that are trained side by side on one GPU where they cannot be stacked. The interpreter is held by one of
 /// them at a time, for a third of a step or so: more would wait for it.
 const LANES: usize = 4;
 
 /// Modules of the user's, one for each stack of one member.
-struct UserModule {
+pub(super) struct UserModule {
     blueprint: Py<PyAny>,
     name: String,
     layout: Layout,
@@ -60,7 +47,7 @@ impl fmt::Debug for UserModule {
 }
 
 impl UserModule {
-    fn new(blueprint: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(super) fn new(blueprint: &Bound<'_, PyAny>) -> PyResult<Self> {
         let specs: Vec<(String, Vec<usize>, bool)> = blueprint.getattr("specs")?.extract()?;
         let spec = |(name, shape, trained)| {
             let kind = if trained { ParameterKind::Trained } else { ParameterKind::Running };
@@ -240,17 +227,5 @@ impl PyBuiltIn {
         let mode = if train { Mode::Train } else { Mode::Eval };
         let logits = self.inner.forward(&weights, &inputs, mode);
         to_python(py, &logits.map_err(|error| Error::parameter("x", "a batch the model can take", error))?)
-    }
-}
-
-/// A sample's shape as the core knows it.
-///
-/// # Errors
-/// A shape error for anything but features (d,) and images (c, h, w).
-pub(super) fn feature_shape(shape: &[usize]) -> Result<FeatureShape> {
-    match *shape {
-        [d] => Ok(FeatureShape::Flat(d)),
-        [channels, height, width] => Ok(FeatureShape::Image { channels, height, width }),
-        _ => Err(Error::shape("X", "2 or 4 dimensions", shape.len() + 1)),
     }
 }

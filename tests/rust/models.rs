@@ -61,7 +61,7 @@ fn parameters_are_found_by_stable_names() {
     assert!(
         ensemble.parameter(2, "conv2.weight").is_none() && ensemble.parameter(1, "conv3.weight").is_none()
     );
-    let names: Vec<_> = ensemble.architecture().layout().specs().iter().map(|s| s.name.clone()).collect();
+    let names: Vec<_> = ensemble.layout().specs().iter().map(|s| s.name.clone()).collect();
     assert_eq!(
         names,
         [

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use certssb::{
-    by_name, Architecture, Control, Convolution, Ensemble, Law, Layout, Mode, Precision, TorchResult,
+    by_name, Architecture, Control, Convolution, Ensemble, Law, Layout, Mode, Precision, Torch, TorchResult,
     TrainConfig, Weights,
 };
 use tch::{TchError, Tensor};
@@ -52,7 +52,7 @@ fn train(
 ) -> certssb::Result<Ensemble> {
     let data = training_set(40, 8);
     let mut ensemble = match architecture {
-        Some(architecture) => Ensemble::with_architecture(&data, law, config, architecture)?,
+        Some(architecture) => Ensemble::with_backend(&data, law, config, Arc::new(Torch::new(architecture)))?,
         None => Ensemble::new(&data, law, config)?,
     };
     ensemble.train(&data, n_members, checkpoint, &Control::new())?;

@@ -17,9 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::behaviour::Behaviour;
-use super::layout::Layout;
-use crate::ensemble::{hex, History, Member, Record, SCHEMA};
+use super::{hex, Behaviour, History, Layout, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
 use crate::files;
 

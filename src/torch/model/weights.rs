@@ -6,18 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::layout::{Layout, ParameterKind};
 use super::TorchResult;
-
-/// How a stack convolves; one member alone has its own fast path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Convolution {
-    /// One convolution with as many groups as members.
-    #[default]
-    Grouped,
-    /// Patches are copied out and multiplied, one batched product for all members.
-    Unfolded,
-}
+use crate::member::{Convolution, Layout, ParameterKind};
 
 /// How layers compute what they compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

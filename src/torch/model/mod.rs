@@ -4,100 +4,28 @@
 //! no generator: initial weights come from the streams of [`Role::Weights`](crate::Role::Weights), so
 //! that a member can be trained again anywhere, bit for bit.
 
-mod behaviour;
-pub(crate) mod checkpoint;
 mod cnn;
 mod dense;
 mod discriminant;
 mod layers;
-mod layout;
 mod resnet;
 mod weights;
 
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tch::{Device, TchError, Tensor};
 
 use crate::error::{Error, Result};
-use crate::kernel::Network;
+use crate::member::built_in::{describe, KNOWN};
+use crate::member::{Behaviour, FeatureShape, Layout};
 use crate::seed::Seed;
 
-pub use behaviour::Behaviour;
-pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
 pub(crate) use weights::{to_vec as weights_to_vec, upload, FlatWeights};
-pub use weights::{Convolution, How, Weights};
+pub use weights::{How, Weights};
 
 /// Result of an operation of torch; it becomes a training error where the member is known.
 pub type TorchResult<T> = std::result::Result<T, TchError>;
-
-/// Names of the built-in architectures.
-pub const KNOWN: [&str; 5] = ["linear", "mlp", "cnn", "resnet", "discriminant"];
-
-/// Shape of one sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FeatureShape {
-    /// A vector of features.
-    Flat(usize),
-    /// An image, laid out (channels, height, width).
-    Image {
-        /// Number of channels.
-        channels: usize,
-        /// Number of rows.
-        height: usize,
-        /// Number of columns.
-        width: usize,
-    },
-}
-
-impl FeatureShape {
-    /// Number of values of one sample.
-    pub fn n_features(self) -> usize {
-        match self {
-            Self::Flat(n) => n,
-            Self::Image { channels, height, width } => channels * height * width,
-        }
-    }
-
-    /// The dimensions.
-    pub(crate) fn sizes(self) -> Vec<usize> {
-        match self {
-            Self::Flat(n) => vec![n],
-            Self::Image { channels, height, width } => vec![channels, height, width],
-        }
-    }
-
-    /// The dimensions, as torch wants them.
-    pub(crate) fn dims(self) -> Vec<i64> {
-        match self {
-            Self::Flat(n) => vec![n as i64],
-            Self::Image { channels, height, width } => vec![channels as i64, height as i64, width as i64],
-        }
-    }
-
-    /// The dimensions of an image, or an error that names the model which wants one.
-    fn image(self, model: &str) -> Result<(usize, usize, usize)> {
-        match self {
-            Self::Image { channels, height, width } => Ok((channels, height, width)),
-            Self::Flat(_) => Err(Error::shape(
-                "X",
-                format_args!("the shape (n_samples, channels, height, width) for the model '{model}'"),
-                format_args!("samples of shape {self}"),
-            )),
-        }
-    }
-}
-
-impl fmt::Display for FeatureShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flat(n) => write!(f, "({n},)"),
-            Self::Image { channels, height, width } => write!(f, "({channels}, {height}, {width})"),
-        }
-    }
-}
 
 /// Whether a forward pass serves training or voting; decides what batch norm does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,14 +83,8 @@ pub trait Architecture: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// The same function in the crate's own kernels, if they know it: then single members are trained on the CPU
-    /// without torch. Values lie in the layout's order.
-    fn network(&self) -> Option<&Network> {
-        None
-    }
-
-    /// Whether the values of a single member on the CPU are [`crate::kernel::discriminant`]'s, not trained.
-    fn is_discriminant(&self) -> bool {
+    /// Whether the name is that of a built-in network.
+    fn is_built_in(&self) -> bool {
         false
     }
 
@@ -225,9 +147,8 @@ pub trait Architecture: Send + Sync + fmt::Debug {
 /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) for inputs the architecture cannot take.
 pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<dyn Architecture>> {
     Ok(match name {
-        "linear" => Arc::new(dense::Perceptron::linear(shape, n_classes)),
+        "linear" | "mlp" => Arc::new(dense::Perceptron(describe(name, shape, n_classes)?)),
         "discriminant" => Arc::new(discriminant::Discriminant::new(shape, n_classes)),
-        "mlp" => Arc::new(dense::Perceptron::mlp(shape, n_classes)),
         "cnn" => Arc::new(cnn::Cnn::new(shape, n_classes)?),
         "resnet" => Arc::new(resnet::ResNet::new(shape, n_classes)?),
         other => return Err(Error::unknown("model", &KNOWN, other)),
@@ -238,7 +159,8 @@ pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ensemble::on_one_thread;
+    use crate::member::{Convolution, ParameterKind};
+    use crate::torch::on_one_thread;
     use tch::Kind;
 
     const SHAPE: FeatureShape = FeatureShape::Image { channels: 2, height: 9, width: 8 };
@@ -330,7 +252,7 @@ mod tests {
         ] {
             let shape = FeatureShape::Image { channels, height, width };
             let architecture = by_name(name, shape, 4).unwrap();
-            let network = architecture.network().unwrap();
+            let network = describe(name, shape, 4).unwrap().network.unwrap();
             assert_eq!(network.n_values(), architecture.layout().n_values(), "{name}");
             let d = shape.n_features();
             let x: Vec<f32> = (0..6 * d).map(|i| (i as f32 * 0.37).sin()).collect();

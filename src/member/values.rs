@@ -1,5 +1,6 @@
 //! Where memory lies: freed memory stays for the next step, and what outlives its training lies apart from it.
 
+use std::any::Any;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::size::physical;
 /// a training step lie above the initial 128 KiB, so that without this every step maps and unmaps them:
 /// 3,200 page faults and half of the time of a step of the MNIST network. Elsewhere than on glibc this
 /// does nothing.
-pub(super) fn keep_freed_memory() {
+pub(crate) fn keep_freed_memory() {
     // No `Once`: a forked child would wait for a thread of its parent's that was in it.
     static DONE: AtomicBool = AtomicBool::new(false);
     if !DONE.swap(true, Ordering::Relaxed) {
@@ -30,7 +31,7 @@ const BESIDE: u64 = 256;
 ///
 /// # Errors
 /// A parameter error that says how many there is room for.
-pub(super) fn check_members(n_members: u64, n_values: usize) -> Result<()> {
+pub(crate) fn check_members(n_members: u64, n_values: usize) -> Result<()> {
     let Some(memory) = physical() else { return Ok(()) };
     let most = memory / (n_values as u64).saturating_mul(4).saturating_add(BESIDE);
     if n_members <= most {
@@ -55,10 +56,25 @@ pub struct Values(Arc<Place>);
 
 enum Place {
     Heap(Box<[f32]>),
+    /// A member that is no numbers: whoever computed it knows what it is.
+    Object(Arc<dyn Any + Send + Sync>),
     Mapped(Mmap),
 }
 
 impl Values {
+    /// A member that is an object of whoever computed it; it has no numbers.
+    pub fn of_object(object: Arc<dyn Any + Send + Sync>) -> Self {
+        Self(Arc::new(Place::Object(object)))
+    }
+
+    /// The object, if the member is one.
+    pub fn object(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        match &*self.0 {
+            Place::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
     fn mapped(values: &[f32]) -> Option<Mmap> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() < MAPPED {
@@ -90,6 +106,7 @@ impl Deref for Values {
     fn deref(&self) -> &[f32] {
         match &*self.0 {
             Place::Heap(values) => values,
+            Place::Object(_) => &[],
             Place::Mapped(map) => bytemuck::cast_slice(map),
         }
     }
@@ -97,7 +114,11 @@ impl Deref for Values {
 
 impl PartialEq for Values {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        match (&*self.0, &*other.0) {
+            (Place::Object(one), Place::Object(another)) => Arc::ptr_eq(one, another),
+            (Place::Object(_), _) | (_, Place::Object(_)) => false,
+            _ => **self == **other,
+        }
     }
 }
 

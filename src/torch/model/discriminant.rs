@@ -3,10 +3,9 @@
 use tch::{Kind, Reduction, Tensor};
 
 use super::layers;
-use super::layout::Layout;
 use super::weights::{to_vec, Weights};
-use super::{Architecture, FeatureShape, Mode, Solution, TorchResult};
-use crate::kernel::Network;
+use super::{Architecture, Mode, Solution, TorchResult};
+use crate::member::{FeatureShape, Layout};
 
 /// Keeps the metric invertible when all samples of a class agree; in squared units of the features.
 const FLOOR: f64 = 1e-6;
@@ -20,15 +19,13 @@ const ABSENT: f64 = -1e9;
 pub(super) struct Discriminant {
     layout: Layout,
     n_classes: i64,
-    network: Network,
 }
 
 impl Discriminant {
     pub(super) fn new(shape: FeatureShape, n_classes: usize) -> Self {
         let mut layout = Layout::default();
         layout.dense("fc1", shape.n_features(), n_classes);
-        let network = Network::dense(&[shape.n_features(), n_classes]);
-        Self { layout, n_classes: n_classes as i64, network }
+        Self { layout, n_classes: n_classes as i64 }
     }
 
     /// Weights (K, d) and biases (K), in double precision.
@@ -69,11 +66,7 @@ impl Architecture for Discriminant {
         layers::dense(weights, &inputs.f_flatten(first, -1)?)
     }
 
-    fn network(&self) -> Option<&Network> {
-        Some(&self.network)
-    }
-
-    fn is_discriminant(&self) -> bool {
+    fn is_built_in(&self) -> bool {
         true
     }
 

@@ -114,14 +114,14 @@ impl Layout {
     }
 
     /// Declares a dense layer: weight (outputs, inputs) and bias (outputs).
-    pub(super) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) {
+    pub(crate) fn dense(&mut self, name: &str, inputs: usize, outputs: usize) {
         let init = Init::Uniform(1.0 / (inputs as f32).sqrt());
         self.push(format!("{name}.weight"), &[outputs, inputs], ParameterKind::Trained, init);
         self.push(format!("{name}.bias"), &[outputs], ParameterKind::Trained, init);
     }
 
     /// Declares a square convolution: weight (outputs, inputs, kernel, kernel) and perhaps bias (outputs).
-    pub(super) fn conv(&mut self, name: &str, inputs: usize, outputs: usize, kernel: usize, bias: bool) {
+    pub(crate) fn conv(&mut self, name: &str, inputs: usize, outputs: usize, kernel: usize, bias: bool) {
         let init = Init::Uniform(1.0 / ((inputs * kernel * kernel) as f32).sqrt());
         let shape = [outputs, inputs, kernel, kernel];
         self.push(format!("{name}.weight"), &shape, ParameterKind::Trained, init);
@@ -131,7 +131,7 @@ impl Layout {
     }
 
     /// Declares batch norm: weight, bias, running mean and running variance, each (channels).
-    pub(super) fn batch_norm(&mut self, name: &str, channels: usize) {
+    pub(crate) fn batch_norm(&mut self, name: &str, channels: usize) {
         use ParameterKind::{Running, Trained};
         self.push(format!("{name}.weight"), &[channels], Trained, Init::Constant(1.0));
         self.push(format!("{name}.bias"), &[channels], Trained, Init::Constant(0.0));

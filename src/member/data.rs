@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+use super::FeatureShape;
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
-use crate::model::FeatureShape;
 
 /// Samples without labels, read one at a time.
 pub trait Inputs: Sync {
@@ -65,7 +65,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Reads one sample and refuses values that are not finite.
-pub(super) fn read(inputs: &dyn Inputs, index: usize, out: &mut [f32]) -> Result<()> {
+pub(crate) fn read(inputs: &dyn Inputs, index: usize, out: &mut [f32]) -> Result<()> {
     inputs.features(index, out)?;
     check_finite(index, out)
 }
@@ -81,7 +81,7 @@ fn check_finite(index: usize, features: &[f32]) -> Result<()> {
 
 /// Asks the law about every sample: of the training set before anything is trained, and of test inputs before any
 /// member is asked about them.
-pub(super) fn check_features(inputs: &dyn Inputs, law: &Law) -> Result<()> {
+pub(crate) fn check_features(inputs: &dyn Inputs, law: &Law) -> Result<()> {
     if !law.restricts_features() {
         return Ok(());
     }
@@ -93,7 +93,7 @@ pub(super) fn check_features(inputs: &dyn Inputs, law: &Law) -> Result<()> {
 }
 
 /// Refuses sizes no ensemble can be trained on.
-pub(super) fn check_sizes(data: &dyn TrainingSet) -> Result<()> {
+pub(crate) fn check_sizes(data: &dyn TrainingSet) -> Result<()> {
     if data.n_samples() == 0 {
         return Err(Error::shape("X", "at least one sample", "none"));
     }
@@ -105,7 +105,7 @@ pub(super) fn check_sizes(data: &dyn TrainingSet) -> Result<()> {
 }
 
 /// Refuses a number of classes that votes cannot hold.
-pub(super) fn check_classes(k: usize) -> Result<()> {
+pub(crate) fn check_classes(k: usize) -> Result<()> {
     if (2..=usize::from(u16::MAX)).contains(&k) {
         return Ok(());
     }
@@ -184,7 +184,7 @@ impl<'a> ArrayTrainingSet<'a> {
 }
 
 /// Refuses a label that is no class.
-pub(super) fn check_label(index: usize, label: u32, n_classes: usize) -> Result<()> {
+pub(crate) fn check_label(index: usize, label: u32, n_classes: usize) -> Result<()> {
     if (label as usize) < n_classes {
         return Ok(());
     }

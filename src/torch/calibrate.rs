@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::Settings;
-use super::noisy_set::NoisySet;
-use super::train_member::{Job, Training};
-use crate::model::{Convolution, TorchResult};
+use super::model::{Architecture, TorchResult};
+use super::train::{NoisySets, Training};
+use crate::backend::Fit;
+use crate::member::{Convolution, Settings};
 
 /// Steps before the clock starts, and steps of the measurement.
 const WARM: usize = 2;
@@ -13,21 +13,27 @@ const STEPS: usize = 4;
 
 /// The settings with the faster convolution. They are as they were if the user chose one, if there is nothing to
 /// choose between, or if neither way has memory enough (which training will then say).
-pub(super) fn calibrated(job: Job<'_>, members: &[u64], set: &NoisySet) -> Settings {
+pub(super) fn calibrated(architecture: &dyn Architecture, job: Fit<'_>, set: &NoisySets) -> Settings {
     let settings = job.settings.clone();
-    if settings.convolution.is_some() || members.len() < 2 || !job.architecture.chooses_convolution() {
+    if settings.convolution.is_some() || job.members.len() < 2 || !architecture.chooses_convolution() {
         return settings;
     }
     let ways = [Convolution::Unfolded, Convolution::Grouped];
-    let timed = ways.into_iter().filter_map(|way| time(job, members, set, way).ok().map(|time| (time, way)));
+    let timed =
+        ways.into_iter().filter_map(|way| time(architecture, job, set, way).ok().map(|time| (time, way)));
     let fastest = timed.min_by_key(|(time, _)| *time).map(|(_, way)| way);
     Settings { convolution: fastest, ..settings }
 }
 
 /// Time of some steps on the first batch, waited for.
-fn time(job: Job<'_>, members: &[u64], set: &NoisySet, way: Convolution) -> TorchResult<Duration> {
+fn time(
+    architecture: &dyn Architecture,
+    job: Fit<'_>,
+    set: &NoisySets,
+    way: Convolution,
+) -> TorchResult<Duration> {
     let settings = Settings { convolution: Some(way), ..job.settings.clone() };
-    let mut training = Training::new(Job { settings: &settings, ..job }, members, set)?;
+    let mut training = Training::new(architecture, Fit { settings: &settings, ..job }, set)?;
     training.first_steps(WARM)?;
     let begun = Instant::now();
     training.first_steps(STEPS)?;
@@ -40,12 +46,11 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::ensemble::data::{ArrayInputs, ArrayTrainingSet};
-    use crate::ensemble::noisy_set::{Cores, Source};
-    use crate::ensemble::{on_one_thread, TrainConfig};
+    use crate::backend::{Cores, NoisySet, Source};
     use crate::law::{Gaussian, Law};
-    use crate::model::{by_name, FeatureShape};
+    use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape, TrainConfig};
     use crate::seed::Seed;
+    use crate::torch::{by_name, on_one_thread};
 
     fn chosen(model: &str, members: &[u64], config: TrainConfig) -> Option<Convolution> {
         let shape = FeatureShape::Image { channels: 1, height: 8, width: 8 };
@@ -54,10 +59,11 @@ mod tests {
         let law = Law::Gaussian(Gaussian::new(1.0).unwrap());
         let source = Source { data: &data, law: &law, seed: Seed::new(1), sigmas: None };
         let architecture = by_name(model, shape, 2).unwrap();
-        let settings = TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check().unwrap();
-        let set = NoisySet::draw(source, members, Cores::Own, &AtomicBool::new(false)).unwrap();
-        let job = Job { source, architecture: architecture.as_ref(), settings: &settings, twice: None };
-        calibrated(job, members, &set).convolution
+        let settings = TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check(0).unwrap();
+        let set = NoisySet::draw(source, members, 64, Cores::Own, &AtomicBool::new(false)).unwrap();
+        let set = NoisySets::of(&set, &shape.dims(), tch::Device::Cpu).unwrap();
+        let job = Fit { members, seed: Seed::new(1), n_classes: 2, settings: &settings };
+        calibrated(architecture.as_ref(), job, &set).convolution
     }
 
     #[test]

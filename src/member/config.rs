@@ -1,11 +1,20 @@
 //! How members are trained: raw settings, and checked ones.
 
 use serde::{Deserialize, Serialize};
-use tch::Device;
 
-use super::{device, Record};
+use super::device::{self, Device};
+use super::Record;
 use crate::error::{Error, Result};
-use crate::model::{Convolution, How};
+
+/// How a stack convolves; one member alone has its own fast path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Convolution {
+    /// One convolution with as many groups as members.
+    #[default]
+    Grouped,
+    /// Patches are copied out and multiplied, one batched product for all members.
+    Unfolded,
+}
 
 /// Arithmetic of training and voting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +117,7 @@ impl Default for TrainConfig {
 
 impl TrainConfig {
     /// The settings in a record; how the work is done is left at its defaults.
-    pub(super) fn of(record: &Record) -> Self {
+    pub(crate) fn of(record: &Record) -> Self {
         Self {
             model: record.model.clone(),
             epochs: record.epochs,
@@ -121,18 +130,18 @@ impl TrainConfig {
         }
     }
 
-    /// Checks every setting that can be checked without data.
+    /// Checks every setting that can be checked without data, on a machine of so many GPUs that can be used.
     ///
     /// # Errors
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) or, for the device,
     /// [`ErrorKind::Device`](crate::ErrorKind::Device).
-    pub(super) fn check(&self) -> Result<Settings> {
+    pub(crate) fn check(&self, n_gpus: usize) -> Result<Settings> {
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             let expected = "a finite float greater than 0";
             return Err(Error::parameter("learning_rate", expected, self.learning_rate));
         }
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        let devices = device::parse(&self.device)?;
+        let devices = device::parse(&self.device, n_gpus)?;
         let device = devices.first().copied().unwrap_or(Device::Cpu);
         let stack = self.stack.or(Some(1).filter(|_| device == Device::Cpu));
         Ok(Settings {
@@ -163,29 +172,37 @@ fn at_least_one(name: &str, value: usize) -> Result<usize> {
 
 /// Checked settings.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) epochs: usize,
-    pub(super) batch_size: usize,
-    pub(super) learning_rate: f64,
-    pub(super) precision: Precision,
+pub struct Settings {
+    /// Passes over a member's noised set.
+    pub epochs: usize,
+    /// Samples of one step.
+    pub batch_size: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Arithmetic.
+    pub precision: Precision,
     /// The device that a worker uses; the first one for voting.
-    pub(super) device: Device,
+    pub device: Device,
     /// All devices to train on.
-    pub(super) devices: Vec<Device>,
-    pub(super) n_jobs: usize,
+    pub devices: Vec<Device>,
+    /// Members trained at the same time on the CPU.
+    pub n_jobs: usize,
     /// Members of a stack; `None` leaves it to the memory.
-    pub(super) stack: Option<usize>,
-    pub(super) memory: Option<u64>,
-    pub(super) convolution: Option<Convolution>,
-    pub(super) ahead: bool,
+    pub stack: Option<usize>,
+    /// Bytes of each GPU's memory that a stack may take.
+    pub memory: Option<u64>,
+    /// How stacks convolve.
+    pub convolution: Option<Convolution>,
+    /// Whether noised sets are drawn while earlier ones are trained on.
+    pub ahead: bool,
 }
 
 /// Members of a stack where nothing is known about memory.
-pub(super) const STACK: usize = 32;
+pub(crate) const STACK: usize = 32;
 
 impl Settings {
     /// Threads that vote at the same time: one drives a GPU, the CPU has `n_jobs`.
-    pub(super) fn workers(&self) -> usize {
+    pub(crate) fn workers(&self) -> usize {
         if self.device == Device::Cpu {
             self.n_jobs
         } else {
@@ -194,16 +211,11 @@ impl Settings {
     }
 
     /// The settings of every worker that trains: one for each GPU, `n_jobs` but at most `most` for the CPU.
-    pub(super) fn trainers(&self, most: usize) -> Vec<Self> {
+    pub(crate) fn trainers(&self, most: usize) -> Vec<Self> {
         if self.device == Device::Cpu {
             return vec![self.clone(); self.n_jobs.min(most)];
         }
         self.devices.iter().map(|&device| Self { device, ..self.clone() }).collect()
-    }
-
-    /// How layers compute.
-    pub(super) fn how(&self) -> How {
-        How { convolution: self.convolution.unwrap_or_default(), tf32: self.precision == Precision::Tf32 }
     }
 }
 
@@ -212,7 +224,7 @@ mod tests {
     use super::*;
 
     fn message(config: TrainConfig) -> String {
-        config.check().err().map(|e| e.to_string()).unwrap_or_default()
+        config.check(0).err().map(|e| e.to_string()).unwrap_or_default()
     }
 
     #[test]

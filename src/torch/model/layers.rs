@@ -6,8 +6,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::weights::{Convolution, Weights};
+use super::weights::Weights;
 use super::{Mode, TorchResult};
+use crate::member::Convolution;
 
 /// Geometry of a convolution.
 #[derive(Clone, Copy, Debug)]

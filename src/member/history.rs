@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Example
 /// ```
-/// # #[cfg(feature = "torch")] {
+/// # #[cfg(feature = "training")] {
 /// use certssb::History;
 /// let mut history = History::default();
 /// assert!(!history.plan(1000) && !history.plan(1200), "nothing was seen: any number may be planned");

@@ -1,38 +1,37 @@
-//! A stack of members' noised training sets: the only door between the received data and a member.
+//! Members' noised training sets: the only door between the received data and a member.
 //!
 //! Which samples a member sees, what is added to their features and what happens to their labels is
 //! decided here, once, by the law; training only ever sees the result. At most one stack's noised sets
-//! exist per worker: S n d floats, and one block of [`BLOCK`] values beside them while they are drawn. (A GPU
-//! has a worker that draws ahead beside the one that trains.)
+//! exist per worker: S n d floats. (A GPU has a worker that draws ahead beside the one that trains.)
 //!
 //! Noise is drawn by the CPU whatever the device, so that one seed gives one set of noised sets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use tch::{Device, Kind, Tensor};
 
-use super::data::{check_label, read, TrainingSet};
-use super::threads::training_error;
 use crate::error::{Error, Result};
 use crate::kernel::Buffer;
 use crate::law::{Gaussian, Law, NoiseLaw};
-use crate::model::{upload, TorchResult};
+use crate::member::{check_label, read, TrainingSet};
 use crate::process::install;
 use crate::seed::Seed;
 
-/// Values drawn before they are handed to torch (4 MiB).
+/// Values between two looks at the flag, where all cores draw (4 MiB).
 const BLOCK: usize = 1 << 20;
 
 /// The noised sets of S members, one after another.
-#[derive(Debug)]
-pub(crate) struct NoisySet {
-    /// (S n, features of a sample).
-    pub(crate) features: Tensor,
-    /// (S n), class numbers as i64.
-    pub(crate) labels: Tensor,
+#[derive(Clone, Debug)]
+pub struct NoisySet {
+    /// (S n, stride); the features of a sample, and numbers that only fill up a cache line.
+    features: Buffer,
+    /// Features of a sample.
+    size: usize,
+    stride: usize,
+    /// (S n), class numbers.
+    labels: Vec<i64>,
     /// Samples of one member.
-    pub(crate) n: usize,
+    n: usize,
 }
 
 /// Which noised sets: everything they depend on.
@@ -79,78 +78,94 @@ impl Source<'_> {
     }
 }
 
-/// One member's noised set in plain memory.
-#[derive(Debug)]
-pub(crate) struct PlainSet {
-    /// (n, stride); the features of a sample, and numbers that only fill up a cache line.
-    features: Buffer,
-    /// Features of a sample.
-    size: usize,
-    labels: Vec<usize>,
-    /// Samples.
-    pub(crate) n: usize,
-}
-
-impl PlainSet {
-    /// Draws the noised set of a member.
-    ///
-    /// # Errors
-    /// As [`NoisySet::draw`].
-    pub(crate) fn draw(source: Source<'_>, member: u64, stop: &AtomicBool) -> Result<Self> {
-        let samples: Vec<_> = source.samples(member).into_iter().map(|index| (member, index)).collect();
-        let size = source.data.shape().n_features();
-        let mut features = Buffer::default();
-        features.resize(samples.len() * Buffer::stride(size), 0.0);
-        for (sample, row) in samples.iter().zip(features.chunks_exact_mut(Buffer::stride(size))) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::cancelled("Training was cancelled."));
-            }
-            source.draw(sample, &mut row[..size])?;
-        }
-        let labels = draw_labels(source, &samples)?.into_iter().map(|label| label as usize).collect();
-        Ok(Self { features, size, labels, n: samples.len() })
-    }
-
-    /// Features and class number of the sample at `place`.
-    pub(crate) fn sample(&self, place: usize) -> Option<(&[f32], usize)> {
-        let row = self.features.get(place * Buffer::stride(self.size)..)?.get(..self.size)?;
-        Some((row, *self.labels.get(place)?))
-    }
-
-    /// The features of all samples.
-    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        let size = self.size;
-        self.features.chunks_exact_mut(Buffer::stride(size)).map(move |row| &mut row[..size])
-    }
-}
-
 impl NoisySet {
-    /// Draws the noised sets of the given members, in the memory of the CPU.
+    /// Draws the noised sets of the given members, with `stride` numbers from one row to the next.
     ///
     /// # Errors
-    /// A parameter error for a value that is not finite or a label out of range (names the sample), a
-    /// training error from torch, or cancellation.
-    pub(crate) fn draw(source: Source<'_>, members: &[u64], cores: Cores, stop: &AtomicBool) -> Result<Self> {
-        let subset = |&member| (member, source.samples(member));
-        let subsets: Vec<(u64, Vec<usize>)> = members.iter().map(subset).collect();
-        let n = subsets.first().map_or(0, |(_, drawn)| drawn.len());
-        let samples: Vec<(u64, usize)> = subsets
-            .into_iter()
-            .flat_map(|(member, drawn)| drawn.into_iter().map(move |index| (member, index)))
-            .collect();
-        let first = members.first().copied().unwrap_or(0);
-        let features = draw_features(source, &samples, cores, stop)?;
-        let labels = Tensor::f_from_slice(&draw_labels(source, &samples)?);
-        Ok(Self { features, labels: labels.map_err(|error| training_error(first, &error))?, n })
+    /// A parameter error for a value that is not finite or a label out of range (names the sample), or cancellation.
+    pub(crate) fn draw(
+        source: Source<'_>,
+        members: &[u64],
+        stride: usize,
+        cores: Cores,
+        stop: &AtomicBool,
+    ) -> Result<Self> {
+        let subsets: Vec<Vec<usize>> = members.iter().map(|&member| source.samples(member)).collect();
+        let n = subsets.first().map_or(0, Vec::len);
+        if n == 0 {
+            return Err(Error::shape("X", "at least one sample", "none"));
+        }
+        let pairs = members.iter().zip(subsets);
+        let samples: Vec<(u64, usize)> =
+            pairs.flat_map(|(&member, drawn)| drawn.into_iter().map(move |index| (member, index))).collect();
+        let size = source.data.shape().n_features();
+        let stride = stride.max(size);
+        let mut features = Buffer::default();
+        features.resize(samples.len() * stride, 0.0);
+        let go_on = || match stop.load(Ordering::Relaxed) {
+            true => Err(Error::cancelled("Training was cancelled.")),
+            false => Ok(()),
+        };
+        let draw = |(sample, row): (&(u64, usize), &mut [f32])| source.draw(sample, &mut row[..size]);
+        match cores {
+            Cores::Own => {
+                for pair in samples.iter().zip(features.chunks_exact_mut(stride)) {
+                    go_on()?;
+                    draw(pair)?;
+                }
+            }
+            Cores::All => {
+                let rows = (BLOCK / stride).max(1);
+                for (block, values) in samples.chunks(rows).zip(features.chunks_mut(rows * stride)) {
+                    go_on()?;
+                    install(|| {
+                        block.par_iter().zip(values.par_chunks_exact_mut(stride)).try_for_each(draw)
+                    })??;
+                }
+            }
+        }
+        let labels = draw_labels(source, &samples)?;
+        Ok(Self { features, size, stride, labels, n })
     }
 
-    /// The same sets in the memory of `device`.
-    pub(crate) fn on(self, device: Device) -> TorchResult<Self> {
-        if device == Device::Cpu {
-            return Ok(self);
-        }
-        let (features, labels) = (upload(&self.features, device)?, upload(&self.labels, device)?);
-        Ok(Self { features, labels, n: self.n })
+    /// Samples of one member.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Number of members.
+    pub fn n_members(&self) -> usize {
+        self.labels.len() / self.n.max(1)
+    }
+
+    /// Features of all samples, (S n, features), where rows lie one after another.
+    #[cfg(any(feature = "torch", feature = "python"))]
+    pub(crate) fn features(&self) -> &[f32] {
+        &self.features
+    }
+
+    /// Class numbers of all samples, (S n).
+    #[cfg(any(feature = "torch", feature = "python"))]
+    pub(crate) fn labels(&self) -> &[i64] {
+        &self.labels
+    }
+
+    /// Features and class number of the sample at `place` of all.
+    pub(crate) fn sample(&self, place: usize) -> Option<(&[f32], usize)> {
+        let row = self.features.get(place * self.stride..)?.get(..self.size)?;
+        Some((row, *self.labels.get(place)? as usize))
+    }
+
+    /// The samples of the member at `place`.
+    pub(crate) fn samples(&self, place: usize) -> impl Iterator<Item = (&[f32], usize)> {
+        (place * self.n..(place + 1) * self.n).filter_map(|place| self.sample(place))
+    }
+
+    /// The features of the member at `place`.
+    pub(crate) fn rows_mut(&mut self, place: usize) -> impl Iterator<Item = &mut [f32]> {
+        let size = self.size;
+        let rows = self.features.chunks_exact_mut(self.stride);
+        rows.skip(place * self.n).take(self.n).map(move |row| &mut row[..size])
     }
 }
 
@@ -164,66 +179,12 @@ fn draw_labels(source: Source<'_>, samples: &[(u64, usize)]) -> Result<Vec<i64>>
     samples.iter().map(noised).collect()
 }
 
-fn draw_features(
-    source: Source<'_>,
-    samples: &[(u64, usize)],
-    cores: Cores,
-    stop: &AtomicBool,
-) -> Result<Tensor> {
-    let shape = source.data.shape();
-    let size = shape.n_features();
-    let rows = (BLOCK / size).clamp(1, samples.len().max(1));
-    let mut values = vec![0.0_f32; rows * size];
-    let mut target = None;
-    for (number, block) in samples.chunks(rows).enumerate() {
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::cancelled("Training was cancelled."));
-        }
-        let draw = |(sample, row): (&(u64, usize), &mut [f32])| source.draw(sample, row);
-        match cores {
-            Cores::Own => block.iter().zip(values.chunks_exact_mut(size)).try_for_each(draw)?,
-            Cores::All => {
-                install(|| block.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(draw))??
-            }
-        }
-        let at = (number * rows, samples.len());
-        target = Some(
-            place(target, &values[..block.len() * size], at, &shape.dims())
-                .map_err(|error| training_error(block.first().map_or(0, |sample| sample.0), &error))?,
-        );
-    }
-    target.ok_or_else(|| Error::shape("X", "at least one sample", "none"))
-}
-
-/// Writes one block of rows, from row `start` of `total`, into the target, which the first block makes.
-fn place(
-    target: Option<Tensor>,
-    values: &[f32],
-    (start, total): (usize, usize),
-    dims: &[i64],
-) -> TorchResult<Tensor> {
-    let shape = |rows: i64| std::iter::once(rows).chain(dims.iter().copied()).collect::<Vec<_>>();
-    let block = Tensor::f_from_slice(values)?.f_view(&shape(-1)[..])?;
-    let rows = block.size().first().copied().unwrap_or(0);
-    if rows == total as i64 {
-        return Ok(block);
-    }
-    let target = match target {
-        Some(target) => target,
-        None => Tensor::f_empty(&shape(total as i64)[..], (Kind::Float, Device::Cpu))?,
-    };
-    target.f_narrow(0, start as i64, rows)?.f_copy_(&block)?;
-    Ok(target)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::ensemble::data::{ArrayInputs, ArrayTrainingSet};
     use crate::law::{LabelNoise, Product, Subsample};
-    use crate::model::weights_to_vec as to_vec;
-    use crate::model::FeatureShape;
+    use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape};
 
     static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -236,11 +197,15 @@ mod tests {
 
     fn draw(law: &Law, data: &dyn TrainingSet, members: &[u64]) -> (Vec<f32>, Vec<i64>, usize) {
         let source = Source { data, law, seed: Seed::new(5), sigmas: None };
-        let set = NoisySet::draw(source, members, Cores::Own, &STOP).unwrap();
-        let same = NoisySet::draw(source, members, Cores::All, &STOP).unwrap();
-        assert_eq!(to_vec(&set.features).unwrap(), to_vec(&same.features).unwrap(), "whoever draws");
-        let labels = Vec::<i64>::try_from(&set.labels).unwrap();
-        (to_vec(&set.features).unwrap(), labels, set.n)
+        let size = data.shape().n_features();
+        let set = NoisySet::draw(source, members, size, Cores::Own, &STOP).unwrap();
+        let same = NoisySet::draw(source, members, size + 5, Cores::All, &STOP).unwrap();
+        let rows = |set: &NoisySet| -> Vec<f32> {
+            let all = (0..set.labels.len()).filter_map(|place| set.sample(place));
+            all.flat_map(|(row, _)| row.to_vec()).collect()
+        };
+        assert_eq!(rows(&set), rows(&same), "whoever draws, and however rows lie");
+        (rows(&set), set.labels, set.n)
     }
 
     fn gaussian(sigma: f64) -> Law {
@@ -263,7 +228,7 @@ mod tests {
 
     #[test]
     fn blocks_do_not_show() {
-        // 2^20 / 300000 = 3 rows a block, so 8 samples are drawn in three blocks.
+        // 2^20 / 300000 = 3 rows a block, so all cores draw 8 samples in three blocks.
         let data = data(8, 300_000);
         let (values, labels, n) = draw(&gaussian(1.0), &data, &[0]);
         assert_eq!((values.len(), labels.len(), n), (2_400_000, 8, 8));
@@ -303,7 +268,7 @@ mod tests {
     fn a_set_flag_stops_the_drawing() {
         let (law, data) = (gaussian(1.0), data(4, 2));
         let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None };
-        let result = NoisySet::draw(source, &[0], Cores::Own, &AtomicBool::new(true));
+        let result = NoisySet::draw(source, &[0], 2, Cores::Own, &AtomicBool::new(true));
         assert_eq!(result.err().map(|e| e.kind().clone()), Some(crate::ErrorKind::Cancelled));
     }
 }

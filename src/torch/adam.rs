@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::model::TorchResult;
+use super::model::TorchResult;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -63,7 +63,7 @@ impl Adam {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::model::weights_to_vec as to_vec;
+    use crate::torch::model::weights_to_vec as to_vec;
 
     #[test]
     fn follows_the_formula_in_double_precision() {

@@ -1,35 +1,21 @@
-//! Stochastic gradient ascent on each sample's noise magnitude, through the network.
-//!
-//! R(s) = s/2 (Phi^-1(p_a(s)) - max over c != a of Phi^-1(p_c(s))), p(s) the mean softmax over noisy copies x + s e, each
-//! probability kept in \[0.02, 0.98\]. The gap is signed: where noise hides the class, it is negative, and the
-//! ascent shrinks s. The gradient goes through noise, network and softmax (reparametrisation); a step is
-//! s <- s exp(rate dR/ds) within the bounds, ascent on log s with a rate that has no unit and falls linearly to 0.
+//! The search for noise magnitudes through torch: what `backend/kernels/search.rs` describes, equal to it up to rounding.
 //!
 //! All samples of a member share a step's noise vectors: each sample's gradient stays unbiased, the cost of
 //! drawing does not depend on the number of samples, and the result for one sample not on the others.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use super::data::{read, Inputs, TrainingSet};
-use super::native;
-use super::noisy_set::Source;
-use super::threads::{guarded, training_error, with_workers, Computing};
-use super::train;
-use super::train_member::{gradient, no_gradient, Job};
-use super::vote::collect;
-use super::{Control, Ensemble, Member};
-use crate::error::{Error, Result};
-use crate::kernel::Workspace;
-use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific, SigmaSearch};
-use crate::model::checkpoint::Checkpoint;
-use crate::model::{weights_to_vec, Architecture, FlatWeights, Mode, TorchResult, Weights};
-use crate::noise::{add_normals_to_noised, unit_normals};
+use super::model::{Architecture, Mode, TorchResult, Weights};
+use super::session::training_error;
+use super::train::{gradient, no_gradient};
+use crate::backend::{go_on, STEEPEST};
+use crate::error::Result;
+use crate::law::SigmaSearch;
+use crate::noise::unit_normals;
 use crate::quantity::Quantity;
-use crate::seed::{Role, Seed, SCOUT};
+use crate::seed::{Role, Seed};
 
 /// One member's network and the noise of its search.
 pub(super) struct Ascent<'a> {
@@ -50,14 +36,8 @@ pub(super) enum Reference<'a> {
     OwnClass,
 }
 
-/// Slopes are cut to what R has where nothing is uncertain, Phi^-1(0.98): near the clamp they can be anything.
-pub(super) const STEEPEST: f64 = 2.053_748_910_631_823;
-
 /// Rows of a forward pass, noisy copies counted.
 const ROWS: usize = 256;
-
-/// Inputs that one worker searches at a time.
-const BLOCK: usize = 64;
 
 impl Ascent<'_> {
     /// The magnitudes (n) of the samples `inputs` (n, ...).
@@ -76,9 +56,7 @@ impl Ascent<'_> {
         let rows = (ROWS / self.search.samples).max(1) as i64;
         let mut parts = Vec::new();
         for start in (0..n).step_by(rows as usize) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::cancelled("The search for noise magnitudes was cancelled."));
-            }
+            go_on(stop)?;
             let length = rows.min(n - start);
             let part = inputs.f_narrow(0, start, length).map_err(torch)?;
             let classes = match reference {
@@ -188,144 +166,6 @@ impl Ascent<'_> {
     }
 }
 
-impl Ensemble {
-    /// Trains the scout of the published form and finds the magnitude of every training sample with it. Other
-    /// laws need neither.
-    ///
-    /// # Errors
-    /// As [`Ensemble::train`].
-    pub(super) fn scout(
-        &mut self,
-        data: &dyn TrainingSet,
-        checkpoint: Option<&Checkpoint>,
-        control: &Control<'_>,
-    ) -> Result<()> {
-        let Some(law) = self.published() else { return Ok(()) };
-        if self.scout.is_none() {
-            let base = Law::Gaussian(law.base());
-            let source = Source { data, law: &base, seed: self.record.seed, sigmas: None };
-            let job = Job {
-                source,
-                architecture: self.architecture.as_ref(),
-                settings: &self.settings,
-                twice: None,
-            };
-            let mut found = None;
-            train::run(job, &[SCOUT], checkpoint, control, |finished| {
-                found = Some(finished);
-                Ok(())
-            })?;
-            self.new.extend(found.iter().filter(|(_, resumed)| !resumed).map(|(scout, _)| scout.number));
-            self.scout = found.map(|(scout, _)| scout);
-        }
-        if self.sigmas.is_none() {
-            let label = |index| data.label(index).map(i64::from);
-            self.sigmas = self.search_all(data, Some(&label), control)?.map(Arc::from);
-        }
-        Ok(())
-    }
-
-    /// The magnitude of each input that the scout of the published form finds; `None` for other laws.
-    ///
-    /// # Errors
-    /// As [`Ensemble::votes`].
-    pub(super) fn published_magnitudes(
-        &self,
-        inputs: &dyn Inputs,
-        control: &Control<'_>,
-    ) -> Result<Option<Vec<f32>>> {
-        match self.published() {
-            Some(_) => self.search_all(inputs, None, control),
-            None => Ok(None),
-        }
-    }
-
-    fn published(&self) -> Option<SampleSpecific> {
-        self.record.law.sample_specific().filter(|law| law.guarantee() == Guarantee::Published).copied()
-    }
-
-    /// One search per input, by the scout, on all workers.
-    fn search_all(
-        &self,
-        inputs: &dyn Inputs,
-        label: Option<&(dyn Fn(usize) -> Result<i64> + Sync)>,
-        control: &Control<'_>,
-    ) -> Result<Option<Vec<f32>>> {
-        let (Some(law), Some(scout)) = (self.published(), &self.scout) else { return Ok(None) };
-        let n = inputs.n_samples();
-        if scout.is_failed() {
-            // Nothing to search with: every input has the magnitude from which searches start.
-            return Ok(Some(vec![law.search().start.get() as f32; n]));
-        }
-        let blocks: Vec<usize> = (0..n).step_by(BLOCK).collect();
-        let workers = self.settings.workers().min(blocks.len());
-        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, results) = mpsc::channel();
-        let search = |start: usize| self.search_block(scout, law.search(), inputs, label, start, &stop);
-        let network = native::network(self.architecture.as_ref(), &self.settings);
-        let computing = network.map_or(Computing::Torch, |_| Computing::Kernels);
-        let work = |sender: Sender<_>| {
-            while let Some(&start) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let found = guarded(SCOUT, || search(start)).map(|sigmas| (start, vec![sigmas]));
-                if sender.send(found).is_err() || stop.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
-        };
-        let mut all = vec![0.0; n];
-        with_workers(vec![sender; workers], computing, work, |_| {
-            collect(&results, &stop, control, |start, sigmas: Vec<f32>| {
-                all[start..start + sigmas.len()].copy_from_slice(&sigmas);
-            })
-        })??;
-        Ok(Some(all))
-    }
-
-    /// The magnitudes of up to [`BLOCK`] inputs from `start` on, filled up so that none depends on the others.
-    fn search_block(
-        &self,
-        scout: &Member,
-        search: &SigmaSearch,
-        inputs: &dyn Inputs,
-        label: Option<&(dyn Fn(usize) -> Result<i64> + Sync)>,
-        start: usize,
-        stop: &AtomicBool,
-    ) -> Result<Vec<f32>> {
-        let torch = |error| training_error(SCOUT, &error);
-        let (shape, length) = (inputs.shape(), BLOCK.min(inputs.n_samples() - start));
-        let (architecture, seed) = (self.architecture.as_ref(), self.record.seed);
-        let mut values = vec![0.0_f32; BLOCK * shape.n_features()];
-        let mut labels = vec![0_i64; BLOCK];
-        let rows = values.chunks_exact_mut(shape.n_features()).zip(&mut labels).take(length);
-        for (offset, (row, own)) in rows.enumerate() {
-            read(inputs, start + offset, row)?;
-            if let Some(label) = label {
-                *own = label(start + offset)?;
-            }
-        }
-        if let Some(network) = native::network(architecture, &self.settings) {
-            let rows: Vec<&[f32]> = values.chunks_exact(shape.n_features()).take(length).collect();
-            let labels: Option<Vec<usize>> =
-                label.map(|_| labels.iter().take(length).map(|label| *label as usize).collect());
-            let ascent = native::Ascent { network, values: &scout.values, search, seed, member: SCOUT };
-            return ascent.magnitudes(&rows, labels.as_deref(), &mut Workspace::default(), stop);
-        }
-        let device = self.settings.device;
-        let dims: Vec<i64> = std::iter::once(BLOCK as i64).chain(shape.dims()).collect();
-        let tensor = Tensor::f_from_slice(&values).and_then(|t| t.f_view(&dims[..])?.f_to_device(device));
-        let labels =
-            Tensor::f_from_slice(&labels).and_then(|labels| labels.f_to_device(device)).map_err(torch)?;
-        let weights = FlatWeights::new(self.architecture.layout(), &[&scout.values[..]], device);
-        let weights = weights.and_then(|weights| weights.views()).map_err(torch)?;
-        let ascent = Ascent { architecture, weights: &weights, search, seed, member: SCOUT };
-        let reference = if label.is_some() { Reference::Labels(&labels) } else { Reference::OwnClass };
-        let sigmas = ascent.magnitudes(&tensor.map_err(torch)?, reference, stop)?;
-        let mut sigmas = weights_to_vec(&sigmas).map_err(torch)?;
-        sigmas.truncate(length);
-        Ok(sigmas)
-    }
-}
-
 /// Standard normal values of one (role, member), of any shape.
 pub(super) fn unit_noise(seed: Seed, role: Role, member: u64, shape: &[i64]) -> TorchResult<Tensor> {
     let mut values = vec![0.0; shape.iter().product::<i64>() as usize];
@@ -333,31 +173,15 @@ pub(super) fn unit_noise(seed: Seed, role: Role, member: u64, shape: &[i64]) -> 
     Tensor::f_from_slice(&values)?.f_view(shape)
 }
 
-/// x + s e of every row, e of the row's own (extra noise, member, row) stream: one draw per member and sample.
-pub(super) fn add_extra_noise(
-    inputs: &Tensor,
-    sigma: &Tensor,
-    seed: Seed,
-    member: u64,
-) -> TorchResult<Tensor> {
-    let shape = inputs.size();
-    let mut values = weights_to_vec(&inputs.f_contiguous()?.f_to_device(Device::Cpu)?)?;
-    let sigma = weights_to_vec(&sigma.f_to_device(Device::Cpu)?)?;
-    let size = values.len() / sigma.len().max(1);
-    let streams = seed.member(Role::ExtraNoise, member);
-    for (place, (row, sigma)) in values.chunks_exact_mut(size.max(1)).zip(sigma).enumerate() {
-        add_normals_to_noised(&streams, place as u64, sigma, row);
-    }
-    Tensor::f_from_slice(&values)?.f_view(&shape[..])?.f_to_device(inputs.device())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ensemble::on_one_thread;
-    use crate::model::{by_name, FeatureShape, FlatWeights, Layout};
+    use crate::member::{FeatureShape, Layout};
     use crate::quantity::NoiseScale;
+    use crate::torch::model::{weights_to_vec, FlatWeights};
+    use crate::torch::{by_name, on_one_thread};
+    use tch::Device;
 
     static STOP: AtomicBool = AtomicBool::new(false);
 

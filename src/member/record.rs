@@ -1,0 +1,85 @@
+//! Everything that decides what members are.
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::record_digest;
+use super::{check_classes, Behaviour, FeatureShape, Precision, TrainConfig};
+use crate::error::{Error, Result};
+use crate::law::{DataFacts, Law, NoiseLaw};
+use crate::seed::Seed;
+
+/// Version of the training procedure and of the checkpoint's format. Members of different versions do
+/// not mix. (2: noise drawn in panels. 3: noised features on a grid. 4: the grid in single precision.)
+pub(crate) const SCHEMA: u32 = 4;
+
+/// Everything that decides what members are: the identity of a checkpoint, and what certificates read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Version of the training procedure and of the format.
+    pub schema: u32,
+    /// Root seed of all random streams.
+    pub seed: Seed,
+    /// The noise law members were trained under.
+    pub law: Law,
+    /// Name of the architecture.
+    pub model: String,
+    /// Shape of one sample.
+    pub shape: FeatureShape,
+    /// Number of classes.
+    pub n_classes: usize,
+    /// Number of training samples.
+    pub n_train: usize,
+    /// Passes over a member's noised set.
+    pub epochs: usize,
+    /// Samples of one step.
+    pub batch_size: usize,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Arithmetic of training and voting.
+    pub precision: Precision,
+    /// SHA-256 of the received training set.
+    pub data_digest: String,
+    /// The fixed map that each sample passed before the noise, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_noise: Option<String>,
+    /// What a model does that its name does not describe. It stands beside the record and is compared with a tolerance.
+    #[serde(skip)]
+    pub behaviour: Behaviour,
+}
+
+impl Record {
+    /// SHA-256 of the record, in hexadecimal; what each member's file says of it.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn digest(&self) -> Result<String> {
+        record_digest(self)
+    }
+
+    /// Refuses what no ensemble can have; for a record that comes from a file.
+    ///
+    /// # Errors
+    /// Parameter and shape errors.
+    pub(crate) fn check(&self) -> Result<()> {
+        if crate::size::product("X", &self.shape.sizes())? == 0 {
+            return Err(Error::shape("X", "at least one feature", format_args!("shape {}", self.shape)));
+        }
+        if self.n_train == 0 {
+            return Err(Error::shape("X", "at least one sample", "none"));
+        }
+        check_classes(self.n_classes)?;
+        TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check(0)?;
+        self.law.check_own()?;
+        self.law.check(&self.facts())
+    }
+
+    /// The sizes a law has to know.
+    pub fn facts(&self) -> DataFacts {
+        DataFacts {
+            n_train: self.n_train,
+            n_features: Some(self.shape.n_features()),
+            n_classes: self.n_classes,
+        }
+    }
+}

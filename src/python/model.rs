@@ -1,0 +1,31 @@
+//! What `model` stands for: the name of a built-in network, or a learner of the caller's.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::member::FeatureShape;
+
+/// Who computes the members of a learner; `None` for the name of a built-in network.
+pub(super) fn backend(model: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Backend>>> {
+    if model.is_instance_of::<PyString>() {
+        return Ok(None);
+    }
+    let module = super::module::UserModule::new(model)?;
+    Ok(Some(Arc::new(crate::torch::Torch::new(Arc::new(module)))))
+}
+
+/// A sample's shape as the core knows it.
+///
+/// # Errors
+/// A shape error for anything but features (d,) and images (c, h, w).
+pub(super) fn feature_shape(shape: &[usize]) -> Result<FeatureShape> {
+    match *shape {
+        [d] => Ok(FeatureShape::Flat(d)),
+        [channels, height, width] => Ok(FeatureShape::Image { channels, height, width }),
+        _ => Err(Error::shape("X", "2 or 4 dimensions", shape.len() + 1)),
+    }
+}

@@ -1,0 +1,113 @@
+//! Members through libtorch: all built-in networks, alone or in stacks, on the CPU or a GPU; the same steps in the same order
+//! as the crate's own kernels, equal to them up to rounding.
+
+mod adam;
+mod calibrate;
+mod device;
+mod model;
+mod search;
+mod session;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod train;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub(crate) use device::n_gpus;
+pub use model::{by_name, Architecture, How, Mode, Solution, TorchResult, Weights};
+#[cfg(test)]
+pub(crate) use threads::on_one_thread;
+
+use crate::backend::{Backend, Batching, Session};
+use crate::error::Result;
+use crate::member::{Behaviour, FeatureShape, Layout, Settings};
+
+/// Members of one architecture.
+pub struct Torch {
+    architecture: Arc<dyn Architecture>,
+}
+
+impl Torch {
+    /// Members of `architecture`.
+    pub fn new(architecture: Arc<dyn Architecture>) -> Self {
+        Self { architecture }
+    }
+}
+
+impl fmt::Debug for Torch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.architecture.fmt(f)
+    }
+}
+
+/// Inputs of one forward pass.
+const BATCH: usize = 64;
+
+impl Backend for Torch {
+    fn name(&self) -> &str {
+        self.architecture.name()
+    }
+
+    fn layout(&self) -> &Layout {
+        self.architecture.layout()
+    }
+
+    fn behaviour(&self) -> &Behaviour {
+        self.architecture.behaviour()
+    }
+
+    fn is_built_in(&self) -> bool {
+        self.architecture.is_built_in()
+    }
+
+    fn n_gpus(&self) -> usize {
+        n_gpus()
+    }
+
+    fn min_samples(&self) -> usize {
+        self.architecture.min_samples()
+    }
+
+    fn batch(&self) -> Batching {
+        Batching { rows: BATCH, whole: true }
+    }
+
+    fn max_stack(&self) -> usize {
+        self.architecture.max_stack()
+    }
+
+    fn activations(&self) -> Option<usize> {
+        self.architecture.activations()
+    }
+
+    fn stacks_are_sure(&self) -> bool {
+        self.architecture.stacks_are_sure()
+    }
+
+    fn may_keep_state(&self) -> bool {
+        self.architecture.may_keep_state()
+    }
+
+    fn lanes(&self) -> usize {
+        self.architecture.lanes()
+    }
+
+    fn start(&self, begin: &mut dyn FnMut()) -> Result<()> {
+        threads::with_one_torch_thread(begin)
+    }
+
+    fn ready(&self) {
+        threads::own_number();
+    }
+
+    fn session<'a>(
+        &'a self,
+        settings: &Settings,
+        shape: FeatureShape,
+        lane: bool,
+    ) -> Result<Box<dyn Session + 'a>> {
+        Ok(Box::new(session::Thread::new(self.architecture.as_ref(), settings, shape, lane)?))
+    }
+}

@@ -1,0 +1,261 @@
+//! Training of one stack of members on their noised sets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rand::Rng;
+use tch::{Device, Reduction, TchError, Tensor};
+
+use super::adam::Adam;
+use super::device::on;
+use super::model::{upload, weights_to_vec, Architecture, FlatWeights, How, Mode, TorchResult, Weights};
+use super::session::training_error;
+use crate::backend::{batches, order, Fit, NoisySet};
+use crate::error::{Error, Result};
+use crate::member::{Member, Precision, Settings};
+use crate::seed::{Role, Seed};
+
+/// How layers compute.
+pub(super) fn how(settings: &Settings) -> How {
+    How { convolution: settings.convolution.unwrap_or_default(), tf32: settings.precision == Precision::Tf32 }
+}
+
+/// The noised sets of a stack as tensors.
+pub(super) struct NoisySets {
+    /// (S n, ...).
+    features: Tensor,
+    /// (S n).
+    labels: Tensor,
+    /// Samples of one member.
+    n: usize,
+}
+
+impl NoisySets {
+    /// The sets in the memory of `device`, with samples of the given dimensions.
+    pub(super) fn of(set: &NoisySet, dims: &[i64], device: Device) -> TorchResult<Self> {
+        let shape = [&[-1], dims].concat();
+        let features = upload(&Tensor::f_from_slice(set.features())?.f_view(&shape[..])?, device)?;
+        Ok(Self { features, labels: upload(&Tensor::f_from_slice(set.labels())?, device)?, n: set.n() })
+    }
+}
+
+/// Trains the stack on its sets as they are, which lie on the device.
+///
+/// # Errors
+/// A training error naming the member for anything torch reports; cancellation. Members whose loss or values
+/// become infinite or NaN are no error: they are failed ones, each by what its own set holds.
+pub(super) fn fit(
+    architecture: &dyn Architecture,
+    job: Fit<'_>,
+    set: &NoisySets,
+    stop: &AtomicBool,
+) -> Result<Vec<Member>> {
+    let (members, device) = (job.members, on(job.settings.device));
+    let first = members.first().copied().unwrap_or(0);
+    let torch = |error| training_error(first, &error);
+    if let Some(solved) = solve_stack(architecture, members, set)? {
+        return Ok(solved);
+    }
+    let mut training = Training::new(architecture, job, set).map_err(torch)?;
+    let mut history = Vec::with_capacity(job.settings.epochs);
+    let mut failed = vec![false; members.len()];
+    for epoch in 0..job.settings.epochs {
+        training.epoch(epoch as u64, stop).map_err(torch)?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::cancelled("Training was cancelled."));
+        }
+        history.push(training.losses().map_err(torch)?);
+        // Looking at a loss waits for the device: a GPU is asked once, at the end.
+        if device == Device::Cpu || epoch + 1 == job.settings.epochs {
+            look(&mut history, &mut failed).map_err(torch)?;
+            if failed.iter().all(|failed| *failed) {
+                break;
+            }
+        }
+    }
+    let losses = history.last().map_or(Ok(Vec::new()), weights_to_vec).map_err(torch)?;
+    let values = training.weights.to_members().map_err(torch)?;
+    let finished = members.iter().zip(values).zip(losses).zip(failed);
+    Ok(finished.map(|(((&number, values), loss), failed)| finish(number, values, loss, failed)).collect())
+}
+
+/// The members of an architecture with a closed form; `None` for any other.
+fn solve_stack(
+    architecture: &dyn Architecture,
+    members: &[u64],
+    set: &NoisySets,
+) -> Result<Option<Vec<Member>>> {
+    let n = set.n as i64;
+    let mut solved = Vec::with_capacity(members.len());
+    for (place, &number) in members.iter().enumerate() {
+        let own = |all: &Tensor| all.f_narrow(0, place as i64 * n, n);
+        let solution = own(&set.features)
+            .and_then(|features| architecture.solve(&features, &own(&set.labels)?))
+            .map_err(|error| training_error(number, &error))?;
+        let Some(solution) = solution else { return Ok(None) };
+        solved.push(finish(number, solution.values, solution.loss, false));
+    }
+    Ok(Some(solved))
+}
+
+/// Looks at the losses (S) of the epochs that have not been looked at; keeps the last.
+fn look(history: &mut Vec<Tensor>, failed: &mut [bool]) -> TorchResult<()> {
+    let table = weights_to_vec(&Tensor::f_stack(history, 0)?)?;
+    for losses in table.chunks_exact(failed.len().max(1)) {
+        failed.iter_mut().zip(losses).for_each(|(failed, loss)| *failed |= !loss.is_finite());
+    }
+    history.drain(..history.len().saturating_sub(1));
+    Ok(())
+}
+
+fn finish(number: u64, values: Vec<f32>, loss: f32, failed: bool) -> Member {
+    Member::finished(number, values, if failed { f32::NAN } else { loss })
+}
+
+pub(super) struct Training<'a> {
+    architecture: &'a dyn Architecture,
+    set: &'a NoisySets,
+    members: &'a [u64],
+    seed: Seed,
+    batch_size: usize,
+    weights: FlatWeights,
+    adam: Adam,
+    /// Sum of the losses of the current epoch's samples, per member.
+    loss: Tensor,
+}
+
+impl<'a> Training<'a> {
+    pub(super) fn new(
+        architecture: &'a dyn Architecture,
+        job: Fit<'a>,
+        set: &'a NoisySets,
+    ) -> TorchResult<Self> {
+        let (layout, seed, members) = (architecture.layout(), job.seed, job.members);
+        let device = on(job.settings.device);
+        let initial: TorchResult<Vec<_>> = members.iter().map(|&m| architecture.initial(seed, m)).collect();
+        let initial = initial?;
+        let initial: Vec<&[f32]> = initial.iter().map(Vec::as_slice).collect();
+        let inside = members.iter().map(|&m| seed.stream(Role::Model, m, 0).next_u64());
+        let weights =
+            FlatWeights::new(layout, &initial, device)?.with_model_seeds(inside).computing(how(job.settings));
+        let adam = Adam::new(weights.flat(), job.settings.learning_rate)?;
+        let _ = weights.flat().f_set_requires_grad(true)?;
+        let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, device))?;
+        let batch_size = job.settings.batch_size;
+        Ok(Self { architecture, set, members, seed, batch_size, weights, adam, loss })
+    }
+
+    /// One pass over the noised set; returns early when told to stop.
+    fn epoch(&mut self, epoch: u64, stop: &AtomicBool) -> TorchResult<()> {
+        let _ = self.loss.f_zero_()?;
+        let batches = batches(self.set.n, self.batch_size);
+        if batches.len() == 1 {
+            // The order within a batch does not matter: nothing to shuffle, nothing to copy.
+            return self.step(&self.set.features, &self.set.labels, self.set.n);
+        }
+        let order = self.order(epoch)?;
+        for (start, length) in batches {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let index = order.f_narrow(1, start as i64, length as i64)?.f_reshape([-1])?;
+            let inputs = self.set.features.f_index_select(0, &index)?;
+            self.step(&inputs, &self.set.labels.f_index_select(0, &index)?, length)?;
+        }
+        Ok(())
+    }
+
+    /// Some steps on the first samples, waited for; for measurements.
+    pub(super) fn first_steps(&mut self, steps: usize) -> TorchResult<()> {
+        let n = self.set.n as i64;
+        let length = n.min(self.batch_size as i64);
+        let first = |all: &Tensor| {
+            let shape: Vec<i64> = [-1, n].into_iter().chain(all.size().split_off(1)).collect();
+            all.f_view(&shape[..])?.f_narrow(1, 0, length)?.f_flatten(0, 1)
+        };
+        let (inputs, labels) = (first(&self.set.features)?, first(&self.set.labels)?);
+        for _ in 0..steps {
+            self.step(&inputs, &labels, length as usize)?;
+        }
+        self.loss.f_sum(None)?.f_double_value(&[]).map(drop)
+    }
+
+    /// Rows of the noised sets in this epoch's order, (S, n).
+    fn order(&self, epoch: u64) -> TorchResult<Tensor> {
+        let n = self.set.n as i64;
+        let mut rows = Vec::with_capacity(self.members.len() * self.set.n);
+        for (place, &member) in self.members.iter().enumerate() {
+            let own = order(self.seed, member, epoch, self.set.n);
+            rows.extend(own.into_iter().map(|row| place as i64 * n + row as i64));
+        }
+        upload(&Tensor::f_from_slice(&rows)?.f_view([-1, n])?, self.set.features.device())
+    }
+
+    /// One step of Adam on a batch, inputs (S B, ...) and labels (S B).
+    fn step(&mut self, inputs: &Tensor, labels: &Tensor, length: usize) -> TorchResult<()> {
+        let losses = losses(self.architecture, &self.weights.views()?, inputs, labels)?;
+        let sum = losses.f_sum(None)?;
+        self.adam.step(self.weights.flat(), &gradient(&sum, self.weights.flat())?)?;
+        let _ = self.loss.f_add_(&losses.f_detach()?.f_mul_scalar(length as f64)?)?;
+        Ok(())
+    }
+
+    /// Mean loss of the last epoch, per member.
+    fn losses(&self) -> TorchResult<Tensor> {
+        self.loss.f_div_scalar(self.set.n as f64)
+    }
+}
+
+/// The gradient of a sum.
+///
+/// # Errors
+/// Whatever torch reports, and a sum that has none: torch's own answer would be a tensor that is not there.
+pub(super) fn gradient(sum: &Tensor, parameters: &Tensor) -> TorchResult<Tensor> {
+    if !sum.requires_grad() {
+        return Err(no_gradient());
+    }
+    let mut gradients = Tensor::f_run_backward(&[sum], &[parameters], false, false)?;
+    gradients.pop().filter(Tensor::defined).ok_or_else(no_gradient)
+}
+
+/// Of a pass through which nothing can be learned.
+pub(super) fn no_gradient() -> TchError {
+    TchError::Torch(
+        "its logits have no gradient (is the pass detached, under no_grad, or a constant?)".to_owned(),
+    )
+}
+
+/// Mean cross-entropy of a batch, per member (S); inputs (S B, ...) and labels (S B).
+fn losses(
+    architecture: &dyn Architecture,
+    weights: &Weights,
+    inputs: &Tensor,
+    labels: &Tensor,
+) -> TorchResult<Tensor> {
+    let stack = weights.stack();
+    if stack == 1 {
+        let logits = architecture.forward(weights, inputs, Mode::Train)?;
+        let loss = logits.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, -100, 0.0)?;
+        return loss.f_view([1]);
+    }
+    let mut shape = inputs.size();
+    shape.splice(..1, [stack, -1]);
+    let logits = architecture.forward(weights, &inputs.f_view(&shape[..])?, Mode::Train)?;
+    let flat = logits.f_flatten(0, 1)?;
+    let loss = flat.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::None, -100, 0.0)?;
+    loss.f_view([stack, -1])?.f_mean_dim(1, false, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_of_an_earlier_epoch_counts_when_all_are_looked_at_together() {
+        let rows = [[1.0_f32, 2.0, 1.0], [0.5, f32::NAN, 0.9], [0.4, 1.0, f32::INFINITY]];
+        let mut history = rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>();
+        let mut failed = vec![false; 3];
+        assert!(look(&mut history, &mut failed).is_ok());
+        assert_eq!(failed, [false, true, true]);
+        assert_eq!(history.len(), 1, "the last losses stay");
+    }
+}
