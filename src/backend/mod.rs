@@ -14,15 +14,18 @@ mod noisy_set;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::law::SigmaSearch;
-use crate::member::{Behaviour, FeatureShape, Layout, Member, Settings};
+use crate::member::{Behaviour, Device, FeatureShape, Layout, Member, Settings};
 use crate::seed::{Role, Seed};
 
 use rand::seq::SliceRandom;
 
 pub(crate) use choose::{built_in, n_gpus};
+#[cfg(feature = "python")]
+pub(crate) use kernels::log_mean_scores;
 pub use kernels::Kernels;
 pub use noisy_set::NoisySet;
 pub(crate) use noisy_set::{Cores, Source};
@@ -32,6 +35,9 @@ static NOTHING: Behaviour = Behaviour(Vec::new());
 /// Slopes of a search for noise magnitudes are cut to what R has where nothing is uncertain, Phi^-1(0.98): near the clamp
 /// they can be anything.
 pub(crate) const STEEPEST: f64 = 2.053_748_910_631_823;
+
+/// Set from any thread, it stops the work within a batch.
+pub type Flag = Arc<AtomicBool>;
 
 /// Whoever computes members of one model.
 pub trait Backend: Send + Sync + fmt::Debug {
@@ -66,9 +72,19 @@ pub trait Backend: Send + Sync + fmt::Debug {
         size
     }
 
-    /// Test inputs that it wants at a time, filled up with zeros if `whole`.
+    /// Test inputs that it wants at a time.
     fn batch(&self) -> Batching {
-        Batching { rows: 64, whole: false }
+        Batching { rows: 64, multiple: 1 }
+    }
+
+    /// Whether a member is numbers, as [`Backend::layout`] says, rather than an object of the backend's.
+    fn has_values(&self) -> bool {
+        true
+    }
+
+    /// Whether members have gradients in their inputs, by which noise magnitudes are searched.
+    fn searches(&self) -> bool {
+        true
     }
 
     /// The largest number of members that it computes together.
@@ -107,8 +123,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// The first call in each worker thread.
-    fn ready(&self) {}
+    /// The first call in each worker thread, for the device that it works for.
+    fn ready(&self, _device: Device) {}
 
     /// What one thread computes with, for samples of the given shape; `lane` if several share a device.
     ///
@@ -125,10 +141,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
 /// Test inputs of one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// How many.
+    /// How many at most.
     pub rows: usize,
-    /// Whether a batch that has fewer is filled up with zeros.
-    pub whole: bool,
+    /// Their number is a multiple of this: what is missing is filled up with zeros.
+    pub multiple: usize,
 }
 
 /// What one thread computes with: buffers, a stream, settings that were tried.
@@ -141,7 +157,7 @@ pub trait Session {
     /// # Errors
     /// A training error naming the member for anything that fails; cancellation. Members whose loss or values become
     /// infinite or NaN are no error: they are failed ones, each by what its own set holds.
-    fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &AtomicBool) -> Result<Vec<Member>>;
+    fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>>;
 
     /// Members that are going to be asked.
     ///
@@ -191,7 +207,7 @@ pub trait Panel {
     ///
     /// # Errors
     /// A training error naming a member; cancellation.
-    fn logits(&mut self, batch: Batch<'_>, stop: &AtomicBool) -> Result<Vec<f32>>;
+    fn logits(&mut self, batch: Batch<'_>, stop: &Flag) -> Result<Vec<f32>>;
 
     /// The noise magnitude (n) of each row that the member at `place` finds: its noise must not hide the label, or without
     /// labels the class that the member gives it without noise.
@@ -204,7 +220,7 @@ pub trait Panel {
         rows: &[&[f32]],
         labels: Option<&[usize]>,
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>>;
 
     /// Logarithms of the mean scores (n, classes) of the member at `place` for each row at its magnitude, on as many
@@ -218,7 +234,7 @@ pub trait Panel {
         rows: &[&[f32]],
         sigmas: &[f32],
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>>;
 }
 

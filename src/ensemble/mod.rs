@@ -110,6 +110,10 @@ impl Ensemble {
             behaviour: backend.behaviour().clone(),
         };
         record.law.check(&record.facts())?;
+        if record.law.sample_specific().is_some() && !backend.searches() {
+            let expected = "one without sample-specific noise, whose magnitudes are searched by gradient: this model has none";
+            return Err(Error::parameter("law", expected, record.law.describe()));
+        }
         check_features(data, &record.law)?;
         check_member_size(&record, backend.as_ref())?;
         Ok(Self::without_members(record, settings, backend))
@@ -328,6 +332,11 @@ impl Ensemble {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
+        if checkpoint.is_some() && !self.backend.has_values() {
+            let expected =
+                "None: members of this model are objects, which a checkpoint of numbers cannot hold";
+            return Err(Error::parameter("checkpoint", expected, "a directory"));
+        }
         let checkpoint = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
         let checkpoint = checkpoint.transpose()?;
         self.plan_in(n_members, checkpoint.as_ref())?;
@@ -402,6 +411,10 @@ impl Ensemble {
     /// A shape error if it has another number of values than the model.
     pub fn insert(&mut self, member: Member) -> Result<()> {
         let expected = self.backend.layout().n_values();
+        if member.values.object().is_some() == self.backend.has_values() && !member.is_failed() {
+            let expected = if self.backend.has_values() { "numbers" } else { "an object" };
+            return Err(Error::parameter("member", expected, "the other"));
+        }
         if member.values.len() != expected {
             let got = format_args!("{} values", member.values.len());
             return Err(Error::shape("member", format_args!("{expected} values"), got));

@@ -1,9 +1,8 @@
 //! Training under the sound form of sample-specific noise: what a member adds to its noised set by its own choice.
 
 use std::borrow::Cow;
-use std::sync::atomic::AtomicBool;
 
-use crate::backend::{Fit, NoisySet, Search, Session};
+use crate::backend::{Fit, Flag, NoisySet, Search, Session};
 use crate::error::Result;
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific};
 use crate::member::Member;
@@ -25,7 +24,7 @@ pub(super) fn fit(
     job: Fit<'_>,
     law: &Law,
     mut set: NoisySet,
-    stop: &AtomicBool,
+    stop: &Flag,
 ) -> Result<Vec<Member>> {
     let Some(law) = specific(law) else { return session.fit(job, Cow::Owned(set), stop) };
     // From here on everything looks at the noised set alone.

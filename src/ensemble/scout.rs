@@ -1,6 +1,6 @@
 //! The published form of sample-specific noise: a scout finds the magnitudes before any member is trained.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::threads::{guarded, with_workers};
 use super::train::{self, Job};
 use super::vote::collect;
 use super::{Control, Ensemble};
-use crate::backend::{Backend, Search, Session, Source};
+use crate::backend::{Backend, Flag, Search, Session, Source};
 use crate::error::Result;
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific};
 use crate::member::checkpoint::Checkpoint;
@@ -85,7 +85,7 @@ impl Ensemble {
         }
         let blocks: Vec<usize> = (0..n).step_by(BLOCK).collect();
         let workers = self.settings.workers().min(blocks.len());
-        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (next, stop) = (AtomicUsize::new(0), Flag::default());
         let (sender, results) = mpsc::channel();
         let backend = self.backend.as_ref();
         let work = |sender: Sender<_>| {
@@ -109,7 +109,8 @@ impl Ensemble {
             }
         };
         let mut all = vec![0.0; n];
-        with_workers(vec![sender; workers], backend, work, |_| {
+        let ready = |_: &Sender<_>| backend.ready(self.settings.device);
+        with_workers(vec![sender; workers], ready, backend, work, |_| {
             collect(&results, &stop, control, |start, sigmas: Vec<f32>| {
                 all[start..start + sigmas.len()].copy_from_slice(&sigmas);
             })
@@ -133,11 +134,11 @@ impl Rows<'_> {
         scout: &Member,
         backend: &dyn Backend,
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>> {
         let size = self.inputs.shape().n_features();
         let length = BLOCK.min(self.inputs.n_samples() - self.start);
-        let whole = if backend.batch().whole { BLOCK } else { length };
+        let whole = length.next_multiple_of(backend.batch().multiple);
         let (mut values, mut labels) = (vec![0.0_f32; whole * size], vec![0; whole]);
         for (offset, (row, own)) in values.chunks_exact_mut(size).zip(&mut labels).take(length).enumerate() {
             read(self.inputs, self.start + offset, row)?;

@@ -9,13 +9,14 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::process::no_thread;
 
-/// Runs `work` on each of `jobs` in a thread of its own, and `main` in the calling thread meanwhile; `main` is told how
+/// Runs `work` on each of `jobs` in a thread of its own, which gets `ready` for it first, and `main` in the calling thread meanwhile; `main` is told how
 /// many threads there are. If the system allows fewer than there are jobs, the last jobs are dropped before `main` runs.
 ///
 /// # Errors
 /// A device error if not a single thread can be started.
 pub(crate) fn with_workers<J: Send, R>(
     jobs: Vec<J>,
+    ready: impl Fn(&J) + Sync,
     backend: &dyn Backend,
     work: impl Fn(J) + Sync,
     main: impl FnOnce(usize) -> R,
@@ -24,7 +25,7 @@ pub(crate) fn with_workers<J: Send, R>(
         let (mut jobs, mut started) = (Some(jobs), Ok(0));
         backend.start(&mut || {
             if let Some(jobs) = jobs.take() {
-                started = start(scope, jobs, || backend.ready(), &work);
+                started = start(scope, jobs, &ready, &work);
             }
         })?;
         started.map(main)
@@ -35,7 +36,7 @@ pub(crate) fn with_workers<J: Send, R>(
 fn start<'scope, J: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     jobs: Vec<J>,
-    get_ready: impl Fn() + Send + Copy + 'scope,
+    get_ready: &'scope (impl Fn(&J) + Sync),
     work: &'scope (impl Fn(J) + Sync),
 ) -> Result<usize> {
     // Nobody sends: a thread that is ready drops its sender, one that panics or cannot be started loses it.
@@ -44,7 +45,7 @@ fn start<'scope, J: Send + 'scope>(
     for job in jobs {
         let sender = sender.clone();
         let run = move || {
-            get_ready();
+            get_ready(&job);
             drop(sender);
             work(job);
         };

@@ -10,7 +10,7 @@ use super::threads::with_workers;
 use super::twice::{again, Twice};
 use super::worker::{self, Finished, Role};
 use super::{Ensemble, Execution};
-use crate::backend::{Backend, Source};
+use crate::backend::{Backend, Flag, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::checkpoint::Checkpoint;
 use crate::member::{keep_freed_memory, Device, Settings, TrainingSet};
@@ -163,17 +163,23 @@ pub(super) fn run(
         trainers = vec![trainers; job.backend.lanes().max(1)].concat();
     }
     trainers.truncate(todo.len().div_ceil(size));
-    let (stacks, stop) = (Stacks::new(todo, size), AtomicBool::new(false));
+    let (stacks, stop) = (Stacks::new(todo, size), Flag::default());
     let (sender, results) = mpsc::channel();
     // One sender per worker: when the last has gone, the receiver knows.
     let roles = worker::roles(trainers, &sender);
     drop(sender);
     let trains: Vec<bool> = roles.iter().map(|role| matches!(role, Role::Train(..))).collect();
     let work = |role: Role| role.play(job, &stacks, checkpoint, &stop);
-    let side_by_side = with_workers(roles, job.backend, work, |threads| {
-        collect(&results, &stop, control, keep)?;
-        Ok(trains.iter().take(threads).filter(|trains| **trains).count())
-    })??;
+    let side_by_side = with_workers(
+        roles,
+        |role| role.ready(job.backend),
+        job.backend,
+        work,
+        |threads| {
+            collect(&results, &stop, control, keep)?;
+            Ok(trains.iter().take(threads).filter(|trains| **trains).count())
+        },
+    )??;
     let (smallest, failure) = stacks.state();
     Ok(Some(Execution { stack: size, smallest, side_by_side, failure }))
 }

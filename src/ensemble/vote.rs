@@ -11,7 +11,7 @@ use ndarray::{Array2, Array3};
 use super::own_noise::specific;
 use super::threads::{guarded, with_workers};
 use super::{Control, Ensemble};
-use crate::backend::{go_on, Batch, Search, Session};
+use crate::backend::{go_on, Batch, Batching, Flag, Search, Session};
 use crate::error::{Error, Result};
 use crate::law::NoiseLaw;
 use crate::member::{all_finite, check_features, keep_freed_memory, read, Device, Inputs, Member, STACK};
@@ -138,11 +138,11 @@ fn evaluate<T: Copy + Default + Send>(
     keep_freed_memory();
     let (n, size) = (inputs.n_samples(), inputs.shape().n_features());
     let mut result = vec![T::default(); ensemble.n_members() * n * width];
-    let batch = ensemble.backend.batch().rows;
+    let Batching { rows: batch, multiple } = ensemble.backend.batch();
     let rows = (BLOCK / size / batch).max(1) * batch;
     for start in (0..n).step_by(rows) {
         let length = rows.min(n - start);
-        let mut values = vec![0.0_f32; length.div_ceil(batch) * batch * size];
+        let mut values = vec![0.0_f32; length.next_multiple_of(multiple) * size];
         for (offset, row) in values.chunks_exact_mut(size).take(length).enumerate() {
             read(inputs, start + offset, row)?;
         }
@@ -239,7 +239,7 @@ fn run<T: Copy + Default + Send>(
     let on_gpu = settings.device != Device::Cpu;
     let lanes = if on_gpu && size == 1 { backend.lanes().max(1) } else { 1 };
     let workers = (settings.workers() * lanes).min(stacks.len());
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (next, stop) = (AtomicUsize::new(0), Flag::default());
     let (sender, results) = mpsc::channel();
     let work = |sender: Sender<_>| {
         let session = guarded(0, || backend.session(settings, ensemble.record.shape, lanes > 1));
@@ -264,7 +264,8 @@ fn run<T: Copy + Default + Send>(
         }
     };
     let keep = |alive: usize, part| places.get(alive).map_or((), |place| keep(*place, part));
-    with_workers(vec![sender; workers], backend, work, |_| collect(&results, &stop, control, keep))?
+    let ready = |_: &Sender<_>| backend.ready(settings.device);
+    with_workers(vec![sender; workers], ready, backend, work, |_| collect(&results, &stop, control, keep))?
 }
 
 /// The first place of a stack, and each of its members' part.
@@ -308,7 +309,7 @@ impl Stack<'_> {
         &self,
         session: &mut dyn Session,
         asked: Asked<'_, T>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<Vec<T>>> {
         let Asked { width, question, .. } = asked;
         let (record, batching) = (&self.ensemble.record, self.ensemble.backend.batch());
@@ -324,7 +325,7 @@ impl Stack<'_> {
             go_on(stop)?;
             let from = number * batching.rows;
             let known = (self.block.length - from).min(batching.rows);
-            let rows = if batching.whole { batching.rows } else { known };
+            let rows = known.next_multiple_of(batching.multiple);
             let plain = self.block.values.get(from * size..(from + rows) * size).unwrap_or_default();
             if !shared {
                 own.clear();

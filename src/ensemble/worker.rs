@@ -12,7 +12,7 @@ use super::own_noise;
 use super::stacks::{is_out_of_memory, Stacks};
 use super::threads::guarded;
 use super::train::Job;
-use crate::backend::{Cores, Fit, NoisySet, Session};
+use crate::backend::{Backend, Cores, Fit, Flag, NoisySet, Session};
 use crate::error::{ErrorKind, Result};
 use crate::member::checkpoint::Checkpoint;
 use crate::member::{Device, Member, Settings};
@@ -98,14 +98,15 @@ pub(super) fn roles(trainers: Vec<Settings>, results: &Results) -> Vec<Role> {
 }
 
 impl Role {
+    /// Prepares the thread that plays it; only one that trains computes with the backend.
+    pub(super) fn ready(&self, backend: &dyn Backend) {
+        if let Self::Train(own, ..) = self {
+            backend.ready(own.device);
+        }
+    }
+
     /// Works until nothing is left to do, the receiver has gone, or `stop` is set.
-    pub(super) fn play(
-        self,
-        job: Job<'_>,
-        stacks: &Stacks,
-        checkpoint: Option<&Checkpoint>,
-        stop: &AtomicBool,
-    ) {
+    pub(super) fn play(self, job: Job<'_>, stacks: &Stacks, checkpoint: Option<&Checkpoint>, stop: &Flag) {
         match self {
             Self::Draw(sender, cores) => {
                 while let Some(stack) = stacks.take() {
@@ -169,7 +170,7 @@ struct Trainer<'a> {
     stacks: &'a Stacks,
     checkpoint: Option<&'a Checkpoint>,
     results: Results,
-    stop: &'a AtomicBool,
+    stop: &'a Flag,
     session: Box<dyn Session + 'a>,
 }
 

@@ -9,6 +9,7 @@ use pyo3::types::{PyList, PyString, PyTuple};
 use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
 use super::listen::{calling, holding, listening};
+use super::learner::{of_object, value_of};
 use super::model::{backend, feature_shape};
 use crate::certify::{decided, Certificates};
 use crate::change::Change;
@@ -368,6 +369,12 @@ impl PyEnsemble {
         Some(PyArray1::from_slice(py, &member.values))
     }
 
+    /// One member as its learner made it: an object, or all its values.
+    fn member<'py>(&self, py: Python<'py>, member: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let member = self.inner.members().find(|known| known.number == member);
+        member.map(|member| value_of(py, member)).transpose()
+    }
+
     /// One parameter of one member.
     fn parameter<'py>(
         &self,
@@ -387,7 +394,7 @@ impl PyEnsemble {
         let this = slf.borrow();
         let members = PyList::empty(py);
         for member in this.inner.trained() {
-            members.append((member.number, member.loss, PyArray1::from_slice(py, &member.values)))?;
+            members.append((member.number, member.loss, value_of(py, member)?))?;
         }
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
         let model = this.model(py).into_pyobject(py)?;
@@ -403,7 +410,7 @@ impl PyEnsemble {
     #[pyo3(signature = (record, members, model=None, history=None, behaviour=Vec::new()))]
     fn from_parts(
         record: &str,
-        members: Vec<(u64, f32, PyReadonlyArray1<'_, f32>)>,
+        members: Vec<(u64, f32, Bound<'_, PyAny>)>,
         model: Option<&Bound<'_, PyAny>>,
         history: Option<&str>,
         behaviour: Vec<Vec<f32>>,
@@ -422,7 +429,11 @@ impl PyEnsemble {
             inner.recall(&parse_history(history)?);
         }
         for (number, loss, values) in members {
-            inner.insert(Member { number, loss, values: values.as_slice()?.into() })?;
+            let values = match values.extract::<PyReadonlyArray1<'_, f32>>() {
+                Ok(values) => values.as_slice()?.into(),
+                Err(_) => of_object(values.unbind()),
+            };
+            inner.insert(Member { number, loss, values })?;
         }
         Ok(Self { inner, model: model.cloned().and_then(|model| own_module(&model)) })
     }

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use numpy::{
-    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods,
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -159,12 +160,15 @@ impl Backend for Learner {
         };
         let held = Python::attach(enter).map_err(|error| Error::device(said(&error)))?;
         begin();
-        let leave = |py: Python<'_>| held.bind(py).call_method1("__exit__", (py.None(), py.None(), py.None())).map(drop);
+        let leave = |py: Python<'_>| {
+            held.bind(py).call_method1("__exit__", (py.None(), py.None(), py.None())).map(drop)
+        };
         Python::attach(leave).map_err(|error| Error::device(said(&error)))
     }
 
     fn ready(&self, device: Device) {
-        let enter = |py: Python<'_>| self.object.bind(py).call_method1("enter", (device.to_string(),)).map(drop);
+        let enter =
+            |py: Python<'_>| self.object.bind(py).call_method1("enter", (device.to_string(),)).map(drop);
         let failure = Python::attach(enter).err().map(|error| said(&error));
         NOT_READY.with_borrow_mut(|why| *why = failure);
     }
@@ -307,7 +311,9 @@ impl Session for Thread<'_> {
             let (values, losses): (Bound<'_, PyAny>, PyReadonlyArray1<'_, f32>) = answer.extract()?;
             let losses = losses.to_vec()?;
             if losses.len() != numbers.len() {
-                return Err(Error::shape("losses", format_args!("{} losses", numbers.len()), losses.len()).into());
+                return Err(
+                    Error::shape("losses", format_args!("{} losses", numbers.len()), losses.len()).into()
+                );
             }
             self.members(numbers, &values, &losses).map(Some)
         };
@@ -378,8 +384,15 @@ struct Voters<'a> {
 }
 
 impl Voters<'_> {
-    fn ask(&self, places: std::ops::Range<usize>, values: &[f32], lead: &[usize], stop: &Flag) -> Result<Vec<f32>> {
-        let numbers: Vec<u64> = self.members.get(places.clone()).unwrap_or_default().iter().map(|m| m.number).collect();
+    fn ask(
+        &self,
+        places: std::ops::Range<usize>,
+        values: &[f32],
+        lead: &[usize],
+        stop: &Flag,
+    ) -> Result<Vec<f32>> {
+        let numbers: Vec<u64> =
+            self.members.get(places.clone()).unwrap_or_default().iter().map(|m| m.number).collect();
         let rows = lead.last().copied().unwrap_or(0);
         let answer = |py: Python<'_>| -> PyResult<Option<Vec<f32>>> {
             let members = PyList::new(py, self.values.get(places).unwrap_or_default())?;
@@ -446,7 +459,9 @@ impl Panel for Voters<'_> {
             }
             let sigmas = answer.extract::<PyReadonlyArray1<'_, f32>>()?.to_vec()?;
             if sigmas.len() != rows.len() {
-                return Err(Error::shape("magnitudes", format_args!("{} of them", rows.len()), sigmas.len()).into());
+                return Err(
+                    Error::shape("magnitudes", format_args!("{} of them", rows.len()), sigmas.len()).into()
+                );
             }
             Ok(Some(sigmas))
         };

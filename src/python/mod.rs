@@ -3,6 +3,7 @@
 mod augment;
 mod bounds;
 mod certificates;
+#[cfg(feature = "torch")]
 mod convert;
 mod ensemble;
 mod error;
@@ -11,10 +12,12 @@ mod gate;
 mod knn;
 mod law;
 mod law_params;
+mod learner;
 mod ledger;
 mod listen;
 mod metrics;
 mod model;
+#[cfg(feature = "torch")]
 mod module;
 mod number;
 
@@ -30,7 +33,9 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     knn::register(module)?;
     metrics::register(module)?;
     certificates::register(module)?;
+    #[cfg(feature = "torch")]
     module::register(module)?;
+    learner::register(module)?;
     ensemble::register(module)?;
     bounds::register(module)?;
     files::register(module)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::learner::Learner;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::member::FeatureShape;
@@ -14,8 +15,22 @@ pub(super) fn backend(model: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Backe
     if model.is_instance_of::<PyString>() {
         return Ok(None);
     }
+    if model.hasattr("train")? {
+        return Ok(Some(Arc::new(Learner::new(model)?)));
+    }
+    user_module(model).map(Some)
+}
+
+#[cfg(feature = "torch")]
+fn user_module(model: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Backend>> {
     let module = super::module::UserModule::new(model)?;
-    Ok(Some(Arc::new(crate::torch::Torch::new(Arc::new(module)))))
+    Ok(Arc::new(crate::torch::Torch::new(Arc::new(module))))
+}
+
+#[cfg(not(feature = "torch"))]
+fn user_module(model: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Backend>> {
+    let expected = "the name of a built-in network or a learner";
+    Err(Error::parameter("model", expected, model.get_type().name()?).into())
 }
 
 /// A sample's shape as the core knows it.

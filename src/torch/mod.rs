@@ -22,7 +22,7 @@ pub(crate) use threads::on_one_thread;
 
 use crate::backend::{Backend, Batching, Session};
 use crate::error::Result;
-use crate::member::{Behaviour, FeatureShape, Layout, Settings};
+use crate::member::{Behaviour, Device, FeatureShape, Layout, Settings};
 
 /// Members of one architecture.
 pub struct Torch {
@@ -71,7 +71,7 @@ impl Backend for Torch {
     }
 
     fn batch(&self) -> Batching {
-        Batching { rows: BATCH, whole: true }
+        Batching { rows: BATCH, multiple: BATCH }
     }
 
     fn max_stack(&self) -> usize {
@@ -98,7 +98,7 @@ impl Backend for Torch {
         threads::with_one_torch_thread(begin)
     }
 
-    fn ready(&self) {
+    fn ready(&self, _device: Device) {
         threads::own_number();
     }
 

@@ -1,7 +1,6 @@
 //! What one thread computes with through torch.
 
 use std::borrow::Cow;
-use std::sync::atomic::AtomicBool;
 
 use tch::{Device, Tensor};
 
@@ -10,7 +9,7 @@ use super::device::{check_precision, on};
 use super::model::{upload, weights_to_vec, Architecture, FlatWeights, Mode, TorchResult};
 use super::search::{Ascent, Reference};
 use super::train::{fit, how, NoisySets};
-use crate::backend::{go_on, Batch, Fit, NoisySet, Panel, Search, Session};
+use crate::backend::{go_on, Batch, Fit, Flag, NoisySet, Panel, Search, Session};
 use crate::error::{Error, Result};
 use crate::member::{FeatureShape, Member, Settings};
 
@@ -54,7 +53,7 @@ impl<'a> Thread<'a> {
 }
 
 impl Session for Thread<'_> {
-    fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &AtomicBool) -> Result<Vec<Member>> {
+    fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
         let first = job.members.first().copied().unwrap_or(0);
         let sets =
             NoisySets::of(&set, &self.dims, self.device).map_err(|error| training_error(first, &error))?;
@@ -133,7 +132,7 @@ impl Voters<'_> {
 
 impl Panel for Voters<'_> {
     /// The one forward pass in front of test inputs: evaluation mode, no gradients.
-    fn logits(&mut self, batch: Batch<'_>, stop: &AtomicBool) -> Result<Vec<f32>> {
+    fn logits(&mut self, batch: Batch<'_>, stop: &Flag) -> Result<Vec<f32>> {
         go_on(stop)?;
         let first = self.members.first().map_or(0, |member| member.number);
         let pass = |voters: &mut Self| {
@@ -151,7 +150,7 @@ impl Panel for Voters<'_> {
         rows: &[&[f32]],
         labels: Option<&[usize]>,
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>> {
         self.searching(place, rows, search, |ascent, inputs| {
             let classes = labels.map(|labels| labels.iter().map(|label| *label as i64).collect::<Vec<_>>());
@@ -168,7 +167,7 @@ impl Panel for Voters<'_> {
         rows: &[&[f32]],
         sigmas: &[f32],
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>> {
         go_on(stop)?;
         self.searching(place, rows, search, |ascent, inputs| {

@@ -1,9 +1,7 @@
 //! torch beside the crate's own kernels: the same members, magnitudes and scores up to rounding.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::AtomicBool;
-
-use crate::backend::{built_in, Search};
+use crate::backend::{built_in, Flag, Search};
 use crate::ensemble::{Control, Ensemble};
 use crate::law::{Gaussian, Guarantee, LabelNoise, Law, Product, SampleSpecific, SigmaSearch, Subsample};
 use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape, Member, TrainConfig};
@@ -89,7 +87,7 @@ fn members_with_noise_of_their_own_are_those_of_torch() {
 /// Magnitudes of rows, with and without labels, and the scores at those of torch.
 #[test]
 fn magnitudes_and_scores_are_the_kernels() {
-    let stop = AtomicBool::new(false);
+    let stop = Flag::default();
     let shape = FeatureShape::Image { channels: 1, height: 10, width: 10 };
     for model in ["linear", "mlp", "cnn"] {
         for (steps, samples, n) in [(6, 4, 70), (3, 7, 5)] {

@@ -5,11 +5,12 @@
 mod search;
 
 use std::borrow::Cow;
-use std::sync::atomic::AtomicBool;
 
+#[cfg(feature = "python")]
+pub(crate) use search::log_mean_scores;
 use search::Ascent;
 
-use super::{batches, go_on, order, Backend, Batch, Fit, NoisySet, Panel, Search, Session};
+use super::{batches, go_on, order, Backend, Batch, Fit, Flag, NoisySet, Panel, Search, Session};
 use crate::error::{Error, Result};
 use crate::kernel::{discriminant, Adam, Buffer, Network, Workspace};
 use crate::member::built_in::BuiltIn;
@@ -72,7 +73,7 @@ struct Thread<'a> {
 }
 
 impl Session for Thread<'_> {
-    fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &AtomicBool) -> Result<Vec<Member>> {
+    fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
         let fit = |(place, &number)| match self.model.closed {
             true => self.solve(number, place, &set, stop),
             false => self.train(job, number, place, &set, stop),
@@ -87,7 +88,7 @@ impl Session for Thread<'_> {
 
 impl Thread<'_> {
     /// A member in closed form.
-    fn solve(&self, number: u64, place: usize, set: &NoisySet, stop: &AtomicBool) -> Result<Member> {
+    fn solve(&self, number: u64, place: usize, set: &NoisySet, stop: &Flag) -> Result<Member> {
         let (rows, labels): (Vec<_>, Vec<_>) = set.samples(place).unzip();
         let (values, loss) =
             discriminant(&rows, &labels, self.model.network.n_classes(), || go_on(stop).is_ok())
@@ -102,7 +103,7 @@ impl Thread<'_> {
         number: u64,
         place: usize,
         set: &NoisySet,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Member> {
         let (network, settings, n) = (&self.model.network, job.settings, set.n());
         let mut values = self.model.layout.initial(job.seed, number);
@@ -159,7 +160,7 @@ impl Voters<'_> {
 }
 
 impl Panel for Voters<'_> {
-    fn logits(&mut self, batch: Batch<'_>, stop: &AtomicBool) -> Result<Vec<f32>> {
+    fn logits(&mut self, batch: Batch<'_>, stop: &Flag) -> Result<Vec<f32>> {
         let size =
             batch.values.len() / (batch.rows * if batch.shared { 1 } else { self.members.len() }).max(1);
         let mut all = Vec::with_capacity(self.members.len() * batch.rows * self.network.n_classes());
@@ -179,7 +180,7 @@ impl Panel for Voters<'_> {
         rows: &[&[f32]],
         labels: Option<&[usize]>,
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>> {
         let (ascent, work) = self.ascent(place, search)?;
         ascent.magnitudes(rows, labels, work, stop)
@@ -191,7 +192,7 @@ impl Panel for Voters<'_> {
         rows: &[&[f32]],
         sigmas: &[f32],
         search: Search<'_>,
-        stop: &AtomicBool,
+        stop: &Flag,
     ) -> Result<Vec<f32>> {
         let (ascent, work) = self.ascent(place, search)?;
         ascent.log_scores(rows, sigmas, work, stop)

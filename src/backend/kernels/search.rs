@@ -86,8 +86,7 @@ impl Ascent<'_> {
             let rays = Rays { origins: &origins, directions: &directions, scales };
             let mut logits = self.network.logits_along(self.values, rays, work).to_vec();
             for logits in logits.chunks_exact_mut(self.search.samples * self.network.n_classes()) {
-                let mean = mean_scores(logits, self.network.n_classes());
-                scores.extend(mean.iter().map(|score| ln_of_score(*score)));
+                scores.extend(log_mean_scores(logits, self.search.samples, self.network.n_classes()));
             }
         }
         Ok(scores)
@@ -167,6 +166,12 @@ impl Ascent<'_> {
             *slope = if sum.is_finite() { sum } else { 0.0 };
         }
     }
+}
+
+/// Logarithms of the mean scores (n, K) of inputs whose noisy copies have the logits (n copies, K).
+pub(crate) fn log_mean_scores(logits: &mut [f32], copies: usize, k: usize) -> Vec<f32> {
+    let own = logits.chunks_exact_mut((copies * k).max(1));
+    own.flat_map(|logits| mean_scores(logits, k)).map(ln_of_score).collect()
 }
 
 /// A probability below the smallest float is that float; NaN stays NaN, which no comparison holds for.
