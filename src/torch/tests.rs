@@ -109,6 +109,8 @@ fn magnitudes_and_scores_are_the_kernels() {
                 (built_in(model, shape, 3, &settings).unwrap(), settings)
             };
             let ((own, settings), (torch, _)) = (backend(None), backend(Some(2)));
+            let kernels = [&own, &torch].map(|backend| format!("{backend:?}").starts_with("Kernels"));
+            assert_eq!(kernels, [true, false], "{model}: each is what it says");
             // Initial weights say next to nothing; larger ones give gaps of ordinary size.
             let values: Vec<f32> = own.layout().initial(Seed::new(1), 0).iter().map(|v| 1.5 * v).collect();
             let member = Member { number: 5, values: values.into(), loss: 0.0 };
@@ -121,7 +123,6 @@ fn magnitudes_and_scores_are_the_kernels() {
                 let wanted = torch.magnitudes(0, &rows, labels, search, &stop).unwrap();
                 let found = own.magnitudes(0, &rows, labels, search, &stop).unwrap();
                 assert!(wanted.iter().any(|s| (s - 0.5).abs() > 0.02), "{model}: {wanted:?}");
-                assert!(wanted != found, "{model}: one of them is the other");
                 for (found, wanted) in found.iter().zip(&wanted) {
                     assert!((found / wanted - 1.0).abs() < 1e-3, "{model}: {found} for {wanted}");
                 }
