@@ -101,7 +101,12 @@ class _Training:
             for x, y in self._epoch(epoch):
                 if self._job.stopped():
                     return None
-                losses = self._step(x, y)
+                try:
+                    losses = self._step(x, y)
+                except Exception as error:
+                    if not self._has_diverged(error, x, sums[-1]):
+                        raise
+                    return np.full(1, np.nan, np.float32)
                 sums[-1].add_(losses, alpha=len(y) // self._stack)
             self._optimiser.end_epoch()
             # Looking at a loss waits for the device: a GPU is asked once, at the end.
@@ -138,6 +143,22 @@ class _Training:
         total = losses.sum() if self._stack > 1 else losses
         self._optimiser.step(gradients(total, self._values.trained))
         return losses.detach()
+
+    def _has_diverged(self, error: Exception, x: torch.Tensor, losses: torch.Tensor) -> bool:
+        """Whether a step of a single member ended in an error because of numbers beyond single precision.
+
+        A module may raise at what others end with as a loss that is NaN. That is no error of the module's where what it
+        was given, or its weights, are beyond what single precision calculates with.
+        """
+        of_the_process = isinstance(error, MemoryError) or "memory" in str(error).lower()
+        if self._stack > 1 or of_the_process:
+            return False
+        return any(_overflows(tensor) for tensor in (x, losses, *self._values.trained))
+
+
+def _overflows(values: torch.Tensor) -> bool:
+    """Whether the sum of the squares is infinite or NaN: the numbers are, or so large that no layer can work with them."""
+    return not bool(values.detach().square().sum().isfinite())
 
 
 def mean_losses(loss: Loss | None) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
