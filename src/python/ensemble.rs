@@ -8,8 +8,8 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
-use super::listen::{calling, holding, listening};
 use super::learner::{of_object, value_of};
+use super::listen::{calling, holding, listening};
 use super::model::{backend, feature_shape};
 use crate::certify::{decided, Certificates};
 use crate::change::Change;
