@@ -50,14 +50,24 @@ class Instance:
         self._trained: list[torch.Tensor] = []
         self._running: list[torch.Tensor] = []
         self._own: list[torch.Tensor] = []
-        self._bound = False
         if stack > 1:
             _stacks.quiet(1)
 
     def bind(self, trained: Sequence[torch.Tensor], running: Sequence[torch.Tensor]) -> None:
         """Put the core's tensors into the module's places; see :meth:`settle` for what training writes to `running`."""
         self._trained, self._running = list(trained), list(running)
-        self._bind(len(self._trained), self._trained[0].device)
+        if self._trained[0].device.type != "cpu":
+            self.module.to(self._trained[0].device)
+        places = state.places(self.module)
+        self._trained_places = places[: len(self._trained)]
+        self._running_places = places[len(self._trained) :]
+        kinds = [table[key].dtype for (table, key), *_ in self._running_places]
+        # Counters and masks keep their own type; the core keeps floats.
+        self._own = [
+            tensor if kind == tensor.dtype else tensor.to(kind)
+            for tensor, kind in zip(self._running, kinds, strict=True)
+        ]
+        _put(self._running_places, self._own)
 
     def lay_out(self, x: torch.Tensor) -> torch.Tensor:
         """Samples as :meth:`images` wants them: in the order of memory that the module likes."""
@@ -90,20 +100,6 @@ class Instance:
         else:
             self._keep_running(self._own)
 
-    def bind_buffers(self, running: list[torch.Tensor]) -> None:
-        """Take the tensors that hold frozen parameters and buffers; what training writes to these is kept there."""
-        self._running = running
-
-    def forward(self, trained: list[torch.Tensor], x: torch.Tensor, train: bool) -> torch.Tensor:
-        """Logits of a batch, with the given trained parameters."""
-        if not self._bound:
-            self._bind(len(trained), x.device)
-        self._trained = list(trained)
-        logits = self(checks.channels_last(x) if self._innermost else x, train)
-        if train:
-            self.settle()
-        return logits
-
     def close(self) -> None:
         """Let go of all tensors, even if the module lives on in a cycle."""
         state.let_go(self.module)
@@ -135,20 +131,6 @@ class Instance:
             list(trained), self._own, x
         )
         return result
-
-    def _bind(self, n_trained: int, device: torch.device) -> None:
-        if device.type != "cpu":
-            self.module.to(device)
-        places = state.places(self.module)
-        self._trained_places, self._running_places = places[:n_trained], places[n_trained:]
-        kinds = [table[key].dtype for (table, key), *_ in self._running_places]
-        # Counters and masks keep their own type; the core keeps floats.
-        self._own = [
-            tensor if kind == tensor.dtype else tensor.to(kind)
-            for tensor, kind in zip(self._running, kinds, strict=True)
-        ]
-        _put(self._running_places, self._own)
-        self._bound = True
 
     def _take(self, now: list[torch.Tensor]) -> None:
         """Copy what was replaced: a stack takes its buffers from `own` in every pass."""

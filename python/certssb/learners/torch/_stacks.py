@@ -101,16 +101,18 @@ def _passes(
     running = [part for part in parts if not part.requires_grad]
     instance = blueprint.instance(seeds, stack)
     try:
-        instance.bind_buffers(running)
+        instance.bind(trained, running)
+        x = instance.images(instance.lay_out(x))
         passes: list[_Pass] = []
         for _ in range(2):
-            logits = instance.forward(trained, x, True)
+            logits = instance(x, True)
+            instance.settle()
             losses = mean_losses(blueprint.recipe.loss)(logits, y.repeat(stack))
             passes.append(
                 ([logits.detach(), *gradients(losses.sum(), trained)], [part.clone() for part in running])
             )
         with torch.no_grad():
-            passes.append(([instance.forward(trained, x, False)], []))
+            passes.append(([instance(x, False)], []))
         return passes
     finally:
         instance.close()

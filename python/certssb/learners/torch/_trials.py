@@ -28,6 +28,7 @@ from certssb.learners.torch._randomness import MemberStream, seeded, states, use
 from certssb.learners.torch._training import mean_losses
 
 if TYPE_CHECKING:
+    from certssb.learners.torch._instance import Instance
     from certssb.learners.torch.blueprint import Blueprint
 
 __all__ = [
@@ -82,11 +83,12 @@ class Trainee:
         self._offset = seed % 7
         self._loss = mean_losses(blueprint.recipe.loss)
         self._optimiser: Users | None = None
+        self._instance: Instance | None
         if way == "plain":
             self.module = blueprint.module(values.numpy())
             self._stream = MemberStream([seed], blueprint.draws) if blueprint.draws else None
             self._channels_last = blueprint.channels_last
-            self._forward: Callable[..., torch.Tensor] = self._plainly
+            self._instance = None
             self._trained = [tensor for _, tensor, trained in state.tensors(self.module) if trained]
             self._prepare(blueprint)
             return
@@ -97,10 +99,9 @@ class Trainee:
         ]
         self._trained = [part for part in parts if part.requires_grad]
         self._running = [part for part in parts if not part.requires_grad]
-        instance = blueprint.instance([seed], way=way)
-        instance.bind_buffers(self._running)
-        self.module = instance.module
-        self._forward = instance.forward
+        self._instance = blueprint.instance([seed], way=way)
+        self._instance.bind(self._trained, self._running)
+        self.module = self._instance.module
         self._prepare(blueprint)
 
     def _prepare(self, blueprint: Blueprint) -> None:
@@ -112,7 +113,7 @@ class Trainee:
         x = torch.rand((_BATCH, *self._shape), generator=self._generator)
         y = (torch.arange(_BATCH) + self._offset) % self._n_classes
         with torch.enable_grad():
-            logits = self._forward(self._trained, x, True)
+            logits = self._forward(x, True)
         if not logits.requires_grad:
             return [logits.clone()]
         found = gradients(self._loss(logits, y), self._trained)
@@ -130,16 +131,19 @@ class Trainee:
         if x is None:
             x = torch.rand((_BATCH, *self._shape), generator=torch.Generator().manual_seed(self._offset))
         with torch.no_grad():
-            return self._forward(self._trained, x, train).clone()
+            return self._forward(x, train).clone()
 
     def buffers(self) -> list[torch.Tensor]:
         """Frozen parameters and buffers as they are now."""
-        if self._forward == self._plainly:
+        if self._instance is None:
             own = state.tensors(self.module)
             return [tensor.detach().to(torch.float32) for _, tensor, trained in own if not trained]
+        self._instance.settle()
         return [tensor.clone() for tensor in self._running]
 
-    def _plainly(self, _: Any, x: torch.Tensor, train: bool) -> torch.Tensor:
+    def _forward(self, x: torch.Tensor, train: bool) -> torch.Tensor:
+        if self._instance is not None:
+            return self._instance(self._instance.images(self._instance.lay_out(x)), train)
         self.module.train(train)
         x = checks.channels_last(x) if self._channels_last else x
         if train and self._stream is not None:
