@@ -47,6 +47,7 @@ class Instance:
         self._stream = stream
         self._innermost = channels_last and stack == 1
         self._stack = stack
+        self._mode: bool | None = None
         self._trained: list[torch.Tensor] = []
         self._running: list[torch.Tensor] = []
         self._own: list[torch.Tensor] = []
@@ -79,7 +80,10 @@ class Instance:
 
     def __call__(self, x: torch.Tensor, train: bool) -> torch.Tensor:
         """Logits of a batch."""
-        self.module.train(train)
+        if train is not self._mode:
+            # Walking through all parts costs as much as an operation of torch.
+            self.module.train(train)
+            self._mode = train
         compute = self._alone if self._stack == 1 else self._together
         version = x._version
         if train and self._stream is not None:
