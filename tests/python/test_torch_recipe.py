@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch import nn
 from torch.nn import functional as F
 
+import certssb as cs
 from certssb.exceptions import ParameterError
 from certssb.learners.torch._recipe import Recipe
 from certssb.learners.torch.blueprint import Blueprint
@@ -191,3 +193,36 @@ def test_recipes_through_which_members_would_meet_are_refused(recipe: Recipe) ->
     KEPT.clear()
     with pytest.raises(ParameterError, match="not changed by the training of others"):
         Blueprint(net, (5,), 3, recipe).check_alone("cpu", 10)
+
+
+def test_an_estimator_trains_saves_and_reads_with_them(tmp_path: Any) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    X, y = X[:60].reshape(60, 64), y[:60]
+
+    def wide() -> nn.Module:
+        return nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 2))
+
+    settings = {"n_members": 7, "alpha": 0.5, "epochs": 4, "seed": 0, "progress": False, "device": "cpu"}
+    law = cs.Gaussian(0.3)
+    plain = cs.CertifiedClassifier(wide, law, **settings).fit(X, y)
+    own = cs.CertifiedClassifier(wide, law, optimizer=sgd, loss=focal, n_jobs=1, **settings).fit(X, y)
+    assert not np.array_equal(plain.member(0)[0].weight.detach(), own.member(0)[0].weight.detach())
+    again = clone(own).set_params(n_jobs=2).fit(X, y)
+    assert np.array_equal(own.votes(X), again.votes(X))
+    assert torch.equal(own.member(3)[0].weight, again.member(3)[0].weight)
+    own.save(tmp_path / "kept")
+    read = cs.CertifiedClassifier.load(tmp_path / "kept", wide, optimizer=sgd, loss=focal)
+    assert np.array_equal(read.votes(X), own.votes(X)) and read.optimizer is sgd
+    with pytest.raises(cs.exceptions.CertssbError):
+        cs.CertifiedClassifier.load(tmp_path / "kept", wide)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "loss"])
+def test_they_are_for_modules_of_the_users(name: str, tmp_path: Any) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    clf = cs.CertifiedClassifier("linear", n_members=5, alpha=0.5, seed=0, progress=False)
+    with pytest.raises(ParameterError, match=f"The '{name}' parameter must be None: it says how a module"):
+        clone(clf).set_params(**{name: focal}).fit(X, y)
+    clf.fit(X, y).save(tmp_path / "kept")
+    with pytest.raises(ParameterError, match=f"The '{name}' parameter must be left out"):
+        cs.CertifiedClassifier.load(tmp_path / "kept", **{name: focal})

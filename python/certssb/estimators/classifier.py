@@ -84,7 +84,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     batch_size : int, default=128
         Samples of one optimiser step.
     learning_rate : float, default=1e-3
-        Step size of Adam.
+        Step size of Adam; without effect where `optimizer` is given.
     device : str or torch.device, default="auto"
         "auto" (every GPU, members split between them; the CPU if there is none), "cpu", "cuda" (the first GPU), "cuda:1".
     seed : int or None, default=None
@@ -114,6 +114,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Members computed together, as one operation on one more dimension; changes them by rounding only. If not given:
         1 on the CPU, where members side by side are as fast, and as many as fit into memory on a GPU. For a module of
         your own that cannot be stacked it stays 1; see Notes.
+    optimizer : callable, optional
+        For a module of your own: takes a list of parameters and returns a fresh ``torch.optim.Optimizer`` for them, or a
+        tuple of one and of schedulers that take a step after each epoch, such as ``lambda p: torch.optim.AdamW(p,
+        lr=2e-3, weight_decay=0.01)``. Adam with `learning_rate` if not given. Part of the record.
+    loss : callable, optional
+        For a module of your own: takes logits (batch, n_classes) and classes (batch,) and returns one value for each
+        sample or their mean, such as ``torch.nn.CrossEntropyLoss(label_smoothing=0.1)``. Cross-entropy if not given. Part
+        of the record.
 
     Attributes
     ----------
@@ -144,7 +152,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     every level of a cascade), which costs as much as one more member; if it is not the same, bit for bit, the fit is refused
     and none of its members kept. What a trial cannot see: state that a GPU's members first read after its steps, and
     state outside of Python's objects that the first to come writes and nobody changes later. torch's global modes, such as autocast or another
-    default dtype, reach neither these trials nor members. A module is built on the CPU in float32, is trained in training mode with cross-entropy and votes in evaluation mode. Each member
+    default dtype, reach neither these trials nor members. A module is built on the CPU in float32, is trained in training mode, with Adam and cross-entropy unless `optimizer` and `loss` say otherwise, and votes in evaluation mode. Each member
     has a module of its own, whose weights come from the member's stream: torch's, Python's and NumPy's global
     generators are seeded while the callable runs, and put back. Dropout and other randomness of torch inside the
     module come from the member's stream as well, so that the same seed gives the same votes for any `n_jobs`; so does
@@ -191,6 +199,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features: FeatureMap | None = None,
         precision: Literal["f32", "tf32"] = "f32",
         stack: int | None = None,
+        optimizer: Callable[[list[Any]], Any] | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self.model = model
         self.law = law
@@ -208,6 +218,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.features = features
         self.precision = precision
         self.stack = stack
+        self.optimizer = optimizer
+        self.loss = loss
 
     @log_fit
     def fit(
@@ -465,11 +477,16 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _checked_model(self, features: Features, n_classes: int) -> str | Blueprint:
+        if isinstance(self.model, str):
+            for name in ("optimizer", "loss"):
+                if getattr(self, name) is not None:
+                    expected = "None: it says how a module of your own is trained"
+                    raise parameter_error(name, expected, f"one beside model={self.model!r}")
         if self.model == "auto":
             return "mlp" if features.ndim == 2 else "cnn"
         if isinstance(self.model, str):
             return self.model
-        return own_module(self.model, features.shape[1:], n_classes)
+        return own_module(self.model, features.shape[1:], n_classes, self.optimizer, self.loss)
 
     def _checkpoint(self) -> str | None:
         return None if self.checkpoint is None else os.fspath(self.checkpoint)
@@ -907,6 +924,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: Any = "auto",
         n_jobs: int | None = None,
         fingerprint: str | None = None,
+        optimizer: Callable[[list[Any]], Any] | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
     ) -> Self:
         """Read an ensemble that :meth:`save` wrote.
 
@@ -922,6 +941,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             As in the constructor.
         fingerprint : str, optional
             What :meth:`save` returned; anything else that may be in the folder is refused.
+        optimizer, loss : callable, optional
+            For members of the user's module that were trained with them: as in the constructor.
 
         Returns
         -------
@@ -957,7 +978,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         facts = _ensembles.read_facts(folder, fingerprint)
         jobs = None if n_jobs is None else _jobs(n_jobs)
-        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs)
+        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, (optimizer, loss))
         record = json.loads(ensemble.record())
         new = cls(
             record["model"] if model is None else model,
@@ -971,6 +992,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             features=_ensembles.map_from_json(facts["features"], features),
             device=device,
             n_jobs=n_jobs,
+            optimizer=optimizer,
+            loss=loss,
         )
         new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]

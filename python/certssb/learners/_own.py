@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["own_module"]
 
 
-def own_module(model: Callable[[], Any], shape: tuple[int, ...], n_classes: int) -> Blueprint:
-    """The user's callable, looked at, as the core wants it: a factory of torch modules.
+def own_module(
+    model: Callable[[], Any],
+    shape: tuple[int, ...],
+    n_classes: int,
+    optimizer: Callable[[Any], Any] | None = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+) -> Blueprint:
+    """The user's callable, looked at, as the core wants it: a factory of torch modules, and how these are trained.
 
     Raises
     ------
@@ -24,6 +30,7 @@ def own_module(model: Callable[[], Any], shape: tuple[int, ...], n_classes: int)
         If what it makes cannot be a member.
     """
     needed("torch", "A torch module as a member", "torch")
+    from certssb.learners.torch._recipe import Recipe
     from certssb.learners.torch.blueprint import Blueprint
 
-    return Blueprint(model, shape, n_classes)
+    return Blueprint(model, shape, n_classes, Recipe(optimizer, loss))

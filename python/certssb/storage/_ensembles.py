@@ -158,10 +158,20 @@ def read_facts(folder: Path, fingerprint: str | None = None) -> dict[str, Any]:
     return checked
 
 
-def read_members(folder: Path, facts: dict[str, Any], model: Any, device: str, n_jobs: int | None) -> Members:
-    """Read the members, of which none may be missing, damaged, or another than the one that was saved."""
+def read_members(
+    folder: Path,
+    facts: dict[str, Any],
+    model: Any,
+    device: str,
+    n_jobs: int | None,
+    recipe: tuple[Any, Any] = (None, None),
+) -> Members:
+    """Read the members, of which none may be missing, damaged, or another than the one that was saved.
+
+    `recipe` is the optimiser and the loss of a module's members.
+    """
     if facts["cascade"] is None:
-        return _read_level(folder, facts, facts["levels"][0], model, device, n_jobs)
+        return _read_level(folder, facts, facts["levels"][0], model, device, n_jobs, recipe)
     try:
         law = _core.law_from_json(json.dumps(facts["cascade"]))
     except CertssbError as error:
@@ -169,7 +179,7 @@ def read_members(folder: Path, facts: dict[str, Any], model: Any, device: str, n
     if not isinstance(law, Cascade) or len(law.levels) != len(facts["levels"]):
         raise CheckpointError(f"'{folder}' cannot be read: its law is no cascade of so many levels.")
     levels = [
-        _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs)
+        _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs, recipe)
         for g, level in enumerate(facts["levels"])
     ]
     if [own.law for own in levels] != list(law.levels):
@@ -178,7 +188,13 @@ def read_members(folder: Path, facts: dict[str, Any], model: Any, device: str, n
 
 
 def _read_level(
-    folder: Path, facts: dict[str, Any], level: dict[str, Any], model: Any, device: str, n_jobs: int | None
+    folder: Path,
+    facts: dict[str, Any],
+    level: dict[str, Any],
+    model: Any,
+    device: str,
+    n_jobs: int | None,
+    recipe: tuple[Any, Any],
 ) -> _core.Ensemble:
     record = json.loads(_core.Ensemble.record_of(folder))
     if _core.Ensemble.record_digest_of(folder) != level["record"]:
@@ -188,13 +204,17 @@ def _read_level(
     if own and (model is None or isinstance(model, str)):
         expected = f"the callable that makes the module '{record['model']}': load(path, model=...)"
         raise parameter_error("model", expected, repr(model))
+    for name, given in zip(("optimizer", "loss"), recipe, strict=True):
+        if not own and given is not None:
+            expected = f"left out: the members are of the built-in '{record['model']}'"
+            raise parameter_error(name, expected, repr(given))
     if not own and model is not None:
         raise parameter_error(
             "model", f"left out: the members are of the built-in '{record['model']}'", repr(model)
         )
     blueprint = None
     if own:
-        blueprint = own_module(model, sample_shape(record), record["n_classes"])
+        blueprint = own_module(model, sample_shape(record), record["n_classes"], *recipe)
         blueprint.try_stacks(device, None)
     ensemble = _core.Ensemble.open(folder, device, n_jobs, blueprint)
     n_members = facts["n_members"]
