@@ -16,10 +16,14 @@ export CARGO_TARGET_DIR
 export MPLBACKEND ?= Agg
 
 DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-dev.txt | cksum | cut -d' ' -f1)
+# Tests of votes, plans, the ledger, 1-NN and built-in members.
+TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
+    ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness))
 SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
 INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: run test lint ring0 rings12 pytest long fuzz attack stubs browser external docs build bench clean help
+.PHONY: run test lint ring0 rings12 pytest torchless matrix core-wheel long fuzz attack stubs browser external docs build \
+    bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -27,6 +31,7 @@ help:
 	@echo "make browser   open the report in chromium, which has to be there"
 	@echo "make docs      build the documentation site in site/, with links checked"
 	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
+	@echo "make matrix    the core's wheel beside the oldest and newest Python, NumPy, scikit-learn and torch, and without torch"
 	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make fuzz       damage ledgers and other files at random for ten minutes each"
 	@echo "make attack     search for unsound certificates and for modules that share state, ten minutes each"
@@ -36,13 +41,14 @@ run: build
 	$(BIN)/certssb run --dataset digits --trigger one-pixel --rate 0.02 --norm 1.0 --target 0 \
 	    --cosine 5 --members 20000 --seed 0 --out runs/digits
 
-test: lint ring0 rings12 pytest stubs
+test: lint ring0 rings12 pytest stubs torchless
 
 lint: $(DEPENDENCIES)
 	cargo fmt --check
 	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
 	cargo clippy --quiet --release --features training --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
+	cargo clippy --quiet --release --features python --lib -- -D warnings
 	cargo clippy --quiet --release --features python,torch --lib -- -D warnings
 	$(BIN)/ruff check python tests docs benches
 	$(BIN)/ruff format --check python tests docs benches
@@ -63,6 +69,21 @@ pytest: build
 	$(BIN)/python -m pytest -q tests/python tests/external
 	$(BIN)/python -m pytest -q --doctest-modules python/certssb
 
+# The core alone, which has no libtorch and serves every Python.
+core-wheel: $(DEPENDENCIES)
+	rm -rf dist/core
+	$(BIN)/maturin build --release --out dist/core
+
+# What needs no torch, where there is none: the short suite beside NumPy and scikit-learn alone, and what is tested without
+# torch beside pandas and Matplotlib.
+torchless: core-wheel
+	$(BIN)/python tests/matrix/run.py --only bare-here --folder $(VENV)/matrix dist/core/*.whl
+	$(BIN)/python tests/matrix/run.py --only none-here --folder $(VENV)/matrix dist/core/*.whl $(TORCHLESS)
+
+# Gigabytes where torch brings CUDA's libraries: PIP_EXTRA_INDEX_URL may name an index of builds without them.
+matrix: core-wheel
+	$(BIN)/python tests/matrix/run.py --folder $(VENV)/matrix dist/core/*.whl
+
 # Files damaged at random, for as long as CERTSSB_FUZZ_SECONDS says; `make test` does it for some seconds.
 fuzz: build
 	CERTSSB_FUZZ_SECONDS=$${CERTSSB_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_fuzz_*.py
@@ -72,9 +93,9 @@ attack: build
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} cargo test --quiet --no-default-features attack:: -- --nocapture
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_attack_*.py
 
-# What takes minutes: memory over 50 residual networks, and Ctrl-C in every long call.
+# What takes minutes: memory over 50 residual networks.
 long: build
-	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py tests/python/test_interrupts.py
+	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py
 
 stubs: build
 	$(BIN)/python -m mypy -p certssb
@@ -104,7 +125,7 @@ docs: build
 build: $(INSTALLED)
 
 $(INSTALLED): $(DEPENDENCIES) $(SOURCES)
-	$(BIN)/maturin develop --release
+	$(BIN)/maturin develop --release --features python,torch
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 

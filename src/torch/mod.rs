@@ -22,7 +22,7 @@ pub(crate) use threads::on_one_thread;
 
 use crate::backend::{Backend, Batching, Session};
 use crate::error::Result;
-use crate::member::{Device, FeatureShape, Layout, Settings};
+use crate::member::{Behaviour, Device, FeatureShape, Layout, Settings};
 
 /// Members of one architecture.
 pub struct Torch {
@@ -54,6 +54,10 @@ impl Backend for Torch {
         self.architecture.layout()
     }
 
+    fn behaviour(&self) -> &Behaviour {
+        self.architecture.behaviour()
+    }
+
     fn is_built_in(&self) -> bool {
         self.architecture.is_built_in()
     }
@@ -82,6 +86,14 @@ impl Backend for Torch {
         self.architecture.stacks_are_sure()
     }
 
+    fn may_keep_state(&self) -> bool {
+        self.architecture.may_keep_state()
+    }
+
+    fn lanes(&self) -> usize {
+        self.architecture.lanes()
+    }
+
     fn start(&self, begin: &mut dyn FnMut()) -> Result<()> {
         threads::with_one_torch_thread(begin)
     }
@@ -94,8 +106,8 @@ impl Backend for Torch {
         &'a self,
         settings: &Settings,
         shape: FeatureShape,
-        _lane: bool,
+        lane: bool,
     ) -> Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(session::Thread::new(self.architecture.as_ref(), settings, shape)?))
+        Ok(Box::new(session::Thread::new(self.architecture.as_ref(), settings, shape, lane)?))
     }
 }
