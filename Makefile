@@ -93,9 +93,9 @@ attack: build
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} cargo test --quiet --no-default-features attack:: -- --nocapture
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_attack_*.py
 
-# What takes minutes: memory over 50 residual networks.
+# What takes minutes: memory over 50 residual networks, and Ctrl-C in every long call.
 long: build
-	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py
+	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py tests/python/test_interrupts.py
 
 stubs: build
 	$(BIN)/python -m mypy -p certssb

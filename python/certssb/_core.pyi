@@ -2,7 +2,6 @@
 
 __all__ = [
     "Augmenter",
-    "BuiltIn",
     "Cascade",
     "Certificates",
     "Confidence",
@@ -48,7 +47,6 @@ from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from typing_extensions import Self, disjoint_base
 
 from certssb.learners.torch.blueprint import Blueprint
@@ -383,16 +381,6 @@ class Ensemble:
         history: str | None = None,
         behaviour: list[list[float]] = ...,
     ) -> Ensemble: ...
-
-@final
-class BuiltIn:
-    def __new__(cls, name: str, shape: list[int], n_classes: int) -> BuiltIn: ...
-    @property
-    def specs(self) -> list[tuple[str, list[int], bool]]: ...
-    def forward(
-        self, trained: list[torch.Tensor], running: list[torch.Tensor], inputs: torch.Tensor, train: bool
-    ) -> torch.Tensor: ...
-    def __reduce__(self) -> tuple[type[BuiltIn], tuple[str, list[int], int]]: ...
 
 def devices() -> list[str]: ...
 

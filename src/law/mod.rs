@@ -252,10 +252,10 @@ impl Law {
     /// says nothing about such changes.
     pub fn likelihood(&self, change: &Change, facts: &DataFacts) -> Result<LikelihoodRatio> {
         self.check_change(change, facts)?;
-        Ok(match self {
+        match self {
             Law::Subsample(law) => law.likelihood(change, facts),
-            law => law.hit_ratio(change.n_poisoned, change, facts),
-        })
+            law => Ok(law.hit_ratio(change.n_poisoned, change, facts)),
+        }
     }
 
     /// L for `flips` changed entries in total, for a law that counts entries.

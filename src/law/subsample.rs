@@ -6,6 +6,7 @@ use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw, SampleSpecific};
 use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::seed::{Role, Seed};
+use crate::stop::Stop;
 
 /// `size` of the training samples without replacement, then `inner` on them (bagging, if there is none).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +61,10 @@ impl Subsample {
 
     /// The mixture over the number of changed samples drawn, b ~ Hypergeometric(n, r, k). Which samples were
     /// drawn is revealed to the attacker: that can only help him, so the bound is valid (data processing).
-    pub(super) fn likelihood(&self, change: &Change, facts: &DataFacts) -> LikelihoodRatio {
+    ///
+    /// # Errors
+    /// `Cancelled` where the work is to stop.
+    pub(super) fn likelihood(&self, change: &Change, facts: &DataFacts) -> Result<LikelihoodRatio> {
         let hit = |hits| match self.inner() {
             Some(law) => law.hit_ratio(hits, change, facts),
             None if hits == 0 || (change.trigger_norm == 0.0 && !change.labels) => {
@@ -69,7 +73,10 @@ impl Subsample {
             None => LikelihoodRatio::disjoint(),
         };
         let weights = hypergeometric(facts.n_train, change.n_poisoned, self.size.min(facts.n_train));
-        LikelihoodRatio::mixture(weights.into_iter().map(|(hits, weight)| (weight, hit(hits))))
+        let stop = Stop::current();
+        let going_on = weights.into_iter().take_while(|_| !stop.is_set());
+        let mixture = LikelihoodRatio::mixture(going_on.map(|(hits, weight)| (weight, hit(hits))));
+        stop.check().map(|()| mixture)
     }
 }
 

@@ -3,8 +3,6 @@
 mod augment;
 mod bounds;
 mod certificates;
-#[cfg(feature = "torch")]
-mod convert;
 mod ensemble;
 mod error;
 mod files;
@@ -17,8 +15,6 @@ mod ledger;
 mod listen;
 mod metrics;
 mod model;
-#[cfg(feature = "torch")]
-mod module;
 mod number;
 
 use pyo3::prelude::*;
@@ -33,8 +29,6 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     knn::register(module)?;
     metrics::register(module)?;
     certificates::register(module)?;
-    #[cfg(feature = "torch")]
-    module::register(module)?;
     learner::register(module)?;
     ensemble::register(module)?;
     bounds::register(module)?;

@@ -18,17 +18,6 @@ pub(super) fn backend(model: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Backe
     if model.hasattr("train")? {
         return Ok(Some(Arc::new(Learner::new(model)?)));
     }
-    user_module(model).map(Some)
-}
-
-#[cfg(feature = "torch")]
-fn user_module(model: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Backend>> {
-    let module = super::module::UserModule::new(model)?;
-    Ok(Arc::new(crate::torch::Torch::new(Arc::new(module))))
-}
-
-#[cfg(not(feature = "torch"))]
-fn user_module(model: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Backend>> {
     let expected = "the name of a built-in network or a learner";
     Err(Error::parameter("model", expected, model.get_type().name()?).into())
 }

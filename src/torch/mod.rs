@@ -22,7 +22,7 @@ pub(crate) use threads::on_one_thread;
 
 use crate::backend::{Backend, Batching, Session};
 use crate::error::Result;
-use crate::member::{Behaviour, Device, FeatureShape, Layout, Settings};
+use crate::member::{Device, FeatureShape, Layout, Settings};
 
 /// Members of one architecture.
 pub struct Torch {
@@ -54,10 +54,6 @@ impl Backend for Torch {
         self.architecture.layout()
     }
 
-    fn behaviour(&self) -> &Behaviour {
-        self.architecture.behaviour()
-    }
-
     fn is_built_in(&self) -> bool {
         self.architecture.is_built_in()
     }
@@ -86,14 +82,6 @@ impl Backend for Torch {
         self.architecture.stacks_are_sure()
     }
 
-    fn may_keep_state(&self) -> bool {
-        self.architecture.may_keep_state()
-    }
-
-    fn lanes(&self) -> usize {
-        self.architecture.lanes()
-    }
-
     fn start(&self, begin: &mut dyn FnMut()) -> Result<()> {
         threads::with_one_torch_thread(begin)
     }
@@ -106,8 +94,8 @@ impl Backend for Torch {
         &'a self,
         settings: &Settings,
         shape: FeatureShape,
-        lane: bool,
+        _lane: bool,
     ) -> Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(session::Thread::new(self.architecture.as_ref(), settings, shape, lane)?))
+        Ok(Box::new(session::Thread::new(self.architecture.as_ref(), settings, shape)?))
     }
 }

@@ -40,13 +40,9 @@ impl<'a> Thread<'a> {
         architecture: &'a dyn Architecture,
         settings: &Settings,
         shape: FeatureShape,
-        lane: bool,
     ) -> Result<Self> {
         check_precision(settings.device, settings.precision)?;
         let device = on(settings.device);
-        if lane {
-            architecture.enter_lane(device).map_err(|error| Error::device(error.to_string()))?;
-        }
         let settings = settings.clone();
         Ok(Self { architecture, settings, dims: shape.dims(), device, tried: false, shared: Vec::new() })
     }

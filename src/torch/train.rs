@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rand::Rng;
 use tch::{Device, Reduction, TchError, Tensor};
 
 use super::adam::Adam;
@@ -12,7 +11,7 @@ use super::session::training_error;
 use crate::backend::{batches, order, Fit, NoisySet};
 use crate::error::{Error, Result};
 use crate::member::{Member, Precision, Settings};
-use crate::seed::{Role, Seed};
+use crate::seed::Seed;
 
 /// How layers compute.
 pub(super) fn how(settings: &Settings) -> How {
@@ -134,9 +133,7 @@ impl<'a> Training<'a> {
         let initial: TorchResult<Vec<_>> = members.iter().map(|&m| architecture.initial(seed, m)).collect();
         let initial = initial?;
         let initial: Vec<&[f32]> = initial.iter().map(Vec::as_slice).collect();
-        let inside = members.iter().map(|&m| seed.stream(Role::Model, m, 0).next_u64());
-        let weights =
-            FlatWeights::new(layout, &initial, device)?.with_model_seeds(inside).computing(how(job.settings));
+        let weights = FlatWeights::new(layout, &initial, device)?.computing(how(job.settings));
         let adam = Adam::new(weights.flat(), job.settings.learning_rate)?;
         let _ = weights.flat().f_set_requires_grad(true)?;
         let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, device))?;

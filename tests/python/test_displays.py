@@ -295,3 +295,13 @@ def test_the_package_comes_without_matplotlib_until_something_is_drawn() -> None
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("radii", "accuracy", "said"),
+    [([1, 0], [1, 0], "'radii'"), ([np.nan], [1], "'radii'"), ([-1, 0], [1, 0], "'radii'"), ([0, 1], [2, 0], "'accuracy'")],
+)  # fmt: skip
+def test_curves_that_are_none_are_refused(radii: Any, accuracy: Any, said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        CertifiedAccuracyDisplay(radii, accuracy)
+    CertifiedAccuracyDisplay([0, 0], [1, np.nan])

@@ -230,3 +230,35 @@ def test_members_are_asked_as_they_were_trained(digits: Digits) -> None:
     np.testing.assert_array_equal(after.p_lower, before.p_lower)
     assert after.guarantee == before.guarantee and clf.score(X_test, y_test) > 0.5
     assert clf.member(0)(torch.as_tensor(X_test)).shape == (100, 10)
+
+
+def test_an_estimator_is_fitted_once_at_a_time(digits: Digits) -> None:
+    X, y, X_test, _ = digits
+    told: list[str] = []
+
+    def again(done: int, total: int) -> None:
+        with pytest.raises(cs.TrainingError, match="is being trained already; fit a clone") as error:
+            clf.fit(X, y)
+        told.append(str(error.value))
+
+    clf = small(progress=again)
+    votes = clf.fit(X, y).votes(X_test)
+    assert told and (small().fit(X, y).votes(X_test) == votes).all()
+    # Free again, also after a fit that was refused.
+    clf.set_params(progress=False, n_members=0)
+    for _ in range(2):
+        with pytest.raises(cs.ParameterError, match="n_members"):
+            clf.fit(X, y)
+    assert (clf.set_params(n_members=20).fit(X, y).votes(X_test) == votes).all()
+
+
+@pytest.mark.parametrize("until", ["goal", 3, {"X": [0.0]}])
+def test_a_goal_of_another_kind_is_named(until: Any, digits: Digits) -> None:
+    with pytest.raises(cs.ParameterError, match=r"'until'.*None or a certssb\.Until. Got"):
+        small(n_members="auto").fit(*digits[:2], until=until)
+
+
+def test_shares_are_of_the_members_that_voted(digits: Digits) -> None:
+    clf = small().fit(*digits[:2])
+    clf.n_members_ = 10**9
+    np.testing.assert_allclose(clf.predict_proba(digits[2]).sum(axis=1), 1.0)

@@ -14,10 +14,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use certssb::{
-    Ballots, Cascade, Certificates, Change, Confidence, DataFacts, Discrete, Gaussian, Interval, LabelNoise,
-    Law, Product, Role, Seed, Subsample, Uniform,
+    Ballots, Cascade, Certificates, Change, Confidence, DataFacts, Discrete, Gaussian, Guarantee, Interval,
+    LabelNoise, Law, NoiseScale, Product, Quantity, Role, SampleSpecific, Seed, SigmaSearch, Subsample,
+    Uniform,
 };
-use ndarray::{s, Array2};
+use ndarray::{s, Array2, Array3};
 use rand::{Rng, RngExt};
 
 /// The chance that a sound library fails the whole search.
@@ -153,6 +154,7 @@ enum Asked {
     Radius,
     Norm,
     Count,
+    Flips,
 }
 
 #[derive(Debug)]
@@ -160,6 +162,8 @@ struct Case {
     law: Law,
     facts: DataFacts,
     change: Change,
+    /// Changed entries, for discrete noise: of features, and of labels where they are noised.
+    flips: usize,
     atoms: Atoms,
     asked: Asked,
 }
@@ -177,7 +181,7 @@ fn case(rng: &mut impl Rng, n_classes: usize, planted: Planted) -> Case {
         Planted::LessNoise => [0, 5, 6][rng.random_range(0..3)],
         Planted::OneTooMany => [0, 2, 4][rng.random_range(0..3)],
         Planted::LabelsForgotten => 5,
-        _ => rng.random_range(0..7),
+        _ => rng.random_range(0..9),
     };
     let few = rng.random_range(1..=n_train.min(6));
     let sigma = log_uniform(rng, 0.05, 5.0);
@@ -186,6 +190,7 @@ fn case(rng: &mut impl Rng, n_classes: usize, planted: Planted) -> Case {
     let keep_label = 1.0 - (1.0 - 1.0 / n_classes as f64) * rng.random_range(0.3..0.95);
     let flipped = Law::LabelNoise(LabelNoise::new(1.0 - keep_label).unwrap());
     let step = rng.random_range(0.0..2.0);
+    let mut flips = 0;
     let (law, r, t, labels, atoms) = match kind {
         0 => {
             let r = rng.random_range(1..=n_train);
@@ -209,6 +214,7 @@ fn case(rng: &mut impl Rng, n_classes: usize, planted: Planted) -> Case {
             let alphabet = rng.random_range(2..6);
             let keep = 1.0 - (1.0 - 1.0 / alphabet as f64) * rng.random_range(0.3..0.95);
             let each = rng.random_range(1..=n_features.min(4));
+            flips = few * each;
             let law = Law::Discrete(Discrete::new(keep, alphabet, false, false).unwrap());
             (law, few, (each as f64).sqrt(), false, categorical(few * each, keep, alphabet))
         }
@@ -224,6 +230,25 @@ fn case(rng: &mut impl Rng, n_classes: usize, planted: Planted) -> Case {
             let t = step * sigma / (few as f64).sqrt();
             (law, few, t, true, product(&normal(step), &categorical(few, keep_label, n_classes)))
         }
+        7 => {
+            // Noise of a member's own choice on top is post-processing: the worst member adds none.
+            let scale = NoiseScale::check("sigma", believed).unwrap();
+            let search = SigmaSearch::around(scale, Guarantee::Sound);
+            let own =
+                SampleSpecific::new(Gaussian::new(believed).unwrap(), Guarantee::Sound, search).unwrap();
+            let r = rng.random_range(1..=n_train);
+            (Law::SampleSpecific(own), r, step * sigma / (r as f64).sqrt(), false, normal(step))
+        }
+        8 => {
+            let alphabet = rng.random_range(2..6);
+            let fewest = alphabet.min(n_classes) as f64;
+            let keep = 1.0 - (1.0 - 1.0 / fewest) * rng.random_range(0.3..0.95);
+            let each = rng.random_range(0..=n_features.min(2));
+            flips = few * (each + 1);
+            let law = Law::Discrete(Discrete::new(keep, alphabet, true, false).unwrap());
+            let seen = product(&categorical(few * each, keep, alphabet), &categorical(few, keep, n_classes));
+            (law, few, (each as f64).sqrt(), true, seen)
+        }
         _ => {
             let size = rng.random_range(1..=n_train);
             let t = step * sigma;
@@ -235,11 +260,12 @@ fn case(rng: &mut impl Rng, n_classes: usize, planted: Planted) -> Case {
     let radius = !labels && !matches!(law, Law::Subsample(_) | Law::Discrete(_));
     let asked = match rng.random_range(0..4) {
         0 if radius => Asked::Radius,
+        0 if flips > 0 => Asked::Flips,
         1 if t.is_finite() && t > 0.0 => Asked::Norm,
         2 => Asked::Count,
         _ => Asked::Holds,
     };
-    Case { law, facts, change, atoms, asked }
+    Case { law, facts, change, flips, atoms, asked }
 }
 
 impl Case {
@@ -254,6 +280,10 @@ impl Case {
             Asked::Radius => {
                 let total = (n_poisoned as f64).sqrt() * trigger_norm;
                 table.radius().unwrap().iter().map(|radius| *radius > total).collect()
+            }
+            Asked::Flips => {
+                let missed = usize::from(planted == Planted::OneTooMany);
+                table.n_flips().unwrap().iter().map(|flips| *flips + missed >= self.flips).collect()
             }
             Asked::Norm => {
                 let norms = table.trigger_norm(n_poisoned, labels).unwrap();
@@ -352,6 +382,8 @@ struct Settings {
     members: usize,
     /// Numbers of members at which the certificates are looked at.
     looks: usize,
+    /// The share of members that are sure, where scores are certified; all others score as their mean does.
+    scores: Option<f64>,
 }
 
 fn settings(rng: &mut impl Rng, planted: Planted) -> (Settings, usize, usize) {
@@ -375,16 +407,19 @@ fn settings(rng: &mut impl Rng, planted: Planted) -> (Settings, usize, usize) {
     };
     let selection = if plain { "split" } else { ["union", "split"][rng.random_range(0..2)] };
     let family = if plain || betting || rng.random_range(0..4) > 0 { 1 } else { rng.random_range(2..6) };
-    let own = Settings {
-        alpha: log_uniform(rng, if plain { 0.05 } else { 0.002 }, 0.4),
-        bound,
-        selection,
-        runner_up: if plain { "complement" } else { ["complement", "bound"][rng.random_range(0..2)] },
-        split: (selection == "split").then(|| (members / 10).max(3)),
-        family,
-        members,
-        looks: if betting || planted == Planted::Looks { 4 } else { 1 },
-    };
+    let own =
+        Settings {
+            alpha: log_uniform(rng, if plain { 0.05 } else { 0.002 }, 0.4),
+            bound,
+            selection,
+            runner_up: if plain { "complement" } else { ["complement", "bound"][rng.random_range(0..2)] },
+            split: (selection == "split").then(|| (members / 10).max(3)),
+            family,
+            members,
+            looks: if betting || planted == Planted::Looks { 4 } else { 1 },
+            scores: (bound != "clopper_pearson" && n_classes <= 10 && rng.random_range(0..3) == 0)
+                .then(|| if rng.random() { 1.0 } else { rng.random() }),
+        };
     // Each family is a table of its own, whose radii may take milliseconds.
     let most = if family > 1 { 400 } else { 4000 };
     let repeats = (if betting {
@@ -413,7 +448,8 @@ impl Settings {
         let alpha = if planted == Planted::DoubledAlpha { (2.0 * self.alpha).min(0.9) } else { self.alpha };
         let check = |members: usize| {
             let Settings { bound, selection, runner_up, split, family, .. } = *self;
-            Confidence::check(alpha, bound, selection, runner_up, family > 1, split, members, k, false)
+            let scores = self.scores.is_some();
+            Confidence::check(alpha, bound, selection, runner_up, family > 1, split, members, k, scores)
                 .unwrap()
         };
         let refuted: Vec<bool> = (0..k).map(|class| member.refutes(class)).collect();
@@ -423,12 +459,26 @@ impl Settings {
                 column.iter_mut().filter(|vote| **vote != 0).take(3).for_each(|vote| *vote = 0);
             }
         }
+        let sure =
+            self.scores.map(|share| Array2::from_shape_fn(votes.dim(), |_| rng.random::<f64>() < share));
         let mut wrong = vec![false; repeats];
         for look in 1..=self.looks {
             let n = self.members * look / self.looks;
             let confidence = check(n);
-            let certify = |votes: Array2<u16>| {
-                let ballots = Ballots::from_votes(votes, k).unwrap();
+            let certify = |samples: std::ops::Range<usize>| {
+                let votes = votes.slice(s![..n, samples.clone()]);
+                let ballots = match &sure {
+                    None => Ballots::from_votes(votes.to_owned(), k),
+                    Some(sure) => {
+                        let sure = sure.slice(s![..n, samples]);
+                        let score = |(m, i, class): (usize, usize, usize)| match sure[[m, i]] {
+                            true => f32::from(usize::from(votes[[m, i]]) == class),
+                            false => member.before[class] as f32,
+                        };
+                        Ballots::from_scores(Array3::from_shape_fn((n, votes.ncols(), k), score))
+                    }
+                };
+                let ballots = ballots.unwrap();
                 Certificates::from_ballots(case.law.clone(), case.facts, confidence, None, &ballots)
             };
             let falsely = |table: &Certificates| -> Vec<bool> {
@@ -438,7 +488,7 @@ impl Settings {
             // Levels are divided among the samples of one table.
             let width = if self.family > 1 { self.family } else { repeats };
             for start in (0..repeats * self.family).step_by(width) {
-                let Ok(table) = certify(votes.slice(s![..n, start..start + width]).to_owned()) else {
+                let Ok(table) = certify(start..start + width) else {
                     if look < self.looks {
                         break;
                     }
@@ -507,12 +557,12 @@ fn search(seed: u64, planted: Planted, go_on: impl Fn(usize, &Seen) -> bool) -> 
         };
         let Some(member) = worst(&Curve::new(case.atoms.clone()), n_classes, share) else { continue };
         let Some(wrong) = settings.wrong(&mut rng, &case, &member, repeats, planted) else { continue };
-        let Settings { bound, selection, runner_up, family, .. } = settings;
-        let kind = format!("{bound} {selection} {runner_up} {}", family > 1);
+        let Settings { bound, selection, runner_up, family, scores, .. } = settings;
+        let kind = format!("{bound} {selection} {runner_up} {} {}", family > 1, scores.is_some());
         let story = || {
-            let Case { law, facts, change, asked, .. } = &case;
+            let Case { law, facts, change, flips, asked, .. } = &case;
             format!(
-                "case {number}, {settings:?}, {law:?}, {facts:?}, {change:?}, {asked:?}, p_A = {}",
+                "case {number}, {settings:?}, {law:?}, {facts:?}, {change:?}, {flips} flips, {asked:?}, p_A = {}",
                 member.before[0]
             )
         };

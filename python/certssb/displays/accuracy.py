@@ -59,6 +59,8 @@ class CertifiedAccuracyDisplay:
     ------
     ShapeError
         If `radii` and `accuracy` are not of one length of at least 1.
+    ParameterError
+        If `radii` are negative, NaN or not ascending, or an accuracy is outside [0, 1].
 
     Examples
     --------
@@ -90,6 +92,11 @@ class CertifiedAccuracyDisplay:
         if self.radii.ndim != 1 or self.radii.size == 0 or self.accuracy.shape != self.radii.shape:
             got = f"shapes {self.radii.shape} and {self.accuracy.shape}"
             raise shape_error("radii, accuracy", "one value each per point", got)
+        if not (self.radii >= 0).all() or (np.diff(self.radii) < 0).any():
+            raise parameter_error("radii", "ascending floats of at least 0", repr(radii))
+        # NaN is the share of no samples.
+        if ((self.accuracy < 0) | (self.accuracy > 1)).any():
+            raise parameter_error("accuracy", "floats in the range [0, 1]", repr(accuracy))
         self.name = name
         self.guarantee = guarantee
         self.xlabel = xlabel

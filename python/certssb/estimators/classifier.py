@@ -26,6 +26,7 @@ from certssb._checks import (
     frozen,
     parameter_error,
     shape_error,
+    shown,
 )
 from certssb._extras import needed
 from certssb.certificates import CertificateTable
@@ -59,6 +60,9 @@ Features = npt.NDArray[np.float32]
 
 _MOST_JOBS = 2**15
 """Threads that no machine has; more are a slip."""
+
+_FITTING: dict[tuple[int, int], object] = {}
+"""Estimators that are being trained, by process and identity."""
 
 
 class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -294,6 +298,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> clf.fit(X[:300], y[:300]).n_members_
         20
         """
+        if until is not None and not isinstance(until, Until):
+            raise parameter_error("until", "None or a certssb.Until", shown(until))
+        # One fit at a time of an object, whoever asks for another: a thread, or a callback of this one.
+        key, mine = (os.getpid(), id(self)), object()
+        if _FITTING.setdefault(key, mine) is not mine:
+            raise TrainingError(
+                "Training failed: this estimator is being trained already; fit a clone of it instead."
+            )
         before = self.__dict__.copy()
         try:
             self._train(X, y, until, checked_callbacks(callbacks), classes)
@@ -304,6 +316,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if unfinished is not None and unfinished.n_members > 0:
                 self._unfinished = unfinished
             raise
+        finally:
+            del _FITTING[key]
         return self
 
     def _train(
@@ -558,7 +572,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (2, 2)
         """
         _, counts = self._fitted().count(self._votes_on(self._asked(X)))
-        return counts / self.n_members_
+        return counts / self._fitted().n_members
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of samples whose label is predicted.

@@ -14,11 +14,11 @@ mod weights;
 use std::fmt;
 use std::sync::Arc;
 
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use crate::error::{Error, Result};
 use crate::member::built_in::{describe, KNOWN};
-use crate::member::{Behaviour, FeatureShape, Layout};
+use crate::member::{FeatureShape, Layout};
 use crate::seed::Seed;
 
 pub(crate) use weights::{to_vec as weights_to_vec, upload, FlatWeights};
@@ -44,8 +44,6 @@ pub struct Solution {
     /// Its mean loss on the noised set.
     pub loss: f32,
 }
-
-static NOTHING: Behaviour = Behaviour(Vec::new());
 
 /// A member's architecture: a pure function of parameters and inputs.
 ///
@@ -114,30 +112,6 @@ pub trait Architecture: Send + Sync + fmt::Debug {
     fn chooses_convolution(&self) -> bool {
         self.layout().specs().iter().any(|spec| spec.shape.len() == 4)
     }
-
-    /// What it does that its name does not describe; nothing for the built-in ones.
-    fn behaviour(&self) -> &Behaviour {
-        &NOTHING
-    }
-
-    /// Whether it may keep state that is no parameter: then the first member of a run is trained twice.
-    fn may_keep_state(&self) -> bool {
-        false
-    }
-
-    /// Members that one GPU trains side by side, each from a thread of its own, when there are no stacks.
-    fn lanes(&self) -> usize {
-        1
-    }
-
-    /// Called by each of these threads before its first operation, so that its work on the device does not wait for
-    /// that of the others.
-    ///
-    /// # Errors
-    /// Whatever torch reports.
-    fn enter_lane(&self, _device: Device) -> TorchResult<()> {
-        Ok(())
-    }
 }
 
 /// The built-in architecture called `name`, with sizes taken from the data.
@@ -161,7 +135,7 @@ mod tests {
     use super::*;
     use crate::member::{Convolution, ParameterKind};
     use crate::torch::on_one_thread;
-    use tch::Kind;
+    use tch::{Device, Kind};
 
     const SHAPE: FeatureShape = FeatureShape::Image { channels: 2, height: 9, width: 8 };
     const STACK: i64 = 3;

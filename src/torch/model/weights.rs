@@ -30,7 +30,6 @@ pub struct Weights {
     how: How,
     next: [Cell<usize>; 2],
     companion: Companion,
-    model_seeds: Arc<[u64]>,
 }
 
 /// What an architecture keeps for one stack beside its values; see [`Weights::companion`].
@@ -41,8 +40,7 @@ impl Weights {
     /// in the order of declaration.
     pub fn of_member(trained: Vec<Tensor>, running: Vec<Tensor>) -> Self {
         let (next, companion) = (Default::default(), Companion::default());
-        let model_seeds = Arc::from([]);
-        Self { stack: 1, trained, running, how: How::default(), next, companion, model_seeds }
+        Self { stack: 1, trained, running, how: How::default(), next, companion }
     }
 
     /// Number of members S.
@@ -85,11 +83,6 @@ impl Weights {
     pub(crate) fn double(&self) -> Self {
         let of = |tensors: &[Tensor]| tensors.iter().map(|t| t.to_kind(Kind::Double)).collect();
         Self { how: self.how, ..Self::of_member(of(&self.trained), of(&self.running)) }
-    }
-
-    /// One seed per member for randomness inside the model, such as dropout; none outside training.
-    pub fn model_seeds(&self) -> &[u64] {
-        &self.model_seeds
     }
 
     /// What the architecture keeps for this stack beside its values, such as a module with a state of its own:
@@ -149,7 +142,6 @@ pub(crate) struct FlatWeights {
     running: Vec<Tensor>,
     how: How,
     companion: Companion,
-    model_seeds: Arc<[u64]>,
 }
 
 impl FlatWeights {
@@ -173,13 +165,8 @@ impl FlatWeights {
             running.push(tensor(&values, &lead(&spec.shape), device)?);
         }
         let flat = tensor(&gather(members, 0..n_trained), &lead(&[n_trained]), device)?;
-        let (how, companion, model_seeds) = (How::default(), Companion::default(), Arc::from([]));
-        Ok(Self { stack, flat, sizes, shapes, running, how, companion, model_seeds })
-    }
-
-    /// The same with a seed per member for randomness inside the model.
-    pub(crate) fn with_model_seeds(self, seeds: impl IntoIterator<Item = u64>) -> Self {
-        Self { model_seeds: seeds.into_iter().collect(), ..self }
+        let (how, companion) = (How::default(), Companion::default());
+        Ok(Self { stack, flat, sizes, shapes, running, how, companion })
     }
 
     /// The same values, computed with as said.
@@ -204,7 +191,6 @@ impl FlatWeights {
             how: self.how,
             next: Default::default(),
             companion: Arc::clone(&self.companion),
-            model_seeds: Arc::clone(&self.model_seeds),
         })
     }
 
