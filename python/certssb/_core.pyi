@@ -49,7 +49,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
-from certssb.learners.torch.blueprint import Blueprint
+from certssb.learners._choice import Learner
 
 _Bools: TypeAlias = npt.NDArray[np.bool_]
 _Int64: TypeAlias = npt.NDArray[np.int64]
@@ -302,7 +302,7 @@ class Ensemble:
         n_classes: int,
         law: Law,
         *,
-        model: str | Blueprint,
+        model: str | Learner,
         epochs: int,
         batch_size: int,
         learning_rate: float,
@@ -319,7 +319,7 @@ class Ensemble:
     @property
     def n_members(self) -> int: ...
     @property
-    def model(self) -> Blueprint | None: ...
+    def model(self) -> Learner | None: ...
     @property
     def n_failed(self) -> int: ...
     def is_failed(self, member: int) -> bool: ...
@@ -358,6 +358,7 @@ class Ensemble:
     ) -> _Bools: ...
     def record(self) -> str: ...
     def parameter_names(self) -> list[str]: ...
+    def member(self, member: int) -> Any: ...
     def parameter(self, member: int, name: str) -> _Float32 | None: ...
     def values(self, member: int) -> _Float32 | None: ...
     def save(self, folder: str | os.PathLike[str]) -> None: ...
@@ -366,7 +367,7 @@ class Ensemble:
         folder: str | os.PathLike[str],
         device: str,
         n_jobs: int | None = None,
-        model: Blueprint | None = None,
+        model: Learner | None = None,
     ) -> Ensemble: ...
     @staticmethod
     def record_of(folder: str | os.PathLike[str]) -> str: ...
@@ -377,7 +378,7 @@ class Ensemble:
     def from_parts(
         record: str,
         members: list[tuple[int, float, _Float32]],
-        model: str | Blueprint | None = None,
+        model: str | Learner | None = None,
         history: str | None = None,
         behaviour: list[list[float]] = ...,
     ) -> Ensemble: ...

@@ -82,6 +82,22 @@ pub trait Backend: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Whether members can be written into files: numbers always can.
+    ///
+    /// # Errors
+    /// A checkpoint error that says what objects would need.
+    fn can_write(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A member as a file held it, as the one that it was.
+    ///
+    /// # Errors
+    /// A checkpoint error for an object that cannot be read.
+    fn read(&self, member: Member) -> Result<Member> {
+        Ok(member)
+    }
+
     /// Whether members have gradients in their inputs, by which noise magnitudes are searched.
     fn searches(&self) -> bool {
         true

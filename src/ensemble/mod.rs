@@ -208,7 +208,10 @@ impl Ensemble {
         let mut ensemble = Self::without_members(record, settings, backend);
         ensemble.known().merge(&files.history()?);
         for number in files.numbers()? {
-            files.load(number)?.map_or(Ok(()), |member| ensemble.insert(member))?;
+            if let Some(member) = files.load(number)? {
+                let member = ensemble.backend.read(member)?;
+                ensemble.insert(member)?;
+            }
         }
         Ok(ensemble)
     }
@@ -218,6 +221,7 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if the directory cannot be used or is another ensemble's.
     pub fn save(&self, folder: &Path) -> Result<()> {
+        self.backend.can_write()?;
         let files = Checkpoint::open(folder, &self.record, self.backend.layout())?;
         self.remember(Some(&files))?;
         self.trained().filter(|member| !files.holds(member)).try_for_each(|member| files.save(member))
@@ -332,10 +336,8 @@ impl Ensemble {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
-        if checkpoint.is_some() && !self.backend.has_values() {
-            let expected =
-                "None: members of this model are objects, which a checkpoint of numbers cannot hold";
-            return Err(Error::parameter("checkpoint", expected, "a directory"));
+        if checkpoint.is_some() {
+            self.backend.can_write()?;
         }
         let checkpoint = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
         let checkpoint = checkpoint.transpose()?;

@@ -121,7 +121,7 @@ fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
 fn find(ensemble: &Ensemble, number: u64, checkpoint: Option<&Checkpoint>) -> Result<Option<Finished>> {
     let Some(member) = ensemble.members.get(&number) else {
         let loaded = checkpoint.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten();
-        return Ok(loaded.map(|member| (member, true)));
+        return loaded.map(|member| Ok((ensemble.backend.read(member)?, true))).transpose();
     };
     if let Some(checkpoint) = checkpoint {
         if !checkpoint.has(number) {

@@ -152,7 +152,7 @@ fn draw(
             // Another process may have put it there meanwhile.
             let kept = checkpoint.filter(|_| job.twice != Some(number));
             match kept.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten() {
-                Some(member) => found.push((member, true)),
+                Some(member) => found.push((job.backend.read(member)?, true)),
                 None => missing.push(number),
             }
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{hex, Behaviour, History, Layout, Member, Record, SCHEMA};
+use super::{hex, Behaviour, History, Layout, Member, Packed, Record, Values, SCHEMA};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -28,6 +29,10 @@ const HISTORY: (&str, &str) = ("history-", ".json");
 const LARGEST_MANIFEST: u64 = 1 << 20;
 /// Bytes that a member's file may have beside its values.
 const LARGEST_HEADER: u64 = 1 << 24;
+/// Bytes that a member may have that is an object.
+const LARGEST_OBJECT: u64 = 1 << 30;
+/// Under what name a file holds an object.
+const OBJECT: &str = "object";
 
 /// What stands in `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,24 +157,26 @@ impl Checkpoint {
     /// A checkpoint error if the file cannot be read, or belongs to another manifest or member.
     pub(crate) fn load(&self, member: u64) -> Result<Option<Member>> {
         let path = self.path(member);
-        let limit = LARGEST_HEADER + 4 * self.layout.n_values() as u64;
+        let values =
+            if self.layout.specs().is_empty() { LARGEST_OBJECT } else { 4 * self.layout.n_values() as u64 };
+        let limit = LARGEST_HEADER + values;
         let bytes = match files::read(&path, limit) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
             Err(error) => return Err(refuse(&path, error)),
         };
         let Some((header, values)) = parse(&bytes, &self.layout) else { return Ok(None) };
-        if header.values != digest_values(&values) {
+        if header.values != digest_values(&values)? {
             return Ok(None);
         }
         if header.manifest != self.digest || header.member != member {
             return Err(refuse(&path, "it belongs to another checkpoint or member"));
         }
         // Of a member whose training diverged no values are kept: a mark beside values is damage.
-        if header.loss.is_none() && values.iter().any(|value| *value != 0.0) {
+        if header.loss.is_none() && (values.object().is_some() || values.iter().any(|value| *value != 0.0)) {
             return Ok(None);
         }
-        Ok(Some(Member { number: member, values: values.into(), loss: header.loss.unwrap_or(f32::NAN) }))
+        Ok(Some(Member { number: member, values, loss: header.loss.unwrap_or(f32::NAN) }))
     }
 
     /// Writes a member's file.
@@ -180,8 +187,12 @@ impl Checkpoint {
         let path = self.path(member.number);
         let header = header_text(&self.digest, member)?;
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
-        let data: Vec<u8> = member.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let data = member.values.bytes()?;
         let mut tensors = Vec::new();
+        if member.values.object().is_some() {
+            let view = TensorView::new(Dtype::U8, vec![data.len()], &data);
+            tensors.push((OBJECT, view.map_err(|error| refuse(&path, error))?));
+        }
         for (spec, range) in self.layout.ranges() {
             let part = data.get(4 * range.start..4 * range.end).unwrap_or_default();
             let view = TensorView::new(Dtype::F32, spec.shape.clone(), part);
@@ -391,7 +402,7 @@ fn header_text(manifest: &str, member: &Member) -> Result<String> {
     let header = Header {
         member: member.number,
         manifest: manifest.to_owned(),
-        values: digest_values(&member.values),
+        values: digest_values(&member.values)?,
         loss: (!member.is_failed()).then_some(member.loss),
     };
     serde_json::to_string(&header).map_err(|error| Error::checkpoint(error.to_string()))
@@ -402,13 +413,12 @@ pub(crate) fn member_digest(manifest: &str, member: &Member) -> Result<String> {
     Ok(hex(&Sha256::digest(header_text(manifest, member)?)))
 }
 
-fn digest_values(values: &[f32]) -> String {
-    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    hex(&Sha256::digest(bytes))
+fn digest_values(values: &Values) -> Result<String> {
+    Ok(hex(&Sha256::digest(values.bytes()?)))
 }
 
 /// Header and values of a member's file; `None` if it is not whole or has other parameters.
-fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Vec<f32>)> {
+fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Values)> {
     // Before anything is reserved.
     if bytes.len() / 4 < layout.n_values() {
         return None;
@@ -416,6 +426,11 @@ fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Vec<f32>)> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
     let header = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
     let file = SafeTensors::deserialize(bytes).ok()?;
+    if layout.specs().is_empty() {
+        // A member whose training diverged is no object.
+        let object = file.tensor(OBJECT).ok().map(|view| Arc::new(Packed(view.data().into())));
+        return Some((header, object.map_or_else(|| Vec::new().into(), |object| Values::of_object(object))));
+    }
     let mut values = Vec::with_capacity(layout.n_values());
     for (spec, _) in layout.ranges() {
         let view = file.tensor(&spec.name).ok()?;
@@ -425,5 +440,5 @@ fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Vec<f32>)> {
         let four = |bytes: &[u8]| bytes.try_into().map_or(f32::NAN, f32::from_le_bytes);
         values.extend(view.data().chunks_exact(4).map(four));
     }
-    Some((header, values))
+    Some((header, values.into()))
 }

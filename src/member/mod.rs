@@ -27,8 +27,8 @@ pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
 pub use record::Record;
 pub(crate) use record::SCHEMA;
 pub use shape::FeatureShape;
-pub use values::Values;
-pub(crate) use values::{check_members, keep_freed_memory};
+pub(crate) use values::{check_members, keep_freed_memory, Packed};
+pub use values::{Object, Values};
 
 /// One trained member: all its parameters, in the order of its layout.
 ///

@@ -47,6 +47,41 @@ pub(crate) fn check_members(n_members: u64, n_values: usize) -> Result<()> {
 /// Values that fewer bytes than these leave on the heap: a mapping costs whole pages, and processes have few of them.
 const MAPPED: usize = 1 << 20;
 
+/// A member that is no numbers: whoever computed it knows what it is.
+pub trait Object: Any + Send + Sync {
+    /// What a file holds of it; the same bytes whenever it is asked.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be written.
+    fn bytes(&self) -> Result<Arc<[u8]>>;
+
+    /// Whether another one answers alike, bit for bit.
+    ///
+    /// # Errors
+    /// If one of them cannot be asked.
+    fn is_same(&self, other: &dyn Object) -> Result<bool>;
+
+    /// As what it is.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// An object as a file held it, which nobody has read yet.
+pub(crate) struct Packed(pub(crate) Arc<[u8]>);
+
+impl Object for Packed {
+    fn bytes(&self) -> Result<Arc<[u8]>> {
+        Ok(Arc::clone(&self.0))
+    }
+
+    fn is_same(&self, other: &dyn Object) -> Result<bool> {
+        Ok(other.bytes()? == self.0)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
 /// The values of a trained member, shared by its clones.
 ///
 /// Large ones lie in a mapping of their own. On the heap, between the activations of training steps that came and
@@ -56,22 +91,47 @@ pub struct Values(Arc<Place>);
 
 enum Place {
     Heap(Box<[f32]>),
-    /// A member that is no numbers: whoever computed it knows what it is.
-    Object(Arc<dyn Any + Send + Sync>),
+    Object(Arc<dyn Object>),
     Mapped(Mmap),
 }
 
 impl Values {
     /// A member that is an object of whoever computed it; it has no numbers.
-    pub fn of_object(object: Arc<dyn Any + Send + Sync>) -> Self {
+    pub fn of_object(object: Arc<dyn Object>) -> Self {
         Self(Arc::new(Place::Object(object)))
     }
 
     /// The object, if the member is one.
-    pub fn object(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+    pub fn object(&self) -> Option<&Arc<dyn Object>> {
         match &*self.0 {
             Place::Object(object) => Some(object),
             _ => None,
+        }
+    }
+
+    /// What a file holds of them.
+    ///
+    /// # Errors
+    /// A checkpoint error of an object that cannot be written.
+    pub(crate) fn bytes(&self) -> Result<Arc<[u8]>> {
+        match self.object() {
+            Some(object) => object.bytes(),
+            None => Ok(self.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        }
+    }
+
+    /// Whether others are the same, bit for bit; objects are compared by what they answer.
+    ///
+    /// # Errors
+    /// Of objects that cannot be asked.
+    pub(crate) fn is_same(&self, other: &Self) -> Result<bool> {
+        match (self.object(), other.object()) {
+            (Some(one), Some(another)) => one.is_same(another.as_ref()),
+            (None, None) => {
+                let bits = |values: &Self| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                Ok(bits(self) == bits(other))
+            }
+            _ => Ok(false),
         }
     }
 

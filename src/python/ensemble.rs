@@ -429,9 +429,10 @@ impl PyEnsemble {
             inner.recall(&parse_history(history)?);
         }
         for (number, loss, values) in members {
-            let values = match values.extract::<PyReadonlyArray1<'_, f32>>() {
-                Ok(values) => values.as_slice()?.into(),
-                Err(_) => of_object(values.unbind()),
+            let values = match (values.extract::<PyReadonlyArray1<'_, f32>>(), model) {
+                (Ok(values), _) => values.as_slice()?.into(),
+                (Err(_), Some(model)) => of_object(values.unbind(), model.clone().unbind()),
+                (Err(error), None) => return Err(error),
             };
             inner.insert(Member { number, loss, values })?;
         }

@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
     PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use rand::Rng;
 
 use crate::backend::{
@@ -22,7 +22,8 @@ use crate::backend::{
 };
 use crate::error::{Error, Result};
 use crate::member::{
-    Behaviour, Device, FeatureShape, Init, Layout, Member, ParameterKind, ParameterSpec, Settings, Values,
+    Behaviour, Device, FeatureShape, Init, Layout, Member, Object, Packed, ParameterKind, ParameterSpec,
+    Settings, Values,
 };
 use crate::noise::unit_normals;
 use crate::quantity::Quantity;
@@ -117,6 +118,34 @@ impl Backend for Learner {
 
     fn has_values(&self) -> bool {
         !self.objects
+    }
+
+    fn can_write(&self) -> Result<()> {
+        if !self.objects {
+            return Ok(());
+        }
+        let form = Python::attach(|py| form(self.object.bind(py))).map_err(|error| unreadable(&error))?;
+        form.map(drop).ok_or_else(|| {
+            Error::checkpoint(
+                "Members of this model are objects, which are written into files only in a form that the caller chose.",
+            )
+        })
+    }
+
+    fn read(&self, member: Member) -> Result<Member> {
+        let Some(object) = member.values.object() else { return Ok(member) };
+        if object.as_ref().as_any().downcast_ref::<Packed>().is_none() {
+            return Ok(member);
+        }
+        let bytes = object.bytes()?;
+        let read = |py: Python<'_>| -> PyResult<Own> {
+            let learner = self.object.bind(py);
+            let packed = Some((form(learner)?.unwrap_or_default(), Arc::clone(&bytes)));
+            let object = learner.call_method1("unpack", (PyBytes::new(py, &bytes),))?.unbind();
+            Ok(Own { object, learner: self.object.clone_ref(py), packed: Mutex::new(packed) })
+        };
+        let own = Python::attach(read).map_err(|error| unreadable(&error))?;
+        Ok(Member { values: Values::of_object(Arc::new(own)), ..member })
     }
 
     fn searches(&self) -> bool {
@@ -338,7 +367,11 @@ impl Thread<'_> {
             let objects: Vec<Py<PyAny>> = values.extract()?;
             for ((&number, &loss), object) in numbers.iter().zip(losses).zip(objects) {
                 members.push(match loss.is_finite() {
-                    true => Member { number, loss, values: of_object(object) },
+                    true => Member {
+                        number,
+                        loss,
+                        values: of_object(object, self.learner.object.clone_ref(values.py())),
+                    },
                     false => Member::failed(number, 0),
                 });
             }
@@ -362,16 +395,68 @@ impl Thread<'_> {
 }
 
 /// A member that is an object of a learner's.
-pub(super) fn of_object(object: Py<PyAny>) -> Values {
-    let object: Arc<dyn Any + Send + Sync> = Arc::new(object);
-    Values::of_object(object)
+struct Own {
+    object: Py<PyAny>,
+    learner: Py<PyAny>,
+    /// What a file holds of it, and in which form: some forms give other bytes every time.
+    packed: Mutex<Option<(String, Arc<[u8]>)>>,
+}
+
+impl Own {
+    fn packed(&self, py: Python<'_>) -> PyResult<Arc<[u8]>> {
+        let learner = self.learner.bind(py);
+        let form = form(learner)?.unwrap_or_default();
+        let known = self.packed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, bytes)) = known.filter(|(of, _)| *of == form) {
+            return Ok(bytes);
+        }
+        let bytes: Vec<u8> = learner.call_method1("pack", (self.object.bind(py),))?.extract()?;
+        let bytes: Arc<[u8]> = bytes.into();
+        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = Some((form, Arc::clone(&bytes)));
+        Ok(bytes)
+    }
+}
+
+impl Object for Own {
+    fn bytes(&self) -> Result<Arc<[u8]>> {
+        Python::attach(|py| self.packed(py)).map_err(|error| unreadable(&error))
+    }
+
+    fn is_same(&self, other: &dyn Object) -> Result<bool> {
+        let Some(other) = other.as_any().downcast_ref::<Self>() else { return Ok(false) };
+        Python::attach(|py| {
+            let same =
+                self.learner.bind(py).call_method1("same", (self.object.bind(py), other.object.bind(py)));
+            same?.extract()
+        })
+        .map_err(|error: PyErr| Error::training(None, said(&error)))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// In which form a learner writes its objects; `None` if it writes none.
+fn form(learner: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    learner.getattr_opt("form")?.map_or(Ok(None), |form| form.extract())
+}
+
+/// What a learner says of objects in files, in its own words.
+fn unreadable(error: &PyErr) -> Error {
+    Error::checkpoint(Python::attach(|py| error.value(py).to_string()))
+}
+
+/// A member that is an object of a learner's.
+pub(super) fn of_object(object: Py<PyAny>, learner: Py<PyAny>) -> Values {
+    Values::of_object(Arc::new(Own { object, learner, packed: Mutex::new(None) }))
 }
 
 /// A member's values as a learner knows them: an array, or its object.
 pub(super) fn value_of<'py>(py: Python<'py>, member: &Member) -> PyResult<Bound<'py, PyAny>> {
-    let object = member.values.object().and_then(|object| object.downcast_ref::<Py<PyAny>>());
+    let object = member.values.object().and_then(|object| object.as_ref().as_any().downcast_ref::<Own>());
     Ok(match object {
-        Some(object) => object.bind(py).clone(),
+        Some(own) => own.object.bind(py).clone(),
         None => PyArray1::from_slice(py, &member.values).into_any(),
     })
 }

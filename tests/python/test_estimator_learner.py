@@ -189,6 +189,19 @@ def test_a_row_that_breaks_the_estimator_is_not_finite_and_stops_no_other() -> N
         asked(own, member, np.full_like(X, 3e38))
 
 
+def test_rounded_probabilities_are_normalised_and_none_at_all_are_no_answer() -> None:
+    def shares(own: Any) -> Any:
+        if len(own) == 40:
+            own[3] *= 1.5
+            own[4] = 0.0
+        return own
+
+    own = learner(Answer(shares=shares))
+    answers = np.exp(asked(own, trained(own)))
+    assert np.allclose(np.delete(answers, 4, axis=0).sum(axis=1), 1.0, atol=1e-5)
+    assert np.isnan(answers[4]).all()
+
+
 def _squared(X: Any) -> Any:
     with np.errstate(over="ignore"):
         return np.float32(X) ** 2
@@ -399,7 +412,10 @@ REFUSED = [
     (Answer(change=lambda y: y[:-1]), r"predict returned an array of shape \(39,\) for 40 samples"),
     (Answer(change=lambda y: y.astype(str)), "predict returned values of type <U"),
     (Answer(shares=lambda p: p * np.nan), "whose predict_proba is finite. Got Answer, which returned NaN"),
-    (Answer(shares=lambda p: 2 * p), "no probabilities: negative, or with a sum that is not 1"),
+    (
+        Answer(shares=lambda p: 2 * p),
+        "predict_proba returns probabilities. Got Answer, which returned values that are negative or whose sum",
+    ),
     (
         Answer(shares=lambda p: p[:, :1]),
         r"predict_proba returned an array of shape \(40, 1\) instead of \(40, 2\)",
@@ -468,6 +484,34 @@ def test_members_are_the_same_from_threads_and_processes(monkeypatch: pytest.Mon
     for (_, number), member in results.items():
         assert asked(own, member).tobytes() == asked(own, alone[number]).tobytes()
     assert len(results) == 8
+
+
+def test_threads_do_not_put_each_others_filters_of_warnings_back() -> None:
+    own = learner(RandomForestClassifier(20))
+    own._lanes = Lanes(3, False)
+    before, content = warnings.filters, list(warnings.filters)
+    members: list[Any] = []
+
+    def work(number: int) -> None:
+        for again in range(3):
+            members.append(trained(own, number + again))
+            asked(own, members[-1])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    # As on a busy machine, where a thread is interrupted anywhere.
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(usual)
+    assert len(members) == 9
+    same = warnings.filters is before and list(before) == content
+    warnings.filters = before
+    assert same
 
 
 def test_a_process_is_ended_when_the_run_is_stopped() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from certssb.learners.torch.blueprint import Blueprint
+    from certssb.learners._choice import Learner
 
 __all__ = ["Execution", "describe"]
 
@@ -13,7 +13,7 @@ Execution: TypeAlias = tuple[int, int, int, str | None]
 """Members of a stack at first and at the end, stacks side by side, and why stacks were given up, if they were."""
 
 
-def describe(execution: Execution | None, device: str, blueprint: Blueprint | None) -> str:
+def describe(execution: Execution | None, device: str, blueprint: Learner | None) -> str:
     """One line about a training run on `device`; `blueprint` is that of the user's module, if members are such."""
     if execution is None:
         return "nothing was left to train"
@@ -24,7 +24,8 @@ def describe(execution: Execution | None, device: str, blueprint: Blueprint | No
         mapped = "" if blueprint is None else " by torch.func.vmap"
         how = f"stacks of {stack}{mapped}"
     if device == "cpu":
-        where = f"{side_by_side} thread{'s' if side_by_side > 1 else ''} of the CPU"
+        kind = getattr(blueprint, "worker", "threads") if side_by_side > 1 else "thread"
+        where = f"{side_by_side} {kind} of the CPU"
     elif stack == 1:
         where = f"{side_by_side} CUDA stream{'s' if side_by_side > 1 else ''}"
     else:

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +40,7 @@ from certssb.exceptions import CheckpointError, FailedMembersWarning, GrowthWarn
 from certssb.features import FeatureMap, checked_map, mapped
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.learners import _devices
-from certssb.learners._own import own_module
+from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
 from certssb.ledger import Ledger
 from certssb.storage import _ensembles, _seal
 from certssb.watch._log import log_certify, log_fit
@@ -49,10 +49,8 @@ from certssb.watch.callbacks.base import Callback
 from certssb.watch.progress import Report, progress_bar
 
 if TYPE_CHECKING:
-    from torch import nn
     from typing_extensions import Self
 
-    from certssb.learners.torch.blueprint import Blueprint
 
 __all__ = ["CertifiedClassifier"]
 
@@ -74,9 +72,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    model : str or callable, default="auto"
-        A callable without arguments that returns a fresh ``torch.nn.Module`` mapping (batch, ...) to logits
-        (batch, n_classes), such as the module's class; see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
+    model : str, estimator or callable, default="auto"
+        A classifier with fit and predict, such as those of scikit-learn, LightGBM and XGBoost or a ``Pipeline`` that ends
+        in one: each member is a fresh clone, fitted on its own noised set alone. A callable without arguments that returns
+        one, or a fresh ``torch.nn.Module`` mapping (batch, ...) to logits (batch, n_classes), such as the module's class;
+        see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
         closed form: the one for small or very noisy members' sets), "mlp", "cnn" (the literature's
         conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
@@ -114,6 +114,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     precision : {"f32", "tf32"}, default="f32"
         Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
         mantissa, which is faster; part of the record.
+    members : {"skops", "joblib"}, optional
+        In which form members that are estimators are written into `checkpoint`; see :meth:`save`. Without it they are not
+        written, and `checkpoint` is refused.
     stack : int, optional
         Members computed together, as one operation on one more dimension; changes them by rounding only. If not given:
         1 on the CPU, where members side by side are as fast, and as many as fit into memory on a GPU. For a module of
@@ -164,6 +167,13 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     what it draws from elsewhere (files, clocks, a backward pass of its own). Parameters, frozen ones and buffers are
     kept in float32: buffers may hold integers up to 2**24.
 
+    An estimator as `model` sees samples flat, as float32, and labels as places in ``classes_``. Its ``random_state``, nested
+    ones too, comes from the member's stream whatever it was set to. `epochs`, `batch_size` and `learning_rate` say nothing to
+    it. A noised set of one class makes a member that says that class. Members vote by ``predict``; scores are
+    ``predict_proba`` where there is one, else 0 and 1. It is tried before training like a module, and for being a function of
+    its noised set and seed: what one says must be the same, bit for bit, when others have been fitted. Members are fitted in
+    threads, or in processes where a trial shows that threads would wait for the interpreter; they are the same.
+
     On a GPU (or with `stack`), members of a module of your own are computed in stacks, by ``torch.func.vmap`` over their
     parameters and buffers, if a trial before training shows that logits, gradients, buffers and what is drawn for dropout
     are then what they are alone. Otherwise, as for control flow that depends on data, they are computed one by one; on
@@ -187,7 +197,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str | Callable[[], nn.Module] = "auto",
+        model: Any = "auto",
         law: Law | None = None,
         n_members: int | Literal["auto"] = 1000,
         epochs: int = 20,
@@ -205,6 +215,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         stack: int | None = None,
         optimizer: Callable[[list[Any]], Any] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
+        members: Literal["skops", "joblib"] | None = None,
     ) -> None:
         self.model = model
         self.law = law
@@ -224,6 +235,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.stack = stack
         self.optimizer = optimizer
         self.loss = loss
+        self.members = members
 
     @log_fit
     def fit(
@@ -467,7 +479,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, law: Law, features: Features, codes: npt.NDArray[np.int64], n_classes: int
     ) -> _core.Ensemble:
         stack = None if self.stack is None else _at_least_one("stack", self.stack)
-        model = self._checked_model(features, n_classes)
+        model = self._checked_model(law, features, n_classes)
         if not isinstance(model, str):
             model.try_stacks(str(self.device), stack)
             batches = -(-len(features) // _at_least_one("batch_size", self.batch_size))
@@ -490,7 +502,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             precision=str(self.precision),
         )
 
-    def _checked_model(self, features: Features, n_classes: int) -> str | Blueprint:
+    def _checked_model(self, law: Law, features: Features, n_classes: int) -> str | Learner:
         if isinstance(self.model, str):
             for name in ("optimizer", "loss"):
                 if getattr(self, name) is not None:
@@ -500,7 +512,16 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return "mlp" if features.ndim == 2 else "cnn"
         if isinstance(self.model, str):
             return self.model
-        return own_module(self.model, features.shape[1:], n_classes, self.optimizer, self.loss)
+        n_samples, jobs = set_size(law, len(features)), None if self.n_jobs is None else _jobs(self.n_jobs)
+        recipe = (self.optimizer, self.loss)
+        learner = learner_of(self.model, features.shape[1:], n_classes, n_samples, jobs, self.members, recipe)
+        if is_object_learner(learner) and self.checkpoint is not None and learner.form is None:
+            from certssb.learners.sklearn._storage import NO_FORM
+
+            raise parameter_error(
+                "checkpoint", f"None where members are estimators. {NO_FORM}", repr(self.checkpoint)
+            )
+        return learner
 
     def _checkpoint(self) -> str | None:
         return None if self.checkpoint is None else os.fspath(self.checkpoint)
@@ -824,8 +845,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
 
-    def member(self, number: int, level: int = 0) -> nn.Module:
-        """One member as a module of its own, in evaluation mode on the CPU.
+    def member(self, number: int, level: int = 0) -> Any:
+        """One member as a module of its own, in evaluation mode on the CPU, or as the estimator that was fitted.
 
         Parameters
         ----------
@@ -839,6 +860,10 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         torch.nn.Module
             Maps (batch, ...) to logits (batch, n_classes). What the callable returned, with the member's weights; for
             a built-in a :class:`certssb.modules.BuiltInModule`, for a closed form too. Changing it changes no vote.
+        object
+            Where members are estimators: a copy of the fitted one. Its classes are places in ``classes_``, for
+            estimators that want them without gaps (XGBoost's) places in those that the member has seen. Of a member that
+            has seen one class only, a fitted :class:`sklearn.dummy.DummyClassifier`.
 
         Raises
         ------
@@ -866,6 +891,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise parameter_error("number", expected, repr(number))
         if ensemble.is_failed(place, level) if isinstance(ensemble, Levels) else ensemble.is_failed(place):
             raise parameter_error("number", "that of a member whose training did not diverge", repr(number))
+        if is_object_learner(ensemble.model):
+            own = ensemble.levels[level] if isinstance(ensemble, Levels) else ensemble
+            return ensemble.model.estimator(own.member(place))
         if ensemble.model is not None:
             return ensemble.model.module(values)
         record = json.loads(ensemble.record())
@@ -876,8 +904,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             record["model"], _ensembles.sample_shape(record), record["n_classes"], values
         ).eval()
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> str:
-        """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled.
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        members: Literal["skops", "joblib"] | None = None,
+    ) -> str:
+        """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled unless you say so.
 
         Parameters
         ----------
@@ -887,6 +921,11 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Whether a saved ensemble of other settings or data may be replaced. The new one is written beside it and
             takes its place at the end, so that one of the two is always there. A folder that holds anything else is
             left as it is.
+        members : {"skops", "joblib"}, optional
+            Only for members that are estimators, and needed there: the form in which they are written. "skops" needs the
+            package of that name; reading builds objects of those types alone of which members of the model are made.
+            "joblib" holds everything and **is pickle: whoever can write to the folder can run code where it is read**.
+            The constructor's if not given.
 
         Returns
         -------
@@ -912,6 +951,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> bool((cs.CertifiedClassifier.load(folder).predict(X) == clf.predict(X)).all())
         True
         """
+        form = _checked_form(self._fitted().model, self.members if members is None else members)
         # Whoever reads the folder can look.
         ensemble = self._look()
         facts = {
@@ -926,13 +966,15 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "shape": list(self._shape),
             "seed": self.seed_ if self._seed_given else None,
         }
+        if form is not None:
+            facts["form"] = form
         return _ensembles.write(Path(path), ensemble, facts, bool(overwrite))
 
     @classmethod
     def load(
         cls,
         path: str | os.PathLike[str],
-        model: Callable[[], nn.Module] | None = None,
+        model: Any = None,
         *,
         features: FeatureMap | None = None,
         device: Any = "auto",
@@ -940,6 +982,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fingerprint: str | None = None,
         optimizer: Callable[[list[Any]], Any] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
+        members: Literal["skops", "joblib"] | None = None,
     ) -> Self:
         """Read an ensemble that :meth:`save` wrote.
 
@@ -947,8 +990,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         path : str or path
             The folder.
-        model : callable, optional
-            For members of the user's module: the callable that makes it, as in the constructor.
+        model : callable or estimator, optional
+            For members of the user's module: the callable that makes it, as in the constructor. For estimators, the
+            estimator or callable.
         features : FeatureMap, optional
             For a map that is not this package's.
         device, n_jobs
@@ -957,6 +1001,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             What :meth:`save` returned; anything else that may be in the folder is refused.
         optimizer, loss : callable, optional
             For members of the user's module that were trained with them: as in the constructor.
+        members : {"skops", "joblib"}, optional
+            In which form members that are estimators were written. "joblib" has to be said: reading it runs whatever code
+            it holds, so that only folders that nobody else could write to may be read in that way.
 
         Returns
         -------
@@ -992,7 +1039,9 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         facts = _ensembles.read_facts(folder, fingerprint)
         jobs = None if n_jobs is None else _jobs(n_jobs)
-        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, (optimizer, loss))
+        form = _read_form(facts.get("form"), members)
+        recipe = (optimizer, loss)
+        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, recipe, form)
         record = json.loads(ensemble.record())
         new = cls(
             record["model"] if model is None else model,
@@ -1008,6 +1057,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_jobs=n_jobs,
             optimizer=optimizer,
             loss=loss,
+            members=form,
         )
         new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
@@ -1186,6 +1236,33 @@ def _settle(core: _core.Certificates, features: Features, ledger: Ledger) -> _co
     prediction = np.array([entry.prediction for entry in entries], dtype=np.int64)
     radius = np.array([entry.radius for entry in entries], dtype=np.float64)
     return core.with_ledger(prediction, radius, [entry.outcome for entry in entries])
+
+
+def _checked_form(model: Any, form: Any) -> Any:
+    """The form in which members are written, tried before anything is; None where they are numbers."""
+    if not is_object_learner(model):
+        if form is not None:
+            raise parameter_error("members", "None where members are no estimators", repr(form))
+        return None
+    if form is None:
+        from certssb.learners.sklearn._storage import NO_FORM
+
+        raise parameter_error("members", f"'skops' or 'joblib' here. {NO_FORM}", "None")
+    model.write_as(form)
+    return form
+
+
+def _read_form(written: Any, said: Any) -> Any:
+    """The form in which members were written, if it may be read."""
+    if said is not None and said != written:
+        raise parameter_error("members", f"{written!r}, as the folder says, or left out", repr(said))
+    if written == "joblib" and said is None:
+        expected = (
+            "'joblib' for this folder: its members are pickle, and reading them runs whatever code they hold. Pass it if "
+            "nobody else could write to the folder"
+        )
+        raise parameter_error("members", expected, "None")
+    return written
 
 
 def _at_least_one(name: str, value: Any) -> int:

@@ -95,6 +95,9 @@ class Learner(Protocol):
         Whether it has gradients in its inputs, for :meth:`search`.
     """
 
+    # Of learners whose members are objects, beside these: `form`, in which objects are written into files (None: in none),
+    # `pack(object) -> bytes` and `unpack(bytes) -> object` in that form, and `same(object, object) -> bool`, bit for bit.
+
     name: str
     behaviour: list[list[float]]
     specs: list[tuple[str, list[int], bool]] | None

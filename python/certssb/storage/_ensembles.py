@@ -15,7 +15,7 @@ from certssb._core import Cascade
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.exceptions import CertssbError, CheckpointError, FileError
 from certssb.features import FeatureMap
-from certssb.learners._own import own_module
+from certssb.learners._choice import learner_of, set_size
 from certssb.storage import _files, _seal
 from certssb.storage._seal import classes_from_json, classes_to_json
 
@@ -165,13 +165,14 @@ def read_members(
     device: str,
     n_jobs: int | None,
     recipe: tuple[Any, Any] = (None, None),
+    form: str | None = None,
 ) -> Members:
     """Read the members, of which none may be missing, damaged, or another than the one that was saved.
 
-    `recipe` is the optimiser and the loss of a module's members.
+    `recipe` is the optimiser and the loss of a module's members, `form` that in which estimators were written.
     """
     if facts["cascade"] is None:
-        return _read_level(folder, facts, facts["levels"][0], model, device, n_jobs, recipe)
+        return _read_level(folder, facts, facts["levels"][0], model, device, n_jobs, recipe, form)
     try:
         law = _core.law_from_json(json.dumps(facts["cascade"]))
     except CertssbError as error:
@@ -179,7 +180,7 @@ def read_members(
     if not isinstance(law, Cascade) or len(law.levels) != len(facts["levels"]):
         raise CheckpointError(f"'{folder}' cannot be read: its law is no cascade of so many levels.")
     levels = [
-        _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs, recipe)
+        _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs, recipe, form)
         for g, level in enumerate(facts["levels"])
     ]
     if [own.law for own in levels] != list(law.levels):
@@ -195,6 +196,7 @@ def _read_level(
     device: str,
     n_jobs: int | None,
     recipe: tuple[Any, Any],
+    form: str | None,
 ) -> _core.Ensemble:
     record = json.loads(_core.Ensemble.record_of(folder))
     if _core.Ensemble.record_digest_of(folder) != level["record"]:
@@ -202,7 +204,7 @@ def _read_level(
     _check_record(folder, facts, record)
     own = " " in record["model"]
     if own and (model is None or isinstance(model, str)):
-        expected = f"the callable that makes the module '{record['model']}': load(path, model=...)"
+        expected = f"what makes the members of the model '{record['model']}': load(path, model=...)"
         raise parameter_error("model", expected, repr(model))
     for name, given in zip(("optimizer", "loss"), recipe, strict=True):
         if not own and given is not None:
@@ -212,11 +214,12 @@ def _read_level(
         raise parameter_error(
             "model", f"left out: the members are of the built-in '{record['model']}'", repr(model)
         )
-    blueprint = None
+    learner = None
     if own:
-        blueprint = own_module(model, sample_shape(record), record["n_classes"], *recipe)
-        blueprint.try_stacks(device, None)
-    ensemble = _core.Ensemble.open(folder, device, n_jobs, blueprint)
+        size = set_size(_core.law_from_json(json.dumps(record["law"])), record["n_train"])
+        learner = learner_of(model, sample_shape(record), record["n_classes"], size, n_jobs, form, recipe)
+        learner.try_stacks(device, None)
+    ensemble = _core.Ensemble.open(folder, device, n_jobs, learner)
     n_members = facts["n_members"]
     ensemble.truncate(n_members)
     if ensemble.n_members != n_members:

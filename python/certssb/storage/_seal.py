@@ -54,9 +54,9 @@ def check(facts: Any) -> dict[str, Any]:
         if name not in _RULES:
             raise Damaged(f"it has a value '{name}', which is not known")
     for name, (rule, expected) in _RULES.items():
-        if name not in facts:
+        if name not in facts and name not in _NOT_ALWAYS:
             raise Damaged(f"it has no value '{name}'")
-        if not rule(facts[name]):
+        if name in facts and not rule(facts[name]):
             raise Damaged(f"'{name}' must be {expected}, not {_shown(facts[name])}")
     classes_from_json(facts["classes"])
     _check_together(facts)
@@ -158,7 +158,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "record, history and members of each level",
     ),
     "fingerprint": (is_fingerprint, "64 hexadecimal digits"),
+    "form": (lambda value: value in ("skops", "joblib"), "'skops' or 'joblib'"),
 }
+_NOT_ALWAYS = ("form",)
+"""Facts of some ensembles only."""
 
 
 def classes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn import config_context
 
 from certssb.exceptions import ParameterError
-from certssb.learners.sklearn._globals import OneThread, seeded
+from certssb.learners.sklearn._globals import OneThread, in_turn, seeded
 from certssb.learners.sklearn._making import EXPECTED, Maker, refusal
 from certssb.learners.sklearn._member import Floats, Member
 
@@ -38,6 +38,8 @@ class Recipe:
         Whether it wants classes numbered without gaps.
     draws : bool
         Whether it draws from Python's or NumPy's global generator.
+    warns : bool
+        Whether it exchanges the filters of warnings, which all threads share.
     augment : callable, optional
         Changes a batch of samples at random.
     copies : int
@@ -48,6 +50,7 @@ class Recipe:
     n_classes: int
     relabelled: bool = False
     draws: bool = False
+    warns: bool = False
     augment: Any = None
     copies: int = 0
 
@@ -70,7 +73,7 @@ def fitted(
     samples = samples.reshape(len(samples), -1)
     if recipe.relabelled:
         labels = np.searchsorted(seen, labels)
-    with ONE_THREAD(), config_context(**recipe.maker.config):
+    with in_turn(recipe.warns), ONE_THREAD(), config_context(**recipe.maker.config):
         try:
             if recipe.draws:
                 with seeded(model_seed):
@@ -91,7 +94,7 @@ def fitted(
 
 def asked(recipe: Recipe, member: Member, X: Floats) -> Floats:
     """What a member says of samples of shape (m, ...)."""
-    with ONE_THREAD(), config_context(**recipe.maker.config):
+    with in_turn(recipe.warns), ONE_THREAD(), config_context(**recipe.maker.config):
         return member.ask(X.reshape(len(X), -1))
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["OneThread", "seeded", "stand"]
+__all__ = ["OneThread", "in_turn", "seeded", "stand", "watching_warnings"]
+
+_TURN = threading.RLock()
+"""Held by whoever exchanges the filters of warnings, where that is not each thread's own."""
 
 _LOCK = threading.RLock()
 """Whoever exchanges the states of the global generators holds it."""
@@ -20,8 +24,9 @@ _LOCK = threading.RLock()
 
 def _after_fork() -> None:
     """Begin anew in a forked child: a thread of the parent that held the lock is not there to release it."""
-    global _LOCK
+    global _LOCK, _TURN
     _LOCK = threading.RLock()
+    _TURN = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -46,6 +51,41 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])
+
+
+class _Watched(list):  # type: ignore[type-arg]
+    """Filters of warnings that notice when somebody puts a copy in their place."""
+
+    copied = False
+
+    def __getitem__(self, key: Any) -> Any:
+        self.copied = self.copied or isinstance(key, slice)
+        return super().__getitem__(key)
+
+
+@contextmanager
+def watching_warnings() -> Iterator[Callable[[], bool]]:
+    """Find out whether what is done inside the block exchanges the filters of warnings, which all threads share.
+
+    ``warnings.catch_warnings`` does, as scikit-learn's forests do for each tree. Two threads that do so at the same time
+    put each other's filters back: warnings by the thousand, and another set of filters at the end.
+    """
+    before, watched = warnings.filters, _Watched(warnings.filters)
+    warnings.filters = watched
+    try:
+        yield lambda: watched.copied
+    finally:
+        warnings.filters = before
+
+
+@contextmanager
+def in_turn(needed: bool) -> Iterator[None]:
+    """One thread at a time inside the block, if it exchanges the filters of warnings."""
+    if not needed:
+        yield
+        return
+    with _TURN:
+        yield
 
 
 class OneThread:

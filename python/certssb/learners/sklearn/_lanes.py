@@ -37,6 +37,7 @@ class Lanes:
     def __init__(self, n_jobs: int, in_processes: bool) -> None:
         self._n_jobs = n_jobs
         self.in_processes = in_processes and n_jobs > 1
+        self.used_processes = False
         self._spent = 0.0
         self._lock = threading.Lock()
 
@@ -76,6 +77,7 @@ class Lanes:
         while True:
             try:
                 found: tuple[Member, float] = future.result(timeout=_LOOK)
+                self.used_processes = True
                 return found
             except (NotYet, CancelledError):
                 if future.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.dummy import DummyClassifier
 
 from certssb.exceptions import CheckpointError
 from certssb.learners.sklearn import _identity, _storage, _trials
@@ -113,6 +115,11 @@ class EstimatorLearner:
         self.form: _storage.Form | None = None
         self.write_as(form)
 
+    @property
+    def worker(self) -> str:
+        """What members were fitted in, in the plural."""
+        return "processes" if self._lanes.used_processes else "threads"
+
     def devices(self) -> list[str]:
         """Where members can be trained."""
         return ["cpu"]
@@ -175,8 +182,12 @@ class EstimatorLearner:
         return self._witness.same(self._witness.asked(a), self._witness.asked(b))
 
     def estimator(self, member: Member) -> Any:
-        """What was fitted; None for a member of a single class."""
-        return member.estimator
+        """A copy of what was fitted; for a member of a single class, an estimator that says it."""
+        if member.estimator is not None:
+            return copy.deepcopy(member.estimator)
+        only = member.seen[:1]
+        constant = DummyClassifier(strategy="constant", constant=int(only[0]))
+        return constant.fit(np.zeros((1, int(np.prod(self.shape))), dtype=np.float32), only)
 
     # What is asked of every model of the user's around a training run.
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import config_context
 
 from certssb.exceptions import ParameterError
 from certssb.learners.sklearn import _making
 from certssb.learners.sklearn._fitting import Recipe, asked, fitted
-from certssb.learners.sklearn._globals import stand
+from certssb.learners.sklearn._globals import stand, watching_warnings
 from certssb.learners.sklearn._making import params_of, refusal
 from certssb.learners.sklearn._member import Floats, Member, NoAnswer
 
@@ -132,6 +133,7 @@ def tried(recipe: Recipe, shape: tuple[int, ...], n_samples: int) -> tuple[Witne
     name, before = witness.name, witness.answers
     if not np.isfinite(before).all():
         raise refusal("a classifier whose predict_proba is finite", f"{name}, which returned NaN or infinity")
+    _check_shares(witness)
     if not witness.same(before, witness.asked(witness.member)):
         raise refusal("a classifier that says the same when it is asked again", name)
     _check_learns(witness)
@@ -153,7 +155,8 @@ def _learns(recipe: Recipe, shape: tuple[int, ...], n_samples: int) -> Witness:
             made = Made.of(shape, recipe.n_classes, size, codes)
             before = stand()
             try:
-                witness = Witness(recipe, made)
+                with watching_warnings() as copied:
+                    witness = Witness(recipe, made)
             except ParameterError:
                 raise
             except NoAnswer as error:
@@ -164,7 +167,9 @@ def _learns(recipe: Recipe, shape: tuple[int, ...], n_samples: int) -> Witness:
             except Exception as error:  # noqa: BLE001 - the user's code; the first failure is told
                 failures.append(error)
                 continue
-            return witness if stand() == before else Witness(recipe.but(draws=True), made)
+            drew = stand() != before
+            witness.recipe = recipe.but(draws=drew, warns=copied())
+            return Witness(witness.recipe, made) if drew else witness
     first = failures[0]
     got = f"one that fails with {type(first).__name__}: {str(first).partition(chr(10))[0][:300]}"
     where = f"{max(min(n_samples, _SMALL), 2)} made-up samples of {recipe.n_classes} classes"
@@ -198,6 +203,18 @@ def _check_learns(witness: Witness) -> None:
     if (witness.answers == other).all():
         got = f"{name}, which says the same whatever labels it is fitted on (does its fit keep what an earlier one learned?)"
         raise refusal("a classifier that learns from the samples it is given", got)
+
+
+def _check_shares(witness: Witness) -> None:
+    """Refuse a predict_proba that says no probabilities of ordinary samples."""
+    estimator = witness.member.estimator
+    if not hasattr(estimator, "predict_proba"):
+        return
+    with config_context(**witness.recipe.maker.config):
+        own = np.asarray(estimator.predict_proba(witness.made.asked.reshape(_ASKED, -1).copy()))
+    if (own < 0).any() or (np.abs(own.sum(axis=1) - 1.0) > 1e-3).any():
+        got = f"{witness.name}, which returned values that are negative or whose sum is not 1"
+        raise refusal("a classifier whose predict_proba returns probabilities", got)
 
 
 def _check_undisturbed(witness: Witness) -> None:
@@ -237,7 +254,12 @@ def _check_again(witness: Witness) -> bool:
         raise refusal(
             _ALONE, f"{got} (state outside of the object, a clock, randomness without a random_state?)"
         )
-    return witness.recipe.draws or (witness.seconds > _SLOW and seconds > _CROWDED * witness.seconds)
+    # What has to go in turn in threads does not in processes.
+    return (
+        witness.recipe.draws
+        or witness.recipe.warns
+        or (witness.seconds > _SLOW and seconds > _CROWDED * witness.seconds)
+    )
 
 
 def _check_rows(witness: Witness) -> None:
