@@ -127,22 +127,6 @@ def table(ask: Callable[[Any], Any], law: cs.Law = SLOW, n_features: int | None 
     return Job(prepare, lambda: ask(small), 60_000)
 
 
-def table_of_levels(ask: Callable[[Any], Any]) -> Job:
-    law = cs.Cascade([cs.Subsample(cs.Gaussian(sigma), size=100) for sigma in (1.0, 0.5)])
-
-    def of(samples: int) -> Any:
-        rng = np.random.default_rng(samples)
-        votes = (rng.random((2, 400, samples)) < 0.7 + 0.3 * rng.random((2, 1, samples))).astype(np.uint8)
-        return cs.certify_votes(list(votes), law, n_train=10_000, n_classes=2, alpha=0.4)
-
-    def prepare(size: int) -> Call:
-        many = of(size)
-        return lambda: ask(many)
-
-    small = of(5)
-    return Job(prepare, lambda: ask(small), 40_000)
-
-
 def nearest(ask: str) -> Job:
     rng = np.random.default_rng(0)
     X, y = rng.random((3000, 30), dtype=np.float32), rng.integers(0, 5, 3000)
@@ -236,8 +220,6 @@ JOBS: dict[str, Callable[[], Job]] = {
     "one betting_lower": lambda: numbers(
         bound_of("betting_lower", 0.01), lambda size: np.full((100 * size, 1), 0.5), 300_000
     ),
-    "trigger_norm": lambda: table_of_levels(lambda certs: certs.trigger_norm(20)),
-    "n_poisoned": lambda: table_of_levels(lambda certs: certs.n_poisoned(0.1)),
     "frontier": lambda: table(lambda certs: certs.frontier(np.arange(1, 400))),
     "certified_accuracy": lambda: table(
         lambda certs: certs.certified_accuracy(

@@ -58,7 +58,7 @@ DATA = {
 
 SETTINGS = {
     "unknown model": ({"model": "transformer"}, ParameterError, "'model'.*one of 'linear'.*'mlp', 'cnn', 'resnet'.*Got 'transformer'"),
-    "model of another type": ({"model": 3}, ParameterError, "'model'.*built-in architecture or a callable.*Got 3"),
+    "model of another type": ({"model": 3}, ParameterError, "'model'.*name of a built-in, a classifier .* or a callable.*Got 3"),
     "unknown law": ({"law": "gaussian"}, ParameterError, "'law'.*a noise law such as.*Got 'gaussian'"),
     "no members": ({"n_members": 0}, ParameterError, "'n_members'.*at least 1. Got 0"),
     "half a member": ({"n_members": 20.5}, ParameterError, "'n_members'.*Got 20.5"),

@@ -22,8 +22,6 @@ IN_SHORT = [
     "clopper_pearson_lower",
     "one betting_lower",
     "certified_accuracy",
-    "trigger_norm",
-    "n_poisoned",
     "radius",
     "nearest predict_proba",
     "votes",

@@ -337,7 +337,7 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
         "no callable",
         3,
         cs.ParameterError,
-        "'model' parameter must be the name of a built-in architecture or a callable",
+        "'model' parameter must be the name of a built-in, a classifier with fit and predict, or a callable",
     ),
     ("an argument", needs_an_argument, cs.ParameterError, "TypeError: needs_an_argument"),
     ("no module", lambda: 3, cs.ParameterError, "one that returns int"),
@@ -500,7 +500,7 @@ def test_save_and_load(digits: Digits, tmp_path: Path) -> None:
         again.set_params(n_members=8, progress=False).fit(X, names)
     more = clone(clf).set_params(n_members=8).fit(X, names)
     assert np.array_equal(again.votes(X_test), more.votes(X_test))
-    with pytest.raises(cs.ParameterError, match="callable that makes the module 'Plain"):
+    with pytest.raises(cs.ParameterError, match="what makes the members of the model 'Plain"):
         cs.CertifiedClassifier.load(tmp_path / "ensemble")
     with pytest.raises(cs.ParameterError, match="that the members were trained as, 'Plain"):
         cs.CertifiedClassifier.load(tmp_path / "ensemble", model=Attention)

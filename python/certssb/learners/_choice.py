@@ -62,7 +62,7 @@ def learner_of(
 
         return EstimatorLearner(model, shape, n_classes, n_samples, n_jobs, members=members)
     if not callable(model):
-        raise refusal(EXPECTED, f"a {type(model).__name__}")
+        raise refusal(EXPECTED, repr(model))
     return own_module(model, tuple(shape), n_classes, *recipe)
 
 
