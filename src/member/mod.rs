@@ -27,8 +27,10 @@ pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
 pub use record::Record;
 pub(crate) use record::SCHEMA;
 pub use shape::FeatureShape;
+#[cfg(feature = "python")]
+pub use values::Object;
+pub use values::Values;
 pub(crate) use values::{check_members, keep_freed_memory, Packed};
-pub use values::{Object, Values};
 
 /// One trained member: all its parameters, in the order of its layout.
 ///
