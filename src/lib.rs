@@ -60,7 +60,7 @@ mod torch;
 mod vectors;
 mod votes;
 
-pub use augment::{Augmentation, Frame, Pixel};
+pub use augment::{Augment, Augmentation, Augmenter, Frame, Pixel, Place, Recorded};
 #[cfg(feature = "training")]
 pub use backend::{Backend, Batch, Batching, Fit, NoisySet, Panel, Search, Session};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};

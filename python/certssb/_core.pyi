@@ -49,6 +49,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
+from certssb.augment._applied import Applied
 from certssb.learners._choice import Learner
 
 _Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -313,6 +314,8 @@ class Ensemble:
         stack: int | None = None,
         memory: int | None = None,
         precision: str = "f32",
+        augment: str | Applied | None = None,
+        copies: int | None = None,
     ) -> Ensemble: ...
     @property
     def law(self) -> Law: ...

@@ -4,6 +4,7 @@
 //! All channels of a sample are changed alike. Values between pixels are bilinear, and every neighbour outside the image is
 //! the fill value; a place that falls on a pixel gives that pixel bit for bit.
 
+mod augmenter;
 mod elastic;
 mod warp;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::process;
 use crate::seed::{MemberStreams, Role, Seed};
 use crate::stop::Stop;
+pub use augmenter::{Augment, Augmenter, Place, Recorded};
 use warp::Affine;
 pub use warp::Pixel;
 
@@ -103,7 +105,7 @@ impl Frame {
         self.height * self.width
     }
 
-    fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.channels * self.plane()
     }
 }

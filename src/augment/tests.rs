@@ -190,3 +190,44 @@ fn descriptions_come_back_and_bad_ones_are_refused() {
         assert!(error.starts_with(&format!("The '{name}' parameter")), "{error}");
     }
 }
+
+fn batch(member: u64, first: u64) -> Place {
+    Place { seed: Seed::new(3), member, first, frame: Frame { channels: 1, height: 5, width: 4 } }
+}
+
+#[test]
+fn what_becomes_of_a_sample_depends_on_its_place_and_on_no_batch() {
+    let augment = Augment::from(
+        Augmentation::from_json(r#"{"kind": "elastic", "alpha": 1.0, "sigma": 1.5, "fill": 0.0}"#).unwrap(),
+    );
+    let images: Vec<f32> = (0..140).map(|value| (value as f32 * 0.7).sin()).collect();
+    let changed = |member, first, images: &[f32]| {
+        let mut rows = images.to_vec();
+        augment.change(batch(member, first), &mut rows).unwrap();
+        rows
+    };
+    let whole = changed(2, 10, &images);
+    assert_eq!(whole[60..], changed(2, 13, &images[60..]), "parts");
+    assert_ne!(whole, images, "something happens");
+    assert_ne!(whole, changed(2, 17, &images), "another pass");
+    assert_ne!(whole, changed(1, 10, &images), "another member");
+    assert!(augment.change(batch(0, 0), &mut [0.0; 7]).is_err());
+}
+
+#[test]
+fn records_keep_a_built_in_whole_and_a_callable_in_words() {
+    let text = r#"{"kind":"flip","horizontal":0.5,"vertical":0.0}"#;
+    let known: Recorded = serde_json::from_str(text).unwrap();
+    assert_eq!(known, Recorded::BuiltIn(Augmentation::from_json(text).unwrap()));
+    assert_eq!(serde_json::to_string(&known).unwrap(), text);
+    let own: Recorded = serde_json::from_str("\"mixed 12ab\"").unwrap();
+    let remembered = Augment::of_record(own.clone());
+    assert_eq!((remembered.recorded(), remembered == Augment::of_record(known.clone())), (&own, false));
+    let error = remembered.change(batch(0, 0), &mut [0.0; 20]).unwrap_err().to_string();
+    assert!(error.contains("'augment'") && error.contains("'mixed 12ab'"), "{error}");
+    assert!(remembered.check(false).is_ok(), "a callable may know what to do with tables");
+    assert!(Augment::of_record(known).check(false).unwrap_err().to_string().contains("'augment'"));
+    let outside = r#"{"kind":"flip","horizontal":1.5,"vertical":0.0}"#;
+    let outside: Recorded = serde_json::from_str(outside).unwrap();
+    assert!(Augment::of_record(outside).check(true).is_err(), "a record from a file is checked");
+}

@@ -7,6 +7,7 @@
 //! | `torch::Torch` | all built-in networks, alone or in stacks, on the CPU or a GPU, through libtorch (feature `torch`) |
 //! | `python::Learner` | whatever a learner in Python computes (feature `python`) |
 
+pub(crate) mod changed;
 mod choose;
 pub(crate) mod kernels;
 mod noisy_set;
@@ -120,6 +121,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Where its members meet changed copies of their samples, if a run has an augmentation.
+    fn changes(&self) -> Changes {
+        Changes::Never
+    }
+
     /// Whether it may keep state that is no value of a member: then the first member of a run is trained twice.
     fn may_keep_state(&self) -> bool {
         false
@@ -152,6 +158,17 @@ pub trait Backend: Send + Sync + fmt::Debug {
         shape: FeatureShape,
         lane: bool,
     ) -> Result<Box<dyn Session + 'a>>;
+}
+
+/// Where members meet changed copies of their noised samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// In every batch of every epoch.
+    EveryEpoch,
+    /// Beside the noised set, which they look at once.
+    Once,
+    /// Nowhere.
+    Never,
 }
 
 /// Test inputs of one pass.

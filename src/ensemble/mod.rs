@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::{self, Backend};
+use crate::backend::{self, Backend, Changes};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
 use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
@@ -106,6 +106,8 @@ impl Ensemble {
             learning_rate: settings.learning_rate,
             precision: settings.precision,
             data_digest: data.digest()?,
+            augment: config.augment.as_ref().map(|augment| augment.recorded().clone()),
+            copies: checked_copies(config, &settings, backend.as_ref())?,
             before_noise: config.before_noise.clone(),
             behaviour: backend.behaviour().clone(),
         };
@@ -114,6 +116,7 @@ impl Ensemble {
             let expected = "one without sample-specific noise, whose magnitudes are searched by gradient: this model has none";
             return Err(Error::parameter("law", expected, record.law.describe()));
         }
+        record.check_augment()?;
         check_features(data, &record.law)?;
         check_member_size(&record, backend.as_ref())?;
         Ok(Self::without_members(record, settings, backend))
@@ -487,7 +490,8 @@ impl Ensemble {
             let Record { model, shape, n_classes, .. } = &self.record;
             self.backend = backend::built_in(model, *shape, *n_classes, &settings)?;
         }
-        self.settings = settings;
+        let augment = self.settings.augment.take();
+        self.settings = Settings { augment, ..settings };
         Ok(())
     }
 
@@ -522,6 +526,22 @@ fn check_same_model(record: &Record, backend: &dyn Backend) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Copies of the noised set belong to the record where members look at it once, and nowhere else.
+fn checked_copies(config: &TrainConfig, settings: &Settings, backend: &dyn Backend) -> Result<Option<usize>> {
+    match (backend.changes(), &config.augment, config.copies) {
+        (Changes::Never, Some(_), _) => {
+            let expected = "left out: this model's learner does not change its samples";
+            Err(Error::parameter("augment", expected, "an augmentation"))
+        }
+        (Changes::Once, augment, _) => Ok(augment.as_ref().map(|_| settings.copies)),
+        (_, _, None) => Ok(None),
+        (_, _, Some(copies)) => {
+            let expected = "left out for members that see changed samples in every epoch";
+            Err(Error::parameter("copies", expected, copies))
+        }
+    }
 }
 
 /// A member's noised set must be large enough for its model.

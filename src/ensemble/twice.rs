@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::augment::Augment;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::member::{Device, Member, Settings};
@@ -15,7 +16,8 @@ use crate::member::{Device, Member, Settings};
 /// GPU, and in stacks, sums are not the same twice.
 pub(super) fn again(todo: &mut Vec<u64>, backend: &dyn Backend, settings: &Settings) -> Option<u64> {
     let comparable = settings.device == Device::Cpu && backend.max_stack() == 1;
-    let first = todo.first().copied().filter(|_| comparable && backend.may_keep_state())?;
+    let remembers = settings.augment.as_ref().is_some_and(Augment::may_keep_state);
+    let first = todo.first().copied().filter(|_| comparable && (remembers || backend.may_keep_state()))?;
     todo.push(first);
     Some(first)
 }
@@ -42,7 +44,7 @@ impl Twice {
         Err(Error::training(
             Some(member.number),
             "trained again after the others it is another one. Members share state that is no parameter and no buffer \
-             (an object, a class attribute, a cache, a file?), or draw from what is not theirs; of those trained now none \
+             (an object, a class attribute, a cache, a file, a memory of 'augment'?), or draw from what is not theirs; of those trained now none \
              is kept",
         ))
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{self, Device};
 use super::Record;
+use crate::augment::Augment;
 use crate::error::{Error, Result};
 
 /// How a stack convolves; one member alone has its own fast path.
@@ -67,6 +68,8 @@ impl Precision {
 /// | convolution | grouped on the CPU, the faster on CUDA | how stacks convolve | |
 /// | ahead | on CUDA | whether noised sets are drawn while earlier ones are trained on | |
 /// | precision | f32 | arithmetic | f32, tf32 |
+/// | augment | none | what changes a member's noised samples in every epoch | |
+/// | copies | 8 | changed copies beside a noised set that is looked at once | 1 to 1000 |
 /// | before_noise | none | the fixed map that samples have passed, as it stands in guarantees | |
 ///
 /// `device`, `n_jobs`, `stack`, `memory`, `convolution` and `ahead` are how the work is done and no part of the
@@ -98,6 +101,11 @@ pub struct TrainConfig {
     pub ahead: Option<bool>,
     /// Arithmetic.
     pub precision: Precision,
+    /// Changes a member's own noised samples while it is trained; part of the record.
+    pub augment: Option<Augment>,
+    /// For members that look at their noised set once, in closed form: how many changed copies of it follow it. Part of
+    /// the record there; no other members take it.
+    pub copies: Option<usize>,
     /// The fixed map that the samples have passed before they came here, in words that follow "Each sample
     /// first passes"; part of the record and of every guarantee.
     pub before_noise: Option<String>,
@@ -118,6 +126,8 @@ impl Default for TrainConfig {
             convolution: None,
             ahead: None,
             precision: Precision::F32,
+            augment: None,
+            copies: None,
             before_noise: None,
         }
     }
@@ -133,6 +143,8 @@ impl TrainConfig {
             learning_rate: record.learning_rate,
             seed: record.seed.root(),
             precision: record.precision,
+            augment: record.augment.clone().map(Augment::of_record),
+            copies: record.copies,
             before_noise: record.before_noise.clone(),
             ..Self::default()
         }
@@ -157,6 +169,8 @@ impl TrainConfig {
             batch_size: at_least_one("batch_size", self.batch_size)?,
             learning_rate: self.learning_rate,
             precision: self.precision,
+            augment: self.augment.clone(),
+            copies: self.checked_copies()?,
             device,
             devices,
             memory: self.memory,
@@ -166,7 +180,26 @@ impl TrainConfig {
             stack: stack.map(|stack| at_least_one("stack", stack)).transpose()?,
         })
     }
+
+    /// How many changed copies follow a noised set that is looked at once; none without an augmentation.
+    fn checked_copies(&self) -> Result<usize> {
+        match (&self.augment, self.copies) {
+            (Some(_), copies) => match copies.unwrap_or(COPIES) {
+                copies if (1..=MOST_COPIES).contains(&copies) => Ok(copies),
+                other => {
+                    let expected = format_args!("an integer from 1 to {MOST_COPIES}");
+                    Err(Error::parameter("copies", expected, other))
+                }
+            },
+            (None, None) => Ok(0),
+            (None, Some(copies)) => Err(Error::parameter("copies", "left out without 'augment'", copies)),
+        }
+    }
 }
+
+/// Changed copies beside a noised set, if their number was not given.
+pub(super) const COPIES: usize = 8;
+const MOST_COPIES: usize = 1000;
 
 /// More threads than that are none of any machine.
 const MOST_THREADS: usize = 1 << 16;
@@ -189,6 +222,10 @@ pub struct Settings {
     pub learning_rate: f64,
     /// Arithmetic.
     pub precision: Precision,
+    /// Changes members' noised samples while they are trained.
+    pub augment: Option<Augment>,
+    /// Changed copies beside a noised set that is looked at once.
+    pub copies: usize,
     /// The device that a worker uses; the first one for voting.
     pub device: Device,
     /// All devices to train on.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::record_digest;
 use super::{check_classes, Behaviour, FeatureShape, Precision, TrainConfig};
+use crate::augment::{Augment, Recorded};
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
 use crate::seed::Seed;
@@ -40,6 +41,12 @@ pub struct Record {
     pub precision: Precision,
     /// SHA-256 of the received training set.
     pub data_digest: String,
+    /// What changed members' noised samples while they were trained, if anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augment: Option<Recorded>,
+    /// Changed copies beside the noised set of members that look at it once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<usize>,
     /// The fixed map that each sample passed before the noise, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_noise: Option<String>,
@@ -69,9 +76,17 @@ impl Record {
             return Err(Error::shape("X", "at least one sample", "none"));
         }
         check_classes(self.n_classes)?;
+        self.check_augment()?;
         TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check(0)?;
         self.law.check_own()?;
         self.law.check(&self.facts())
+    }
+
+    /// What it says of an augmentation must be possible for its samples.
+    pub(crate) fn check_augment(&self) -> Result<()> {
+        let is_image = matches!(self.shape, FeatureShape::Image { .. });
+        let given = self.augment.clone().map(Augment::of_record);
+        given.map_or(Ok(()), |augment| augment.check(is_image))
     }
 
     /// The sizes a law has to know.

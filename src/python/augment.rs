@@ -1,12 +1,17 @@
-//! Augmentations for Python: a description, applied to copies of images.
+//! Augmentations for Python: built-in ones applied to copies of images, and callables of the user's for training.
 
-use numpy::{Element, PyArray4, PyReadonlyArray4, PyUntypedArrayMethods};
+use std::fmt;
+use std::sync::Arc;
+
+use numpy::{Element, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray2, PyReadonlyArray4};
+use numpy::{PyUntypedArrayMethods, ToPyArray};
 use pyo3::prelude::*;
+use rand::Rng;
 
 use super::listen::listening;
-use crate::augment::{Augmentation, Frame, Pixel};
-use crate::error::Error;
-use crate::seed::Seed;
+use crate::augment::{Augment, Augmentation, Augmenter, Frame, Pixel, Place, Recorded};
+use crate::error::{Error, ErrorKind, Result};
+use crate::seed::{Role, Seed};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyAugmenter>()
@@ -61,4 +66,67 @@ impl PyAugmenter {
         })?;
         Ok(PyArray4::from_owned_array(py, copy))
     }
+}
+
+/// What `augment` stands for: the description of a built-in, or a `certssb._augmenting.Applied`.
+pub(super) fn augment(given: &Bound<'_, PyAny>) -> PyResult<Augment> {
+    if let Ok(description) = given.extract::<String>() {
+        return Ok(Augmentation::from_json(&description)?.into());
+    }
+    let recorded = Recorded::Own(given.getattr("description")?.extract()?);
+    Ok(Augment::new(Arc::new(Own { applied: given.clone().unbind(), recorded })))
+}
+
+/// A callable of the user's, which holds the interpreter once for each batch.
+struct Own {
+    applied: Py<PyAny>,
+    recorded: Recorded,
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own").field("recorded", &self.recorded).finish_non_exhaustive()
+    }
+}
+
+impl Augmenter for Own {
+    fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
+    fn change(&self, batch: Place, rows: &mut [f32]) -> Result<()> {
+        let word = batch.seed.stream(Role::Augment, batch.member, batch.first).next_u64();
+        let size = batch.frame.len();
+        Python::attach(|py| {
+            let given = rows.to_pyarray(py).reshape([rows.len() / size.max(1), size])?;
+            let changed: Bound<'_, PyArray2<f32>> =
+                self.applied.bind(py).call1((given, word))?.cast_into().map_err(PyErr::from)?;
+            let changed: PyReadonlyArray2<'_, f32> = changed.try_readonly().map_err(PyErr::from)?;
+            let changed = changed.as_slice().map_err(PyErr::from)?;
+            if changed.len() != rows.len() {
+                return Err(Error::shape("augment", "the shape of its batch", changed.len()).into());
+            }
+            rows.copy_from_slice(changed);
+            Ok(())
+        })
+        .map_err(|error: PyErr| failure(&error, batch.member))
+    }
+
+    fn may_keep_state(&self) -> bool {
+        true
+    }
+}
+
+/// An exception of the user's code as an error of the member that it happened to; what breaks a rule names the parameter.
+fn failure(error: &PyErr, member: u64) -> Error {
+    Python::attach(|py| {
+        let value = error.value(py).to_string();
+        let known = py.import("certssb.exceptions").and_then(|all| all.getattr("ParameterError"));
+        if known.and_then(|known| error.value(py).is_instance(&known)).unwrap_or(false) {
+            return Error::new(ErrorKind::Parameter, value);
+        }
+        let name = error.get_type(py).name().map_or_else(|_| "exception".to_owned(), |name| name.to_string());
+        let first = value.lines().next().unwrap_or_default();
+        Error::training(Some(member), format_args!("'augment' raised {name}: {first}"))
+    })
 }

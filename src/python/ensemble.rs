@@ -80,7 +80,7 @@ fn watched<T: Send>(
 impl PyEnsemble {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32"))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32", augment=None, copies=None))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -98,6 +98,8 @@ impl PyEnsemble {
         stack: Option<usize>,
         memory: Option<u64>,
         precision: &str,
+        augment: Option<&Bound<'_, PyAny>>,
+        copies: Option<usize>,
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
         let precision = Precision::parse(precision)?;
@@ -116,6 +118,8 @@ impl PyEnsemble {
             stack,
             memory,
             precision,
+            augment: augment.map(super::augment::augment).transpose()?,
+            copies,
             before_noise,
             ..TrainConfig::default()
         };

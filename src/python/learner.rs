@@ -17,10 +17,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use rand::Rng;
 
+use crate::augment::Augment;
+use crate::backend::changed::Addresses;
 use crate::backend::{
-    go_on, log_mean_scores, order, Backend, Batch, Batching, Fit, Flag, NoisySet, Panel, Search, Session,
+    go_on, log_mean_scores, order, Backend, Batch, Batching, Changes, Fit, Flag, NoisySet, Panel, Search,
+    Session,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::member::{
     Behaviour, Device, FeatureShape, Init, Layout, Member, Object, Packed, ParameterKind, ParameterSpec,
     Settings, Values,
@@ -54,6 +57,8 @@ pub(super) struct Learner {
     may_keep_state: bool,
     lanes: usize,
     searches: bool,
+    /// Whether it asks its job to change every batch.
+    augments: bool,
     n_gpus: usize,
 }
 
@@ -88,6 +93,7 @@ impl Learner {
             may_keep_state: learner.getattr("may_keep_state")?.extract()?,
             lanes: learner.getattr("lanes")?.extract()?,
             searches: learner.getattr("searches")?.extract()?,
+            augments: learner.getattr_opt("augments")?.is_some_and(|own| own.is_truthy().unwrap_or(false)),
             n_gpus: devices.len().saturating_sub(1),
             object: learner.clone().unbind(),
         })
@@ -152,6 +158,13 @@ impl Backend for Learner {
         self.searches
     }
 
+    fn changes(&self) -> Changes {
+        match self.augments {
+            true => Changes::EveryEpoch,
+            false => Changes::Never,
+        }
+    }
+
     fn min_samples(&self) -> usize {
         self.min_samples
     }
@@ -211,7 +224,12 @@ impl Backend for Learner {
         if let Some(why) = NOT_READY.take() {
             return Err(Error::device(why));
         }
-        Ok(Box::new(Thread { learner: self, settings: settings.clone(), shape: shape.sizes() }))
+        Ok(Box::new(Thread {
+            learner: self,
+            settings: settings.clone(),
+            shape: shape.sizes(),
+            sample: shape,
+        }))
     }
 }
 
@@ -229,8 +247,16 @@ fn called<T>(member: u64, outcome: PyResult<Option<T>>) -> Result<T> {
     match outcome {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Error::cancelled("The work was cancelled.")),
-        Err(error) => Err(Error::training(Some(member), said(&error))),
+        Err(error) => {
+            Err(augment_failure(&error).unwrap_or_else(|| Error::training(Some(member), said(&error))))
+        }
     }
+}
+
+/// A broken rule of the caller's augmentation names the parameter, whoever computes the member.
+fn augment_failure(error: &PyErr) -> Option<Error> {
+    let text = Python::attach(|py| error.value(py).to_string());
+    text.starts_with("The 'augment' parameter").then(|| Error::new(ErrorKind::Parameter, text))
 }
 
 /// What a learner is told about a call.
@@ -259,6 +285,8 @@ pub(super) struct Job {
     search: Option<Py<PyDict>>,
     seed: Seed,
     n: usize,
+    shape: FeatureShape,
+    augment: Option<Augment>,
     stop: Flag,
 }
 
@@ -269,6 +297,35 @@ impl Job {
         let rows = |member: &u64| order(self.seed, *member, epoch, self.n).into_iter().map(|row| row as i64);
         let all: Vec<i64> = self.numbers.iter().flat_map(rows).collect();
         PyArray1::from_vec(py, all).reshape([self.numbers.len(), self.n])
+    }
+
+    /// Whether every batch is to be changed.
+    #[getter]
+    fn augments(&self) -> bool {
+        self.augment.is_some()
+    }
+
+    /// Rows (S B, features) of the batch that begins at `start` of an epoch, changed, each member's from its own streams.
+    fn change<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        epoch: usize,
+        start: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let mut rows = rows.as_array().as_standard_layout().into_owned();
+        let changed = py.detach(|| -> Result<()> {
+            let Some(augment) = &self.augment else { return Ok(()) };
+            let (length, own) = (rows.len(), self.numbers.len().max(1));
+            let values = rows.as_slice_mut().unwrap_or_default();
+            for (&member, part) in self.numbers.iter().zip(values.chunks_mut((length / own).max(1))) {
+                let addresses = Addresses { seed: self.seed, member, shape: self.shape, n: self.n };
+                augment.change(addresses.batch(epoch, start), part)?;
+            }
+            Ok(())
+        });
+        changed?;
+        Ok(PyArray2::from_owned_array(py, rows))
     }
 
     /// Whether to give up.
@@ -283,6 +340,7 @@ struct Thread<'a> {
     settings: Settings,
     /// Dimensions of a sample.
     shape: Vec<usize>,
+    sample: FeatureShape,
 }
 
 impl Thread<'_> {
@@ -300,6 +358,8 @@ impl Thread<'_> {
             search: None,
             seed: Seed::new(0),
             n: 0,
+            shape: self.sample,
+            augment: self.settings.augment.clone(),
             stop: Arc::clone(stop),
         }
     }

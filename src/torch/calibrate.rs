@@ -61,7 +61,7 @@ mod tests {
         let architecture = by_name(model, shape, 2).unwrap();
         let settings = TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check(0).unwrap();
         let set = NoisySet::draw(source, members, 64, Cores::Own, &AtomicBool::new(false)).unwrap();
-        let set = NoisySets::of(&set, &shape.dims(), tch::Device::Cpu).unwrap();
+        let set = NoisySets::of(&set, shape, tch::Device::Cpu).unwrap();
         let job = Fit { members, seed: Seed::new(1), n_classes: 2, settings: &settings };
         calibrated(architecture.as_ref(), job, &set).convolution
     }

@@ -20,7 +20,7 @@ pub use model::{by_name, Architecture, How, Mode, Solution, TorchResult, Weights
 #[cfg(test)]
 pub(crate) use threads::on_one_thread;
 
-use crate::backend::{Backend, Batching, Session};
+use crate::backend::{Backend, Batching, Changes, Session};
 use crate::error::Result;
 use crate::member::{Device, FeatureShape, Layout, Settings};
 
@@ -72,6 +72,13 @@ impl Backend for Torch {
 
     fn max_stack(&self) -> usize {
         self.architecture.max_stack()
+    }
+
+    fn changes(&self) -> Changes {
+        match self.architecture.looks_once() {
+            true => Changes::Once,
+            false => Changes::EveryEpoch,
+        }
     }
 
     fn activations(&self) -> Option<usize> {

@@ -26,6 +26,7 @@ pub(super) fn training_error(member: u64, error: &tch::TchError) -> Error {
 pub(super) struct Thread<'a> {
     architecture: &'a dyn Architecture,
     settings: Settings,
+    shape: FeatureShape,
     /// Dimensions of a sample.
     dims: Vec<i64>,
     device: Device,
@@ -44,7 +45,15 @@ impl<'a> Thread<'a> {
         check_precision(settings.device, settings.precision)?;
         let device = on(settings.device);
         let settings = settings.clone();
-        Ok(Self { architecture, settings, dims: shape.dims(), device, tried: false, shared: Vec::new() })
+        Ok(Self {
+            architecture,
+            settings,
+            shape,
+            dims: shape.dims(),
+            device,
+            tried: false,
+            shared: Vec::new(),
+        })
     }
 }
 
@@ -52,7 +61,7 @@ impl Session for Thread<'_> {
     fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
         let first = job.members.first().copied().unwrap_or(0);
         let sets =
-            NoisySets::of(&set, &self.dims, self.device).map_err(|error| training_error(first, &error))?;
+            NoisySets::of(&set, self.shape, self.device).map_err(|error| training_error(first, &error))?;
         drop(set);
         if self.device != Device::Cpu && !self.tried {
             self.settings = calibrated(self.architecture, Fit { settings: &self.settings, ..job }, &sets);

@@ -2,15 +2,19 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::prelude::*;
 use tch::{Device, Reduction, TchError, Tensor};
 
 use super::adam::Adam;
 use super::device::on;
 use super::model::{upload, weights_to_vec, Architecture, FlatWeights, How, Mode, TorchResult, Weights};
 use super::session::training_error;
+use crate::augment::Augment;
+use crate::backend::changed::Addresses;
 use crate::backend::{batches, order, Fit, NoisySet};
 use crate::error::{Error, Result};
-use crate::member::{Member, Precision, Settings};
+use crate::member::{FeatureShape, Member, Precision, Settings};
+use crate::process;
 use crate::seed::Seed;
 
 /// How layers compute.
@@ -26,14 +30,20 @@ pub(super) struct NoisySets {
     labels: Tensor,
     /// Samples of one member.
     n: usize,
+    shape: FeatureShape,
 }
 
 impl NoisySets {
     /// The sets in the memory of `device`, with samples of the given dimensions.
-    pub(super) fn of(set: &NoisySet, dims: &[i64], device: Device) -> TorchResult<Self> {
-        let shape = [&[-1], dims].concat();
-        let features = upload(&Tensor::f_from_slice(set.features())?.f_view(&shape[..])?, device)?;
-        Ok(Self { features, labels: upload(&Tensor::f_from_slice(set.labels())?, device)?, n: set.n() })
+    pub(super) fn of(set: &NoisySet, shape: FeatureShape, device: Device) -> TorchResult<Self> {
+        let dims = [&[-1], &shape.dims()[..]].concat();
+        let features = upload(&Tensor::f_from_slice(set.features())?.f_view(&dims[..])?, device)?;
+        Ok(Self {
+            features,
+            labels: upload(&Tensor::f_from_slice(set.labels())?, device)?,
+            n: set.n(),
+            shape,
+        })
     }
 }
 
@@ -51,14 +61,14 @@ pub(super) fn fit(
     let (members, device) = (job.members, on(job.settings.device));
     let first = members.first().copied().unwrap_or(0);
     let torch = |error| training_error(first, &error);
-    if let Some(solved) = solve_stack(architecture, members, set)? {
+    if let Some(solved) = solve_stack(architecture, job, set)? {
         return Ok(solved);
     }
     let mut training = Training::new(architecture, job, set).map_err(torch)?;
     let mut history = Vec::with_capacity(job.settings.epochs);
     let mut failed = vec![false; members.len()];
     for epoch in 0..job.settings.epochs {
-        training.epoch(epoch as u64, stop).map_err(torch)?;
+        training.epoch(epoch, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Err(Error::cancelled("Training was cancelled."));
         }
@@ -80,16 +90,26 @@ pub(super) fn fit(
 /// The members of an architecture with a closed form; `None` for any other.
 fn solve_stack(
     architecture: &dyn Architecture,
-    members: &[u64],
+    job: Fit<'_>,
     set: &NoisySets,
 ) -> Result<Option<Vec<Member>>> {
-    let n = set.n as i64;
+    let (members, n) = (job.members, set.n as i64);
     let mut solved = Vec::with_capacity(members.len());
     for (place, &number) in members.iter().enumerate() {
+        let torch = |error| training_error(number, &error);
         let own = |all: &Tensor| all.f_narrow(0, place as i64 * n, n);
-        let solution = own(&set.features)
-            .and_then(|features| architecture.solve(&features, &own(&set.labels)?))
-            .map_err(|error| training_error(number, &error))?;
+        let (mut features, mut labels) =
+            (own(&set.features).map_err(torch)?, own(&set.labels).map_err(torch)?);
+        if job.settings.augment.is_some() && architecture.looks_once() {
+            let addresses = Addresses { seed: job.seed, member: number, shape: set.shape, n: set.n };
+            let mut rows = weights_to_vec(&features).map_err(torch)?;
+            let copies = addresses.with_copies(job.settings, &mut rows)?;
+            let dims = [&[-1], &set.shape.dims()[..]].concat();
+            let all = Tensor::f_from_slice(&rows).and_then(|rows| rows.f_view(&dims[..]));
+            features = all.and_then(|all| upload(&all, features.device())).map_err(torch)?;
+            labels = labels.f_repeat([copies as i64 + 1]).map_err(torch)?;
+        }
+        let solution = architecture.solve(&features, &labels).map_err(torch)?;
         let Some(solution) = solution else { return Ok(None) };
         solved.push(finish(number, solution.values, solution.loss, false));
     }
@@ -115,6 +135,8 @@ pub(super) struct Training<'a> {
     set: &'a NoisySets,
     members: &'a [u64],
     seed: Seed,
+    augment: Option<&'a Augment>,
+    shape: FeatureShape,
     batch_size: usize,
     weights: FlatWeights,
     adam: Adam,
@@ -138,27 +160,58 @@ impl<'a> Training<'a> {
         let _ = weights.flat().f_set_requires_grad(true)?;
         let loss = Tensor::f_zeros([members.len() as i64], (tch::Kind::Float, device))?;
         let batch_size = job.settings.batch_size;
-        Ok(Self { architecture, set, members, seed, batch_size, weights, adam, loss })
+        let (augment, shape) = (job.settings.augment.as_ref(), set.shape);
+        Ok(Self { architecture, set, members, seed, augment, shape, batch_size, weights, adam, loss })
     }
 
     /// One pass over the noised set; returns early when told to stop.
-    fn epoch(&mut self, epoch: u64, stop: &AtomicBool) -> TorchResult<()> {
-        let _ = self.loss.f_zero_()?;
+    fn epoch(&mut self, epoch: usize, stop: &AtomicBool) -> Result<()> {
+        let first = self.members.first().copied().unwrap_or(0);
+        let torch = |error| training_error(first, &error);
+        let _ = self.loss.f_zero_().map_err(torch)?;
         let batches = batches(self.set.n, self.batch_size);
         if batches.len() == 1 {
             // The order within a batch does not matter: nothing to shuffle, nothing to copy.
-            return self.step(&self.set.features, &self.set.labels, self.set.n);
+            let inputs = self.changed(&self.set.features, epoch, 0, self.set.n)?;
+            return self.step(&inputs, &self.set.labels, self.set.n).map_err(torch);
         }
-        let order = self.order(epoch)?;
+        let order = self.order(epoch as u64).map_err(torch)?;
         for (start, length) in batches {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let index = order.f_narrow(1, start as i64, length as i64)?.f_reshape([-1])?;
-            let inputs = self.set.features.f_index_select(0, &index)?;
-            self.step(&inputs, &self.set.labels.f_index_select(0, &index)?, length)?;
+            let index = order.f_narrow(1, start as i64, length as i64).and_then(|own| own.f_reshape([-1]));
+            let index = index.map_err(torch)?;
+            let inputs = self.set.features.f_index_select(0, &index).map_err(torch)?;
+            let inputs = self.changed(&inputs, epoch, start, length)?;
+            let labels = self.set.labels.f_index_select(0, &index).map_err(torch)?;
+            self.step(&inputs, &labels, length).map_err(torch)?;
         }
         Ok(())
+    }
+
+    /// The samples of a batch (S B, ...) changed, each member's from its own streams, in the memory of the CPU.
+    fn changed(&self, inputs: &Tensor, epoch: usize, start: usize, length: usize) -> Result<Tensor> {
+        let Some(augment) = self.augment else { return Ok(inputs.shallow_clone()) };
+        let first = self.members.first().copied().unwrap_or(0);
+        let torch = |error| training_error(first, &error);
+        let mut values = weights_to_vec(inputs).map_err(torch)?;
+        let (seed, shape, n) = (self.seed, self.shape, self.set.n);
+        let size = length * shape.n_features();
+        let change = |(&member, rows): (&u64, &mut [f32])| {
+            let addresses = Addresses { seed, member, shape, n };
+            augment.change(addresses.batch(epoch, start), rows)
+        };
+        let members = self.members;
+        if inputs.device() == Device::Cpu {
+            members.iter().zip(values.chunks_exact_mut(size)).try_for_each(change)?;
+        } else {
+            process::install(|| {
+                members.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(change)
+            })??;
+        }
+        let same = Tensor::f_from_slice(&values).and_then(|values| values.f_view(&inputs.size()[..]));
+        same.and_then(|same| upload(&same, inputs.device())).map_err(torch)
     }
 
     /// Some steps on the first samples, waited for; for measurements.

@@ -29,6 +29,8 @@ from certssb._checks import (
     shown,
 )
 from certssb._extras import needed
+from certssb.augment import from_description
+from certssb.augment._applied import Applied, prepared
 from certssb.certificates import CertificateTable
 from certssb.certificates._asked import BoundName, asked_confidence, asked_law
 from certssb.data import as_arrays, as_features, as_labels
@@ -129,6 +131,15 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         For a module of your own: takes logits (batch, n_classes) and classes (batch,) and returns one value for each
         sample or their mean, such as ``torch.nn.CrossEntropyLoss(label_smoothing=0.1)``. Cross-entropy if not given. Part
         of the record.
+    augment : Augmentation or callable, optional
+        Changes each batch of a member's own noised samples, after the noise, anew in every epoch, which is free under
+        every law: an augmentation of :mod:`certssb.augment`, a transform of torchvision, a ``torch.nn.Module`` on a batch of
+        images, or a callable ``augment(batch, rng)`` that returns an array like `batch` and draws from the
+        ``numpy.random.Generator`` `rng` alone. It must look at nothing else: no other training samples, nothing that it
+        remembers. Part of the record: a callable of your own by its name and a digest of its code.
+    copies : int, optional
+        With `augment`, for members that look at their noised set once ("discriminant"): how many changed copies follow
+        the noised samples, from 1 to 1000; 8 if not given.
 
     Attributes
     ----------
@@ -216,6 +227,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         optimizer: Callable[[list[Any]], Any] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
         members: Literal["skops", "joblib"] | None = None,
+        augment: Callable[..., Any] | None = None,
+        copies: int | None = None,
     ) -> None:
         self.model = model
         self.law = law
@@ -236,6 +249,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.optimizer = optimizer
         self.loss = loss
         self.members = members
+        self.augment = augment
+        self.copies = copies
 
     @log_fit
     def fit(
@@ -342,7 +357,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         received, features = features, _through(feature_map, features)
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
-        ensemble = self._new_ensemble(features, codes, len(classes))
+        augment = prepared(self.augment, features, received, _at_least_one("batch_size", self.batch_size))
+        ensemble = self._new_ensemble(features, codes, len(classes), augment)
         # Levels as they are asked for here: the user's call of fit.
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         warn_of_scaler(received, law, stacklevel=4)
@@ -469,14 +485,27 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         _core.Confidence(alpha).check_enough(n_members, n_classes, 1, _n_levels(self.law))
         return n_members
 
-    def _new_ensemble(self, features: Features, codes: npt.NDArray[np.int64], n_classes: int) -> Members:
+    def _new_ensemble(
+        self,
+        features: Features,
+        codes: npt.NDArray[np.int64],
+        n_classes: int,
+        augment: Applied | str | None,
+    ) -> Members:
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         if isinstance(law, Cascade):
-            return Levels(law, [self._new_level(level, features, codes, n_classes) for level in law.levels])
-        return self._new_level(law, features, codes, n_classes)
+            return Levels(
+                law, [self._new_level(level, features, codes, n_classes, augment) for level in law.levels]
+            )
+        return self._new_level(law, features, codes, n_classes, augment)
 
     def _new_level(
-        self, law: Law, features: Features, codes: npt.NDArray[np.int64], n_classes: int
+        self,
+        law: Law,
+        features: Features,
+        codes: npt.NDArray[np.int64],
+        n_classes: int,
+        augment: Applied | str | None,
     ) -> _core.Ensemble:
         stack = None if self.stack is None else _at_least_one("stack", self.stack)
         model = self._checked_model(law, features, n_classes)
@@ -500,6 +529,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             stack=stack,
             memory=_devices.free_memory(str(self.device)),
             precision=str(self.precision),
+            augment=augment,
+            copies=None if self.copies is None else _copies(self.copies),
         )
 
     def _checked_model(self, law: Law, features: Features, n_classes: int) -> str | Learner:
@@ -1043,6 +1074,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         recipe = (optimizer, loss)
         ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, recipe, form)
         record = json.loads(ensemble.record())
+        # A callable of the user's is remembered by its words.
+        augment = record.get("augment")
         new = cls(
             record["model"] if model is None else model,
             ensemble.law,
@@ -1058,6 +1091,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             optimizer=optimizer,
             loss=loss,
             members=form,
+            augment=from_description(augment) if isinstance(augment, dict) else augment,
+            copies=record.get("copies"),
         )
         new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
@@ -1267,6 +1302,10 @@ def _read_form(written: Any, said: Any) -> Any:
 
 def _at_least_one(name: str, value: Any) -> int:
     return check_integer(name, value, "an integer of at least 1", 1)
+
+
+def _copies(value: Any) -> int:
+    return check_integer("copies", value, "None or an integer from 1 to 1000", 1, 1000)
 
 
 def _jobs(value: Any) -> int:

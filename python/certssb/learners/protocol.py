@@ -63,6 +63,15 @@ class Job(Protocol):
         """Rows of each member's noised set in the order of this epoch, shape (S, n)."""
         ...
 
+    @property
+    def augments(self) -> bool:
+        """Whether every batch is to be changed by :meth:`change`."""
+        ...
+
+    def change(self, rows: npt.NDArray[np.float32], epoch: int, start: int) -> npt.NDArray[np.float32]:
+        """Rows (S B, features) of the batch that begins at `start` of an epoch, each member's changed from its own streams."""
+        ...
+
     def stopped(self) -> bool:
         """Whether to give up; asked at least once a batch."""
         ...

@@ -10,7 +10,8 @@ use std::borrow::Cow;
 pub(crate) use search::log_mean_scores;
 use search::Ascent;
 
-use super::{batches, go_on, order, Backend, Batch, Fit, Flag, NoisySet, Panel, Search, Session};
+use super::changed::Addresses;
+use super::{batches, go_on, order, Backend, Batch, Changes, Fit, Flag, NoisySet, Panel, Search, Session};
 use crate::error::{Error, Result};
 use crate::kernel::{discriminant, Adam, Buffer, Network, Workspace};
 use crate::member::built_in::BuiltIn;
@@ -52,6 +53,13 @@ impl Backend for Kernels {
         self.n_gpus
     }
 
+    fn changes(&self) -> Changes {
+        match self.closed {
+            true => Changes::Once,
+            false => Changes::EveryEpoch,
+        }
+    }
+
     fn stride(&self, size: usize) -> usize {
         Buffer::stride(size)
     }
@@ -59,23 +67,24 @@ impl Backend for Kernels {
     fn session<'a>(
         &'a self,
         _settings: &Settings,
-        _shape: FeatureShape,
+        shape: FeatureShape,
         _lane: bool,
     ) -> Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(Thread { model: self, work: Workspace::default() }))
+        Ok(Box::new(Thread { model: self, shape, work: Workspace::default() }))
     }
 }
 
 /// One thread and its buffers.
 struct Thread<'a> {
     model: &'a Kernels,
+    shape: FeatureShape,
     work: Workspace,
 }
 
 impl Session for Thread<'_> {
     fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
         let fit = |(place, &number)| match self.model.closed {
-            true => self.solve(number, place, &set, stop),
+            true => self.solve(job, number, place, &set, stop),
             false => self.train(job, number, place, &set, stop),
         };
         job.members.iter().enumerate().map(fit).collect()
@@ -88,8 +97,16 @@ impl Session for Thread<'_> {
 
 impl Thread<'_> {
     /// A member in closed form.
-    fn solve(&self, number: u64, place: usize, set: &NoisySet, stop: &Flag) -> Result<Member> {
-        let (rows, labels): (Vec<_>, Vec<_>) = set.samples(place).unzip();
+    fn solve(&self, job: Fit<'_>, number: u64, place: usize, set: &NoisySet, stop: &Flag) -> Result<Member> {
+        let (mut rows, mut labels): (Vec<_>, Vec<_>) = set.samples(place).unzip();
+        let mut changed: Vec<f32>;
+        if job.settings.augment.is_some() {
+            let addresses = Addresses { seed: job.seed, member: number, shape: self.shape, n: set.n() };
+            changed = rows.concat();
+            let copies = addresses.with_copies(job.settings, &mut changed)?;
+            rows = changed.chunks_exact(self.shape.n_features()).collect();
+            labels = labels.repeat(copies + 1);
+        }
         let (values, loss) =
             discriminant(&rows, &labels, self.model.network.n_classes(), || go_on(stop).is_ok())
                 .ok_or_else(|| Error::cancelled("Training was cancelled."))?;
@@ -110,6 +127,8 @@ impl Thread<'_> {
         let mut adam = Adam::new(values.len(), settings.learning_rate);
         let batches = batches(n, settings.batch_size);
         let (mut rows, mut labels) = (Vec::new(), Vec::new());
+        let addresses = Addresses { seed: job.seed, member: number, shape: self.shape, n };
+        let mut changed = Buffer::default();
         let mut loss = 0.0;
         for epoch in 0..settings.epochs {
             let order = if batches.len() == 1 {
@@ -128,7 +147,20 @@ impl Thread<'_> {
                     rows.push(row);
                     labels.push(label);
                 }
-                let (mean, gradient) = network.gradient(&values, &rows, &labels, &mut self.work);
+                let (mean, gradient) = match &settings.augment {
+                    None => network.gradient(&values, &rows, &labels, &mut self.work),
+                    Some(augment) => {
+                        let size = self.shape.n_features();
+                        changed.resize(rows.len() * size, 0.0);
+                        changed
+                            .chunks_exact_mut(size)
+                            .zip(&rows)
+                            .for_each(|(to, row)| to.copy_from_slice(row));
+                        augment.change(addresses.batch(epoch, start), &mut changed)?;
+                        let rows: Vec<&[f32]> = changed.chunks_exact(size).collect();
+                        network.gradient(&values, &rows, &labels, &mut self.work)
+                    }
+                };
                 sum += f64::from(mean) * length as f64;
                 adam.step(&mut values, gradient);
             }

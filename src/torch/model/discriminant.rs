@@ -70,6 +70,10 @@ impl Architecture for Discriminant {
         true
     }
 
+    fn looks_once(&self) -> bool {
+        true
+    }
+
     fn solve(&self, features: &Tensor, labels: &Tensor) -> TorchResult<Option<Solution>> {
         let _no_grad = tch::no_grad_guard();
         let x = features.f_flatten(1, -1)?.f_to_kind(Kind::Double)?;

@@ -81,6 +81,11 @@ pub trait Architecture: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Whether members look at their noised set once, in closed form.
+    fn looks_once(&self) -> bool {
+        false
+    }
+
     /// Whether the name is that of a built-in network.
     fn is_built_in(&self) -> bool {
         false

@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_integer, check_real, check_seed, parameter_error, shape_error, shown
+from certssb.augment._applied import tried
 
-__all__ = ["Affine", "Augmentation", "Compose", "Elastic", "Flip", "Shift", "checked"]
+__all__ = ["Affine", "Augmentation", "Compose", "Elastic", "Flip", "Shift", "checked", "from_description"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -411,9 +412,9 @@ def checked(
     seed = check_seed("seed", seed)
     if not isinstance(batch, np.ndarray) or batch.ndim == 0 or len(batch) == 0:
         raise parameter_error("batch", "an array of at least one sample", shown(batch))
-    once = _tried(augment, batch, seed)
-    _tried(augment, np.ascontiguousarray(batch[::-1] * 0.5 + 0.25).astype(batch.dtype), seed + 1)
-    if not np.array_equal(once, _tried(augment, batch, seed)):
+    once = tried(augment, batch, seed)
+    tried(augment, np.ascontiguousarray(batch[::-1] * 0.5 + 0.25).astype(batch.dtype), seed + 1)
+    if not np.array_equal(once, tried(augment, batch, seed)):
         raise parameter_error(
             "augment",
             "a callable that is reproducible: all randomness from the generator, no memory",
@@ -421,7 +422,7 @@ def checked(
         )
     if per_sample:
         for place in range(min(len(batch), 4)):
-            alone = _tried(augment, np.repeat(batch[place : place + 1], len(batch), axis=0), seed)
+            alone = tried(augment, np.repeat(batch[place : place + 1], len(batch), axis=0), seed)
             if not np.array_equal(once[place], alone[place]):
                 raise parameter_error(
                     "augment",
@@ -429,27 +430,6 @@ def checked(
                     f"another result for sample {place} among other samples",
                 )
     return augment
-
-
-def _tried(augment: Callable[[Array, np.random.Generator], Array], batch: Array, seed: int) -> Array:
-    given = batch.copy()
-    result = augment(given, np.random.default_rng(seed))
-    rule = "a callable that keeps"
-    if not isinstance(result, np.ndarray):
-        raise parameter_error(
-            "augment", f"{rule} the type of its batch, an array", f"a {type(result).__name__}"
-        )
-    if result.shape != batch.shape:
-        raise parameter_error("augment", f"{rule} the shape of its batch, {batch.shape}", result.shape)
-    if result.dtype != batch.dtype:
-        raise parameter_error("augment", f"{rule} the dtype of its batch, {batch.dtype}", result.dtype)
-    if not np.isfinite(result).all():
-        raise parameter_error("augment", "a callable that returns finite values", "NaN or infinity")
-    if not np.array_equal(given, batch):
-        raise parameter_error(
-            "augment", "a callable that does not write to its batch", "a batch that was changed"
-        )
-    return result.copy()
 
 
 def _seed(rng: object) -> int:
@@ -494,4 +474,50 @@ def _description(kind: str, augmentation: Augmentation) -> dict[str, Any]:
 
 def _set(instance: object, **values: object) -> None:
     for name, value in values.items():
-        object.__setattr__(instance, name, value)
+        # What is as it should be stays the same object, by which scikit-learn's clone knows that nothing was modified.
+        if not _is_exactly(getattr(instance, name, None), value):
+            object.__setattr__(instance, name, value)
+
+
+def _is_exactly(given: object, value: object) -> bool:
+    if type(given) is not type(value):
+        return False
+    if isinstance(given, tuple) and isinstance(value, tuple):
+        return len(given) == len(value) and all(map(_is_exactly, given, value))
+    return given is value or bool(given == value)
+
+
+def from_description(description: dict[str, Any]) -> Augmentation:
+    """The augmentation that describes itself so.
+
+    Parameters
+    ----------
+    description : dict
+        What :meth:`Augmentation.describe` returned, also after a way through JSON.
+
+    Returns
+    -------
+    Augmentation
+        An equal one.
+
+    Raises
+    ------
+    ParameterError
+        If it describes none.
+
+    Examples
+    --------
+    >>> from certssb.augment import Shift, from_description
+    >>> from_description(Shift(3).describe()) == Shift(3)
+    True
+    """
+    expected = "what an augmentation's describe() returned"
+    known = {"shift": Shift, "flip": Flip, "affine": Affine, "elastic": Elastic}
+    values = dict(description) if isinstance(description, dict) else {}
+    kind = values.pop("kind", None)
+    try:
+        if kind == "compose":
+            return Compose([from_description(step) for step in values.pop("steps")], **values)
+        return known[kind](**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    except (KeyError, TypeError) as error:
+        raise parameter_error("description", expected, shown(description)) from error
