@@ -37,8 +37,8 @@ class Own(nn.Sequential):
 
 LEARNERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "discriminant": ("discriminant", {}),
-    "cnn": ("cnn", {"epochs": 60, "batch_size": 50}),
-    "own CNN": (Own, {"epochs": 60, "batch_size": 50}),
+    "cnn": ("cnn", {"epochs": 60, "batch_size": 25}),
+    "own CNN": (Own, {"epochs": 60, "batch_size": 25}),
 }
 WAYS: dict[str, Any] = {"without": None, "with": AUGMENT}
 

@@ -47,6 +47,13 @@ class Net(nn.Module):
         return self.layer(x.flatten(1))
 
 
+class Convolutions(nn.Sequential):
+    """Which computes with channels innermost."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
+
+
 EVERY: dict[str, Any] = {"built in": Shift(1), "rng": rolled, "global": dimmed, "module": Jitter()}
 MODELS: dict[str, Any] = {"linear": "linear", "discriminant": "discriminant", "own": Net}
 
@@ -121,6 +128,13 @@ def test_a_callable_is_given_a_members_own_samples_and_new_numbers_each_time(
     passes = [{row.tobytes() for batch in given.batches[i : i + 3] for row in batch} for i in range(0, 54, 3)]
     assert all(own <= known for own in passes)
     assert passes[0] == passes[1] == passes[2] == passes[15] and len(passes[0] ^ passes[3]) > 20
+
+
+def test_images_are_images_whatever_order_a_module_likes() -> None:
+    X = np.random.default_rng(0).random((60, 3, 4, 5), dtype=np.float32)
+    given = trained_on((X, np.arange(60) % 2, X, X), Convolutions, epochs=2)
+    known = {row.tobytes() for row in X}
+    assert given.batches and all(row.tobytes() in known for batch in given.batches for row in batch)
 
 
 def test_samples_are_changed_after_the_noise(digits: Digits) -> None:

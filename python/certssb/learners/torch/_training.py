@@ -124,7 +124,7 @@ class _Training:
         """Batches of one epoch: inputs (S B, ...) and labels (S B)."""
         if len(self._batches) == 1:
             # The order within a batch does not matter: nothing to shuffle, nothing to copy.
-            yield self._instance.images(self._changed(self._inputs, epoch, 0)), self._labels
+            yield self._changed(self._instance.images(self._inputs), epoch, 0), self._labels
             return
         order = self._job.order(epoch)
         if self._stack > 1:
@@ -132,7 +132,7 @@ class _Training:
         index = upload(order, self._job.device)
         for start, length in self._batches:
             own = index[:, start : start + length].reshape(-1)
-            x = self._instance.images(self._changed(self._inputs.index_select(0, own), epoch, start))
+            x = self._changed(self._instance.images(self._inputs.index_select(0, own)), epoch, start)
             yield x, self._labels.index_select(0, own)
 
     def _changed(self, x: torch.Tensor, epoch: int, start: int) -> torch.Tensor:
@@ -141,7 +141,7 @@ class _Training:
             return x
         rows = np.ascontiguousarray(x.cpu().numpy()).reshape(len(x), -1)
         changed = self._job.change(rows, epoch, start).reshape(x.shape)
-        return self._instance.lay_out(upload(changed, self._job.device))
+        return self._instance.images(self._instance.lay_out(upload(changed, self._job.device)))
 
     def _step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """One step on a batch; the members' mean losses (S)."""
