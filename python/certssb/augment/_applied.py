@@ -94,7 +94,7 @@ def prepared(augment: Any, features: Array, received: Array, batch_size: int) ->
     if not callable(augment):
         raise parameter_error("augment", "None or a callable on a batch of samples", shown(augment))
     n = max(1, min(len(features), batch_size, _TRIED))
-    checked(augment, np.random.default_rng(0).random((n, *features.shape[1:]), dtype=np.float32))
+    checked(augment, np.random.default_rng(_MADE_UP).random((n, *features.shape[1:]), dtype=np.float32))
     for samples in (features, received):
         place = samples_held(augment, samples)
         if place is not None:
@@ -105,6 +105,9 @@ def prepared(augment: Any, features: Array, received: Array, batch_size: int) ->
 
 _TRIED = 16
 """Made-up samples of a trial."""
+
+_MADE_UP = 2**62 + 3
+"""Their seed, which nobody makes data from: a callable may keep what it was tried on."""
 
 
 def tried(augment: Augment, batch: Array, seed: int) -> Array:
