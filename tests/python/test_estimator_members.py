@@ -218,8 +218,8 @@ def test_a_checkpoint_is_gone_on_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (5, "'model'.*a classifier with fit and predict.*Got a int"),
-        (StandardScaler(), "'model'.*Got a StandardScaler|'model'.*which has no predict"),
+        (5, "'model'.*a classifier with fit and predict.*Got 5"),
+        (StandardScaler(), "'model'.*Got StandardScaler|'model'.*which has no predict"),
         (LinearRegression(), "'model'.*a classifier. Got LinearRegression, a regressor"),
         (KNeighborsClassifier(100), "'model'.*learns from 60 made-up samples"),
     ],
