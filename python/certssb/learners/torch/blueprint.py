@@ -85,7 +85,7 @@ class Blueprint:
     Examples
     --------
     >>> from torch import nn
-    >>> from certssb.modules import Blueprint
+    >>> from certssb.learners.torch.blueprint import Blueprint
     >>> Blueprint(lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2), 2).specs
     [('1.weight', [2, 4], True), ('1.bias', [2], True)]
     """
