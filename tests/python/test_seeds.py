@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,25 @@ def test_printed_examples_pass_a_seed() -> None:
         if "seed" not in call and "**settings" not in call and "checkpoint" not in call
     ]
     assert without == []
+
+
+def test_whoever_borrows_the_global_generators_waits_for_whoever_has_them() -> None:
+    from certssb.augment import _applied
+    from certssb.learners.sklearn import _globals
+    from certssb.learners.torch import _randomness
+
+    ways = (_randomness.seeded, _globals.seeded, _applied._seeded)
+    for first in ways:
+        for second in ways:
+            inside = threading.Event()
+
+            def enter(seeded: Any = second, inside: threading.Event = inside) -> None:
+                with seeded(2):
+                    inside.set()
+
+            with first(1):
+                thread = threading.Thread(target=enter)
+                thread.start()
+                assert not inside.wait(0.05)
+            thread.join(10)
+            assert inside.is_set()

@@ -13,18 +13,17 @@ import hashlib
 import inspect
 import itertools
 import numbers
-import random
 import re
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from certssb import _generators
 from certssb._checks import parameter_error, shown
 
 __all__ = ["Applied", "described", "prepared", "samples_held", "tried"]
@@ -170,24 +169,7 @@ def _seeded(seed: int) -> AbstractContextManager[None]:
         from certssb.learners.torch._randomness import seeded
 
         return seeded(seed)
-    return _seeded_without_torch(seed)
-
-
-@contextmanager
-def _seeded_without_torch(seed: int) -> Iterator[None]:
-    with _LOCK:
-        before = random.getstate(), np.random.get_state()
-        try:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
-
-
-_LOCK = threading.RLock()
-"""Whoever exchanges the states of the global generators holds it, where torch is not in use."""
+    return _generators.seeded(seed)
 
 
 def _as_tensor(augment: Augment, batch: Array, seed: int) -> Any:

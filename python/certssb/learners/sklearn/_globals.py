@@ -13,19 +13,17 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from certssb._generators import seeded
+
 __all__ = ["OneThread", "in_turn", "seeded", "stand", "watching_warnings"]
 
 _TURN = threading.RLock()
 """Held by whoever exchanges the filters of warnings, where that is not each thread's own."""
 
-_LOCK = threading.RLock()
-"""Whoever exchanges the states of the global generators holds it."""
-
 
 def _after_fork() -> None:
     """Begin anew in a forked child: a thread of the parent that held the lock is not there to release it."""
-    global _LOCK, _TURN
-    _LOCK = threading.RLock()
+    global _TURN
     _TURN = threading.RLock()
 
 
@@ -37,20 +35,6 @@ def stand() -> tuple[Any, ...]:
     """Where Python's and NumPy's global generators stand, to be compared."""
     own: Any = np.random.get_state()
     return random.getstate(), own[0], own[1].tobytes(), *own[2:]
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let the global generators start from `seed` inside the block, for this thread alone; put them back after."""
-    with _LOCK:
-        before = random.getstate(), np.random.get_state()
-        try:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
 
 
 class _Watched(list):  # type: ignore[type-arg]

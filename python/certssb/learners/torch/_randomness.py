@@ -6,7 +6,6 @@ is drawn from generators of one member instead, and theirs are put back.
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,21 +16,10 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from certssb._generators import turn
+
 States: TypeAlias = tuple[torch.Tensor, Any, Any]
 """Where torch's (CPU), Python's and NumPy's global generators stand."""
-
-_LOCK = threading.RLock()
-"""Whoever exchanges the states of the global generators holds it."""
-
-
-def _after_fork() -> None:
-    """Begin anew in a forked child: a thread of the parent that held the lock is not there to release it."""
-    global _LOCK
-    _LOCK = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _get() -> States:
@@ -47,7 +35,7 @@ def _set(states: States) -> None:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let the global generators start from `seed` inside the block, for this thread alone; put them back after."""
-    with _LOCK:
+    with turn():
         before = _get()
         try:
             torch.default_generator.manual_seed(seed)
@@ -115,7 +103,7 @@ class MemberStream:
         elif not self._alone:
             yield
         else:
-            with _LOCK:
+            with turn():
                 before = _get()
                 try:
                     _set(self._states)
@@ -196,7 +184,7 @@ class _Redirect(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if generator.device.type == "cpu"
             else torch.cuda.default_generators[generator.device.index or 0]
         )
-        with _LOCK:
+        with turn():
             before = shared.get_state()
             try:
                 shared.set_state(generator.get_state())
