@@ -116,3 +116,12 @@ def test_modules_of_ones_own_vote_the_same_for_any_number_of_threads(digits):
 def test_what_needs_torch_says_so(digits, settings, named):
     with pytest.raises(cs.exceptions.CertssbError, match=named):
         fitted(digits, **({"model": "cnn"} | settings))
+
+
+def test_estimators_of_scikit_learn_vote_the_same_for_any_number_of_threads(digits):
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(10, max_depth=6)
+    one, three = (fitted(digits, forest, n_jobs).votes(digits[2]) for n_jobs in (1, 3))
+    assert np.array_equal(one, three)
+    assert (one == digits[3]).mean() > 0.3
