@@ -13,7 +13,8 @@ import numpy as np
 __all__ = ["seeded", "turn"]
 
 _LOCK = threading.RLock()
-_HELD = [False]
+_HELD = threading.local()
+"""Whether this thread's fork has the turn: two threads may fork at once."""
 
 _WAIT = 2.0
 """Seconds that a fork waits: whoever has the turn may itself be waiting for the process that forks."""
@@ -28,19 +29,19 @@ def turn() -> Iterator[None]:
 
 def _before_fork() -> None:
     # A generator has a lock of its own: a child that finds it held by a thread of its parent's waits for ever.
-    _HELD[0] = _LOCK.acquire(timeout=_WAIT)
+    _HELD.taken = _LOCK.acquire(timeout=_WAIT)
 
 
 def _after_fork_in_parent() -> None:
-    if _HELD[0]:
-        _HELD[0] = False
+    if getattr(_HELD, "taken", False):
+        _HELD.taken = False
         _LOCK.release()
 
 
 def _after_fork_in_child() -> None:
     """Begin anew: a thread of the parent that held the lock is not there to release it."""
     global _LOCK
-    _LOCK, _HELD[0] = threading.RLock(), False
+    _LOCK, _HELD.taken = threading.RLock(), False
 
 
 if hasattr(os, "register_at_fork"):
