@@ -40,8 +40,7 @@ fn votes(n_classes: usize) -> Ballots {
 fn table(inner: Law, size: usize, n_train: usize, n_classes: usize) -> Certificates {
     let law = Law::Subsample(Subsample::new(Some(inner), size).unwrap());
     let facts = DataFacts { n_train, n_features: Some(784), n_classes };
-    let confidence =
-        Confidence::check(0.001, "auto", "union", "auto", false, None, MEMBERS, n_classes, false).unwrap();
+    let confidence = Confidence::at(0.001).for_votes(MEMBERS, n_classes).unwrap();
     Certificates::from_ballots(law, facts, confidence, None, &votes(n_classes)).unwrap()
 }
 

@@ -100,8 +100,7 @@ fn certify(members: usize) {
     let whole = Instant::now();
     let poll = Poll::new(votes.view(), CLASSES).unwrap();
     let counts = timed("votes checked and counted", || poll.count(0).unwrap());
-    let confidence =
-        Confidence::check(0.001, "auto", "union", "auto", false, None, members, CLASSES, false).unwrap();
+    let confidence = Confidence::at(0.001).for_votes(members, CLASSES).unwrap();
     let law = Law::Gaussian(Gaussian::new(0.5).unwrap());
     let facts = DataFacts { n_train: 60_000, n_features: Some(784), n_classes: CLASSES };
     let table =

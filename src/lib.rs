@@ -17,7 +17,7 @@
 //! let law = Law::Subsample(Subsample::new(Some(Law::Gaussian(Gaussian::new(1.0)?)), 100)?);
 //! let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
 //! let votes = Ballots::from_votes(Array2::ones((1000, 1)), 2)?;
-//! let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
+//! let confidence = Confidence::at(0.001).for_votes(1000, 2)?;
 //! let certificates = Certificates::from_ballots(law, facts, confidence, None, &votes)?;
 //!
 //! assert!(certificates.trigger_norm(253, false)?[0] > 1.75);
@@ -65,8 +65,8 @@ pub use augment::{Augment, Augmentation, Augmenter, Frame, Pixel, Place, Recorde
 pub use backend::{Backend, Batch, Batching, Fit, NoisySet, Panel, Search, Session};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};
 pub use certify::{
-    Bound, Certificates, Confidence, Decision, Detail, Evidence, LevelBounds, LevelMargins, Plan, Record,
-    RunnerUp, Selection, Settled,
+    Bound, Certificates, Confidence, ConfidenceBuilder, Decision, Detail, Evidence, LevelBounds,
+    LevelMargins, Plan, Record, RunnerUp, Selection, Settled,
 };
 pub use change::Change;
 #[cfg(feature = "training")]

@@ -55,7 +55,7 @@ impl Ear {
 /// use certssb::{until, Ballots, Confidence, ErrorKind};
 ///
 /// let votes = Ballots::from_votes(ndarray::Array2::ones((1000, 5)), 2)?;
-/// let confidence = Confidence::check(0.001, "betting", "union", "auto", false, None, 1000, 2, false)?;
+/// let confidence = Confidence::at(0.001).bound("betting").for_votes(1000, 2)?;
 /// let stopped = until(&Arc::new(AtomicBool::new(true)), || confidence.intervals(&votes));
 /// assert!(stopped.is_err_and(|error| *error.kind() == ErrorKind::Cancelled));
 /// assert!(confidence.intervals(&votes).is_ok());

@@ -252,16 +252,7 @@ class Certificates:
     def rows(self, rows: _Int64) -> Certificates: ...
     def record(self) -> str: ...
     @staticmethod
-    def from_parts(
-        record: str,
-        prediction: _Int64,
-        p_lower: _Float64,
-        p_upper: _Float64,
-        p_rest: _Float64,
-        levels: tuple[_Float64, _Float64, _Int64] | None = None,
-        sigmas: _Float64 | None = None,
-        settled: tuple[_Int64, _Float64, list[str]] | None = None,
-    ) -> Certificates: ...
+    def from_parts(parts: dict[str, Any]) -> Certificates: ...
 
 def decide_cascade(votes: list[_UInt16], law: Law, n_classes: int) -> tuple[_Int64, _Int64, _Float64]: ...
 def certify_cascade(

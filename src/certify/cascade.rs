@@ -304,8 +304,7 @@ mod tests {
         let level = decisions.iter().map(|d| d.level).collect();
         let bounds = LevelBounds { lower: p.clone(), upper: p.clone(), level };
         let intervals = decisions.iter().enumerate().map(|(i, d)| bounds.interval(i, *d)).collect();
-        let confidence =
-            Confidence::check(0.001, "auto", "union", "auto", false, None, 100, k, false).unwrap();
+        let confidence = Confidence::at(0.001).for_votes(100, k).unwrap();
         let evidence = Evidence::Members { n_members: 100, confidence };
         let record = Record {
             law: Law::Cascade(cascade.clone()),

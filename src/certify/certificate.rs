@@ -40,7 +40,7 @@ impl Certificates {
     /// let votes = Ballots::from_votes(Array2::ones((1000, 1)), 2)?;
     /// let law = Law::Gaussian(Gaussian::new(0.5)?);
     /// let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
-    /// let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
+    /// let confidence = Confidence::at(0.001).for_votes(1000, 2)?;
     /// let certificates = Certificates::from_ballots(law, facts, confidence, None, &votes)?;
     /// assert!(certificates.radius().is_some_and(|r| r[0] > 1.21 && r[0] < 1.22));
     /// # Ok::<(), certssb::Error>(())
@@ -115,7 +115,7 @@ impl Certificates {
     /// let cascade = Cascade::new(vec![level(1.0)?, level(0.5)?], Some(vec![0.3]))?;
     /// let sure = Ballots::from_votes(Array2::ones((1000, 1)), 2)?;
     /// let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
-    /// let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
+    /// let confidence = Confidence::at(0.001).for_votes(1000, 2)?;
     /// let votes = [sure.clone(), sure];
     /// let certificates = Certificates::from_levels(cascade, facts, confidence, None, &votes)?;
     /// // 2.397 for the first level, four bounds sharing alpha, less its threshold.

@@ -34,74 +34,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{self, MAJORITY};
+use super::settings::{Bound, ConfidenceBuilder, RunnerUp, Selection};
 use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::process::install;
 use crate::quantity::{Alpha, Quantity};
 use crate::stop::Stop;
 use crate::votes::{Answers, Ballots, Counts, Tally};
-
-/// Which confidence bound turns a vote share into a probability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bound {
-    /// Exact binomial bound; votes only.
-    ClopperPearson,
-    /// Chernoff's form of Hoeffding's bound; votes or scores.
-    Kl,
-    /// The literature's bound.
-    Hoeffding,
-    /// Any-time valid, for ensembles that grow until the answer is liked.
-    Betting,
-}
-
-impl Bound {
-    const KNOWN: [&'static str; 5] = ["auto", "clopper_pearson", "kl", "hoeffding", "betting"];
-
-    /// The bound of that name; `auto` is Clopper-Pearson for votes and Kullback-Leibler for scores.
-    ///
-    /// # Errors
-    /// `Parameter` for an unknown name (lists the known), or Clopper-Pearson on scores.
-    pub fn parse(name: &str, scores: bool) -> Result<Self> {
-        match name {
-            "auto" if scores => Ok(Self::Kl),
-            "auto" => Ok(Self::ClopperPearson),
-            "clopper_pearson" if scores => Err(Error::parameter(
-                "bound",
-                "'kl', 'hoeffding' or 'betting' for scores, which are not yes-or-no votes",
-                "'clopper_pearson'",
-            )),
-            "clopper_pearson" => Ok(Self::ClopperPearson),
-            "kl" => Ok(Self::Kl),
-            "hoeffding" => Ok(Self::Hoeffding),
-            "betting" => Ok(Self::Betting),
-            other => Err(Error::unknown("bound", &Self::KNOWN, other)),
-        }
-    }
-}
-
-/// How the class is chosen without spoiling the bound on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// The same members choose and bound: all classes' bounds hold together.
-    Union,
-    /// The first members choose, the others bound (Cohen et al. 2019).
-    Split {
-        /// How many members choose.
-        members: usize,
-    },
-}
-
-/// What bounds the other classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunnerUp {
-    /// p_B = 1 - p_A.
-    Complement,
-    /// p_B = the largest upper bound of another class, at most 1 - p_A. For more than two classes.
-    Bound,
-}
 
 /// The checked settings of a certification.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,44 +58,19 @@ pub struct Confidence {
 }
 
 impl Confidence {
-    /// Checks settings as a user types them. `split` is the number of choosing members; by default a tenth.
+    /// Settings at `alpha`, the usual ones until others are named; checked once members and classes are known.
     ///
-    /// # Errors
-    /// `Parameter` for alpha outside (0, 1), unknown names (the known are listed), a `split` without members left to
-    /// bound, and the betting bound with a split that is not given: a tenth of the members moves with their number,
-    /// and the bound holds at all numbers together only if the class is chosen by the same members at each.
-    #[allow(clippy::too_many_arguments)]
-    pub fn check(
-        alpha: f64,
-        bound: &str,
-        selection: &str,
-        runner_up: &str,
-        family_wise: bool,
-        split: Option<usize>,
-        n_members: usize,
-        n_classes: usize,
-        scores: bool,
-    ) -> Result<Self> {
-        let alpha = Alpha::check("alpha", alpha)?;
-        let bound = Bound::parse(bound, scores)?;
-        if bound == Bound::Betting && selection == "split" && split.is_none() {
-            let expected = "a number of choosing members that is fixed before the first look, such as split=100: the \
-                            default, a tenth, moves when members are added, and the betting bound holds after every \
-                            addition only if the class is chosen by the same members each time";
-            return Err(Error::parameter("split", expected, "None"));
-        }
-        Ok(Self {
-            alpha,
-            bound,
-            selection: check_selection(selection, split, n_members)?,
-            runner_up: match runner_up {
-                "auto" | "bound" if n_classes == 2 => RunnerUp::Complement,
-                "auto" | "bound" => RunnerUp::Bound,
-                "complement" => RunnerUp::Complement,
-                other => return Err(Error::unknown("runner_up", &["auto", "complement", "bound"], other)),
-            },
-            family_wise,
-        })
+    /// # Example
+    /// ```
+    /// use certssb::{Bound, Confidence, RunnerUp};
+    /// let usual = Confidence::at(0.001).for_votes(1000, 10)?;
+    /// assert_eq!((usual.bound, usual.runner_up), (Bound::ClopperPearson, RunnerUp::Bound));
+    /// let split = Confidence::at(0.001).bound("kl").selection("split").split(50).for_scores(1000, 2)?;
+    /// assert_eq!((split.bound, split.choosing()), (Bound::Kl, 50));
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn at(alpha: f64) -> ConfidenceBuilder {
+        ConfidenceBuilder::new(alpha)
     }
 
     /// How many members choose the class and are not used for bounds.
@@ -369,28 +283,6 @@ impl Confidence {
     }
 }
 
-fn check_selection(name: &str, split: Option<usize>, n_members: usize) -> Result<Selection> {
-    match (name, split) {
-        ("union", None) => Ok(Selection::Union),
-        ("union", Some(split)) => Err(Error::parameter("split", "None with selection='union'", split)),
-        ("split", split) => {
-            let members = split.unwrap_or((n_members / 10).max(1));
-            if (1..n_members).contains(&members) {
-                return Ok(Selection::Split { members });
-            }
-            Err(Error::parameter(
-                "split",
-                format_args!(
-                    "an integer from 1 to {}, fewer than the {n_members} members, so that some are left to bound",
-                    n_members.saturating_sub(1)
-                ),
-                members,
-            ))
-        }
-        (other, _) => Err(Error::unknown("selection", &["union", "split"], other)),
-    }
-}
-
 /// Samples between two looks at the flag that stops work, where each takes a fraction of a millisecond at most.
 const LOOK: usize = 64;
 
@@ -527,7 +419,13 @@ mod tests {
     use crate::normal::normal_quantile_lower;
 
     fn settings(bound: &str, selection: &str, runner_up: &str, split: Option<usize>, n: usize) -> Confidence {
-        Confidence::check(0.001, bound, selection, runner_up, false, split, n, 2, false).unwrap()
+        Confidence::at(0.001)
+            .bound(bound)
+            .selection(selection)
+            .runner_up(runner_up)
+            .split(split)
+            .for_votes(n, 2)
+            .unwrap()
     }
 
     fn rho(confidence: &Confidence, n: usize) -> f64 {
@@ -567,7 +465,9 @@ mod tests {
         votes.slice_mut(ndarray::s![..400, ..]).fill(3);
         let ballots = Ballots::from_votes(votes, 10).unwrap();
         let interval = |runner_up: &str| {
-            Confidence::check(0.001, "auto", "union", runner_up, false, None, 1000, 10, false)
+            Confidence::at(0.001)
+                .runner_up(runner_up)
+                .for_votes(1000, 10)
                 .unwrap()
                 .intervals(&ballots)
                 .unwrap()[0]
@@ -590,7 +490,12 @@ mod tests {
     #[test]
     fn refusals_name_the_parameter() {
         let check = |bound: &str, selection: &str, runner_up: &str, split| {
-            Confidence::check(0.001, bound, selection, runner_up, false, split, 100, 2, false)
+            Confidence::at(0.001)
+                .bound(bound)
+                .selection(selection)
+                .runner_up(runner_up)
+                .split(split)
+                .for_votes(100, 2)
                 .unwrap_err()
                 .to_string()
         };
@@ -599,7 +504,7 @@ mod tests {
         assert!(check("auto", "union", "third", None).contains("'runner_up'"));
         assert!(check("auto", "split", "auto", Some(100)).contains("'split'"));
         assert!(check("auto", "union", "auto", Some(10)).contains("'split'"));
-        assert!(Confidence::check(1.0, "auto", "union", "auto", false, None, 9, 2, false).is_err());
-        assert!(Confidence::check(0.1, "clopper_pearson", "union", "auto", false, None, 9, 2, true).is_err());
+        assert!(Confidence::at(1.0).for_votes(9, 2).is_err());
+        assert!(Confidence::at(0.1).bound("clopper_pearson").for_scores(9, 2).is_err());
     }
 }

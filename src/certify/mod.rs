@@ -14,12 +14,14 @@ mod proof;
 mod published;
 mod record;
 mod sentence;
+mod settings;
 
 pub use cascade::{cascade_radius, decide, Decision, LevelBounds, LevelMargins};
 pub use certificate::Certificates;
-pub use confidence::{members_needed, Bound, Confidence, RunnerUp, Selection};
+pub use confidence::{members_needed, Confidence};
 pub use detail::{Detail, Settled};
 #[cfg(feature = "python")]
 pub(crate) use enough::check_enough;
 pub use plan::{decided, Plan};
 pub use record::{Evidence, Record};
+pub use settings::{Bound, ConfidenceBuilder, RunnerUp, Selection};

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{kl_lower, kl_upper};
-use super::confidence::{Confidence, RunnerUp};
+use super::confidence::Confidence;
 use super::enough::check_level;
+use super::settings::RunnerUp;
 use crate::change::Change;
 use crate::error::Result;
 use crate::interval::Interval;
@@ -47,7 +48,7 @@ impl Plan {
     /// let law = Law::Subsample(Subsample::new(Some(Law::Gaussian(Gaussian::new(1.0)?)), 100)?);
     /// let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
     /// let change = Change { n_poisoned: 253, trigger_norm: 1.0, labels: false };
-    /// let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false)?;
+    /// let confidence = Confidence::at(0.001).for_votes(1000, 2)?;
     /// let plan = Plan::of(&law, &facts, &change, &confidence)?;
     /// assert_eq!(plan.n_members, Some(81.0));
     /// assert!(plan.votes.is_some_and(|k| k < 950));
@@ -290,7 +291,7 @@ mod tests {
     }
 
     fn settings() -> Confidence {
-        Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false).unwrap()
+        Confidence::at(0.001).for_votes(1000, 2).unwrap()
     }
 
     fn plan(law: &Law, n_poisoned: usize, trigger_norm: f64, labels: bool) -> Plan {

@@ -152,7 +152,7 @@ mod tests {
     const FACTS: DataFacts = DataFacts { n_train: 100, n_features: Some(4), n_classes: 2 };
 
     fn confidence() -> Confidence {
-        Confidence::check(0.001, "auto", "union", "auto", false, None, 100, 2, false).unwrap()
+        Confidence::at(0.001).for_votes(100, 2).unwrap()
     }
 
     fn votes() -> Ballots {

@@ -1,7 +1,7 @@
 //! The parts of a guarantee's sentence that kinds of proof share.
 
-use super::confidence::{Bound, Selection};
 use super::record::{Evidence, Record};
+use super::settings::{Bound, Selection};
 use crate::law::NoiseLaw;
 use crate::quantity::{written, Quantity};
 

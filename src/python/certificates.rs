@@ -8,7 +8,9 @@ use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
 use super::listen::{holding, listening};
-use crate::certify::{decide, Certificates, Confidence, Detail, LevelBounds, Record, Settled};
+use crate::certify::{
+    decide, Certificates, Confidence, ConfidenceBuilder, Detail, LevelBounds, Record, Settled,
+};
 use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
@@ -29,12 +31,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(name = "Confidence", module = "certssb._core", frozen)]
 #[derive(Clone)]
 pub(super) struct PyConfidence {
-    alpha: f64,
-    bound: String,
-    selection: String,
-    runner_up: String,
-    family_wise: bool,
-    split: Option<usize>,
+    pub(super) asked: ConfidenceBuilder,
 }
 
 #[pymethods]
@@ -50,7 +47,8 @@ impl PyConfidence {
         split: Option<i64>,
     ) -> Self {
         let split = split.map(|split| usize::try_from(split).unwrap_or(0));
-        Self { alpha, bound, selection, runner_up, family_wise, split }
+        let asked = Confidence::at(alpha).bound(bound).selection(selection).runner_up(runner_up);
+        Self { asked: asked.family_wise(family_wise).split(split) }
     }
 
     /// Refuses settings under which even unanimous members, at each of a number of levels, certify nothing.
@@ -63,34 +61,9 @@ impl PyConfidence {
         n_samples: usize,
         n_levels: usize,
     ) -> PyResult<()> {
-        let confidence = self.check(n_members, n_classes, false)?;
+        let confidence = self.asked.for_votes(n_members, n_classes)?;
         let check = || crate::certify::check_enough(&confidence, n_levels, n_members, n_classes, n_samples);
         listening(py, check)
-    }
-}
-
-impl PyConfidence {
-    /// Refuses a bound for a fixed number of members where that number was chosen after a look at answers.
-    pub(super) fn check_history(&self, grown: bool) -> Result<()> {
-        if !grown || self.bound == "betting" {
-            return Ok(());
-        }
-        let expected = "'betting' for a number of members that was chosen after a look at their answers";
-        Err(Error::parameter("bound", expected, format_args!("'{}'", self.bound)))
-    }
-
-    pub(super) fn check(&self, n_members: usize, n_classes: usize, scores: bool) -> Result<Confidence> {
-        Confidence::check(
-            self.alpha,
-            &self.bound,
-            &self.selection,
-            &self.runner_up,
-            self.family_wise,
-            self.split,
-            n_members,
-            n_classes,
-            scores,
-        )
     }
 }
 
@@ -348,41 +321,77 @@ impl PyCertificates {
             .map_err(|e| Error::parameter("record", "a record that can be written", e))?)
     }
 
-    /// A table from its parts, as a file holds them.
+    /// A table from its parts, as a file holds them: a dictionary by name.
     #[staticmethod]
-    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
-    #[pyo3(signature = (record, prediction, p_lower, p_upper, p_rest, levels=None, sigmas=None, settled=None))]
-    fn from_parts(
-        record: &str,
-        prediction: PyReadonlyArray1<'_, i64>,
-        p_lower: PyReadonlyArray1<'_, f64>,
-        p_upper: PyReadonlyArray1<'_, f64>,
-        p_rest: PyReadonlyArray1<'_, f64>,
-        levels: Option<(PyReadonlyArray3<'_, f64>, PyReadonlyArray3<'_, f64>, PyReadonlyArray1<'_, i64>)>,
-        sigmas: Option<PyReadonlyArray1<'_, f64>>,
-        settled: Option<(PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, f64>, Vec<String>)>,
-    ) -> PyResult<Self> {
-        let detail = detail(levels, sigmas, settled);
-        let record: Record = serde_json::from_str(record)
+    fn from_parts(parts: Parts<'_>) -> PyResult<Self> {
+        let record: Record = serde_json::from_str(&parts.record)
             .map_err(|e| Error::parameter("record", "the record of a table", e))?;
-        let (prediction, p_rest) = (prediction.as_array(), p_rest.as_array());
-        let (p_lower, p_upper) = (p_lower.as_array(), p_upper.as_array());
+        Ok(Self { inner: Certificates::from_parts(record, parts.intervals()?, parts.detail()?)? })
+    }
+}
+
+/// What a file holds of a table; which of the columns that may be missing are there depends on its law.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Parts<'py> {
+    record: String,
+    prediction: PyReadonlyArray1<'py, i64>,
+    p_lower: PyReadonlyArray1<'py, f64>,
+    p_upper: PyReadonlyArray1<'py, f64>,
+    p_rest: PyReadonlyArray1<'py, f64>,
+    #[pyo3(default)]
+    level_lower: Option<PyReadonlyArray3<'py, f64>>,
+    #[pyo3(default)]
+    level_upper: Option<PyReadonlyArray3<'py, f64>>,
+    #[pyo3(default)]
+    level: Option<PyReadonlyArray1<'py, i64>>,
+    #[pyo3(default)]
+    sigmas: Option<PyReadonlyArray1<'py, f64>>,
+    #[pyo3(default)]
+    settled_prediction: Option<PyReadonlyArray1<'py, i64>>,
+    #[pyo3(default)]
+    settled_radius: Option<PyReadonlyArray1<'py, f64>>,
+    #[pyo3(default)]
+    outcome: Option<Vec<String>>,
+}
+
+impl Parts<'_> {
+    fn intervals(&self) -> Result<Vec<Interval>> {
+        let (prediction, p_rest) = (self.prediction.as_array(), self.p_rest.as_array());
+        let (p_lower, p_upper) = (self.p_lower.as_array(), self.p_upper.as_array());
         if [p_lower.len(), p_upper.len(), p_rest.len()].iter().any(|n| *n != prediction.len()) {
-            return Err(Error::shape("p_lower", "one value per prediction", p_lower.len()).into());
+            return Err(Error::shape("p_lower", "one value per prediction", p_lower.len()));
         }
-        let intervals = prediction
-            .iter()
-            .zip(p_lower)
-            .zip(p_upper)
-            .zip(p_rest)
-            .map(|(((class, p_lower), p_upper), rest)| Interval {
-                prediction: usize::try_from(*class).unwrap_or(usize::MAX),
-                p_lower: *p_lower,
-                p_upper: *p_upper,
-                rest: *rest,
-            })
-            .collect();
-        Ok(Self { inner: Certificates::from_parts(record, intervals, detail)? })
+        let columns = prediction.iter().zip(p_lower).zip(p_upper).zip(p_rest);
+        let interval = |(((prediction, p_lower), p_upper), rest): (((&i64, &f64), &f64), &f64)| Interval {
+            prediction: class(*prediction),
+            p_lower: *p_lower,
+            p_upper: *p_upper,
+            rest: *rest,
+        };
+        Ok(columns.map(interval).collect())
+    }
+
+    fn detail(&self) -> Result<Detail> {
+        if let Some(level) = &self.level {
+            let (Some(lower), Some(upper)) = (&self.level_lower, &self.level_upper) else {
+                return Err(Error::parameter("level_lower", "given with 'level'", "None"));
+            };
+            let level = level.as_array().iter().map(|level| class(*level)).collect();
+            let (lower, upper) = (lower.as_array().to_owned(), upper.as_array().to_owned());
+            return Ok(Detail::Levels(LevelBounds { lower, upper, level }));
+        }
+        let Some(sigmas) = &self.sigmas else { return Ok(Detail::None) };
+        let settled = match (&self.settled_prediction, &self.settled_radius, &self.outcome) {
+            (Some(prediction), Some(radius), Some(outcome)) => {
+                Some(settled(prediction, radius, outcome.clone()))
+            }
+            (None, None, None) => None,
+            _ => {
+                return Err(Error::parameter("outcome", "given with its classes and radii", "a part of them"))
+            }
+        };
+        Ok(Detail::Magnitudes { sigmas: sigmas.as_array().to_vec(), settled })
     }
 }
 
@@ -399,22 +408,6 @@ fn settled(
     columns
         .map(|((prediction, radius), outcome)| Settled { prediction: class(prediction), radius, outcome })
         .collect()
-}
-
-#[allow(clippy::type_complexity)]
-fn detail(
-    levels: Option<(PyReadonlyArray3<'_, f64>, PyReadonlyArray3<'_, f64>, PyReadonlyArray1<'_, i64>)>,
-    sigmas: Option<PyReadonlyArray1<'_, f64>>,
-    own: Option<(PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, f64>, Vec<String>)>,
-) -> Detail {
-    if let Some((lower, upper, level)) = levels {
-        let level = level.as_array().iter().map(|level| class(*level)).collect();
-        let (lower, upper) = (lower.as_array().to_owned(), upper.as_array().to_owned());
-        return Detail::Levels(LevelBounds { lower, upper, level });
-    }
-    let Some(sigmas) = sigmas else { return Detail::None };
-    let settled = own.map(|(prediction, radius, outcome)| settled(&prediction, &radius, outcome));
-    Detail::Magnitudes { sigmas: sigmas.as_array().to_vec(), settled }
 }
 
 fn cascade_of(law: &PyLaw) -> Result<Cascade> {
@@ -474,7 +467,7 @@ pub(super) fn certify_levels(
 ) -> PyResult<PyCertificates> {
     let ballots = level_ballots(py, votes, facts.n_classes)?;
     let n_members = ballots.iter().map(Ballots::n_members).min().unwrap_or(0);
-    let confidence = confidence.check(n_members, facts.n_classes, false)?;
+    let confidence = confidence.asked.for_votes(n_members, facts.n_classes)?;
     let cascade = cascade.clone();
     let inner =
         listening(py, || Certificates::from_levels(cascade, facts, confidence, before_noise, &ballots))?;
@@ -542,7 +535,7 @@ impl Known {
     ) -> PyResult<PyCertificates> {
         let Self { law, facts, before_noise } = self;
         let poll = Poll::new(votes.as_array(), facts.n_classes)?;
-        let confidence = confidence.check(poll.n_members(), facts.n_classes, false)?;
+        let confidence = confidence.asked.for_votes(poll.n_members(), facts.n_classes)?;
         let (ballots, counts);
         let answers = if confidence.bound == crate::certify::Bound::Betting {
             ballots = holding(votes.py(), || poll.ballots())?;
@@ -572,7 +565,7 @@ fn certify_scores(
     let (members, samples, classes) = scores.as_array().dim();
     check_sizes("scores", (members, samples, classes), classes.saturating_mul(4))?;
     let ballots = holding(py, || Ballots::from_scores(scores.as_array().to_owned()))?;
-    let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, true)?;
+    let confidence = confidence.get().asked.for_scores(ballots.n_members(), facts.n_classes)?;
     let law = law.law();
     let certify = || Certificates::from_ballots(law, facts, confidence, before_noise, &ballots);
     let inner = listening(py, certify)?;

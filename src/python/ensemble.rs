@@ -292,7 +292,7 @@ impl PyEnsemble {
         votes: numpy::PyReadonlyArray2<'_, u16>,
         confidence: &Bound<'_, PyConfidence>,
     ) -> PyResult<PyCertificates> {
-        confidence.get().check_history(self.grown())?;
+        confidence.get().asked.check_history(self.grown())?;
         let inputs = inputs(&features)?;
         self.inner.check_inputs(&inputs)?;
         let record = self.inner.record();
@@ -301,7 +301,7 @@ impl PyEnsemble {
             return Known { law, facts, before_noise }.certify(&votes, confidence.get());
         }
         let ballots = self.ballots(&votes)?;
-        let confidence = confidence.get().check(ballots.n_members(), record.n_classes, false)?;
+        let confidence = confidence.get().asked.for_votes(ballots.n_members(), record.n_classes)?;
         let sigmas = watched(py, None, |control| self.inner.magnitudes(&inputs, control))?;
         let sigmas = sigmas.iter().map(|sigma| f64::from(*sigma)).collect();
         let certificates = listening(py, || {
@@ -322,7 +322,7 @@ impl PyEnsemble {
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let ballots = self.ballots(&votes)?;
         let (law, facts) = (&self.inner.record().law, self.inner.record().facts());
-        let confidence = confidence.get().check(ballots.n_members(), facts.n_classes, false)?;
+        let confidence = confidence.get().asked.for_votes(ballots.n_members(), facts.n_classes)?;
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
         let decided = listening(py, || decided(law, &facts, &change, &confidence, &ballots))?;
         Ok(PyArray1::from_vec(py, decided))
@@ -521,7 +521,7 @@ fn certify_ensembles(
     let (Law::Cascade(cascade), Some(first)) = (law.law(), ensembles.first()) else {
         return Err(Error::parameter("law", "a Cascade with an ensemble for every level", "another").into());
     };
-    confidence.get().check_history(ensembles.iter().any(|ensemble| ensemble.grown()))?;
+    confidence.get().asked.check_history(ensembles.iter().any(|ensemble| ensemble.grown()))?;
     let first = first.inner.record();
     let same = |(ensemble, law): (&PyRef<'_, PyEnsemble>, &Law)| {
         let expected = Record { law: law.clone(), ..first.clone() };

@@ -134,8 +134,7 @@ impl PyLaw {
         let n_features = n_features.map(|n| count("n_features", n)).transpose()?;
         let facts = facts(n_train, n_classes, n_features)?;
         let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
-        let confidence =
-            Confidence::check(alpha, "auto", "union", "auto", false, None, 1000, facts.n_classes, false)?;
+        let confidence = Confidence::at(alpha).for_votes(1000, facts.n_classes)?;
         let law = self.law();
         let plan = listening(py, || Plan::of(&law, &facts, &change, &confidence))?;
         Ok(PyPlan { plan })

@@ -43,10 +43,9 @@ def exact(law: cs.Law, p_lower: float, n_train: int, n_classes: int = 2) -> cs.C
     facts = {"n_train": n_train, "n_features": None, "n_classes": n_classes}
     record = {"law": json.loads(law.to_json()), "facts": facts, "evidence": {"evidence": "exact"}}
     rest = np.array([1 - p_lower])
-    core = _core.Certificates.from_parts(
-        json.dumps(record | {"before_noise": None}), np.array([0]), np.array([p_lower]), rest, rest
-    )
-    return cs.CertificateTable(core)
+    parts = {"prediction": np.array([0]), "p_lower": np.array([p_lower]), "p_upper": rest, "p_rest": rest}
+    words = json.dumps(record | {"before_noise": None})
+    return cs.CertificateTable(_core.Certificates.from_parts({"record": words, **parts}))
 
 
 def test_unanimous_votes_reach_the_radii_of_the_literature() -> None:

@@ -180,3 +180,14 @@ def test_a_refused_fit_leaves_the_earlier_one(example: Any) -> None:
     np.testing.assert_array_equal(knn.predict_proba(X_test), before)
     with pytest.raises(ValueError, match="2 features.*expecting 3"):
         knn.predict(X_test[:, :2])
+
+
+def test_a_fit_on_images_forgets_the_columns_of_a_table(example: Any) -> None:
+    X, y, _ = example
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    knn = cs.CertifiedKNN(sigma=0.7).fit(frame, y)
+    assert (knn.n_features_in_, list(knn.feature_names_in_)) == (3, ["a", "b", "c"])
+    knn.fit(np.tile(X[:, :1, None, None], (1, 1, 2, 2)), y)
+    assert not hasattr(knn, "n_features_in_") and not hasattr(knn, "feature_names_in_")
+    with pytest.raises(ShapeError, match="as in fit"):
+        knn.predict(X)

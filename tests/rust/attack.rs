@@ -448,8 +448,13 @@ impl Settings {
         let alpha = if planted == Planted::DoubledAlpha { (2.0 * self.alpha).min(0.9) } else { self.alpha };
         let check = |members: usize| {
             let Settings { bound, selection, runner_up, split, family, .. } = *self;
-            let scores = self.scores.is_some();
-            Confidence::check(alpha, bound, selection, runner_up, family > 1, split, members, k, scores)
+            let asked = Confidence::at(alpha)
+                .bound(bound)
+                .selection(selection)
+                .runner_up(runner_up)
+                .family_wise(family > 1)
+                .split(split);
+            if self.scores.is_some() { asked.for_scores(members, k) } else { asked.for_votes(members, k) }
                 .unwrap()
         };
         let refuted: Vec<bool> = (0..k).map(|class| member.refutes(class)).collect();
@@ -600,8 +605,7 @@ fn cascade(rng: &mut impl Rng, seen: &mut Seen) {
         flips.map_or(f64::INFINITY, |edge| edge.abs() * (1.0 + 1e-9))
     };
     let (alpha, members, repeats) = (log_uniform(rng, 0.02, 0.4), rng.random_range(40..200), 500);
-    let confidence =
-        Confidence::check(alpha, "auto", "union", "auto", false, None, members, 2, false).unwrap();
+    let confidence = Confidence::at(alpha).for_votes(members, 2).unwrap();
     let votes: Vec<Ballots> = distances
         .iter()
         .zip(&sigmas)

@@ -40,8 +40,7 @@ fn the_share_of_wrong_certificates_is_at_most_alpha() {
     let (alpha, members, ensembles) = (0.05, 60, 10_000);
     let sigma = 0.7;
     let law = gaussian(sigma);
-    let confidence =
-        Confidence::check(alpha, "auto", "union", "auto", false, None, members, 2, false).unwrap();
+    let confidence = Confidence::at(alpha).for_votes(members, 2).unwrap();
     for value in [0.02_f32, 0.3] {
         // Distance of the training set from the boundary of the rule.
         let distance = f64::from(value) * ((SAMPLES * FEATURES) as f64).sqrt();
@@ -70,8 +69,7 @@ fn the_share_of_wrong_cascades_is_at_most_alpha() {
     let (sigmas, distances, tau) = ([1.0, 0.5], [-0.05, 0.3], 0.6_f64);
     let levels = sigmas.map(gaussian).to_vec();
     let cascade = Cascade::new(levels.clone(), Some(vec![tau])).unwrap();
-    let confidence =
-        Confidence::check(alpha, "auto", "union", "auto", false, None, members, 2, false).unwrap();
+    let confidence = Confidence::at(alpha).for_votes(members, 2).unwrap();
     // The first level passes on, the second decides for class 1.
     let truth = (distances[0] - tau).max((tau + distances[0]).min(distances[1]));
     let (mut wrong, mut certified) = (0, 0);

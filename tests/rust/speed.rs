@@ -15,7 +15,7 @@ fn a_frontier_of_ten_thousand_samples() {
     let shares: Vec<f64> = (0..10_000).map(|_| 0.5 + 0.5 * rng.random::<f64>()).collect();
     let votes = Array2::from_shape_fn((1000, 10_000), |(_, i)| u16::from(rng.random::<f64>() < shares[i]));
     let ballots = Ballots::from_votes(votes, 2).unwrap();
-    let confidence = Confidence::check(0.001, "auto", "union", "auto", false, None, 1000, 2, false).unwrap();
+    let confidence = Confidence::at(0.001).for_votes(1000, 2).unwrap();
     let law = Law::Subsample(Subsample::new(Some(Law::Gaussian(Gaussian::new(1.0).unwrap())), 100).unwrap());
     let facts = DataFacts { n_train: 12_665, n_features: Some(784), n_classes: 2 };
     let table = Certificates::from_ballots(law, facts, confidence, None, &ballots).unwrap();

@@ -16,7 +16,13 @@ fn settings(
     n: usize,
     k: usize,
 ) -> Confidence {
-    Confidence::check(alpha, bound, selection, runner_up, false, split, n, k, false).unwrap()
+    Confidence::at(alpha)
+        .bound(bound)
+        .selection(selection)
+        .runner_up(runner_up)
+        .split(split)
+        .for_votes(n, k)
+        .unwrap()
 }
 
 fn wrong(interval: &Interval, g: &[f64]) -> bool {
@@ -253,13 +259,13 @@ fn betting_with_a_split_needs_one_that_stays() {
     // A tenth of the members begins a new sequence at every look: what the default would be.
     let moving = any_false(|n| n / 10, 100, alpha);
     assert!(moving > 3.0 * alpha, "{moving}");
-    let refused = Confidence::check(alpha, "betting", "split", "auto", false, None, 1000, 2, false);
+    let refused = Confidence::at(alpha).bound("betting").selection("split").for_votes(1000, 2);
     let message = refused.unwrap_err().to_string();
     assert!(
         message.contains("'split'") && message.contains("split=100") && message.contains("Got None"),
         "{message}"
     );
-    assert!(Confidence::check(alpha, "auto", "split", "auto", false, None, 1000, 2, false).is_ok());
+    assert!(Confidence::at(alpha).selection("split").for_votes(1000, 2).is_ok());
 }
 
 #[test]

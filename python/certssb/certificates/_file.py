@@ -74,21 +74,14 @@ def read(name: str, content: bytes, source: str) -> tuple[_core.Certificates, np
 
 
 def _from_parts(found: dict[str, npt.NDArray[Any]]) -> tuple[_core.Certificates, npt.NDArray[Any] | None]:
-    core = _core.Certificates.from_parts(
-        str(found["record"]), found["prediction"], found["p_lower"], found["p_upper"], found["p_rest"],
-        levels=(found["level_lower"], found["level_upper"], found["level"]) if "level" in found else None,
-        sigmas=found.get("sigmas"), settled=_settled(found),
-    )  # fmt: skip
+    words: dict[str, Any] = {"record": str(found["record"])}
+    if "outcome" in found:
+        words["outcome"] = [str(outcome) for outcome in found["outcome"]]
+    core = _core.Certificates.from_parts({**found, **words})
     classes = found.get("classes")
     if classes is not None and classes.shape != (core.n_classes,):
         raise ValueError(f"labels of shape {classes.shape} for {core.n_classes} classes")
     return core, classes
-
-
-def _settled(parts: dict[str, Any]) -> tuple[Any, Any, list[str]] | None:
-    if "outcome" not in parts:
-        return None
-    return parts["settled_prediction"], parts["settled_radius"], [str(o) for o in parts["outcome"]]
 
 
 def digest(parts: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from certssb import _core
 from certssb._checks import (
@@ -25,7 +25,6 @@ from certssb._checks import (
     check_seed,
     frozen,
     parameter_error,
-    shape_error,
     shown,
 )
 from certssb._extras import needed
@@ -37,6 +36,7 @@ from certssb.data import as_arrays, as_features, as_labels
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._seen_shape import check_shape
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, GrowthWarning, TrainingError
 from certssb.features import FeatureMap, checked_map, mapped
@@ -352,7 +352,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         features, y = as_arrays(X, y)
         classes, codes = as_labels(y, len(features), classes=given_classes)
-        self._check_table(X, features, reset=True)
+        check_shape(self, X, features, reset=True)
         feature_map = checked_map(self.features, features)
         received, features = features, _through(feature_map, features)
         n_members = self._checked_members(len(classes), until)
@@ -663,7 +663,7 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             features, y = as_arrays(X)
         else:
             features = as_features(X)
-        self._check_table(X, features, reset=False)
+        check_shape(self, X, features, reset=False)
         predicted = self._predicted(_through(self._map, features.copy()))
         # Where it is used: its module takes longer to import than the rest of this package.
         from sklearn.metrics import accuracy_score
@@ -1141,23 +1141,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # A copy of its own, which the core checks again: what is digested, voted on, certified and put into a ledger is
         # then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
         features = as_features(X).copy()
-        self._check_table(X, features, reset=False)
+        check_shape(self, X, features, reset=False)
         return _through(feature_map, features)
-
-    def _check_table(self, X: Any, features: Features, reset: bool) -> None:
-        """Remember, or compare, number and names of features, and the shape of images."""
-        if features.ndim == 2:
-            # scikit-learn's own bookkeeping; it reads names off frames.
-            validate_data(self, X if hasattr(X, "columns") else features, reset=reset, skip_check_array=True)
-            if hasattr(self, "feature_names_in_"):
-                frozen(self.feature_names_in_)
-        elif reset and hasattr(self, "n_features_in_"):
-            del self.n_features_in_
-        shape = features.shape[1:]
-        if reset:
-            self._shape = shape
-        elif shape != self._shape:
-            raise shape_error("X", f"samples of shape {self._shape}, as in fit", f"samples of shape {shape}")
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator and, as ``law__size`` or ``law__inner__sigma``, of its law.

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from certssb import _core
-from certssb._checks import check_positive, frozen, shape_error
+from certssb._checks import check_positive, frozen
 from certssb.certificates import CertificateTable
 from certssb.data import as_features, as_labels
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._seen_shape import check_shape
 from certssb.watch._log import log_certify, log_fit
 from certssb.watch.progress import Report, progress_bar
 
@@ -96,7 +97,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # A copy: what is kept for pickles is what was fitted, whatever becomes of the caller's array.
         flat = self._flat(features).copy()
         core = _core.Knn(flat, codes, len(known), sigma)
-        self._check_table(X, features, reset=True)
+        check_shape(self, X, features, reset=True)
         law = _core.Gaussian(sigma)
         warn_of_scaler(features, law, stacklevel=3)
         warn_of_spread(features, law, None, stacklevel=3)
@@ -216,23 +217,12 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _test(self, X: Any) -> npt.NDArray[np.float32]:
         self._fitted()
         features = as_features(X)
-        self._check_table(X, features, reset=False)
+        check_shape(self, X, features, reset=False)
         return self._flat(features)
 
     @staticmethod
     def _flat(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(features.reshape(len(features), -1))
-
-    def _check_table(self, X: Any, features: npt.NDArray[np.float32], reset: bool) -> None:
-        if features.ndim == 2:
-            validate_data(self, X if hasattr(X, "columns") else features, reset=reset, skip_check_array=True)
-            if hasattr(self, "feature_names_in_"):
-                frozen(self.feature_names_in_)
-        if reset:
-            self._shape = features.shape[1:]
-        elif features.shape[1:] != self._shape:
-            got = f"samples of shape {features.shape[1:]}"
-            raise shape_error("X", f"samples of shape {self._shape}, as in fit", got)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
