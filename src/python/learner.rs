@@ -17,7 +17,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use rand::Rng;
 
-use crate::augment::Augment;
 use crate::backend::changed::Addresses;
 use crate::backend::{
     go_on, log_mean_scores, order, Backend, Batch, Batching, Changes, Fit, Flag, NoisySet, Panel, Search,
@@ -57,8 +56,8 @@ pub(super) struct Learner {
     may_keep_state: bool,
     lanes: usize,
     searches: bool,
-    /// Whether it asks its job to change every batch.
-    augments: bool,
+    /// What it asks its job to change.
+    changes: Changes,
     n_gpus: usize,
 }
 
@@ -93,10 +92,21 @@ impl Learner {
             may_keep_state: learner.getattr("may_keep_state")?.extract()?,
             lanes: learner.getattr("lanes")?.extract()?,
             searches: learner.getattr("searches")?.extract()?,
-            augments: learner.getattr_opt("augments")?.is_some_and(|own| own.is_truthy().unwrap_or(false)),
+            changes: changes(learner)?,
             n_gpus: devices.len().saturating_sub(1),
             object: learner.clone().unbind(),
         })
+    }
+}
+
+/// What a learner asks its job to change: nothing of one that does not say.
+fn changes(learner: &Bound<'_, PyAny>) -> PyResult<Changes> {
+    let said: Option<String> = learner.getattr_opt("augments")?.map_or(Ok(None), |own| own.extract())?;
+    match said.as_deref() {
+        None => Ok(Changes::Never),
+        Some("every epoch") => Ok(Changes::EveryEpoch),
+        Some("once") => Ok(Changes::Once),
+        Some(other) => Err(Error::parameter("augments", "'every epoch', 'once' or None", other).into()),
     }
 }
 
@@ -159,10 +169,7 @@ impl Backend for Learner {
     }
 
     fn changes(&self) -> Changes {
-        match self.augments {
-            true => Changes::EveryEpoch,
-            false => Changes::Never,
-        }
+        self.changes
     }
 
     fn min_samples(&self) -> usize {
@@ -286,7 +293,7 @@ pub(super) struct Job {
     seed: Seed,
     n: usize,
     shape: FeatureShape,
-    augment: Option<Augment>,
+    settings: Settings,
     stop: Flag,
 }
 
@@ -299,10 +306,10 @@ impl Job {
         PyArray1::from_vec(py, all).reshape([self.numbers.len(), self.n])
     }
 
-    /// Whether every batch is to be changed.
+    /// Whether samples are to be changed.
     #[getter]
     fn augments(&self) -> bool {
-        self.augment.is_some()
+        self.settings.augment.is_some()
     }
 
     /// Rows (S B, features) of the batch that begins at `start` of an epoch, changed, each member's from its own streams.
@@ -315,12 +322,11 @@ impl Job {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let mut rows = rows.as_array().as_standard_layout().into_owned();
         let changed = py.detach(|| -> Result<()> {
-            let Some(augment) = &self.augment else { return Ok(()) };
+            let Some(augment) = &self.settings.augment else { return Ok(()) };
             let (length, own) = (rows.len(), self.numbers.len().max(1));
             let values = rows.as_slice_mut().unwrap_or_default();
             for (&member, part) in self.numbers.iter().zip(values.chunks_mut((length / own).max(1))) {
-                let addresses = Addresses { seed: self.seed, member, shape: self.shape, n: self.n };
-                augment.change(addresses.batch(epoch, start), part)?;
+                augment.change(self.addresses(member).batch(epoch, start), part)?;
             }
             Ok(())
         });
@@ -328,9 +334,36 @@ impl Job {
         Ok(PyArray2::from_owned_array(py, rows))
     }
 
+    /// The rows (n, features) of the noised set of the member at `place`, followed by the changed copies that a learner
+    /// gets that looks once: (n (1 + copies), features).
+    fn with_copies<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        place: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let Some(&member) = self.numbers.get(place) else {
+            let expected = format_args!("less than {}, the members of the call", self.numbers.len());
+            return Err(Error::parameter("place", expected, place).into());
+        };
+        let [n, width] = rows.shape() else {
+            return Err(Error::shape("rows", "2 dimensions", "others").into());
+        };
+        let (n, width) = (*n, *width);
+        let mut rows: Vec<f32> = rows.as_array().iter().copied().collect();
+        let copies = py.detach(|| self.addresses(member).with_copies(&self.settings, &mut rows))?;
+        PyArray1::from_vec(py, rows).reshape([n * (copies + 1), width])
+    }
+
     /// Whether to give up.
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Job {
+    fn addresses(&self, member: u64) -> Addresses {
+        Addresses { seed: self.seed, member, shape: self.shape, n: self.n }
     }
 }
 
@@ -359,7 +392,7 @@ impl Thread<'_> {
             seed: Seed::new(0),
             n: 0,
             shape: self.sample,
-            augment: self.settings.augment.clone(),
+            settings: self.settings.clone(),
             stop: Arc::clone(stop),
         }
     }

@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 from conftest import Digits, small
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
 import certssb as cs
@@ -55,7 +60,9 @@ class Convolutions(nn.Sequential):
 
 
 EVERY: dict[str, Any] = {"built in": Shift(1), "rng": rolled, "global": dimmed, "module": Jitter()}
-MODELS: dict[str, Any] = {"linear": "linear", "discriminant": "discriminant", "own": Net}
+TREE = DecisionTreeClassifier(max_depth=4)
+SCALED = make_pipeline(StandardScaler(), SVC())
+MODELS: dict[str, Any] = {"linear": "linear", "discriminant": "discriminant", "own": Net, "tree": TREE}
 
 
 def fitted(digits: Digits, model: Any = "linear", **settings: Any) -> cs.CertifiedClassifier:
@@ -70,10 +77,45 @@ def values(clf: cs.CertifiedClassifier) -> np.ndarray:
 @pytest.mark.parametrize("augment", EVERY.values(), ids=EVERY)
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_results_are_the_seeds_whatever_the_threads(digits: Digits, model: Any, augment: Any) -> None:
-    one = values(fitted(digits, model, augment=augment, n_jobs=1))
-    assert np.array_equal(one, values(fitted(digits, model, augment=augment, n_jobs=3)))
-    assert not np.array_equal(one, values(fitted(digits, model)))
-    assert not np.array_equal(one, values(fitted(digits, model, augment=augment, seed=1)))
+    def answers(**settings: Any) -> np.ndarray:
+        return fitted(digits, model, **settings).scores(digits[2])
+
+    one = answers(augment=augment, n_jobs=1)
+    assert np.array_equal(one, answers(augment=augment, n_jobs=3))
+    assert not np.array_equal(one, answers())
+    assert not np.array_equal(one, answers(augment=augment, seed=1))
+
+
+@pytest.mark.parametrize(
+    "model", [TREE, SCALED, RandomForestClassifier(3), lambda: DecisionTreeClassifier(max_depth=3)]
+)
+def test_an_estimator_is_fitted_on_its_noised_set_and_changed_copies_of_it(
+    digits: Digits, model: Any
+) -> None:
+    clf = fitted(digits, model, augment=Shift(1), copies=3)
+    record = json.loads(clf.record())
+    assert (record["augment"]["kind"], record["copies"]) == ("shift", 3)
+    estimator = clf.member(0)
+    tree = estimator if hasattr(estimator, "tree_") else None
+    if tree is not None:
+        assert tree.tree_.n_node_samples[0] == 4 * 40
+    assert not np.array_equal(clf.votes(digits[2]), fitted(digits, model).votes(digits[2]))
+    default = fitted(digits, model, augment=Shift(1))
+    assert json.loads(default.record())["copies"] == 8
+
+
+def test_processes_fit_the_same_estimators_on_changed_copies(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from certssb.learners.sklearn import _lanes
+
+    in_threads = fitted(digits, TREE, augment=rolled, n_jobs=2).scores(digits[2])
+    make = _lanes.Lanes.__init__
+    monkeypatch.setattr(_lanes.Lanes, "__init__", lambda self, n_jobs, crowded: make(self, n_jobs, True))
+    monkeypatch.setattr(_lanes, "_WORTH_IT", -1.0)
+    clf = fitted(digits, TREE, augment=rolled, n_jobs=2)
+    assert "processes" in clf.execution_
+    assert np.array_equal(clf.scores(digits[2]), in_threads)
 
 
 @pytest.mark.parametrize("augment", [Compose([Shift(1), Flip()]), rolled], ids=["built in", "own"])
@@ -115,7 +157,7 @@ def _emptied(make: Any, recording: Recording, *arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "model, epochs, copies", [("linear", 3, None), ("discriminant", 5, 3), (Net, 3, None)]
+    "model, epochs, copies", [("linear", 3, None), ("discriminant", 5, 3), (Net, 3, None), (TREE, 5, 3)]
 )
 def test_a_callable_is_given_a_members_own_samples_and_new_numbers_each_time(
     digits: Digits, model: Any, epochs: int, copies: int | None
@@ -231,6 +273,11 @@ def test_saved_ensembles_vote_without_it_and_go_on_with_it(digits: Digits, tmp_p
     built_in.save(tmp_path / "built-in")
     loaded = cs.CertifiedClassifier.load(tmp_path / "built-in")
     assert (loaded.augment, loaded.copies) == (Shift(1), 3)
+    forest = fitted(digits, TREE, augment=Shift(1), copies=3)
+    forest.save(tmp_path / "forest", members="joblib")
+    loaded = cs.CertifiedClassifier.load(tmp_path / "forest", TREE, members="joblib")
+    assert (loaded.augment, loaded.copies) == (Shift(1), 3)
+    assert np.array_equal(loaded.votes(digits[2]), forest.votes(digits[2]))
     own = fitted(digits, augment=Scaled(0.5))
     own.save(tmp_path / "own")
     loaded = cs.CertifiedClassifier.load(tmp_path / "own")
@@ -331,23 +378,23 @@ def late(rule: str, after: int) -> Any:
     return augment
 
 
-@pytest.mark.parametrize("model", ["linear", "discriminant", Net], ids=MODELS)
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("rule", ["shape", "dtype", "finite", "type"])
 def test_a_rule_that_is_broken_in_training_is_named(digits: Digits, model: Any, rule: str) -> None:
     with pytest.raises(ParameterError, match=f"^The 'augment' parameter must be .*{rule}"):
         fitted(digits, model, augment=late(rule, 6))
 
 
-@pytest.mark.parametrize("model", ["linear", Net], ids=["linear", "own"])
+@pytest.mark.parametrize("model", ["linear", Net, TREE], ids=["linear", "own", "tree"])
 def test_what_it_raises_is_the_members_error_and_an_earlier_fit_stays(digits: Digits, model: Any) -> None:
     clf = fitted(digits, model)
-    before = values(clf)
+    before = clf.scores(digits[2])
     with pytest.raises(TrainingError, match="member 0 .*'augment' raised KeyError: 'no such thing'"):
         clf.set_params(augment=late("raises", 6), n_jobs=1).fit(digits[0], digits[1])
-    assert np.array_equal(values(clf), before)
+    assert np.array_equal(clf.scores(digits[2]), before)
 
 
-@pytest.mark.parametrize("model", ["linear", "discriminant", Net], ids=MODELS)
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_memory_that_shows_late_is_found_by_training_a_member_twice(digits: Digits, model: Any) -> None:
     clf = small(model, law=SET, n_members=5, alpha=0.5, batch_size=16, augment=late("changes", 30), n_jobs=1)
     with pytest.raises(TrainingError, match="trained again after the others it is another one.*'augment'"):
@@ -365,6 +412,19 @@ BAD: list[tuple[str, Any]] = [
     ("copies", {"copies": 3, "augment": Shift(1)}),
     ("copies", {"copies": 0, "augment": Shift(1), "model": "discriminant"}),
     ("copies", {"copies": 1.5, "augment": Shift(1), "model": "discriminant"}),
+    *[
+        (name, settings | {"model": TREE})
+        for name, settings in (
+            ("augment", {"augment": "shift"}),
+            ("augment", {"augment": lambda batch, rng: batch[1:]}),
+            ("augment", {"augment": lambda batch, rng: batch.astype(np.float64)}),
+            ("augment", {"augment": lambda batch, rng: batch * np.float32(np.nan)}),
+            ("augment", {"augment": lambda batch, rng: 0.5 * (batch + IMAGES[: len(batch)])}),
+            ("copies", {"copies": 3}),
+            ("copies", {"copies": 0, "augment": Shift(1)}),
+            ("copies", {"copies": 1001, "augment": Shift(1)}),
+        )
+    ],
 ]
 
 

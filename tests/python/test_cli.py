@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,29 @@ def test_members_are_kept_and_found_again(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "members").iterdir()} == written
     one, two = (pd.read_parquet(tmp_path / name / "certificates.parquet") for name in ("one", "two"))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "recorded", "copies"),
+    [
+        (["shift"], cs.augment.Shift(), None),
+        (["flip", "elastic"], cs.augment.Compose([cs.augment.Flip(), cs.augment.Elastic()]), 3),
+        (["affine"], cs.augment.Affine(), 2),
+    ],
+)
+def test_members_see_changed_copies(
+    tmp_path: Path, words: list[str], recorded: Any, copies: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = [] if copies is None else ["--copies", copies]
+    common = ["run", "--members", 60, "--seed", 0, "--quiet"]
+    assert run(*common, "--augment", *words, *option, "--out", tmp_path) == 0
+    record = json.loads((tmp_path / "summary.json").read_text())["record"]
+    assert record["augment"] == recorded.describe()
+    with pytest.raises(SystemExit):
+        run("run", "--help")
+    default = re.search(r"(\d+) by default. Other models", " ".join(capsys.readouterr().out.split()))
+    assert default is not None
+    assert record["copies"] == (int(default[1]) if copies is None else copies)
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,7 @@ class Job:
         self.init_seeds = [1000 + number for number in numbers]
         self.model_seeds = [2000 + number for number in numbers]
         self._stopped = stopped
+        self.augments = False
 
     def stopped(self) -> bool:
         return self._stopped
@@ -546,11 +547,18 @@ def test_a_learner_and_its_members_are_pickled() -> None:
 # Augmentation.
 
 
-def test_copies_follow_the_noised_set() -> None:
-    def shift(batch: Any, rng: np.random.Generator) -> Any:
-        batch[:] = 0.0
-        return np.full_like(batch, rng.random() + 1.0)
+class Copying(Job):
+    """Which answers a noised set with two copies of it, each moved by the member's number."""
 
+    def __init__(self, *numbers: int) -> None:
+        super().__init__(*numbers)
+        self.augments = True
+
+    def with_copies(self, rows: Any, place: int) -> Any:
+        return np.concatenate([rows, rows + 10 + self.numbers[place], rows + 20 + self.numbers[place]])
+
+
+def test_copies_follow_the_noised_set() -> None:
     seen: list[Any] = []
 
     class Looking(Plain):
@@ -558,18 +566,12 @@ def test_copies_follow_the_noised_set() -> None:
             super().fit(X, y)
             seen.append((X.copy(), y.copy()))
 
-    own = learner(Looking, augment=shift, copies=2)
-    trained(own)
-    samples, labels = seen[-1]
-    assert samples.shape == (120, 6)
-    assert (samples[:40] == X).all()
-    assert len(np.unique(samples[40:])) == 2
-    assert (labels == np.tile(Y, 3)).all()
-    trained(own, 0)
-    assert (seen[-1][0] == samples).all()
-    trained(own, 1)
-    assert (seen[-1][0] != samples).any()
-    assert own.name != learner(Looking).name
+    own = learner(Looking)
+    found = own.train(Copying(0, 3), np.stack([X, X + 1]), np.stack([Y, 1 - Y]))
+    assert found is not None and len(found[0]) == 2
+    for number, (samples, labels), start, y in zip((0, 3), seen[-2:], (X, X + 1), (Y, 1 - Y), strict=True):
+        assert np.array_equal(samples, np.concatenate([start, start + 10 + number, start + 20 + number]))
+        assert np.array_equal(labels, np.tile(y, 3))
 
 
 # Files.

@@ -11,6 +11,7 @@ import certssb as cs
 ARRAYS = ("X_train", "y_train", "X_test", "y_test")
 """What a data set of the user's own holds."""
 TRIGGERS = ("one-pixel", "four-pixel", "blend", "patch")
+AUGMENTATIONS = ("shift", "flip", "affine", "elastic")
 NOISES = ("cascade", "sigma", "uniform", "keep")
 """Options of which one at most says how features are noised."""
 
@@ -197,6 +198,19 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="SIZE",
         help="members see the lowest SIZE x SIZE cosine coefficients of images only, a map that is fixed in advance",
+    )
+    group.add_argument(
+        "--augment",
+        nargs="+",
+        choices=AUGMENTATIONS,
+        help="random changes of each member's own noised images, in this order, which no guarantee charges for: shift (by up "
+        "to 2 pixels), flip (left and right), affine (turned by up to 15 degrees), elastic (pixels displaced smoothly)",
+    )
+    group.add_argument(
+        "--copies",
+        type=int,
+        help="with --augment, for discriminant: how many changed copies follow a member's images; 8 by default. Other models "
+        "see changed images in every epoch",
     )
     group.add_argument("--members", type=int, default=1000, help="number of members")
     group.add_argument("--epochs", type=int, default=20)

@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
         model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
         learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
         checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha, features=features,
+        augment=_augmentation(options), copies=options.copies,
     )  # fmt: skip
     out = made_folders(options)
     clf.fit(inputs.X_train, inputs.y_train, classes=inputs.listed)
@@ -79,6 +80,12 @@ def run(options: argparse.Namespace) -> None:
     write_run(out, tables, inputs.tests, summary, picture, asked)
     print(text(summary, outcome, options))
     print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
+
+
+def _augmentation(options: argparse.Namespace) -> cs.augment.Augmentation | None:
+    """What changes members' images, with the defaults of each."""
+    steps = [getattr(cs.augment, name.capitalize())() for name in options.augment or ()]
+    return cs.augment.Compose(steps) if len(steps) > 1 else next(iter(steps), None)
 
 
 def _n_poisoned(inputs: Inputs, options: argparse.Namespace) -> int:

@@ -138,8 +138,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``numpy.random.Generator`` `rng` alone. It must look at nothing else: no other training samples, nothing that it
         remembers. Part of the record: a callable of your own by its name and a digest of its code.
     copies : int, optional
-        With `augment`, for members that look at their noised set once ("discriminant"): how many changed copies follow
-        the noised samples, from 1 to 1000; 8 if not given.
+        With `augment`, for members that look at their noised set once ("discriminant", and estimators with fit and
+        predict): how many changed copies follow the noised samples, from 1 to 1000; 8 if not given.
 
     Attributes
     ----------

@@ -65,11 +65,15 @@ class Job(Protocol):
 
     @property
     def augments(self) -> bool:
-        """Whether every batch is to be changed by :meth:`change`."""
+        """Whether samples are to be changed, by :meth:`change` or :meth:`with_copies`."""
         ...
 
     def change(self, rows: npt.NDArray[np.float32], epoch: int, start: int) -> npt.NDArray[np.float32]:
         """Rows (S B, features) of the batch that begins at `start` of an epoch, each member's changed from its own streams."""
+        ...
+
+    def with_copies(self, rows: npt.NDArray[np.float32], place: int) -> npt.NDArray[np.float32]:
+        """The noised set (n, features) of the member at `place`, followed by its changed copies, (n (1 + copies), features)."""
         ...
 
     def stopped(self) -> bool:
@@ -102,6 +106,9 @@ class Learner(Protocol):
         Threads that share a GPU where there are no stacks.
     searches : bool
         Whether it has gradients in its inputs, for :meth:`search`.
+    augments : {"every epoch", "once"}, or None
+        Whether :meth:`train` has every batch changed by :meth:`Job.change`, or its noised sets by :meth:`Job.with_copies`;
+        None, or no such attribute: it takes no augmentation.
     """
 
     # Of learners whose members are objects, beside these: `form`, in which objects are written into files (None: in none),

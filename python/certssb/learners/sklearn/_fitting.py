@@ -40,10 +40,6 @@ class Recipe:
         Whether it draws from Python's or NumPy's global generator.
     warns : bool
         Whether it exchanges the filters of warnings, which all threads share.
-    augment : callable, optional
-        Changes a batch of samples at random.
-    copies : int
-        How many changed copies of the noised set follow it.
     """
 
     maker: Maker
@@ -51,8 +47,6 @@ class Recipe:
     relabelled: bool = False
     draws: bool = False
     warns: bool = False
-    augment: Any = None
-    copies: int = 0
 
     def but(self, **changes: Any) -> Recipe:
         """The recipe with other settings."""
@@ -64,15 +58,15 @@ def fitted(
 ) -> tuple[Member, float]:
     """A member of a noised set of shape (n, ...), and its mean loss there; NaN if its training diverged.
 
+    Changed copies of the set follow it, as part of `X` and `y`.
+
     A set of a single class makes a member that says that class: most estimators refuse to learn one.
     """
     seen = np.unique(y)
     if len(seen) == 1:
         return Member(None, seen, False, recipe.n_classes), 0.0
-    samples, labels = _augmented(recipe, model_seed, X, y)
-    samples = samples.reshape(len(samples), -1)
-    if recipe.relabelled:
-        labels = np.searchsorted(seen, labels)
+    samples = X.reshape(len(X), -1)
+    labels = np.searchsorted(seen, y) if recipe.relabelled else y
     with in_turn(recipe.warns), ONE_THREAD(), config_context(**recipe.maker.config):
         try:
             if recipe.draws:
@@ -104,17 +98,6 @@ def _fit(recipe: Recipe, seed: int, X: Floats, y: npt.NDArray[np.int64]) -> Any:
     if not hasattr(estimator, "predict"):
         raise refusal(EXPECTED, f"a {type(estimator).__name__}, which has no predict")
     return estimator
-
-
-def _augmented(
-    recipe: Recipe, seed: int, X: Floats, y: npt.NDArray[np.int64]
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """The noised set, followed by changed copies of it."""
-    if recipe.augment is None or recipe.copies == 0:
-        return X, y
-    rng = np.random.default_rng([seed, 0x617567])
-    changed = [np.asarray(recipe.augment(X.copy(), rng), dtype=np.float32) for _ in range(recipe.copies)]
-    return np.concatenate([X, *changed]), np.tile(y, recipe.copies + 1)
 
 
 def _loss(member: Member, X: Floats, y: npt.NDArray[np.int64]) -> float:

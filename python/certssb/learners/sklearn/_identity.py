@@ -22,15 +22,13 @@ _NOT_OF_IT = ("random_state", "n_jobs", "verbose", "thread_count", "nthread", "v
 _VERSIONED = ("catboost", "imblearn", "lightgbm", "sklearn", "xgboost")
 
 
-def described(estimator: Any, augment: str | None = None) -> str:
+def described(estimator: Any) -> str:
     """The class, a digest of its parameters, and the versions of the libraries."""
     shown: dict[str, Any] = {"": _class(estimator)}
     own = params_of(estimator) or dict(getattr(estimator, "__dict__", {}))
     for name, value in sorted(own.items()):
         if name.rpartition("__")[2] not in _NOT_OF_IT:
             shown[name] = _constant(value)
-    if augment is not None:
-        shown["augment"] = augment
     digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
     text = f"{type(estimator).__name__} {digest[:16]}"
     versions = [f"{name} {_version(name)}" for name in _libraries(estimator) if _version(name)]

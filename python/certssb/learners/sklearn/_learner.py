@@ -49,10 +49,6 @@ class EstimatorLearner:
         Samples of a member's noised set.
     n_jobs : int, optional
         Members fitted at the same time; all cores if not given.
-    augment : callable, optional
-        Changes a batch of samples, called as ``augment(batch, rng)``.
-    copies : int, default=0
-        Changed copies of its noised set that a member sees after it.
     members : {"skops", "joblib"}, optional
         In which form members are written into files; not at all if not given.
 
@@ -77,6 +73,7 @@ class EstimatorLearner:
     may_keep_state = True
     lanes = 1
     searches = False
+    augments = "once"
     why_not: str | None = None
 
     def __init__(
@@ -86,8 +83,6 @@ class EstimatorLearner:
         n_classes: int,
         n_samples: int = 64,
         n_jobs: int | None = None,
-        augment: Any = None,
-        copies: int = 0,
         members: Any = None,
     ) -> None:
         form = _storage.checked(members)
@@ -99,7 +94,7 @@ class EstimatorLearner:
         self.shape = tuple(shape)
         self.n_classes = n_classes
         self._n_samples = n_samples
-        recipe = Recipe(Maker(model), n_classes, augment=augment, copies=copies)
+        recipe = Recipe(Maker(model), n_classes)
         first = recipe.maker.fresh(0)
         if not is_estimator(first):
             raise refusal(EXPECTED, f"a callable that returns a {type(first).__name__}")
@@ -107,10 +102,8 @@ class EstimatorLearner:
         ONE_THREAD.look_again()
         self._witness, crowded = _trials.tried(recipe, self.shape, n_samples)
         self._recipe = self._witness.recipe
-        described = None if augment is None else f"{_augmentation(augment)} copies={copies}"
-        self.name = _identity.described(first, described)
-        exact = _identity.is_exact(first) and (augment is None or hasattr(augment, "to_json"))
-        self.behaviour = [] if exact else _identity.numbers(self._witness.answers)
+        self.name = _identity.described(first)
+        self.behaviour = [] if _identity.is_exact(first) else _identity.numbers(self._witness.answers)
         self._lanes = Lanes(n_jobs or os.cpu_count() or 1, crowded)
         self.form: _storage.Form | None = None
         self.write_as(form)
@@ -139,7 +132,8 @@ class EstimatorLearner:
         for place, seeds in enumerate(zip(job.init_seeds, job.model_seeds, strict=True)):
             if job.stopped():
                 return None
-            found = self._lanes.fit(self._recipe, seeds, X[place], y[place], job.stopped)
+            samples, labels = _with_copies(job, place, X[place], y[place])
+            found = self._lanes.fit(self._recipe, seeds, samples, labels, job.stopped)
             if found is None:
                 return None
             members.append(found[0])
@@ -215,7 +209,11 @@ class EstimatorLearner:
         self._lanes = Lanes(*state["_lanes"])
 
 
-def _augmentation(augment: Any) -> str:
-    if hasattr(augment, "to_json"):
-        return str(augment.to_json())
-    return str(getattr(augment, "__qualname__", type(augment).__qualname__))
+def _with_copies(
+    job: Any, place: int, X: Floats, y: npt.NDArray[np.int64]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """A noised set, followed by the changed copies of it that an augmentation asks for."""
+    if not job.augments:
+        return X, y
+    rows = job.with_copies(X.reshape(len(X), -1), place)
+    return rows.reshape(-1, *X.shape[1:]), np.tile(y, len(rows) // len(X))

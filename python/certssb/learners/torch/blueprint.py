@@ -241,7 +241,7 @@ class Blueprint:
     stacks_are_sure = False
     may_keep_state = True
     searches = True
-    augments = True
+    augments = "every epoch"
 
     @property
     def lanes(self) -> int:
