@@ -20,7 +20,7 @@ Digits = tuple[Any, Any, Any, Any]
 def missing_extension() -> str | None:
     """What the core says if built-in networks that need torch's kernels cannot be computed here; None if they can."""
     try:
-        settings: dict[str, Any] = {"n_members": 1, "epochs": 1, "alpha": 0.9, "device": "cpu"}
+        settings: dict[str, Any] = {"n_members": 3, "epochs": 1, "alpha": 0.9, "device": "cpu"}
         images = np.zeros((4, 1, 8, 8), dtype=np.float32)
         small("resnet", **settings).fit(images, [0, 1, 0, 1])
     except cs.DeviceError as error:
