@@ -65,7 +65,7 @@ pub use augment::{Augment, Augmentation, Augmenter, Frame, Pixel, Place, Recorde
 pub use backend::{Backend, Batch, Batching, Fit, NoisySet, Panel, Search, Session};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};
 pub use certify::{
-    Bound, Certificates, Confidence, ConfidenceBuilder, Decision, Detail, Evidence, LevelBounds,
+    Bound, Certificates, Choices, Confidence, ConfidenceBuilder, Decision, Detail, Evidence, LevelBounds,
     LevelMargins, Plan, Record, RunnerUp, Selection, Settled,
 };
 pub use change::Change;
@@ -75,8 +75,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 pub use interval::Interval;
 pub use law::{
-    Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, Product, SampleSpecific, SigmaSearch, Subsample,
-    Uniform,
+    Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, Partition, Product, SampleSpecific, SigmaSearch,
+    Subsample, Uniform,
 };
 pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Patience, Record as LedgerRecord, Report, Watch};
@@ -87,7 +87,7 @@ pub use member::{
     Record as EnsembleRecord, Settings, TrainConfig, TrainingSet, Values,
 };
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
-pub use partition::{plurality, run_off, Assign, Assignment, HashKey, Spread, Verdict};
+pub use partition::{favourites, plurality, run_off, Assign, Assignment, Election, HashKey, Spread, Verdict};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
 pub use seed::{MemberStreams, Role, Seed};
 pub use stop::{asking, until};

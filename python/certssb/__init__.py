@@ -32,7 +32,17 @@ from certssb.exceptions import (
     ShapeError,
     TrainingError,
 )
-from certssb.laws import Cascade, Discrete, Gaussian, LabelNoise, Law, SampleSpecific, Subsample, Uniform
+from certssb.laws import (
+    Cascade,
+    Discrete,
+    Gaussian,
+    LabelNoise,
+    Law,
+    Partition,
+    SampleSpecific,
+    Subsample,
+    Uniform,
+)
 
 if TYPE_CHECKING:
     from certssb import (
@@ -141,6 +151,7 @@ __all__ = [
     "MissingFileError",
     "NoiseMagnitudeDisplay",
     "ParameterError",
+    "Partition",
     "PredictionGridDisplay",
     "SampleSpecific",
     "ScaleWarning",

@@ -15,6 +15,7 @@ __all__ = [
     "Law",
     "Ledger",
     "LedgerWalk",
+    "Partition",
     "Plan",
     "Product",
     "SampleSpecific",
@@ -26,6 +27,7 @@ __all__ = [
     "certified_share",
     "certify_cascade",
     "certify_ensembles",
+    "certify_learners",
     "certify_scores",
     "certify_votes",
     "clopper_pearson",
@@ -171,6 +173,26 @@ class Cascade(Law):
     def thresholds(self) -> list[float]: ...
 
 @final
+class Partition(Law):
+    def __new__(
+        cls,
+        n_parts: int,
+        overlap: int = 1,
+        assign: Literal["content", "features", "index"] = "content",
+        shifts: Sequence[int] | None = None,
+    ) -> Partition: ...
+    @property
+    def n_parts(self) -> int: ...
+    @property
+    def overlap(self) -> int: ...
+    @property
+    def assign(self) -> str: ...
+    @property
+    def shifts(self) -> list[int]: ...
+    @property
+    def n_learners(self) -> int: ...
+
+@final
 class Product(Law): ...
 
 def law_from_json(text: str) -> Law: ...
@@ -233,7 +255,11 @@ class Certificates:
     @property
     def law(self) -> Law: ...
     @property
-    def n_train(self) -> int: ...
+    def n_train(self) -> int | None: ...
+    @property
+    def n_buckets(self) -> _Int64 | None: ...
+    @property
+    def election(self) -> str | None: ...
     @property
     def n_classes(self) -> int: ...
     @property
@@ -265,6 +291,9 @@ def certify_cascade(
 ) -> Certificates: ...
 def certify_ensembles(
     ensembles: list[Ensemble], votes: list[_UInt16], law: Law, confidence: Confidence
+) -> Certificates: ...
+def certify_learners(
+    answers: _UInt16 | _Float32, law: Law, n_train: int | None, n_classes: int, election: str
 ) -> Certificates: ...
 def certify_votes(
     votes: npt.NDArray[np.integer[Any]],

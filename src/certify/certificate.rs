@@ -1,6 +1,6 @@
 //! Certificates: the record of what was drawn, one interval per test sample, and what follows.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, ArrayView3};
 
 use super::cascade::LevelBounds;
 use super::confidence::Confidence;
@@ -11,11 +11,21 @@ use super::record::{Evidence, Record};
 use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
-use crate::law::{Cascade, DataFacts, Law, NoiseLaw};
+use crate::law::{Cascade, DataFacts, Law, NoiseLaw, Partition};
 use crate::metrics::certified_accuracy;
+use crate::partition::{favourites, plurality, run_off, Election};
 use crate::quantity::{Quantity, Radius};
 use crate::stop::Stop;
 use crate::votes::{Answers, Ballots};
+
+/// The answers of a partition's learners, in the order of their numbers.
+#[derive(Clone, Copy, Debug)]
+pub enum Choices<'a> {
+    /// Class numbers, shape (learners, samples).
+    Votes(ArrayView2<'a, u16>),
+    /// Scores of any finite size, shape (learners, samples, classes); only their order counts.
+    Scores(ArrayView3<'a, f32>),
+}
 
 /// Certificates of a set of test samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +146,62 @@ impl Certificates {
         let evidence = Evidence::Members { n_members, confidence };
         let record = Record::new(Law::Cascade(cascade), facts, evidence, before_noise);
         Self::new(record, intervals, Detail::Levels(bounds))
+    }
+
+    /// Certificates of a partition, without chance, from the answers of its learners.
+    ///
+    /// # Errors
+    /// `Parameter` when the partition has more parts than there are samples, for answers out of range, or for a run-off
+    /// among votes, which say nothing of the second round; `Shape` unless there are answers of every learner.
+    ///
+    /// # Example
+    /// ```
+    /// use certssb::{Assign, Certificates, Choices, DataFacts, Election, Partition};
+    /// use ndarray::Array2;
+    ///
+    /// let partition = Partition::new(10, 1, Assign::Content, None)?;
+    /// let facts = DataFacts { n_train: 1000, n_features: None, n_classes: 2 };
+    /// let votes = Array2::ones((10, 1));
+    /// let choices = Choices::Votes(votes.view());
+    /// let certificates = Certificates::from_learners(partition, facts, Election::Plurality, choices)?;
+    /// // The fifth change makes it 5 to 5, which class 0 wins; a sample modified in place touches two buckets.
+    /// assert_eq!(certificates.n_poisoned(f64::INFINITY, true)?, [2]);
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn from_learners(
+        partition: Partition,
+        facts: DataFacts,
+        election: Election,
+        choices: Choices<'_>,
+    ) -> Result<Self> {
+        partition.check(&facts)?;
+        let verdicts = match (election, choices) {
+            (Election::Plurality, Choices::Votes(votes)) => {
+                plurality(votes, facts.n_classes, partition.spread())?
+            }
+            (Election::Plurality, Choices::Scores(scores)) => {
+                plurality(favourites(scores)?.view(), facts.n_classes, partition.spread())?
+            }
+            (Election::RunOff, Choices::Scores(scores)) => run_off(scores, partition.spread())?,
+            (Election::RunOff, Choices::Votes(_)) => {
+                let expected = "'plurality' for votes; a run-off needs the learners' scores";
+                return Err(Error::parameter("election", expected, "'run-off'"));
+            }
+        };
+        let evidence = Evidence::Election { n_members: partition.spread().n_learners(), election };
+        let record = Record::new(Law::Partition(partition), facts, evidence, None);
+        // Nothing is known of probabilities: there are none.
+        let intervals = verdicts.iter().map(|verdict| Interval::new(verdict.prediction, 0.0, 1.0)).collect();
+        let buckets = verdicts.iter().map(|verdict| verdict.buckets).collect();
+        Self::new(record, intervals, Detail::Buckets(buckets))
+    }
+
+    /// How many buckets of the partition may change, for every sample; `None` for other laws.
+    pub fn n_buckets(&self) -> Option<&[usize]> {
+        match &self.detail {
+            Detail::Buckets(buckets) => Some(buckets),
+            _ => None,
+        }
     }
 
     /// Certificates from probabilities that are known exactly, already rounded outward.

@@ -23,6 +23,8 @@ pub enum Detail {
     None,
     /// Bounds at every level of a cascade.
     Levels(LevelBounds),
+    /// How many buckets of a partition may change.
+    Buckets(Vec<usize>),
     /// The noise magnitude of each test sample, for the published form of sample-specific noise.
     Magnitudes {
         /// One per sample, in the units of the features.
@@ -44,6 +46,7 @@ impl Detail {
                     .map(|settled| rows.iter().map(|row| settled[*row].clone()).collect()),
             },
             Self::Levels(bounds) => Self::Levels(bounds.rows(rows)),
+            Self::Buckets(buckets) => Self::Buckets(rows.iter().map(|row| buckets[*row]).collect()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod cascade;
 mod certificate;
 mod confidence;
 mod detail;
+mod election;
 mod enough;
 mod frontier;
 mod levels;
@@ -17,7 +18,7 @@ mod sentence;
 mod settings;
 
 pub use cascade::{cascade_radius, decide, Decision, LevelBounds, LevelMargins};
-pub use certificate::Certificates;
+pub use certificate::{Certificates, Choices};
 pub use confidence::{members_needed, Confidence};
 pub use detail::{Detail, Settled};
 #[cfg(feature = "python")]

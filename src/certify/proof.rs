@@ -4,12 +4,14 @@
 //! |---|---|---|
 //! | one law's ensemble, and exact probabilities | `one_law.rs` | an interval |
 //! | a cascade | `levels.rs` | bounds of every class at every level |
+//! | a partition's election | `election.rs` | a class, and how many buckets may change |
 //! | the published form of sample-specific noise | `published.rs` | an interval, a noise magnitude, a ledger's region |
 //!
 //! A new kind is one file here, one arm of [`of`] and, if it knows anything of a sample beyond its interval, one variant
 //! of [`Detail`].
 
 use super::detail::Detail;
+use super::election::Elected;
 use super::levels::Levels;
 use super::one_law::OneLaw;
 use super::published::Published;
@@ -108,6 +110,9 @@ pub(super) fn of<'a>(
         (Law::Cascade(cascade), Detail::Levels(bounds)) => {
             Box::new(Levels { record, cascade, bounds, intervals })
         }
+        (Law::Partition(partition), Detail::Buckets(buckets)) => {
+            Box::new(Elected { record, partition, intervals, buckets })
+        }
         (_, Detail::Magnitudes { sigmas, settled }) => {
             Box::new(Published { record, intervals, sigmas, settled: settled.as_deref() })
         }
@@ -125,6 +130,10 @@ pub(super) fn check(record: &Record, intervals: &[Interval], detail: &Detail) ->
         (Law::Cascade(_), Detail::Levels(_)) => {}
         (Law::Cascade(_), _) => {
             return Err(Error::parameter("levels", "the bounds of a cascade's levels", "none"));
+        }
+        (Law::Partition(_), Detail::Buckets(_)) => {}
+        (Law::Partition(_), _) => {
+            return Err(Error::parameter("buckets", "how many buckets of the partition may change", "none"));
         }
         (law, Detail::Magnitudes { .. }) if !law.sound() => {}
         (law, Detail::None) if law.sound() => {}

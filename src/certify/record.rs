@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::confidence::Confidence;
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
+use crate::partition::Election;
 use crate::quantity::Quantity;
 
 /// Where the intervals come from.
@@ -20,6 +21,13 @@ pub enum Evidence {
     },
     /// Probabilities known exactly; nothing was sampled.
     Exact,
+    /// The answers of a partition's learners; there are no probabilities.
+    Election {
+        /// Number of learners, read from their answers.
+        n_members: usize,
+        /// How they elect a class.
+        election: Election,
+    },
 }
 
 /// The record behind a table of certificates: everything that the guarantee depends on.
@@ -53,14 +61,14 @@ impl Evidence {
     pub fn alpha(&self) -> Option<f64> {
         match self {
             Self::Members { confidence, .. } => Some(confidence.alpha.get()),
-            Self::Exact => None,
+            Self::Exact | Self::Election { .. } => None,
         }
     }
 
     /// Number of members whose votes were counted, if any were.
     pub fn n_members(&self) -> Option<usize> {
         match self {
-            Self::Members { n_members, .. } => Some(*n_members),
+            Self::Members { n_members, .. } | Self::Election { n_members, .. } => Some(*n_members),
             Self::Exact => None,
         }
     }
@@ -70,7 +78,13 @@ impl Record {
     /// Refuses what no certification writes; for a record that comes from a file.
     pub(super) fn check(&self) -> Result<()> {
         let DataFacts { n_train, n_features, n_classes } = self.facts;
-        let sizes = [n_train, n_features.unwrap_or(1)];
+        let elected = matches!(self.evidence, Evidence::Election { .. });
+        if elected != matches!(self.law, Law::Partition(_)) {
+            let expected = "an election of a partition's learners, or members of a noise law";
+            return Err(Error::parameter("record", expected, self.law.describe()));
+        }
+        // Learners of a partition may have been trained on a number of samples that nobody told.
+        let sizes = [n_train.max(usize::from(elected)), n_features.unwrap_or(1)];
         crate::size::product("record", &sizes)?;
         if sizes.contains(&0) || !(2..=usize::from(u16::MAX)).contains(&n_classes) {
             let got = format_args!("{n_train} samples of {n_features:?} features in {n_classes} classes");

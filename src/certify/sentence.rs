@@ -9,7 +9,9 @@ use crate::quantity::{written, Quantity};
 /// levels".
 pub(super) fn certainty(record: &Record, n_samples: usize, each: &str) -> String {
     let (n_members, confidence) = match &record.evidence {
-        Evidence::Exact => return "For each test sample, with certainty,".to_owned(),
+        Evidence::Exact | Evidence::Election { .. } => {
+            return "For each test sample, with certainty,".to_owned()
+        }
         Evidence::Members { n_members, confidence } => (n_members, confidence),
     };
     let family = record.family.unwrap_or(n_samples);

@@ -92,6 +92,11 @@ impl Ensemble {
             let expected = "a law of one level; each level of a cascade is an ensemble of its own";
             return Err(Error::parameter("law", expected, law.describe()));
         }
+        if let Law::Partition(_) = law {
+            let expected = "a noise law; learners of a Partition are trained elsewhere and certified by certify_votes or \
+                            certify_scores";
+            return Err(Error::parameter("law", expected, law.describe()));
+        }
         check_sizes(data)?;
         let record = Record {
             schema: SCHEMA,

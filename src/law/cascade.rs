@@ -91,6 +91,7 @@ fn check_level(law: &Law) -> Result<()> {
         Law::Cascade(_) => {
             Err(Error::parameter("levels", "laws that are no cascades themselves", "a Cascade"))
         }
+        Law::Partition(_) => Err(Error::parameter("levels", "noise laws", "a Partition")),
         law if !law.sound() => Err(Error::parameter("levels", "laws with a proof", law.describe())),
         _ => Ok(()),
     }

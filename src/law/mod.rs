@@ -11,6 +11,7 @@ mod edge;
 mod gaussian;
 mod label_noise;
 mod likelihood;
+mod partition;
 mod product;
 mod sample_specific;
 mod subsample;
@@ -26,6 +27,7 @@ pub use gaussian::Gaussian;
 pub use label_noise::LabelNoise;
 pub(crate) use likelihood::ManyPairs;
 pub use likelihood::{Component, LikelihoodRatio};
+pub use partition::Partition;
 pub use product::Product;
 pub use sample_specific::{Guarantee, SampleSpecific, SigmaSearch};
 pub use subsample::Subsample;
@@ -40,7 +42,7 @@ use crate::seed::Seed;
 /// What a law has to know of the training set before it can be checked: sizes, never contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFacts {
-    /// Number of training samples.
+    /// Number of training samples; 0 where nobody told it, which only partitions do without.
     pub n_train: usize,
     /// Number of features of one sample (pixels times channels), where it is known.
     pub n_features: Option<usize>,
@@ -175,6 +177,8 @@ pub enum Law {
     SampleSpecific(SampleSpecific),
     /// Several laws, of which the first that is sure decides.
     Cascade(Cascade),
+    /// No noise: learners that see the samples of their own buckets.
+    Partition(Partition),
 }
 
 impl Law {
@@ -188,6 +192,7 @@ impl Law {
             Law::Subsample(law) => law,
             Law::SampleSpecific(law) => law,
             Law::Cascade(law) => law,
+            Law::Partition(law) => law,
         }
     }
 
@@ -220,6 +225,11 @@ impl Law {
                 all(law.levels())?;
                 let thresholds = (0..law.levels().len()).filter_map(|level| law.threshold(level)).collect();
                 Law::Cascade(Cascade::new(law.levels().to_vec(), Some(thresholds))?)
+            }
+            Law::Partition(law) => {
+                let (spread, shifts) = (law.spread(), law.spread().shifts().to_vec());
+                let overlap = spread.degree();
+                Law::Partition(Partition::new(law.n_parts(), overlap, law.assign(), Some(shifts))?)
             }
             Law::Product(law) => {
                 all(law.parts())?;
@@ -317,6 +327,11 @@ impl Law {
         Radius::check("trigger_norm", change.trigger_norm)?;
         if let Law::Cascade(_) = self {
             let expected = "a law of its own; a cascade's budgets go through its levels";
+            return Err(Error::parameter("law", expected, self.describe()));
+        }
+        if let Law::Partition(_) = self {
+            let expected =
+                "a noise law; what a partition certifies is counted from its learners' answers, not bounded";
             return Err(Error::parameter("law", expected, self.describe()));
         }
         if !self.sound() {

@@ -37,6 +37,10 @@ impl Product {
                     "a composition of noise on features and noise on labels; compose the levels of a cascade",
                     "a Cascade",
                 )),
+                Law::Partition(_) => {
+                    let expected = "a composition of noise on features and noise on labels";
+                    return Err(Error::parameter("&", expected, "a Partition"));
+                }
                 law if !law.sound() => {
                     let expected = "a law with a proof; the published form of SampleSpecific stands alone";
                     return Err(Error::parameter("&", expected, law.describe()));

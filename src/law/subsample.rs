@@ -40,6 +40,9 @@ impl Subsample {
                 let expected = "a law of one level; a cascade may have subsamples as levels";
                 return Err(Error::parameter("inner", expected, "a Cascade"));
             }
+            Some(Law::Partition(_)) => {
+                return Err(Error::parameter("inner", "noise on the drawn samples", "a Partition"));
+            }
             Some(law) if !law.sound() => {
                 let expected = "a law with a proof; the published form of SampleSpecific stands alone";
                 return Err(Error::parameter("inner", expected, law.describe()));

@@ -24,6 +24,24 @@ pub enum Assign {
 }
 
 impl Assign {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Features => "features",
+            Self::Index => "index",
+        }
+    }
+
+    /// What puts a sample into its bucket, in words.
+    pub(crate) fn by(self) -> &'static str {
+        match self {
+            Self::Content => "a hash of their features and label",
+            Self::Features => "a hash of their features",
+            Self::Index => "their number in the training set",
+        }
+    }
+
     /// The assignment of that name.
     ///
     /// # Errors

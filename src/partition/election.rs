@@ -3,12 +3,68 @@
 //! A statement about *buckets*: r of them may change in any way, with everything that the learners they feed have learned.
 //! Formulas: Levine and Feizi 2021 (disjoint parts), Wang et al. 2022 (overlapping parts), Rezaei et al. 2023 (run-off).
 
-use ndarray::{ArrayView2, ArrayView3};
+use ndarray::{Array2, ArrayView2, ArrayView3};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::spread::{Fewest, Spread};
 use crate::error::{Error, Result};
 use crate::process::install;
+
+/// How learners elect a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Election {
+    /// Most votes win ([`plurality`]).
+    #[default]
+    Plurality,
+    /// Two rounds ([`run_off`]); needs scores.
+    RunOff,
+}
+
+impl Election {
+    /// The election of that name.
+    ///
+    /// # Errors
+    /// `Parameter` for an unknown name; lists the known.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "plurality" => Ok(Self::Plurality),
+            "run-off" => Ok(Self::RunOff),
+            other => Err(Error::unknown("election", &["plurality", "run-off"], other)),
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plurality => "plurality",
+            Self::RunOff => "run-off",
+        }
+    }
+}
+
+/// The class that each learner scores highest, the lowest of several: shape (learners, samples).
+///
+/// # Errors
+/// `Parameter` for scores that are not finite; `Shape` for no classes, or more than have numbers.
+pub fn favourites(scores: ArrayView3<'_, f32>) -> Result<Array2<u16>> {
+    let (n_learners, n_samples, n_classes) = scores.dim();
+    if !(2..=usize::from(u16::MAX)).contains(&n_classes) {
+        return Err(Error::parameter("n_classes", "an integer from 2 to 65535", n_classes));
+    }
+    let mut votes = Array2::zeros((n_learners, n_samples));
+    for ((learner, sample), vote) in votes.indexed_iter_mut() {
+        let own = scores.slice(ndarray::s![learner, sample, ..]);
+        if let Some(bad) = own.iter().find(|value| !value.is_finite()) {
+            let got = format_args!("{bad} from learner {learner} for sample {sample}");
+            return Err(Error::parameter("scores", "finite floats", got));
+        }
+        *vote =
+            (1..n_classes).fold(0, |best, class| if own[class] > own[best] { class } else { best }) as u16;
+    }
+    Ok(votes)
+}
 
 /// What an election says of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,5 +16,5 @@ mod election;
 mod spread;
 
 pub use assign::{Assign, Assignment, HashKey};
-pub use election::{plurality, run_off, Verdict};
+pub use election::{favourites, plurality, run_off, Election, Verdict};
 pub use spread::Spread;

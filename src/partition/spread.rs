@@ -87,6 +87,35 @@ impl Spread {
         Self::new(n_learners, vec![0])
     }
 
+    /// Overlapping parts with shifts that are mixed from the two numbers alone: 0 and `degree` - 1 others, spread evenly
+    /// enough that two buckets seldom feed the same learners.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn mixed(n_learners: usize, degree: usize) -> Result<Self> {
+        if degree > n_learners.min(MOST_SHIFTS) || !(1..=MOST_LEARNERS).contains(&n_learners) {
+            return Self::new(n_learners, (0..degree.min(MOST_SHIFTS + 1)).collect());
+        }
+        let mut shifts = vec![0];
+        let mut taken = vec![false; n_learners];
+        taken[0] = true;
+        let mut words = blake3::Hasher::new_derive_key("certssb 2026 shifts of a partition")
+            .update(&(n_learners as u64).to_le_bytes())
+            .update(&(degree as u64).to_le_bytes())
+            .finalize_xof();
+        while shifts.len() < degree {
+            let mut word = [0; 8];
+            words.fill(&mut word);
+            // The first shift that is free from here on: an end is sure, however many are taken.
+            let start = (u64::from_le_bytes(word) % n_learners as u64) as usize;
+            let free = (0..n_learners).map(|step| (start + step) % n_learners).find(|shift| !taken[*shift]);
+            let Some(shift) = free else { break };
+            taken[shift] = true;
+            shifts.push(shift);
+        }
+        Self::new(n_learners, shifts)
+    }
+
     /// Number of learners, and of buckets.
     pub fn n_learners(&self) -> usize {
         self.n_learners

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::law::{wrap, PyLaw};
 use super::listen::{holding, listening};
 use crate::certify::{
-    decide, Certificates, Confidence, ConfidenceBuilder, Detail, LevelBounds, Record, Settled,
+    decide, Certificates, Confidence, ConfidenceBuilder, Detail, Evidence, LevelBounds, Record, Settled,
 };
 use crate::change::Change;
 use crate::error::{Error, Result};
@@ -213,8 +213,24 @@ impl PyCertificates {
     }
 
     #[getter]
-    fn n_train(&self) -> usize {
-        self.inner.record().facts.n_train
+    fn n_train(&self) -> Option<usize> {
+        Some(self.inner.record().facts.n_train).filter(|n_train| *n_train > 0)
+    }
+
+    /// How many buckets of a partition may change, for each sample.
+    #[getter]
+    fn n_buckets<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<i64>>> {
+        let buckets = self.inner.n_buckets()?;
+        Some(PyArray1::from_vec(py, buckets.iter().map(|buckets| *buckets as i64).collect()))
+    }
+
+    /// How a partition's learners elected the classes.
+    #[getter]
+    fn election(&self) -> Option<&'static str> {
+        match self.inner.record().evidence {
+            Evidence::Election { election, .. } => Some(election.name()),
+            _ => None,
+        }
     }
 
     #[getter]
@@ -346,6 +362,8 @@ struct Parts<'py> {
     #[pyo3(default)]
     level: Option<PyReadonlyArray1<'py, i64>>,
     #[pyo3(default)]
+    buckets: Option<PyReadonlyArray1<'py, i64>>,
+    #[pyo3(default)]
     sigmas: Option<PyReadonlyArray1<'py, f64>>,
     #[pyo3(default)]
     settled_prediction: Option<PyReadonlyArray1<'py, i64>>,
@@ -380,6 +398,9 @@ impl Parts<'_> {
             let level = level.as_array().iter().map(|level| class(*level)).collect();
             let (lower, upper) = (lower.as_array().to_owned(), upper.as_array().to_owned());
             return Ok(Detail::Levels(LevelBounds { lower, upper, level }));
+        }
+        if let Some(buckets) = &self.buckets {
+            return Ok(Detail::Buckets(buckets.as_array().iter().map(|number| class(*number)).collect()));
         }
         let Some(sigmas) = &self.sigmas else { return Ok(Detail::None) };
         let settled = match (&self.settled_prediction, &self.settled_radius, &self.outcome) {

@@ -9,13 +9,15 @@ use super::certificates::{count, facts};
 use super::law_params::{changed, deep_parameters, parameters};
 use super::listen::listening;
 use super::number::{real, some_real, some_reals, some_whole, whole};
+use super::partition::PyPartition;
 use crate::certify::{Confidence, Plan};
 use crate::change::Change;
 use crate::error::Error;
 use crate::law::{
-    Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, NoiseLaw, Product, SampleSpecific, SigmaSearch,
-    Subsample, Uniform,
+    Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, NoiseLaw, Partition, Product, SampleSpecific,
+    SigmaSearch, Subsample, Uniform,
 };
+use crate::partition::Assign;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::size::LARGEST;
 
@@ -40,7 +42,7 @@ pub(super) struct PyLaw {
 }
 
 impl PyLaw {
-    fn of(law: Law) -> Self {
+    pub(super) fn of(law: Law) -> Self {
         Self { law: RwLock::new(law) }
     }
 
@@ -251,6 +253,7 @@ fn repr(law: &Law) -> String {
             let thresholds: Vec<f64> = (0..levels.len()).filter_map(|g| law.threshold(g)).collect();
             format!("Cascade([{}], thresholds={thresholds:?})", levels.join(", "))
         }
+        Law::Partition(law) => repr_partition(law),
     }
 }
 
@@ -284,6 +287,21 @@ fn repr_specific(law: &SampleSpecific) -> String {
     text + ")"
 }
 
+/// What the defaults say is left out.
+fn repr_partition(law: &Partition) -> String {
+    let mut text = format!("Partition({}", law.n_parts());
+    if law.spread().degree() != 1 {
+        text.push_str(&format!(", overlap={}", law.spread().degree()));
+    }
+    if law.assign() != Assign::default() {
+        text.push_str(&format!(", assign='{}'", law.assign().name()));
+    }
+    if let Some(shifts) = law.own_shifts() {
+        text.push_str(&format!(", shifts={shifts:?}"));
+    }
+    text + ")"
+}
+
 /// The Python object of a law, of its own class.
 pub(super) fn wrap(py: Python<'_>, law: Law) -> PyResult<Py<PyAny>> {
     let base = PyClassInitializer::from(PyLaw::of(law.clone()));
@@ -296,6 +314,7 @@ pub(super) fn wrap(py: Python<'_>, law: Law) -> PyResult<Py<PyAny>> {
         Law::Product(_) => Py::new(py, base.add_subclass(PyProduct))?.into_any(),
         Law::SampleSpecific(_) => Py::new(py, base.add_subclass(PySampleSpecific))?.into_any(),
         Law::Cascade(_) => Py::new(py, base.add_subclass(PyCascade))?.into_any(),
+        Law::Partition(_) => Py::new(py, base.add_subclass(PyPartition))?.into_any(),
     })
 }
 

@@ -35,6 +35,12 @@ pub(super) fn parameters<'py>(py: Python<'py>, law: &Law) -> PyResult<Bound<'py,
         }
         Law::SampleSpecific(law) => specific(&all, law)?,
         Law::Cascade(law) => cascade(&all, law)?,
+        Law::Partition(law) => {
+            all.set_item("n_parts", law.n_parts())?;
+            all.set_item("overlap", law.spread().degree())?;
+            all.set_item("assign", law.assign().name())?;
+            all.set_item("shifts", law.own_shifts().map(<[usize]>::to_vec))?;
+        }
     }
     Ok(all)
 }
@@ -108,6 +114,7 @@ fn part_name(law: &Law) -> &'static str {
         Law::Product(_) => "product",
         Law::SampleSpecific(_) => "samplespecific",
         Law::Cascade(_) => "cascade",
+        Law::Partition(_) => "partition",
     }
 }
 

@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod model;
 mod number;
+mod partition;
 
 use pyo3::prelude::*;
 
@@ -25,6 +26,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     augment::register(module)?;
     law::register(module)?;
+    partition::register(module)?;
     ledger::register(module)?;
     knn::register(module)?;
     metrics::register(module)?;

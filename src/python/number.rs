@@ -34,6 +34,11 @@ pub(super) fn some_reals(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<f64>>>
     values.iter().map(real).collect::<PyResult<_>>().map(Some)
 }
 
+pub(super) fn some_wholes(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<i64>>> {
+    let Some(values) = value.extract::<Option<Vec<Bound<'_, PyAny>>>>()? else { return Ok(None) };
+    values.iter().map(whole).collect::<PyResult<_>>().map(Some)
+}
+
 fn or_end<T>(value: &Bound<'_, PyAny>, found: PyResult<T>, (low, high): (T, T)) -> PyResult<T> {
     match found {
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {

@@ -7,11 +7,12 @@ from typing import Any, Literal
 from certssb import _core
 from certssb._checks import check_number, parameter_error
 from certssb.certificates._budget import check_count
-from certssb.laws import Law
+from certssb.laws import Law, Partition
 
-__all__ = ["BoundName", "asked_confidence", "asked_law", "optional_count"]
+__all__ = ["BoundName", "ElectionName", "asked_confidence", "asked_law", "check_election", "optional_count"]
 
 BoundName = Literal["auto", "clopper_pearson", "kl", "hoeffding", "betting"]
+ElectionName = Literal["plurality", "run-off"]
 
 
 def asked_confidence(
@@ -31,6 +32,17 @@ def asked_law(law: Any) -> Law:
     if isinstance(law, Law):
         return law
     raise parameter_error("law", "a noise law such as certssb.Gaussian(0.5)", repr(law))
+
+
+def check_election(election: Any, law: Any) -> None:
+    """Refuse an election that a law does not hold; members of noise laws are counted, and bounded."""
+    if isinstance(law, Partition):
+        if election not in ("plurality", "run-off"):
+            raise parameter_error("election", "'plurality' or 'run-off'", repr(election))
+    elif election != "plurality":
+        raise parameter_error(
+            "election", "'plurality'; learners of a Partition alone have others", repr(election)
+        )
 
 
 def optional_count(name: str, value: Any) -> int | None:

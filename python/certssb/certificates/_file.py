@@ -36,6 +36,8 @@ def parts(core: _core.Certificates, classes: npt.NDArray[Any] | None) -> dict[st
     }
     if core.levels is not None:
         found["level_lower"], found["level_upper"], found["level"] = core.levels
+    if core.n_buckets is not None:
+        found["buckets"] = core.n_buckets
     if core.sigmas is not None:
         found["sigmas"] = core.sigmas
     if core.outcomes is not None:

@@ -42,13 +42,13 @@ class CertificateTable:
     abstained : ndarray of bool, shape (n_samples,)
         Whether no class could be certified.
     p_lower : ndarray of float64, shape (n_samples,)
-        Lower bound for the probability of the class.
+        Lower bound for the probability of the class; NaN under a :class:`~certssb.Partition`, which knows of none.
     p_upper : ndarray of float64, shape (n_samples,)
-        Upper bound for that of every other class.
+        Upper bound for that of every other class; NaN as well.
     radius : ndarray of float64, shape (n_samples,), or None
         The prediction holds for every change of the training features whose L2 norm over the whole training set
         is *below* the radius, in the units of the features; 0 where abstained. None for a law that has no such
-        radius (Subsample, Discrete, LabelNoise).
+        radius (Subsample, Discrete, LabelNoise, Partition).
     guarantee : str
         One sentence: what exactly is guaranteed, with which probability, for which changes.
     sound : bool
@@ -140,11 +140,15 @@ class CertificateTable:
 
     @property
     def p_lower(self) -> Floats:
-        return self._core.p_lower
+        return self._bound(self._core.p_lower)
 
     @property
     def p_upper(self) -> Floats:
-        return self._core.p_upper
+        return self._bound(self._core.p_upper)
+
+    def _bound(self, bound: Floats) -> Floats:
+        """What the core knows of a probability, where there is one to know of."""
+        return bound if self.election is None else np.full_like(bound, np.nan)
 
     @property
     def radius(self) -> Floats | None:
@@ -164,19 +168,33 @@ class CertificateTable:
         return self._core.law
 
     @property
-    def n_train(self) -> int:
-        """Number of training samples."""
+    def n_train(self) -> int | None:
+        """Number of training samples; None where nobody told it, which only a :class:`~certssb.Partition` does without."""
         return self._core.n_train
 
     @property
     def n_members(self) -> int | None:
-        """Number of members whose votes were counted; None for exact certificates."""
+        """Number of members, or learners of a partition, whose votes were counted; None for exact certificates."""
         return self._core.n_members
 
     @property
     def alpha(self) -> float | None:
-        """Chance that a statement is wrong; None for exact certificates."""
+        """Chance that a statement is wrong; None for exact certificates and those of a :class:`~certssb.Partition`."""
         return self._core.alpha
+
+    @property
+    def election(self) -> str | None:
+        """How the learners of a :class:`~certssb.Partition` elected the classes; None for every other law."""
+        return self._core.election
+
+    @property
+    def n_buckets(self) -> npt.NDArray[np.int64] | None:
+        """How many buckets of a :class:`~certssb.Partition` may change; None for every other law.
+
+        Under ``assign="content"`` that is the symmetric difference between the training sets: an inserted or a deleted
+        sample counts one, a modified one two.
+        """
+        return self._core.n_buckets
 
     @property
     def level(self) -> npt.NDArray[np.int64] | None:
@@ -259,13 +277,14 @@ class CertificateTable:
         """
         return self._answers(check_budget(labels, n_poisoned=n_poisoned))
 
-    def n_poisoned(self, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.int64]:
+    def n_poisoned(self, trigger_norm: float | None = None, labels: bool = False) -> npt.NDArray[np.int64]:
         """The largest number of changed samples each prediction survives at `trigger_norm` (``inf``: any trigger).
 
         Parameters
         ----------
         trigger_norm : float
-            L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change.
+            L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change. Left out under a
+            :class:`~certssb.Partition`: any change, labels included.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
 
@@ -287,6 +306,8 @@ class CertificateTable:
         >>> certs.n_poisoned(trigger_norm=2.5)
         array([137, 107])
         """
+        if trigger_norm is None and self.election is not None:
+            return self._answers(check_budget(True, trigger_norm=np.inf))
         return self._answers(check_budget(labels, trigger_norm=trigger_norm))
 
     def _answers(self, budget: Budget) -> npt.NDArray[Any]:
@@ -433,7 +454,7 @@ class CertificateTable:
     def to_frame(
         self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False
     ) -> pd.DataFrame:
-        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius.
+        """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius or n_buckets.
 
         Parameters
         ----------
@@ -551,7 +572,7 @@ class CertificateTable:
         radius = self.radius
         if radius is not None:
             columns["radius"] = radius
-        for name in ("level", "noise_magnitude", "outcome"):
+        for name in ("n_buckets", "level", "noise_magnitude", "outcome"):
             values = getattr(self, name)
             if values is not None:
                 columns[name] = values

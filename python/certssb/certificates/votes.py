@@ -9,10 +9,17 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import parameter_error, shape_error
-from certssb.certificates._asked import BoundName, asked_confidence, asked_law, optional_count
+from certssb.certificates._asked import (
+    BoundName,
+    ElectionName,
+    asked_confidence,
+    asked_law,
+    check_election,
+    optional_count,
+)
 from certssb.certificates._budget import check_count
 from certssb.certificates.table import CertificateTable
-from certssb.laws import Cascade, Law
+from certssb.laws import Cascade, Law, Partition
 from certssb.watch._log import log_certify
 
 __all__ = ["certify_scores", "certify_votes"]
@@ -22,8 +29,8 @@ __all__ = ["certify_scores", "certify_votes"]
 def certify_votes(
     votes: npt.ArrayLike,
     law: Law,
-    n_train: int,
-    n_classes: int,
+    n_train: int | None = None,
+    n_classes: int | None = None,
     *,
     alpha: float = 0.001,
     bound: BoundName = "auto",
@@ -32,11 +39,14 @@ def certify_votes(
     family_wise: bool = False,
     split: int | None = None,
     n_features: int | None = None,
+    election: ElectionName = "plurality",
 ) -> CertificateTable:
     """Certify an ensemble trained elsewhere, from its members' votes.
 
     The guarantee rests on the members having been trained on independent noised sets drawn from `law`, one draw
-    per member and sample, and on nothing else of the received data.
+    per member and sample, and on nothing else of the received data. Learners of a :class:`~certssb.Partition` must each
+    be a deterministic function of the set of samples in its buckets, whatever their order and number in the received
+    data, and come in the order of their numbers.
 
     Parameters
     ----------
@@ -45,11 +55,12 @@ def certify_votes(
     law : Law
         The law from which each member's training set was drawn.
     n_train : int
-        Number of training samples.
+        Number of training samples; may be left out for a :class:`~certssb.Partition`.
     n_classes : int
         Number of classes, at least 2.
     alpha : float, default=0.001
-        Chance that a statement is wrong, in [1e-200, 1).
+        Chance that a statement is wrong, in [1e-200, 1). It and what follows up to `split` say nothing to a
+        :class:`~certssb.Partition`, whose certificates leave nothing to chance.
     bound : {"auto", "clopper_pearson", "kl", "hoeffding", "betting"}
         Confidence bound; "auto" is Clopper-Pearson for votes.
     selection : {"union", "split"}
@@ -64,6 +75,9 @@ def certify_votes(
         given, and be the same at every look: the default moves with the number of members.
     n_features : int, optional
         Number of features of a sample; needed by :class:`~certssb.Uniform`.
+    election : {"plurality", "run-off"}
+        How the learners of a :class:`~certssb.Partition` elect a class: by most votes, or in a second round between the
+        two classes with most, for which :func:`certify_scores` is needed.
 
     Returns
     -------
@@ -107,6 +121,10 @@ def certify_votes(
         raise shape_error("votes", expected, f"shape {array.shape}")
     if array.dtype.kind not in "iub":
         raise parameter_error("votes", "an array of integers", f"values of type {array.dtype}")
+    check_election(election, law)
+    if isinstance(law, Partition):
+        (ballots,) = _level_votes(array[None], check_count("n_classes", n_classes))
+        return _elected(ballots, law, n_train, n_classes, election)
     confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
     if cascade:
         sizes = (
@@ -120,6 +138,12 @@ def certify_votes(
         optional_count("n_features", n_features), confidence,
     )  # fmt: skip
     return CertificateTable(core)
+
+
+def _elected(answers: Any, law: Partition, n_train: Any, n_classes: Any, election: str) -> CertificateTable:
+    known = optional_count("n_train", n_train)
+    count = check_count("n_classes", n_classes)
+    return CertificateTable(_core.certify_learners(answers, law, known, count, election))
 
 
 def _readable(votes: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -140,7 +164,7 @@ def _level_votes(votes: npt.NDArray[Any], n_classes: int) -> list[npt.NDArray[np
 def certify_scores(
     scores: npt.ArrayLike,
     law: Law,
-    n_train: int,
+    n_train: int | None = None,
     *,
     alpha: float = 0.001,
     bound: BoundName = "auto",
@@ -149,14 +173,16 @@ def certify_scores(
     family_wise: bool = False,
     split: int | None = None,
     n_features: int | None = None,
+    election: ElectionName = "plurality",
 ) -> CertificateTable:
     """Certify an ensemble trained elsewhere, from its members' scores (such as softmax outputs).
 
     Parameters
     ----------
     scores : array-like of float, shape (n_members, n_samples, n_classes)
-        Scores in [0, 1] that sum to 1 over the classes.
-    law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features
+        Scores in [0, 1] that sum to 1 over the classes; for a :class:`~certssb.Partition` any finite ones, of which only
+        the order within a learner's counts.
+    law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features, election
         As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
 
     Returns
@@ -176,18 +202,24 @@ def certify_scores(
     >>> certs = cs.certify_scores(scores, cs.Gaussian(0.5), n_train=12665)
     >>> certs.radius.round(2)
     array([0.86, 0.86, 0.86, 0.86, 0.86])
+    >>> law = cs.Partition(500, overlap=2)
+    >>> cs.certify_scores(scores, law, election="run-off").n_buckets
+    array([249, 249, 249, 249, 249])
     """
     array = np.asarray(scores)
     if array.ndim != 3:
         raise shape_error("scores", "shape (n_members, n_samples, n_classes)", f"shape {array.shape}")
     if array.dtype.kind not in "fiub":
         raise parameter_error("scores", "an array of floats", f"values of type {array.dtype}")
-    confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
+    check_election(election, law)
     try:
         values = np.ascontiguousarray(array, dtype=np.float32)
     except MemoryError:
         got = f"shape {array.shape}"
         raise shape_error("scores", "as many values as fit into memory", got) from None
+    if isinstance(law, Partition):
+        return _elected(values, law, n_train, array.shape[2], election)
+    confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
     core = _core.certify_scores(
         values,
         asked_law(law),

@@ -53,7 +53,8 @@ class Outcome:
 
     @property
     def n_train(self) -> int:
-        return next(iter(self.tables.values())).n_train
+        # Known wherever the command line certifies: it has trained, or was told.
+        return next(iter(self.tables.values())).n_train or 0
 
     def sizes(self) -> dict[str, list[float]]:
         """The sizes of changes that shares are computed for, the same for all tables."""

@@ -288,7 +288,7 @@ def _over_counts(
     change = budget.change()
     if counts is None:
         beyond = int(np.max(certs.n_poisoned(**change), initial=0)) + 1
-        beyond = min(beyond, getattr(certs, "n_train", beyond))
+        beyond = min(beyond, getattr(certs, "n_train", None) or beyond)
         grid = np.unique(np.linspace(0, max(beyond, 1), 101).round())
     else:
         grid = _ascending("counts", counts)

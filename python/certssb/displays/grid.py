@@ -136,7 +136,8 @@ class PredictionGridDisplay:
             How many to show, at most.
         order : {"given", "least", "most"}, default="given"
             The first ones, or the least or the most certain ones first: by radius, or by the lower
-            bound of the predicted class's probability where the law has no radius.
+            bound of the predicted class's probability where the law has no radius; for a partition by the number of
+            buckets that may change.
         class_names : sequence of str or None, default=None
             Names of classes 0..K-1.
         ax : matplotlib.axes.Axes or None, default=None
@@ -170,6 +171,8 @@ class PredictionGridDisplay:
         if len(images) != n_samples:
             raise shape_error("X", f"one image per certificate, {n_samples} in all", len(images))
         value, value_name = certs.radius, "radius"
+        if value is None:
+            value, value_name = getattr(certs, "n_buckets", None), "buckets"
         if value is None:
             value, value_name = getattr(certs, "p_lower", np.zeros(n_samples)), "p at least"
         value = np.asarray(value, dtype=np.float64)

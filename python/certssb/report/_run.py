@@ -70,8 +70,11 @@ class Run:
 
     @property
     def n_train(self) -> int:
-        """Number of training samples."""
-        return next(iter(self.tables.values())).n_train
+        """Number of training samples, which every run knows."""
+        n_train = next(iter(self.tables.values())).n_train
+        if n_train is None:
+            raise parameter_error("run", "one whose certificates name the number of training samples", "None")
+        return n_train
 
     def _counted(self, kind: Kind) -> str:
         """What sizes of this kind count, for headings."""

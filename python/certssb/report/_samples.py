@@ -65,7 +65,7 @@ def least_certain(table: CertificateTable) -> tuple[Places, Places]:
     of_all, certified : ndarray of shape (at most 12,)
         Places in the table, least certain first: abstained ones, then by radius, then by how far `p_lower` is above
         `p_upper`. Where the law has no radius, that distance alone orders what is certified, and among itself what is
-        not; it need not be the order of any budget.
+        not; it need not be the order of any budget. A partition's are in the order of `n_buckets`.
 
     Examples
     --------
@@ -78,7 +78,8 @@ def least_certain(table: CertificateTable) -> tuple[Places, Places]:
     (array([0, 1, 2]), array([0, 1, 2]))
     """
     radius = np.zeros(len(table)) if table.radius is None else table.radius
-    order = np.lexsort((table.p_lower - table.p_upper, radius, ~table.abstained))
+    certain = table.p_lower - table.p_upper if table.n_buckets is None else table.n_buckets
+    order = np.lexsort((certain, radius, ~table.abstained))
     return order[:N_SHOWN], order[~table.abstained[order]][:N_SHOWN]
 
 

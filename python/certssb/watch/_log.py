@@ -42,7 +42,7 @@ def log_fit(fit: Callable[P, T]) -> Callable[P, T]:
 
 
 def log_certify(certify: Callable[P, T]) -> Callable[P, T]:
-    """Say how many samples were certified, from how many members, at which alpha."""
+    """Say how many samples were certified, from how many members, at which alpha or by which election."""
 
     @functools.wraps(certify)
     def logged(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -57,7 +57,11 @@ def log_certify(certify: Callable[P, T]) -> Callable[P, T]:
 
 def _log_table(name: str, table: Any, seconds: float) -> None:
     certified = len(table) - int(table.abstained.sum())
-    how = "exactly" if table.n_members is None else f"from {table.n_members} members at alpha {table.alpha:g}"
+    how = "exactly" if table.n_members is None else f"from {table.n_members} members"
+    if table.alpha is not None:
+        how += f" at alpha {table.alpha:g}"
+    elif table.n_members is not None:
+        how = f"by {table.election} of {table.n_members} learners"
     warning = "" if table.sound else ", not a proof"
     facts = (name, certified, len(table), how, table.law, warning, seconds)
     LOGGER.info("%s: %d of %d samples certified %s, %r%s, %.1f s", *facts)
