@@ -52,6 +52,7 @@ mod process;
 #[cfg(feature = "python")]
 mod python;
 mod quantity;
+mod scattering;
 mod seed;
 mod size;
 mod stop;
@@ -89,6 +90,7 @@ pub use member::{
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use partition::{favourites, plurality, run_off, Assign, Assignment, Election, HashKey, Spread, Verdict};
 pub use quantity::{Alpha, NoiseScale, Probability, Quantity, Radius};
+pub use scattering::Scattering;
 pub use seed::{MemberStreams, Role, Seed};
 pub use stop::{asking, until};
 #[cfg(feature = "torch")]

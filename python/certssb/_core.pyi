@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "Product",
     "SampleSpecific",
+    "Scattering",
     "Subsample",
     "Uniform",
     "__version__",
@@ -36,6 +37,7 @@ __all__ = [
     "devices",
     "law_from_json",
     "mean_bound",
+    "measures_features",
     "read_file",
     "replaced_folder",
     "sweep_folder",
@@ -465,6 +467,15 @@ class Augmenter:
     def __new__(cls, description: str) -> Augmenter: ...
     def apply_f32(self, batch: _Float32, seed: int, first: int) -> _Float32: ...
     def apply_f64(self, batch: _Float64, seed: int, first: int) -> _Float64: ...
+
+# Feature maps.
+
+@final
+class Scattering:
+    def __new__(cls, scales: int, angles: int, order: int, root: bool, normalize: bool) -> Scattering: ...
+    def apply(self, images: _Float32) -> _Float32: ...
+
+def measures_features(law: Law) -> bool: ...
 
 # The exact 1-nearest neighbour.
 

@@ -201,6 +201,28 @@ impl Law {
         self.sample_specific().is_none_or(|law| law.guarantee() == Guarantee::Sound)
     }
 
+    /// Whether certificates of this law measure how far features moved, by a norm or in entries. Those of the others count
+    /// samples, or speak of labels alone, and a fixed map of the features changes nothing in them.
+    ///
+    /// # Example
+    /// ```
+    /// use certssb::{Gaussian, LabelNoise, Law, Subsample};
+    /// let noise = Law::Gaussian(Gaussian::new(0.5)?);
+    /// assert!(Law::Subsample(Subsample::new(Some(noise), 30)?).measures_features());
+    /// assert!(!Law::Subsample(Subsample::new(None, 30)?).measures_features());
+    /// assert!(!Law::LabelNoise(LabelNoise::new(0.1)?).measures_features());
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn measures_features(&self) -> bool {
+        match self {
+            Law::Gaussian(_) | Law::Uniform(_) | Law::Discrete(_) | Law::SampleSpecific(_) => true,
+            Law::LabelNoise(_) | Law::Partition(_) => false,
+            Law::Product(law) => law.parts().iter().any(Law::measures_features),
+            Law::Subsample(law) => law.inner().is_some_and(Law::measures_features),
+            Law::Cascade(law) => law.levels().iter().any(Law::measures_features),
+        }
+    }
+
     /// Whether this is a law that the constructors make; asked of laws that come from a file.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod bounds;
 mod certificates;
 mod ensemble;
 mod error;
+mod features;
 mod files;
 mod gate;
 mod knn;
@@ -34,5 +35,6 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     learner::register(module)?;
     ensemble::register(module)?;
     bounds::register(module)?;
+    features::register(module)?;
     files::register(module)
 }

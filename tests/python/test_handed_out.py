@@ -386,7 +386,15 @@ SUBJECTS: dict[str, Subject] = {
             cs.augment.Compose([cs.augment.Shift(1), cs.augment.Flip()]),
         ]
     ),
-    "maps": _plain(lambda: [cs.features.Cosine(4), cs.features.AveragePool(2)]),
+    "maps": _plain(
+        lambda: [
+            cs.features.Cosine(4),
+            cs.features.AveragePool(2),
+            cs.features.Scattering(1, 2),
+            cs.features.compose(cs.features.AveragePool(2), cs.features.Scattering(1, 2)),
+            cs.features.Trusted(lambda X: np.tanh(X.reshape(len(X), -1)), name="a made-up one"),
+        ]
+    ),
 }  # fmt: skip
 
 

@@ -39,7 +39,8 @@ from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, GrowthWarning, TrainingError
-from certssb.features import FeatureMap, checked_map, mapped
+from certssb.features import FeatureMap
+from certssb.features._maps import checked_map, mapped
 from certssb.laws import Cascade, Gaussian, Law
 from certssb.learners import _devices
 from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
@@ -112,7 +113,8 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         members with which even unanimous votes could not certify anything at this alpha.
     features : FeatureMap, optional
         A fixed map that every sample, training and test, passes before the noise, such as
-        ``cs.features.Cosine(8)``; it lengthens no change, is part of the record and named in the guarantee.
+        ``cs.features.Cosine(8)``; part of the record and named in the guarantee. One that may lengthen changes goes
+        before laws that count samples; see :mod:`certssb.features`.
     precision : {"f32", "tf32"}, default="f32"
         Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
         mantissa, which is faster; part of the record.
@@ -353,14 +355,14 @@ class CertifiedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features, y = as_arrays(X, y)
         classes, codes = as_labels(y, len(features), classes=given_classes)
         check_shape(self, X, features, reset=True)
-        feature_map = checked_map(self.features, features)
+        # Levels as they are asked for here: the user's call of fit.
+        law = Gaussian(0.5) if self.law is None else asked_law(self.law)
+        feature_map = checked_map(self.features, features, law)
         received, features = features, _through(feature_map, features)
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         augment = prepared(self.augment, features, received, _at_least_one("batch_size", self.batch_size))
         ensemble = self._new_ensemble(features, codes, len(classes), augment)
-        # Levels as they are asked for here: the user's call of fit.
-        law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         warn_of_scaler(received, law, stacklevel=4)
         warn_of_spread(features, law, "mlp" if self.model == "auto" else self.model, stacklevel=4)
         if self.seed is None:

@@ -273,11 +273,31 @@ def sample_shape(record: dict[str, Any]) -> tuple[int, ...]:
 
 def map_to_json(given: FeatureMap | None) -> dict[str, Any] | None:
     """A feature map of this package by name and sizes; another one by its words."""
-    if given is None:
-        return None
-    known = type(given) is getattr(features, type(given).__name__, None) and dataclasses.is_dataclass(given)
-    sizes = dataclasses.asdict(given) if known else None  # type: ignore[call-overload]
-    return {"name": type(given).__name__, "sizes": sizes, "words": given.before_noise()}
+    return None if given is None else {**_made_of(given), "words": given.before_noise()}
+
+
+def _made_of(given: FeatureMap) -> dict[str, Any]:
+    """Name and sizes; of a composition the same of each of its maps. No sizes of what cannot be made from them."""
+    name = type(given).__name__
+    if type(given) is features.Composed:
+        parts = [_made_of(one) for one in given.maps]
+        return {
+            "name": name,
+            "sizes": None if any(part["sizes"] is None for part in parts) else {"maps": parts},
+        }
+    known = type(given) is getattr(features, name, None) and dataclasses.is_dataclass(given)
+    return {"name": name, "sizes": dataclasses.asdict(given) if known else None}  # type: ignore[call-overload]
+
+
+def _remade(facts: dict[str, Any]) -> FeatureMap:
+    name, sizes = facts["name"], facts["sizes"]
+    kind = getattr(features, name) if name in features.__all__ else None
+    if not (isinstance(kind, type) and issubclass(kind, FeatureMap)) or sizes is None:
+        raise parameter_error("features", "a map of certssb.features by its sizes", repr(name))
+    if kind is features.Composed:
+        sizes = {"maps": tuple(map(_remade, sizes["maps"]))}
+    made: FeatureMap = kind(**sizes)
+    return made
 
 
 def map_from_json(facts: dict[str, Any] | None, given: FeatureMap | None) -> FeatureMap | None:
@@ -288,8 +308,8 @@ def map_from_json(facts: dict[str, Any] | None, given: FeatureMap | None) -> Fea
         return None
     if given is None and facts["sizes"] is not None and facts["name"] in features.__all__:
         try:
-            given = getattr(features, facts["name"])(**facts["sizes"])
-        except (CertssbError, TypeError, ValueError) as error:
+            given = _remade(facts)
+        except (CertssbError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"The saved feature map '{facts['name']}' cannot be made: {error}"
             ) from error

@@ -1,0 +1,235 @@
+"""Frozen encoders that the attacker had no hand in, as feature maps."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import math
+import os
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb import _core
+from certssb._checks import check_integer, parameter_error, shown
+from certssb.features._maps import FeatureMap, Features
+
+_PROBED = 4
+"""Samples that are encoded again, to see that an encoder is what it was."""
+
+_WORTH_KEEPING = 64
+"""Samples below which features are computed faster than found."""
+
+
+class Trusted(FeatureMap):
+    """A frozen encoder that is trusted: nobody who changed the training data had a hand in it.
+
+    Networks that others trained on other data make features with which members of a few samples go far. What is computed
+    by such an encoder from a sample alone is no matter of the received data, so that certificates that count samples hold as
+    they do without it. Its name and, for a module of torch, a digest of its weights are part of the record, and guarantees
+    say that it is trusted. An encoder or transformer that was fitted to the received data, or to data that the attacker could
+    reach, is not trusted, and no trial here can tell.
+
+    Under a law that measures changes, such as ``Gaussian``, norms are those of the encoded features: they say nothing of how
+    far the samples moved, because an encoder may turn a change that nobody sees into a large one. Guarantees say so.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module, transformer or callable
+        A module, which is put into evaluation mode and called without gradients, where its parameters lie; an object with a
+        fitted ``transform``, which gets samples flat, or any callable on a batch of samples as float32. Returns one row
+        for each sample. A copy is kept, if it can be copied.
+    name : str
+        What guarantees call it, such as "EfficientNet-Lite0, ImageNet".
+    batch_size : int, default=256
+        Samples of one call.
+    cache_dir : str or path, optional
+        Directory in which features are kept, by the digest of the samples, the name and a module's weights, so that they are computed once.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is none of these. When it is called: if the encoder fails to return one row of finite numbers for each
+        sample, or gives another answer than before for the same sample, whether that is in memory or in `cache_dir`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import certssb as cs
+    >>> X, y = cs.datasets.load_digits()
+    >>> directions = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
+    >>> encoder = cs.features.Trusted(lambda X: np.tanh(X.reshape(len(X), -1) @ directions), name="random directions")
+    >>> encoder(X).shape
+    (1797, 32)
+    >>> encoder.before_noise()[:93]
+    "the encoder 'random directions'. The guarantee trusts 'random directions': it holds provided "
+    """
+
+    lipschitz = math.inf
+
+    def __init__(
+        self, encoder: Any, name: str, batch_size: int = 256, cache_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        if not (callable(encoder) or callable(getattr(encoder, "transform", None))):
+            expected = "a module of torch, an object with a fitted transform, or a callable on samples"
+            raise parameter_error("encoder", expected, shown(encoder))
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > 200:
+            raise parameter_error("name", "a name of at most 200 printable characters", shown(name))
+        self.batch_size = check_integer("batch_size", batch_size, "an integer of at least 1", 1)
+        if cache_dir is not None and not isinstance(cache_dir, (str, os.PathLike)):
+            raise parameter_error("cache_dir", "None or the path of a directory", shown(cache_dir))
+        self.name, self.cache_dir = name, None if cache_dir is None else os.fspath(cache_dir)
+        self.encoder = _copied(encoder)
+        self.weights = _weights(self.encoder)
+        self.trusted = (repr(name),)
+        self._probe: tuple[Features, Features] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Trusted:
+        """A copy that was asked nothing before; the constructor copies the encoder."""
+        return Trusted(self.encoder, self.name, self.batch_size, self.cache_dir)
+
+    def __repr__(self) -> str:
+        return f"Trusted({type(self.encoder).__name__}, name={self.name!r})"
+
+    def describe(self) -> str:
+        """The encoder in a few words, for guarantees.
+
+        Returns
+        -------
+        str
+            Its name and a digest of its weights, if it is a module of torch.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> cs.features.Trusted(lambda X: X, name="as they are").describe()
+        "the encoder 'as they are'"
+        """
+        return f"the encoder {self.name!r}" + (f" (weights {self.weights[:16]})" if self.weights else "")
+
+    def __call__(self, X: Features) -> Features:
+        self._check_unchanged()
+        if len(X) == 0:
+            raise parameter_error("X", "at least one sample", "none")
+        path = None if self.cache_dir is None or len(X) < _WORTH_KEEPING else self._place(X)
+        features = None if path is None else self._kept(path, X)
+        if features is None:
+            features = self._encoded(X)
+            if path is not None:
+                buffer = io.BytesIO()
+                np.save(buffer, features, allow_pickle=False)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                _core.write_file(path, buffer.getvalue())
+        if self._probe is None:
+            chosen = _spread(len(X))
+            self._probe = (X[chosen].copy(), features[chosen].copy())
+        return features
+
+    def _encoded(self, X: Features) -> Features:
+        parts = [
+            self._batch(X[start : start + self.batch_size]) for start in range(0, len(X), self.batch_size)
+        ]
+        shapes = {part.shape[1:] for part in parts}
+        if len(shapes) > 1:
+            got = f"{self.name!r}, which returns shapes {sorted(map(str, shapes))} for samples of one shape"
+            raise parameter_error("encoder", "one that returns features of one shape", got)
+        return np.concatenate(parts)
+
+    def _batch(self, batch: Features) -> Features:
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(self.encoder, torch.nn.Module):
+            where = next(iter([*self.encoder.parameters(), *self.encoder.buffers()]), None)
+            given = torch.from_numpy(np.array(batch))
+            with torch.inference_mode():
+                out = self.encoder(given if where is None else given.to(where.device))
+        elif callable(getattr(self.encoder, "transform", None)):
+            out = self.encoder.transform(batch.reshape(len(batch), -1))
+        else:
+            out = self.encoder(batch)
+        if torch is not None and isinstance(out, torch.Tensor):
+            out = out.detach().cpu().float().numpy()
+        if hasattr(out, "toarray"):
+            out = out.toarray()
+        out = np.asarray(out)
+        if out.dtype.kind not in "fiub" or out.ndim < 1 or len(out) != len(batch) or out.size == 0:
+            got = f"{self.name!r}, which returns shape {out.shape} of type {out.dtype}"
+            raise parameter_error(
+                "encoder", f"one that returns {len(batch)} rows for {len(batch)} samples", got
+            )
+        if out.ndim not in (2, 4):
+            out = out.reshape(len(out), -1)
+        with np.errstate(over="ignore"):
+            features = np.ascontiguousarray(out, dtype=np.float32)
+        if not np.isfinite(features).all():
+            got = f"{self.name!r}, which returns NaN or infinity"
+            raise parameter_error("encoder", "one that returns finite numbers", got)
+        return features
+
+    def _check_unchanged(self) -> None:
+        """Ask for what is known: an encoder that went on learning answers differently."""
+        if self._probe is not None:
+            samples, known = self._probe
+            if not _same(known, self._encoded(samples)):
+                got = f"{self.name!r}, which changed between calls"
+                raise parameter_error("encoder", "frozen: the same features for the same sample", got)
+
+    def _place(self, X: Features) -> str:
+        digest = hashlib.sha256(f"certssb features 1\n{self.name}\n{self.weights}\n{X.shape}\n".encode())
+        digest.update(np.ascontiguousarray(X).data)
+        return os.path.join(str(self.cache_dir), f"{digest.hexdigest()}.npy")
+
+    def _kept(self, path: str, X: Features) -> Features | None:
+        """Features from a file; some of them are computed again, because a file knows only the encoder's name."""
+        try:
+            kept: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError) as error:
+            got = f"'{path}', which cannot be read ({error}). Remove it"
+            raise parameter_error("cache_dir", "a directory of features that can be read", got) from error
+        chosen = _spread(len(X))
+        fits = kept.dtype == np.float32 and kept.ndim in (2, 4) and len(kept) == len(X)
+        if not fits or not _same(np.asarray(kept[chosen]), self._encoded(X[chosen])):
+            got = f"'{path}', which {self.name!r} does not. Remove it, or give another encoder another name"
+            raise parameter_error("cache_dir", "features that the encoder gives as well", got)
+        return kept
+
+
+def _copied(encoder: Any) -> Any:
+    """The encoder's copy, in evaluation mode; the encoder itself where it cannot be copied."""
+    try:
+        own = copy.deepcopy(encoder)
+    except Exception:  # noqa: BLE001  whatever the encoder's own code raises
+        return encoder
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(own, torch.nn.Module):
+        own.eval()
+    return own
+
+
+def _weights(encoder: Any) -> str:
+    """A digest of a module's parameters and buffers; empty for what has none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(encoder, torch.nn.Module):
+        return ""
+    digest = hashlib.sha256(type(encoder).__qualname__.encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _spread(n: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, _PROBED).astype(np.int64))
+
+
+def _same(one: Features, other: Features) -> bool:
+    """Up to the rounding of other batches and other processors."""
+    if one.shape != other.shape:
+        return False
+    scale = float(np.abs(one).max(initial=0.0))
+    return bool(np.abs(one - other).max(initial=0.0) <= 1e-3 * scale + 1e-6)

@@ -1,0 +1,216 @@
+"""Trusted encoders: what they may be, what is noticed, and what guarantees say of them; maps one after another."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+import certssb as cs
+from certssb.features import AveragePool, Composed, Cosine, Scattering, Trusted, compose
+
+X, Y = cs.datasets.load_digits(classes=(0, 1))
+DIRECTIONS = np.random.default_rng(0).standard_normal((64, 24)).astype(np.float32)
+
+
+def directions(batch):
+    return np.tanh(batch.reshape(len(batch), -1) @ DIRECTIONS)
+
+
+def classifier(law=None, **settings):
+    law = cs.Subsample(size=40) if law is None else law
+    return cs.CertifiedClassifier("discriminant", law, n_members=60, seed=0, progress=False, **settings)
+
+
+def test_a_callable_and_what_the_guarantee_says():
+    clf = classifier(features=Trusted(directions, name="random directions")).fit(X, Y)
+    certs = clf.certify(X)
+    assert "the encoder 'random directions'" in clf.record()
+    assert "provided that nobody who changed the data had a hand in it" in certs.guarantee
+    assert certs.certified_accuracy(Y, n_poisoned=2, trigger_norm=np.inf) > 0.9
+    np.testing.assert_array_equal(classifier().fit(directions(X), Y).votes(directions(X)), clf.votes(X))
+
+
+def test_under_a_norm_the_guarantee_speaks_of_the_features():
+    law = cs.Subsample(cs.Gaussian(0.5), size=40)
+    guarantee = (
+        classifier(law, features=Trusted(directions, name="random")).fit(X, Y).certify(X[:3]).guarantee
+    )
+    assert "it measures those of the features that come out" in guarantee
+    assert "as they came" not in guarantee and "lengthens no change" not in guarantee
+
+
+def test_a_transformer_gets_samples_flat():
+    pca = PCA(8, random_state=0).fit(X[:50].reshape(50, -1))
+    expected = pca.transform(X.reshape(len(X), -1))
+    np.testing.assert_allclose(Trusted(pca, name="PCA of other digits")(X), expected, atol=1e-5)
+
+
+def test_batches_do_not_matter():
+    sizes = []
+
+    def counted(batch):
+        sizes.append(len(batch))
+        return directions(batch)
+
+    np.testing.assert_allclose(Trusted(counted, name="a", batch_size=100)(X), directions(X), atol=1e-5)
+    assert sizes == [100] * (len(X) // 100) + [len(X) % 100]
+
+
+def test_a_module_is_frozen_and_known_by_its_weights():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(),
+        torch.nn.Linear(64, 16),
+        torch.nn.BatchNorm1d(16),
+        torch.nn.Dropout(0.5),
+        torch.nn.ReLU(),
+    )
+    encoder = Trusted(net, name="a network")
+    assert net.training and not encoder.encoder.training
+    clf = classifier(features=encoder).fit(X, Y)
+    votes, words = clf.votes(X), encoder.before_noise()
+    with torch.no_grad():
+        net[1].weight.zero_()
+    clf._votes.clear()
+    np.testing.assert_array_equal(clf.votes(X), votes)
+    assert Trusted(net, name="a network").before_noise() != words
+    other = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(other.votes(X), votes)
+
+
+def test_saved_without_the_encoder_and_loaded_with_the_same_one(tmp_path):
+    torch = pytest.importorskip("torch")
+    net, other = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16)) for _ in range(2))
+    clf = classifier(features=Trusted(net, name="a network")).fit(X, Y)
+    clf.save(tmp_path / "saved")
+    for wrong in (None, Trusted(other, name="a network"), Trusted(net, name="another"), Cosine(4)):
+        with pytest.raises(cs.ParameterError, match="'features'.*the map of the saved ensemble"):
+            cs.CertifiedClassifier.load(tmp_path / "saved", features=wrong)
+    loaded = cs.CertifiedClassifier.load(tmp_path / "saved", features=Trusted(net, name="a network"))
+    np.testing.assert_array_equal(loaded.votes(X), clf.votes(X))
+
+
+class Drifting:
+    """Goes on learning, and cannot be copied."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __deepcopy__(self, memo):
+        raise TypeError("not this one")
+
+    def __call__(self, batch):
+        self.calls += 1
+        return directions(batch) + self.calls
+
+
+def test_an_encoder_that_changes_between_calls_is_refused():
+    encoder = Trusted(Drifting(), name="drifting")
+    encoder(X)
+    with pytest.raises(
+        cs.ParameterError, match=r"'encoder'.*frozen.*'drifting', which changed between calls"
+    ):
+        encoder(X)
+    with pytest.raises(cs.ParameterError, match=r"'features'.*other values when it is asked again"):
+        classifier(features=Trusted(Drifting(), name="drifting")).fit(X, Y)
+
+
+def test_an_encoder_that_was_replaced_after_training_is_noticed():
+    held = {"bias": 0.0}
+    encoder = Trusted(lambda batch: directions(batch) + held["bias"], name="held elsewhere")
+    clf = classifier(features=encoder).fit(X, Y)
+    held["bias"] = 1.0
+    with pytest.raises(cs.ParameterError, match="changed between calls"):
+        clf.votes(X)
+
+
+def test_features_are_kept_and_found(tmp_path):
+    calls = []
+
+    def counted(batch):
+        calls.append(len(batch))
+        return directions(batch)
+
+    kept = Trusted(counted, name="kept", cache_dir=tmp_path / "features")
+    first = kept(X)
+    files = list((tmp_path / "features").iterdir())
+    assert len(files) == 1 and sum(calls) == len(X)
+    calls.clear()
+    again = Trusted(counted, name="kept", cache_dir=tmp_path / "features")(X)
+    np.testing.assert_array_equal(again, first)
+    assert 0 < sum(calls) < 10, "some are computed again"
+    # Other samples, another name: another file.
+    kept(X[:100])
+    Trusted(counted, name="other", cache_dir=tmp_path / "features")(X)
+    assert len(list((tmp_path / "features").iterdir())) == 3
+    # Few samples are not worth a file.
+    kept(X[:5])
+    assert len(list((tmp_path / "features").iterdir())) == 3
+
+
+def test_kept_features_of_another_encoder_are_refused(tmp_path):
+    Trusted(directions, name="same name", cache_dir=tmp_path)(X)
+    with pytest.raises(cs.ParameterError, match=r"'cache_dir'.*another encoder another name"):
+        Trusted(lambda batch: directions(batch) * 2, name="same name", cache_dir=tmp_path)(X)
+    (file,) = tmp_path.iterdir()
+    for content in (b"", b"no array", file.read_bytes()[:200]):
+        file.write_bytes(content)
+        with pytest.raises(cs.ParameterError, match=r"'cache_dir'.*cannot be read"):
+            Trusted(directions, name="same name", cache_dir=tmp_path)(X)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda batch: directions(batch)[:-1], "rows for"),
+        (lambda batch: directions(batch) * np.nan, "finite"),
+        (lambda batch: None, "rows for"),
+        (lambda batch: np.zeros((len(batch), 3 + (len(batch) > 9)), np.float32), "one shape"),
+    ],
+)
+def test_what_is_no_encoder_is_refused(make, said):
+    with pytest.raises(cs.ParameterError, match=f"'encoder'.*{said}"):
+        Trusted(make, name="bad", batch_size=len(X) - 1)(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("encoder", {"encoder": 3}),
+        ("name", {"name": ""}),
+        ("name", {"name": 3}),
+        ("name", {"name": "two\nlines"}),
+        ("batch_size", {"batch_size": 0}),
+        ("cache_dir", {"cache_dir": 3}),
+    ],
+)
+def test_bad_values_are_refused(name, settings):
+    with pytest.raises(cs.ParameterError, match=f"'{name}'"):
+        Trusted(**{"encoder": directions, "name": "a", **settings})
+
+
+def test_maps_one_after_another():
+    both = compose(AveragePool(2), Scattering(1, 4))
+    np.testing.assert_array_equal(both(X), Scattering(1, 4)(AveragePool(2)(X)))
+    assert both.lipschitz == 1.0 and "times 2, then a wavelet" in both.before_noise()
+    assert compose(AveragePool(2), Scattering(1, 4, root=True)).lipschitz == math.inf
+    whole = compose(AveragePool(2), Trusted(lambda batch: batch, name="as it is"))
+    assert "The guarantee trusts 'as it is'" in whole.before_noise()
+    for bad in ((), (3,), (AveragePool(2), np.tanh)):
+        with pytest.raises(cs.ParameterError, match="'maps'"):
+            compose(*bad)
+    with pytest.raises(cs.ParameterError, match=r"'features'.*count samples"):
+        classifier(cs.Gaussian(0.5), features=compose(AveragePool(2), Scattering(1, 2, root=True))).fit(X, Y)
+
+
+def test_composed_maps_are_saved_and_loaded(tmp_path):
+    both = compose(AveragePool(2), compose(Scattering(1, 4, normalize=True)))
+    clf = classifier(features=both).fit(X, Y)
+    clf.save(tmp_path / "saved")
+    loaded = cs.CertifiedClassifier.load(tmp_path / "saved")
+    assert loaded.features == both and isinstance(both, Composed)
+    np.testing.assert_array_equal(loaded.votes(X), clf.votes(X))
+    assert pickle.loads(pickle.dumps(both)) == both
