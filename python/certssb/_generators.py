@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
-__all__ = ["seeded", "turn"]
+from certssb.exceptions import DeviceError
+
+__all__ = ["registered", "seeded", "turn"]
 
 _LOCK = threading.RLock()
 _HELD = threading.local()
@@ -19,17 +23,57 @@ _HELD = threading.local()
 _WAIT = 2.0
 """Seconds that a fork waits: whoever has the turn may itself be waiting for the process that forks."""
 
+_PATIENCE = 10.0
+"""Seconds after which a forked child gives torch's generator up: nobody draws in it yet."""
+
+_INHERITED = [False]
+"""Whether this is a forked child that has not looked yet in which state torch's generator came."""
+
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """Held by whoever exchanges the states of the global generators."""
+    """Held by whoever exchanges the states of the global generators.
+
+    Raises
+    ------
+    DeviceError
+        In a forked child, if a thread of its parent's was drawing from torch's generator at the moment of the fork.
+    """
     with _LOCK:
+        if _INHERITED[0]:
+            _look()
         yield
+
+
+def _look() -> None:
+    """Refuse a generator whose lock nobody will release; asked for by another thread, since asking is waiting."""
+    torch = _torch()
+    if torch is not None:
+        # Waits for the lock and draws nothing; unlike most methods of a generator, without the interpreter.
+        asking = threading.Thread(target=torch.randperm, args=(1,), kwargs={"device": "cpu"}, daemon=True)
+        asking.start()
+        asking.join(_PATIENCE)
+        if asking.is_alive():
+            raise DeviceError(
+                "torch's global generator cannot be used in this process: another thread was drawing from it when the "
+                "process was forked. Fork while nothing is drawn, or start processes by 'spawn'."
+            )
+    _INHERITED[0] = False
+
+
+def _torch() -> Any:
+    """torch, where it is imported and whole."""
+    torch = sys.modules.get("torch")
+    return torch if hasattr(torch, "default_generator") and hasattr(torch, "randperm") else None
 
 
 def _before_fork() -> None:
     # A generator has a lock of its own: a child that finds it held by a thread of its parent's waits for ever.
     _HELD.taken = _LOCK.acquire(timeout=_WAIT)
+    torch = _torch()
+    if torch is not None:
+        # Waits for a draw of whoever took no turn. Another one may begin before the fork: the child looks.
+        torch.default_generator.get_state()
 
 
 def _after_fork_in_parent() -> None:
@@ -39,12 +83,20 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """Begin anew: a thread of the parent that held the lock is not there to release it."""
+    """Begin anew: a thread of the parent that held a lock is not there to release it."""
     global _LOCK
     _LOCK, _HELD.taken = threading.RLock(), False
+    _INHERITED[0] = _torch() is not None
+    # NumPy's is one of Python's own, which can be made anew.
+    begin_anew = getattr(np.random.get_bit_generator().lock, "_at_fork_reinit", None)
+    if begin_anew is not None:
+        begin_anew()
 
 
-if hasattr(os, "register_at_fork"):
+registered = hasattr(os, "register_at_fork")
+"""Whether what is done around forks is registered here. What is registered later is run earlier, before a fork."""
+
+if registered:
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
     )

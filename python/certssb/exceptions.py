@@ -175,7 +175,7 @@ class FileError(CertssbError, OSError):
     message : str
         Which file, and what is wrong, in one sentence.
     code : int or None, default=None
-        The system's number for the failure, as in :mod:`errno`.
+        The system's number for the failure, as in ``errno`` of the standard library.
 
     Attributes
     ----------

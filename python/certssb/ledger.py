@@ -14,6 +14,7 @@ import numpy.typing as npt
 from certssb import _core
 from certssb._checks import check_integer, check_real, parameter_error, shape_error
 from certssb._extras import needed
+from certssb._generators import registered
 from certssb.exceptions import LedgerError
 from certssb.watch.progress import Report, progress_bar
 
@@ -449,7 +450,8 @@ def _after_fork() -> None:
         _REGISTERING.release()
 
 
-if hasattr(os, "register_at_fork"):
+# What closes connections lets other threads work meanwhile, so it comes before the generators' own hook, which does not.
+if registered:
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks and limits of Linux")
 
 PRELUDE = """
-import os, resource, signal, sys, threading, time, warnings
+import faulthandler, os, resource, signal, shutil, sys, threading, time, warnings
 import numpy as np
 import certssb as cs
 from torch import nn
@@ -56,6 +56,19 @@ def calculated(number):
     with open(f"/proc/{number}/stat") as file:
         times = file.read().rsplit(")", 1)[1].split()[11:13]
     return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+faulthandler.register(signal.SIGUSR1, all_threads=True)
+def explain(number):
+    "Where a child that hangs and its parent stand, for whoever reads why a test failed."
+    print("The child:", file=sys.stderr, flush=True)
+    os.kill(number, signal.SIGUSR1)
+    time.sleep(1)
+    for name in os.listdir(f"/proc/{number}/task"):
+        with open(f"/proc/{number}/task/{name}/status") as status, open(f"/proc/{number}/task/{name}/wchan") as place:
+            print(name, status.readlines()[2].strip(), place.read(), file=sys.stderr, flush=True)
+    if shutil.which("gdb"):
+        os.system(f"timeout 60 gdb -p {number} -batch -ex 'thread apply all backtrace 16' 2>&1 | cut -c1-160 >&2")
+    print("Its parent:", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback(all_threads=True)
 def child(work, idle=60, most=300):
     "The exit status of a forked child that does the work; None if it had to be killed."
     # Busy machines are slow, and slow is no hang: a child hangs that calculates nothing for so long, or too much.
@@ -79,6 +92,7 @@ def child(work, idle=60, most=300):
         if now > most or time.monotonic() > since + idle:
             break
         time.sleep(.005)
+    explain(number)
     os.kill(number, signal.SIGKILL)
     os.waitpid(number, 0)
     return None
@@ -98,6 +112,7 @@ def run(script: str, timeout: int = 1800) -> list[str]:
         check=False,
         cwd=Path(__file__).parent,
     )
+    print(done.stderr[-20_000:])  # shown where a test fails
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout.splitlines()
 
@@ -149,6 +164,50 @@ def test_a_fork_in_the_middle_of_work_holds_up_nobody() -> None:
     """)
     assert len(lines) == 24
     assert [line for line in lines if not line.endswith(": 0")] == []
+
+
+def test_who_borrows_the_generators_or_draws_from_them_holds_up_no_child() -> None:
+    lines = run("""
+    import torch
+    from certssb import _generators
+    from certssb.learners.torch import _randomness
+    expected = parts(WORK["fit of a module"]())
+    def forked(busy):
+        def work():
+            try:
+                return 0 if parts(WORK["fit of a module"]()) == expected else 8
+            except cs.DeviceError as error:
+                print(error, flush=True)
+                return 1
+        thread = threading.Thread(target=busy, daemon=True)
+        thread.start()
+        time.sleep(.3)
+        return child(work, idle=30)
+    # Longer than a fork waits.
+    ended = threading.Event()
+    def borrow():
+        with _randomness.seeded(3):
+            ended.wait()
+    print("the turn:", forked(borrow), flush=True)
+    ended.set()
+    def draw_numbers():
+        np.random.standard_normal(10**8)
+    print("a draw of NumPy's:", forked(draw_numbers), flush=True)
+    def draw():
+        torch.rand(10**8)
+    print("a draw:", forked(draw), flush=True)
+    # As where it begins between the look and the fork.
+    class NotThere:
+        get_state = staticmethod(lambda: None)
+    known, torch.default_generator = torch.default_generator, NotThere
+    os.register_at_fork(after_in_child=lambda: setattr(torch, "default_generator", known))
+    _generators._PATIENCE = 3.0
+    print("a draw that nobody waited for:", forked(lambda: torch.rand(4 * 10**8)), flush=True)
+    os._exit(0)
+    """)
+    assert lines[:3] == ["the turn: 0", "a draw of NumPy's: 0", "a draw: 0"]
+    assert lines[3].startswith("torch's global generator cannot be used in this process")
+    assert lines[4] == "a draw that nobody waited for: 1"
 
 
 def test_where_few_threads_are_allowed_fewer_work_or_an_error_says_so() -> None:
