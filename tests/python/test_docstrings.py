@@ -69,9 +69,10 @@ def public() -> dict[str, Any]:
 
 
 def methods(cls: type) -> dict[str, Any]:
-    """Public methods that a class defines itself, without properties."""
+    """Public methods that a class defines itself or has from parts that are nobody else's, without properties."""
+    own = [base for base in cls.__mro__ if base is cls or base.__module__.startswith("certssb.estimators._")]
     found = {}
-    for name, member in vars(cls).items():
+    for name, member in (item for base in reversed(own) for item in vars(base).items()):
         method = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
         # Not what scikit-learn generates, which documents itself.
         made_here = str(getattr(method, "__module__", None) or "certssb").startswith("certssb")
@@ -185,6 +186,7 @@ def test_the_enumeration_sees_the_package() -> None:
         NAMES
     )
     assert "certssb.certificates.table.CertificateTable.holds" in FUNCTIONS and len(FUNCTIONS) > 60
+    assert "certssb.estimators.classifier.CertifiedClassifier.certify" in FUNCTIONS
 
 
 def test_a_bare_function_lacks_everything() -> None:

@@ -548,7 +548,7 @@ def test_the_walk_finds_a_new_attribute_of_the_estimator(
     monkeypatch.setattr(
         cs.CertifiedClassifier, "kept", property(lambda clf: [*clf._votes.values()]), raising=False
     )
-    monkeypatch.setattr("certssb.estimators.classifier.frozen", lambda array: array)
+    monkeypatch.setattr("certssb.estimators._with_members.frozen", lambda array: array)
 
     def make(digits: Digits, folder: Path) -> tuple[Any, dict[str, Any]]:
         clf, known = SUBJECTS["estimator"](digits, folder)

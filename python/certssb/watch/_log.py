@@ -49,7 +49,8 @@ def log_certify(certify: Callable[P, T]) -> Callable[P, T]:
         started = time.monotonic()
         table = certify(*args, **kwargs)
         if LOGGER.isEnabledFor(logging.INFO):
-            _log_table(certify.__qualname__, table, time.monotonic() - started)
+            of = f"{type(args[0]).__name__}." if "." in certify.__qualname__ else ""
+            _log_table(f"{of}{certify.__name__}", table, time.monotonic() - started)
         return table
 
     return logged

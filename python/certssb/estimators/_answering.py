@@ -1,0 +1,329 @@
+"""What a fitted ensemble says of samples: classes, votes, scores, certificates."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb import _core
+from certssb._checks import parameter_error
+from certssb.certificates import CertificateTable
+from certssb.certificates._asked import BoundName, asked_confidence
+from certssb.data import as_arrays, as_features
+from certssb.estimators._cascade_levels import Levels
+from certssb.estimators._seen_shape import check_shape
+from certssb.estimators._with_members import Features, WithMembers, n_levels, through
+from certssb.learners import _devices
+from certssb.ledger import Ledger
+from certssb.watch._log import log_certify
+from certssb.watch.progress import progress_bar
+
+__all__ = ["Answering"]
+
+
+class Answering(WithMembers):
+    """Asks the members, and certifies what they say."""
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """The class with most votes for each sample; ties go to the lowest class.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, as `y` held them.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
+        True
+        """
+        return self._predicted(self._asked(X))
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Share of the votes for each class; under a cascade, at the level that decided.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.predict_proba(X[300:302]).shape
+        (2, 2)
+        """
+        _, counts = self._fitted().count(self._votes_on(self._asked(X)))
+        return counts / self._fitted().n_members
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Share of samples whose label is predicted.
+
+        Parameters
+        ----------
+        X : array-like, Dataset or DataLoader
+            Samples of the shape seen in :meth:`fit`.
+        y : array-like of shape (n_samples,), optional
+            Their labels; left out if `X` holds them.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the samples.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, of another shape than in :meth:`fit`, or without labels.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> clf.fit(X[:300], y[:300]).score(X[300:], y[300:])
+        1.0
+        """
+        self._fitted()
+        if y is None:
+            features, y = as_arrays(X)
+        else:
+            features = as_features(X)
+        check_shape(self, X, features, reset=False)
+        predicted = self._predicted(through(self._map, features.copy()))
+        # Where it is used: its module takes longer to import than the rest of this package.
+        from sklearn.metrics import accuracy_score
+
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+    def votes(self, X: Any) -> npt.NDArray[np.uint16]:
+        """Each member's vote for each sample, as a number into ``classes_``.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of uint16, shape (n_members, n_samples)
+            For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples).
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.votes(X[300:305]).shape
+        (20, 5)
+        """
+        # A copy: later answers are read from what is kept.
+        return self._votes_on(self._asked(X)).copy()
+
+    def scores(self, X: Any) -> npt.NDArray[np.float32]:
+        """Each member's softmax scores for each sample, as :func:`certssb.certify_scores` takes them.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_members, n_samples, n_classes)
+            For a :class:`~certssb.Cascade` (n_levels, n_members, n_samples, n_classes).
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For samples that cannot be worked with, or of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> clf.scores(X[300:305]).shape
+        (20, 5, 2)
+        """
+        features = self._asked(X)
+        with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
+            return self._look().scores(features, report)
+
+    def noise_magnitudes(self, X: Any) -> Features:
+        """The noise magnitude that sample-specific noise gives each sample.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_members, n_samples)
+            In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
+            one row, shared by all members, with ``guarantee="published"``.
+
+        Raises
+        ------
+        ParameterError
+            If the law is not :class:`~certssb.SampleSpecific`, alone or inside another law.
+        ShapeError
+            For samples of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> law = cs.SampleSpecific(0.25, steps=3)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
+        (20, 5)
+        """
+        ensemble = self._fitted()
+        if isinstance(ensemble, Levels):
+            raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
+        features = self._asked(X)
+        with progress_bar(self.progress, "searching") as report, _devices.products(self._precision):
+            return ensemble.magnitudes(features, report)
+
+    @log_certify
+    def certify(
+        self,
+        X: Any,
+        alpha: float | None = None,
+        bound: BoundName = "auto",
+        selection: Literal["union", "split"] = "union",
+        runner_up: Literal["auto", "complement", "bound"] = "auto",
+        family_wise: bool = False,
+        split: int | None = None,
+        *,
+        ledger: Ledger | None = None,
+    ) -> CertificateTable:
+        """Certify the prediction for each sample.
+
+        The number of members is read from the votes and the noise from the record of what was drawn; neither can
+        be passed.
+
+        Parameters
+        ----------
+        X : array-like
+            Samples of the shape seen in :meth:`fit`.
+        alpha : float, optional
+            Chance that a statement is wrong, in [1e-200, 1); the constructor's (0.001) if not given.
+        bound, selection, runner_up, family_wise, split
+            As for :func:`certssb.certify_votes`; a cascade takes ``selection="union"`` only.
+        ledger : Ledger, optional
+            For ``SampleSpecific(..., guarantee="published")``, whose radii are regions around test inputs: every region
+            is settled against those in the ledger, in order, and the table tells what became of it. Radii of all other
+            laws are distances between training sets, with which a ledger has nothing to do.
+
+        Returns
+        -------
+        CertificateTable
+            One certificate per sample.
+
+        Raises
+        ------
+        ParameterError
+            If a value is out of range, there are too few members to certify anything, or a ledger is given and the
+            law's radii are not regions around test inputs.
+        LedgerError
+            If the ledger cannot be read or written.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> certs = clf.certify(X[300:305], alpha=0.01)
+        >>> certs.radius.round(3)
+        array([0.182, 0.119, 0.182, 0.182, 0.182])
+        """
+        ensemble = self._look()
+        if ledger is not None and not isinstance(ledger, Ledger):
+            raise parameter_error("ledger", "None or a certssb.Ledger", repr(ledger))
+        if ensemble.grown and bound not in ("auto", "betting"):
+            expected = "'betting' for members that were added until the answer was liked"
+            raise parameter_error("bound", expected, repr(bound))
+        if ensemble.grown and selection != "union":
+            # A split counted in members would move with every look.
+            expected = "'union' for members that were added until the answer was liked"
+            raise parameter_error("selection", expected, repr(selection))
+        bound = "betting" if ensemble.grown else bound
+        confidence = asked_confidence(
+            self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
+        )
+        confidence.check_enough(ensemble.n_members, len(self.classes_), 1, n_levels(ensemble.law))
+        features = self._asked(X)
+        with _devices.products(self._precision):
+            core = ensemble.certify(features, self._votes_on(features), confidence)
+        core = core.with_failed(ensemble.n_failed)
+        if not self._classes_given:
+            core = core.with_classes_as_received()
+        if ledger is not None:
+            core = _settle(core, features, ledger)
+        plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
+        return CertificateTable(core, None if plain else self.classes_)
+
+
+def _settle(core: _core.Certificates, features: Features, ledger: Ledger) -> _core.Certificates:
+    """The storage-update step of the published form, on regions around the test inputs."""
+    # Asked before anything is stored: only one law has such regions.
+    core.with_ledger(core.prediction, np.zeros(len(core)), ["abstained"] * len(core))
+    radii = core.radius if core.radius is not None else np.zeros(len(core))
+    entries = ledger.update_many(features, core.prediction, radii)
+    prediction = np.array([entry.prediction for entry in entries], dtype=np.int64)
+    radius = np.array([entry.radius for entry in entries], dtype=np.float64)
+    return core.with_ledger(prediction, radius, [entry.outcome for entry in entries])

@@ -1,0 +1,129 @@
+"""From the parameters of the certified ensemble to an ensemble in which nothing is trained yet, all of them checked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from certssb import _core
+from certssb._checks import check_integer, check_positive, check_real, parameter_error
+from certssb.augment._applied import Applied
+from certssb.certificates._asked import asked_law
+from certssb.estimators._cascade_levels import Levels, Members
+from certssb.estimators._with_members import Features, WithMembers, n_levels
+from certssb.estimators.until import Until
+from certssb.laws import Cascade, Gaussian, Law
+from certssb.learners import _devices
+from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
+
+__all__ = ["Building", "at_least_one", "checked_jobs"]
+
+_MOST_JOBS = 2**15
+"""Threads that no machine has; more are a slip."""
+
+
+class Building(WithMembers):
+    """Makes ensembles of what the parameters say."""
+
+    def _checked_members(self, n_classes: int, until: Until | None) -> int:
+        if (self.n_members == "auto") != (until is not None):
+            got = f"n_members={self.n_members!r} and until={until if until is None else 'a goal'}"
+            raise parameter_error("until", "given with n_members='auto', and with nothing else", got)
+        n_members = at_least_one("n_members", self.n_members) if until is None else until.max_members
+        if self.executor is not None:
+            raise parameter_error("executor", "None", repr(self.executor))
+        alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)
+        _core.Confidence(alpha).check_enough(n_members, n_classes, 1, n_levels(self.law))
+        return n_members
+
+    def _new_ensemble(
+        self,
+        features: Features,
+        codes: npt.NDArray[np.int64],
+        n_classes: int,
+        augment: Applied | str | None,
+    ) -> Members:
+        law = Gaussian(0.5) if self.law is None else asked_law(self.law)
+        if isinstance(law, Cascade):
+            return Levels(
+                law, [self._new_level(level, features, codes, n_classes, augment) for level in law.levels]
+            )
+        return self._new_level(law, features, codes, n_classes, augment)
+
+    def _new_level(
+        self,
+        law: Law,
+        features: Features,
+        codes: npt.NDArray[np.int64],
+        n_classes: int,
+        augment: Applied | str | None,
+    ) -> _core.Ensemble:
+        stack = None if self.stack is None else at_least_one("stack", self.stack)
+        model = self._checked_model(law, features, n_classes)
+        if not isinstance(model, str):
+            model.try_stacks(str(self.device), stack)
+            batches = -(-len(features) // at_least_one("batch_size", self.batch_size))
+            model.check_alone(str(self.device), at_least_one("epochs", self.epochs) * batches)
+        return _core.Ensemble(
+            features,
+            codes,
+            n_classes,
+            law,
+            model=model,
+            epochs=at_least_one("epochs", self.epochs),
+            batch_size=at_least_one("batch_size", self.batch_size),
+            learning_rate=check_positive("learning_rate", self.learning_rate),
+            seed=self.seed_,
+            device=str(self.device),
+            n_jobs=None if self.n_jobs is None else checked_jobs(self.n_jobs),
+            before_noise=None if self.features is None else self.features.before_noise(),
+            stack=stack,
+            memory=_devices.free_memory(str(self.device)),
+            precision=str(self.precision),
+            augment=augment,
+            copies=None if self.copies is None else _copies(self.copies),
+        )
+
+    def _checked_model(self, law: Law, features: Features, n_classes: int) -> str | Learner:
+        if isinstance(self.model, str):
+            for name in ("optimizer", "loss"):
+                if getattr(self, name) is not None:
+                    expected = "None: it says how a module of your own is trained"
+                    raise parameter_error(name, expected, f"one beside model={self.model!r}")
+        if self.model == "auto":
+            return "mlp" if features.ndim == 2 else "cnn"
+        if isinstance(self.model, str):
+            return self.model
+        n_samples, jobs = (
+            set_size(law, len(features)),
+            None if self.n_jobs is None else checked_jobs(self.n_jobs),
+        )
+        recipe = (self.optimizer, self.loss)
+        learner = learner_of(self.model, features.shape[1:], n_classes, n_samples, jobs, self.members, recipe)
+        if is_object_learner(learner) and self.checkpoint is not None and learner.form is None:
+            from certssb.learners.sklearn._storage import NO_FORM
+
+            raise parameter_error(
+                "checkpoint", f"None where members are estimators. {NO_FORM}", repr(self.checkpoint)
+            )
+        return learner
+
+
+def at_least_one(name: str, value: Any) -> int:
+    return check_integer(name, value, "an integer of at least 1", 1)
+
+
+def _copies(value: Any) -> int:
+    return check_integer("copies", value, "None or an integer from 1 to 1000", 1, 1000)
+
+
+def checked_jobs(value: Any) -> int:
+    """scikit-learn's rule: -1 is all processors, -2 all but one."""
+    expected = "None, an integer of at least 1, or -1 for all processors"
+    jobs = check_integer("n_jobs", value, expected, -(2**31), _MOST_JOBS)
+    if jobs == 0:
+        raise parameter_error("n_jobs", expected, "0")
+    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)

@@ -1,0 +1,246 @@
+"""Fitting the certified ensemble: one fit at a time, which leaves all of its results or none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from certssb import _core
+from certssb._checks import check_seed, frozen, parameter_error, shown
+from certssb.augment._applied import prepared
+from certssb.certificates._asked import asked_law
+from certssb.data import as_arrays, as_labels
+from certssb.estimators._building import Building, at_least_one
+from certssb.estimators._cascade_levels import Levels, Members, place
+from certssb.estimators._execution import describe
+from certssb.estimators._growing import Growing, warn_of_growth
+from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._seen_shape import check_shape
+from certssb.estimators._with_members import n_levels, through
+from certssb.estimators.until import Until
+from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
+from certssb.features._maps import checked_map
+from certssb.laws import Gaussian
+from certssb.learners import _devices
+from certssb.watch._log import log_fit
+from certssb.watch.callbacks._watched import Watched, checked_callbacks
+from certssb.watch.callbacks.base import Callback
+from certssb.watch.progress import progress_bar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Fitting"]
+
+_FITTING: dict[tuple[int, int], object] = {}
+"""Estimators that are being trained, by process and identity."""
+
+
+class Fitting(Building, Growing):
+    """Trains the members."""
+
+    @log_fit
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        until: Until | None = None,
+        callbacks: Iterable[Callback] | None = None,
+        classes: Any = None,
+    ) -> Self:
+        """Train the members.
+
+        Called again with the same data and settings and a larger `n_members`, it trains only the missing ones, under
+        the same seed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width)
+            Training samples, possibly poisoned: arrays, tensors, frames, a map-style torch ``Dataset`` or a
+            ``DataLoader``, whose items are read once; see :func:`certssb.data.as_arrays`.
+        y : array-like of shape (n_samples,), optional
+            Their labels: integers from anywhere, strings or booleans. Left out if `X` holds them.
+        until : Until, optional
+            With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
+            betting bound, which holds at every number of members at once; a number that was chosen after a look
+            would spoil any other.
+        callbacks : iterable of Callback, optional
+            Who is told about the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
+        classes : array-like of shape (n_classes,), optional
+            All classes that there are, known without a look at `y`. Labels that are none of them are refused; a class
+            without samples is a class. Left out, the list of classes is learned from `y`: one label of a new class
+            would change every member, and guarantees say that the list is taken as received.
+
+        Returns
+        -------
+        CertifiedClassifier
+            This object.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            For values and shapes that cannot be worked with; before training.
+        CheckpointError
+            If the checkpoint directory belongs to other settings or data, or cannot be used.
+        DeviceError
+            If the device is not there.
+        TrainingError
+            If a member fails; `member` is its number. If the loss or the parameters of more than half of the members
+            become infinite or NaN; up to half only count as failed. Or if members of a module of your own turn out to
+            share state; none of them is kept then.
+        CancelledError
+            After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
+
+        Warns
+        -----
+        FailedMembersWarning
+            If the training of up to half of the members diverged; those vote for the lowest class.
+        ScaleWarning
+            If the data look as if a scaler had been fitted on them, which voids the proof if they are the received ones,
+            or if their scale and that of the noise do not fit.
+        GrowthWarning
+            If `n_members` is another number than one whose answers (votes, predictions, certificates) were seen, here or
+            by another process that uses the same checkpoint; a saved or pickled ensemble counts as seen. From then on
+            the betting bound certifies. What was interrupted before a look is gone on with at no cost, to any number.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> clf.fit(X[:300], y[:300]).n_members_
+        20
+        """
+        if until is not None and not isinstance(until, Until):
+            raise parameter_error("until", "None or a certssb.Until", shown(until))
+        # One fit at a time of an object, whoever asks for another: a thread, or a callback of this one.
+        key, mine = (os.getpid(), id(self)), object()
+        if _FITTING.setdefault(key, mine) is not mine:
+            raise TrainingError(
+                "Training failed: this estimator is being trained already; fit a clone of it instead."
+            )
+        before = self.__dict__.copy()
+        try:
+            self._train(X, y, until, checked_callbacks(callbacks), classes)
+        except BaseException:
+            # An earlier fit stays as it was; what this one finished waits for the next.
+            unfinished = self.__dict__.get("_unfinished")
+            self.__dict__ = before
+            if unfinished is not None and unfinished.n_members > 0:
+                self._unfinished = unfinished
+            raise
+        finally:
+            del _FITTING[key]
+        return self
+
+    def _train(
+        self, X: Any, y: Any, until: Until | None, callbacks: list[Callback], given_classes: Any
+    ) -> None:
+        features, y = as_arrays(X, y)
+        classes, codes = as_labels(y, len(features), classes=given_classes)
+        check_shape(self, X, features, reset=True)
+        # Levels as they are asked for here: the user's call of fit.
+        law = Gaussian(0.5) if self.law is None else asked_law(self.law)
+        feature_map = checked_map(self.features, features, law)
+        received, features = features, through(feature_map, features)
+        n_members = self._checked_members(len(classes), until)
+        self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
+        augment = prepared(self.augment, features, received, at_least_one("batch_size", self.batch_size))
+        ensemble = self._new_ensemble(features, codes, len(classes), augment)
+        warn_of_scaler(received, law, stacklevel=4)
+        warn_of_spread(features, law, "mlp" if self.model == "auto" else self.model, stacklevel=4)
+        if self.seed is None:
+            self.seed_ = self._seed_to_go_on_with(ensemble)
+            ensemble.reseed(self.seed_)
+        for earlier in ("_ensemble", "_unfinished"):
+            known: Members | None = getattr(self, earlier, None)
+            if known is not None:
+                _adopt(ensemble, known)
+        self._unfinished = ensemble
+        goal = None
+        if until is not None:
+            if isinstance(ensemble, Levels):
+                expected = "a law of one level with n_members='auto'; give a cascade a number of members"
+                raise parameter_error("law", expected, repr(self.law))
+            goal = self._goal(ensemble, until, feature_map, len(features), len(classes))
+        bar = progress_bar(self.progress, "training")
+        watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
+        if until is None and ensemble.plan(n_members, self._checkpoint()):
+            warn_of_growth(n_members)
+        with self._independent(ensemble), watched as report, _devices.products(self.precision):
+            if goal is None or isinstance(ensemble, Levels):
+                ensemble.truncate(n_members)
+                ensemble.train(features, codes, n_members, self._checkpoint(), report)
+            else:
+                self._grow(ensemble, features, codes, goal, report)
+        self._ensemble, self._unfinished = ensemble, None
+        # Members are asked as they were trained, whatever the parameters become.
+        self._map, self._precision = feature_map, str(self.precision)
+        # Where it is remembered what is seen of these members, whatever the parameter becomes.
+        self._kept_in = None if self.checkpoint is None else os.path.abspath(self.checkpoint)
+        self._votes = {}
+        self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
+        self.classes_ = frozen(classes)
+        self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
+        if self.n_failed_:
+            _warn_of_failed(self.n_failed_, self.n_members_ * n_levels(ensemble.law), self.classes_[0])
+        self.execution_ = describe(ensemble.execution, _devices.first(str(self.device)), ensemble.model)
+
+    @contextlib.contextmanager
+    def _independent(self, ensemble: Members) -> Iterator[None]:
+        """Refuse members of the user's module that turn out to share state, and keep none of them."""
+        models = ensemble.models if isinstance(ensemble, Levels) else [ensemble.model]
+        blueprints = [model for model in models if model is not None]
+        try:
+            yield
+            if any(blueprint.is_disturbed() for blueprint in blueprints):
+                ensemble.discard_new(self._checkpoint())
+                self._unfinished = None
+                from certssb.learners.torch.blueprint import DISTURBED
+
+                raise TrainingError(DISTURBED)
+        except TrainingError as error:
+            suspects = [suspect for blueprint in blueprints for suspect in blueprint.suspects()]
+            if not suspects:
+                raise
+            what = f"{str(error).rstrip('.')}. Changed by it: {' and '.join(suspects[:2])}."
+            raise TrainingError(what, member=error.member) from error
+
+    def _seed_to_go_on_with(self, ensemble: Members) -> int:
+        """The seed of members of the same data and settings, in the checkpoint or here; else the fresh one."""
+        if self.checkpoint is not None:
+            first = place(self.checkpoint, 0) if isinstance(ensemble, Levels) else os.fspath(self.checkpoint)
+            with contextlib.suppress(CheckpointError):
+                # Of other data or settings: training says so, and names the difference.
+                return int(json.loads(_core.Ensemble.record_of(first))["seed"])
+        for earlier in ("_unfinished", "_ensemble"):
+            known: Members | None = getattr(self, earlier, None)
+            if known is not None and _without_seed(known) == _without_seed(ensemble):
+                return int(json.loads(known.record())["seed"])
+        return self.seed_
+
+
+def _without_seed(ensemble: Members) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(ensemble.record()).items() if name != "seed"}
+
+
+def _warn_of_failed(n_failed: int, n_members: int, lowest: Any) -> None:
+    warnings.warn(
+        f"The loss or the parameters of {n_failed} of the {n_members} members became infinite or NaN: they vote for the "
+        f"lowest class, {lowest!r}. Certificates hold, and are smaller for other classes. A smaller learning_rate or inputs "
+        "of ordinary size may help.",
+        FailedMembersWarning,
+        stacklevel=4,
+    )
+
+
+def _adopt(ensemble: Members, known: Members) -> bool:
+    if isinstance(ensemble, Levels):
+        return ensemble.adopt(known)
+    return not isinstance(known, Levels) and ensemble.adopt(known)

@@ -1,0 +1,318 @@
+"""A fitted ensemble's members one by one, its record, and the folder that holds all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from certssb._checks import check_integer, check_real, frozen, parameter_error
+from certssb._extras import needed
+from certssb.augment import from_description
+from certssb.estimators._building import checked_jobs
+from certssb.estimators._cascade_levels import Levels
+from certssb.estimators._with_members import WithMembers, n_levels
+from certssb.features import FeatureMap
+from certssb.learners._choice import is_object_learner
+from certssb.storage import _ensembles, _seal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Keeping"]
+
+
+class Keeping(WithMembers):
+    """Shows, writes and reads members."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *args: Any, **settings: Any) -> None: ...
+
+    def member(self, number: int, level: int = 0) -> Any:
+        """One member as a module of its own, in evaluation mode on the CPU, or as the estimator that was fitted.
+
+        Parameters
+        ----------
+        number : int
+            Which one, from 0 to ``n_members_ - 1``.
+        level : int, default=0
+            Of which level of a :class:`~certssb.Cascade`.
+
+        Returns
+        -------
+        torch.nn.Module
+            Maps (batch, ...) to logits (batch, n_classes). What the callable returned, with the member's weights; for
+            a built-in a :class:`certssb.modules.BuiltInModule`, for a closed form too. Changing it changes no vote.
+        object
+            Where members are estimators: a copy of the fitted one. Its classes are places in ``classes_``, for
+            estimators that want them without gaps (XGBoost's) places in those that the member has seen. Of a member that
+            has seen one class only, a fitted :class:`sklearn.dummy.DummyClassifier`.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such member, or its training diverged: it votes for the lowest class and is no module.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> from torch import nn
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
+        >>> clf.member(2)[1].weight.shape
+        torch.Size([2, 64])
+        """
+        ensemble = self._fitted()
+        expected = f"an integer from 0 to {ensemble.n_members - 1}"
+        place = check_integer("number", number, expected, 0)
+        levels = f"an integer from 0 to {n_levels(ensemble.law) - 1}"
+        if check_integer("level", level, levels, 0) >= n_levels(ensemble.law):
+            raise parameter_error("level", levels, repr(level))
+        values = ensemble.values(place, level) if isinstance(ensemble, Levels) else ensemble.values(place)
+        if values is None:
+            raise parameter_error("number", expected, repr(number))
+        if ensemble.is_failed(place, level) if isinstance(ensemble, Levels) else ensemble.is_failed(place):
+            raise parameter_error("number", "that of a member whose training did not diverge", repr(number))
+        if is_object_learner(ensemble.model):
+            own = ensemble.levels[level] if isinstance(ensemble, Levels) else ensemble
+            return ensemble.model.estimator(own.member(place))
+        if ensemble.model is not None:
+            return ensemble.model.module(values)
+        record = json.loads(ensemble.record())
+        needed("torch", "A member as a module", "torch")
+        from certssb.learners.torch.built_in import BuiltInModule
+
+        return BuiltInModule(
+            record["model"], _ensembles.sample_shape(record), record["n_classes"], values
+        ).eval()
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        members: Literal["skops", "joblib"] | None = None,
+    ) -> str:
+        """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled unless you say so.
+
+        Parameters
+        ----------
+        path : str or path
+            A folder that is not there, is empty, or holds members of the same settings and data.
+        overwrite : bool, default=False
+            Whether a saved ensemble of other settings or data may be replaced. The new one is written beside it and
+            takes its place at the end, so that one of the two is always there. A folder that holds anything else is
+            left as it is.
+        members : {"skops", "joblib"}, optional
+            Only for members that are estimators, and needed there: the form in which they are written. "skops" needs the
+            package of that name; reading builds objects of those types alone of which members of the model are made.
+            "joblib" holds everything and **is pickle: whoever can write to the folder can run code where it is read**.
+            The constructor's if not given.
+
+        Returns
+        -------
+        str
+            The fingerprint: SHA-256 over settings, data digest, history and all members. Keep it elsewhere, and
+            ``load(path, fingerprint=...)`` tells whether this very ensemble is there. Without it, damage is found, but
+            not what somebody changes who also writes the fingerprint anew.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be used or holds something else.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
+        >>> folder = tempfile.mkdtemp()
+        >>> len(clf.save(folder))
+        64
+        >>> bool((cs.CertifiedClassifier.load(folder).predict(X) == clf.predict(X)).all())
+        True
+        """
+        form = _checked_form(self._fitted().model, self.members if members is None else members)
+        # Whoever reads the folder can look.
+        ensemble = self._look()
+        facts = {
+            "n_members": ensemble.n_members,
+            "classes": _ensembles.classes_to_json(self.classes_),
+            "classes_given": self._classes_given,
+            "features": _ensembles.map_to_json(self._map),
+            "alpha": check_real("alpha", self.alpha, "a float in the range (0, 1)", 5e-324, 1 - 2**-53),
+            "grown": ensemble.grown,
+            "decided": getattr(self, "decided_", None),
+            "names": [str(name) for name in getattr(self, "feature_names_in_", [])],
+            "shape": list(self._shape),
+            "seed": self.seed_ if self._seed_given else None,
+        }
+        if form is not None:
+            facts["form"] = form
+        return _ensembles.write(Path(path), ensemble, facts, bool(overwrite))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: Any = None,
+        *,
+        features: FeatureMap | None = None,
+        device: Any = "auto",
+        n_jobs: int | None = None,
+        fingerprint: str | None = None,
+        optimizer: Callable[[list[Any]], Any] | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
+        members: Literal["skops", "joblib"] | None = None,
+    ) -> Self:
+        """Read an ensemble that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+            The folder.
+        model : callable or estimator, optional
+            For members of the user's module: the callable that makes it, as in the constructor. For estimators, the
+            estimator or callable.
+        features : FeatureMap, optional
+            For a map that is not this package's.
+        device, n_jobs
+            As in the constructor.
+        fingerprint : str, optional
+            What :meth:`save` returned; anything else that may be in the folder is refused.
+        optimizer, loss : callable, optional
+            For members of the user's module that were trained with them: as in the constructor.
+        members : {"skops", "joblib"}, optional
+            In which form members that are estimators were written. "joblib" has to be said: reading it runs whatever code
+            it holds, so that only folders that nobody else could write to may be read in that way.
+
+        Returns
+        -------
+        CertifiedClassifier
+            Fitted; its votes and certificates are those of the one that was saved. Its `seed` is what was passed then,
+            `seed_` what was used; fitting it again on the same data with more `n_members` goes on.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no whole ensemble, one that was changed since it was saved, or not the one that was asked
+            for.
+        ParameterError
+            If `model` is missing or makes another module.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import certssb as cs
+        >>> from torch import nn
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+        >>> clf = cs.CertifiedClassifier(net, n_members=3, alpha=0.5, seed=0, progress=False).fit(X, y)
+        >>> folder = tempfile.mkdtemp()
+        >>> fingerprint = clf.save(folder)
+        >>> cs.CertifiedClassifier.load(folder, model=net, fingerprint=fingerprint).n_members_
+        3
+        """
+        folder = Path(path)
+        if fingerprint is not None and not _seal.is_fingerprint(fingerprint):
+            raise parameter_error(
+                "fingerprint", "64 hexadecimal digits, as save returns them", repr(fingerprint)
+            )
+        facts = _ensembles.read_facts(folder, fingerprint)
+        jobs = None if n_jobs is None else checked_jobs(n_jobs)
+        form = _read_form(facts.get("form"), members)
+        recipe = (optimizer, loss)
+        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, recipe, form)
+        record = json.loads(ensemble.record())
+        # A callable of the user's is remembered by its words.
+        augment = record.get("augment")
+        new = cls(
+            record["model"] if model is None else model,
+            ensemble.law,
+            n_members="auto" if facts["decided"] is not None else ensemble.n_members,
+            epochs=record["epochs"],
+            batch_size=record["batch_size"],
+            learning_rate=record["learning_rate"],
+            seed=facts["seed"],
+            alpha=facts["alpha"],
+            features=_ensembles.map_from_json(facts["features"], features),
+            device=device,
+            n_jobs=n_jobs,
+            optimizer=optimizer,
+            loss=loss,
+            members=form,
+            augment=from_description(augment) if isinstance(augment, dict) else augment,
+            copies=record.get("copies"),
+        )
+        new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
+        new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]
+        new.classes_ = frozen(_ensembles.classes_from_json(facts["classes"]))
+        new._map, new._precision = new.features, record["precision"]
+        new.n_members_, new.n_failed_ = ensemble.n_members, ensemble.n_failed
+        new.seed_, new._shape = record["seed"], tuple(facts["shape"])
+        if facts["decided"] is not None:
+            new.decided_ = facts["decided"]
+        if len(new._shape) == 1:
+            new.n_features_in_ = new._shape[0]
+        if facts["names"]:
+            new.feature_names_in_ = frozen(np.array(facts["names"], dtype=object))
+        return new
+
+    def record(self) -> str:
+        """Everything that decides what the members are, as JSON: seed, law, model, sizes, settings, data digest.
+
+        Returns
+        -------
+        str
+            The record; the members' checkpoint and every table carry it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> import json
+        >>> json.loads(clf.record())["law"]
+        {'law': 'gaussian', 'sigma': 0.25}
+        """
+        return self._fitted().record()
+
+
+def _checked_form(model: Any, form: Any) -> Any:
+    """The form in which members are written, tried before anything is; None where they are numbers."""
+    if not is_object_learner(model):
+        if form is not None:
+            raise parameter_error("members", "None where members are no estimators", repr(form))
+        return None
+    if form is None:
+        from certssb.learners.sklearn._storage import NO_FORM
+
+        raise parameter_error("members", f"'skops' or 'joblib' here. {NO_FORM}", "None")
+    model.write_as(form)
+    return form
+
+
+def _read_form(written: Any, said: Any) -> Any:
+    """The form in which members were written, if it may be read."""
+    if said is not None and said != written:
+        raise parameter_error("members", f"{written!r}, as the folder says, or left out", repr(said))
+    if written == "joblib" and said is None:
+        expected = (
+            "'joblib' for this folder: its members are pickle, and reading them runs whatever code they hold. Pass it if "
+            "nobody else could write to the folder"
+        )
+        raise parameter_error("members", expected, "None")
+    return written
