@@ -88,7 +88,7 @@ def _after_fork_in_child() -> None:
     _LOCK, _HELD.taken = threading.RLock(), False
     _INHERITED[0] = _torch() is not None
     # NumPy's is one of Python's own, which can be made anew.
-    begin_anew = getattr(np.random.get_bit_generator().lock, "_at_fork_reinit", None)
+    begin_anew = getattr(np.random.mtrand.get_bit_generator().lock, "_at_fork_reinit", None)
     if begin_anew is not None:
         begin_anew()
 
