@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -83,6 +85,28 @@ def frozen(array: npt.NDArray[T]) -> npt.NDArray[T]:
 def read_only(array: npt.NDArray[T]) -> npt.NDArray[T]:
     """The same values to read only, where they lie: for arrays of the caller's that are too large to copy."""
     return frozen(array.view())
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return `value` as a path."""
+    try:
+        return Path(os.fsdecode(value))  # type: ignore[arg-type]
+    except TypeError:
+        raise parameter_error(name, "a path", shown(value)) from None
+
+
+def check_callable(name: str, value: object, expected: str = "a callable") -> None:
+    """Refuse what cannot be called."""
+    if not callable(value):
+        raise parameter_error(name, expected, shown(value))
+
+
+def check_floats(name: str, value: npt.ArrayLike, copy: bool = False) -> npt.NDArray[np.float64]:
+    """Return `value` as an array of floats; their shape and range are checked where they are used."""
+    try:
+        return np.array(value, dtype=np.float64) if copy else np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise parameter_error(name, "numbers", shown(value)) from None
 
 
 def check_seed(name: str, value: object) -> int:

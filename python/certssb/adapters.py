@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import parameter_error, shape_error
+from certssb._checks import check_floats, parameter_error, shape_error
 
 __all__ = ["ArtTrigger", "AttackSize", "attack_size"]
 
@@ -132,8 +132,10 @@ def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad:
     >>> cs.adapters.attack_size(np.zeros((3, 2)), [0, 1, 1], [[0, 0], [3, 4], [0, 0]], [0, 1, 0])
     AttackSize(n_poisoned=2, trigger_norm=5.000000000000001, labels=True)
     """
-    before, after = (np.asarray(values, dtype=np.float64) for values in (X, X_bad))
+    before, after = check_floats("X", X), check_floats("X_bad", X_bad)
     label, label_bad = np.asarray(y), np.asarray(y_bad)
+    if before.ndim == 0:
+        raise shape_error("X", "samples", "a single number")
     if after.shape != before.shape:
         raise shape_error("X_bad", f"the shape of X, {before.shape}", f"shape {after.shape}")
     if label.shape != (len(before),) or label_bad.shape != label.shape:

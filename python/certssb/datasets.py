@@ -13,14 +13,14 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_real, check_seed, one_of, parameter_error
+from certssb._checks import check_path, check_real, check_seed, one_of, parameter_error, shown
 from certssb.exceptions import CertssbError, FileError, ParameterError
 from certssb.storage import _files
 
@@ -149,7 +149,7 @@ def load_mnist(root: PathLike, classes: Sequence[int] | None = None) -> TrainTes
     >>> X_train.shape  # doctest: +SKIP
     (12665, 1, 28, 28)
     """
-    folder = _mnist_folder(Path(root))
+    folder = _mnist_folder(check_path("root", root))
     parts: list[Any] = []
     for stem in ("train", "t10k"):
         pixels = _read_idx(folder, f"{stem}-images-idx3-ubyte", ndim=3)
@@ -197,7 +197,7 @@ def load_cifar10(root: PathLike, classes: Sequence[int | str] | None = None) -> 
     (10000, 3, 32, 32)
     """
     keep = _cifar_numbers(classes)
-    path = Path(root)
+    path = check_path("root", root)
     for candidate, reader in _cifar_layouts(path):
         if candidate.exists():
             train, test = reader(candidate, True, keep), reader(candidate, False, keep)
@@ -257,7 +257,7 @@ def load_spambase(
     >>> X.shape  # doctest: +SKIP
     (4601, 57)
     """
-    file = Path(path)
+    file = check_path("path", path)
     if file.is_dir():
         file = file / "spambase.data"
     if not file.is_file():
@@ -311,6 +311,8 @@ def _numbers(classes: Sequence[int] | None, n_classes: int) -> list[int]:
     known = range(n_classes)
     if classes is None:
         return list(known)
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise parameter_error("classes", f"different numbers from 0 to {n_classes - 1}", shown(classes))
     wanted = list(classes)
     if not wanted or len(set(wanted)) != len(wanted) or any(c not in known for c in wanted):
         raise parameter_error("classes", f"different numbers from 0 to {n_classes - 1}", repr(classes))
@@ -322,6 +324,8 @@ def _cifar_numbers(classes: Sequence[int | str] | None) -> list[int]:
         raise parameter_error("classes", "a sequence of class names or numbers", repr(classes))
     if classes is None:
         return list(range(10))
+    if not isinstance(classes, Iterable):
+        return _numbers(classes, 10)
     for name in classes:
         if isinstance(name, str) and name not in CIFAR10_CLASSES:
             raise parameter_error("classes", one_of(CIFAR10_CLASSES), repr(name))

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use rayon::prelude::*;
 
 use super::listen::{holding, listening};
-use super::number::{real, whole};
+use super::number::given;
 use crate::certify::bounds;
 use crate::error::{Error, Result};
 use crate::process::install;
@@ -39,8 +39,8 @@ fn each<T>(numbers: ArrayView1<'_, T>, bound: impl Fn(&T) -> Result<f64>) -> Res
 fn clopper_pearson<'py>(
     py: Python<'py>,
     k: PyReadonlyArray1<'py, i64>,
-    #[pyo3(from_py_with = whole)] n: i64,
-    #[pyo3(from_py_with = real)] alpha: f64,
+    #[pyo3(from_py_with = given::n)] n: i64,
+    #[pyo3(from_py_with = given::alpha)] alpha: f64,
     upper: bool,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let n = check_n(n)?;
@@ -59,8 +59,8 @@ fn clopper_pearson<'py>(
 fn mean_bound<'py>(
     py: Python<'py>,
     mean: PyReadonlyArray1<'py, f64>,
-    #[pyo3(from_py_with = whole)] n: i64,
-    #[pyo3(from_py_with = real)] alpha: f64,
+    #[pyo3(from_py_with = given::n)] n: i64,
+    #[pyo3(from_py_with = given::alpha)] alpha: f64,
     kind: &str,
     upper: bool,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
@@ -82,7 +82,7 @@ fn mean_bound<'py>(
 fn betting<'py>(
     py: Python<'py>,
     scores: PyReadonlyArray2<'py, f64>,
-    #[pyo3(from_py_with = real)] alpha: f64,
+    #[pyo3(from_py_with = given::alpha)] alpha: f64,
     upper: bool,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let alpha = Alpha::check("alpha", alpha)?.get();

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use super::law::PyLaw;
 use super::listen::listening;
-use super::number::whole;
+use super::number::given;
 use crate::augment::Frame;
 use crate::error::Error;
 use crate::scattering::Scattering;
@@ -23,11 +23,11 @@ struct PyScattering(Scattering);
 impl PyScattering {
     #[new]
     fn new(
-        #[pyo3(from_py_with = whole)] scales: i64,
-        #[pyo3(from_py_with = whole)] angles: i64,
-        #[pyo3(from_py_with = whole)] order: i64,
-        root: bool,
-        normalize: bool,
+        #[pyo3(from_py_with = given::scales)] scales: i64,
+        #[pyo3(from_py_with = given::angles)] angles: i64,
+        #[pyo3(from_py_with = given::order)] order: i64,
+        #[pyo3(from_py_with = given::root)] root: bool,
+        #[pyo3(from_py_with = given::normalize)] normalize: bool,
     ) -> PyResult<Self> {
         let [scales, angles, order] = [scales, angles, order].map(|n| usize::try_from(n).unwrap_or(0));
         Ok(Self(Scattering::new(scales, angles, order, root, normalize)?))

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::certificates::{count, facts};
 use super::law_params::{changed, deep_parameters, parameters};
 use super::listen::listening;
-use super::number::{real, some_real, some_reals, some_whole, whole};
+use super::number::given;
 use super::partition::PyPartition;
 use crate::certify::{Confidence, Plan};
 use crate::change::Change;
@@ -125,13 +125,13 @@ impl PyLaw {
     fn plan(
         &self,
         py: Python<'_>,
-        #[pyo3(from_py_with = whole)] n_train: i64,
-        #[pyo3(from_py_with = whole)] n_poisoned: i64,
-        #[pyo3(from_py_with = real)] trigger_norm: f64,
-        labels: bool,
-        #[pyo3(from_py_with = real)] alpha: f64,
-        #[pyo3(from_py_with = whole)] n_classes: i64,
-        #[pyo3(from_py_with = some_whole)] n_features: Option<i64>,
+        #[pyo3(from_py_with = given::n_train)] n_train: i64,
+        #[pyo3(from_py_with = given::n_poisoned)] n_poisoned: i64,
+        #[pyo3(from_py_with = given::trigger_norm)] trigger_norm: f64,
+        #[pyo3(from_py_with = given::labels)] labels: bool,
+        #[pyo3(from_py_with = given::alpha)] alpha: f64,
+        #[pyo3(from_py_with = given::n_classes)] n_classes: i64,
+        #[pyo3(from_py_with = given::n_features)] n_features: Option<i64>,
     ) -> PyResult<PyPlan> {
         let n_features = n_features.map(|n| count("n_features", n)).transpose()?;
         let facts = facts(n_train, n_classes, n_features)?;
@@ -345,7 +345,7 @@ struct PyGaussian;
 impl PyGaussian {
     #[new]
     #[pyo3(signature = (sigma))]
-    fn new(#[pyo3(from_py_with = real)] sigma: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = given::sigma)] sigma: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw::of(Law::Gaussian(Gaussian::new(sigma)?))).add_subclass(Self))
     }
 
@@ -410,14 +410,14 @@ impl PySampleSpecific {
     #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (sigma, guarantee="sound", *, start=None, sigma_min=None, sigma_max=None, steps=None, learning_rate=None, samples=None))]
     fn new(
-        #[pyo3(from_py_with = real)] sigma: f64,
-        guarantee: &str,
-        #[pyo3(from_py_with = some_real)] start: Option<f64>,
-        #[pyo3(from_py_with = some_real)] sigma_min: Option<f64>,
-        #[pyo3(from_py_with = some_real)] sigma_max: Option<f64>,
-        #[pyo3(from_py_with = some_whole)] steps: Option<i64>,
-        #[pyo3(from_py_with = some_real)] learning_rate: Option<f64>,
-        #[pyo3(from_py_with = some_whole)] samples: Option<i64>,
+        #[pyo3(from_py_with = given::sigma)] sigma: f64,
+        #[pyo3(from_py_with = given::guarantee)] guarantee: &str,
+        #[pyo3(from_py_with = given::start)] start: Option<f64>,
+        #[pyo3(from_py_with = given::sigma_min)] sigma_min: Option<f64>,
+        #[pyo3(from_py_with = given::sigma_max)] sigma_max: Option<f64>,
+        #[pyo3(from_py_with = given::steps)] steps: Option<i64>,
+        #[pyo3(from_py_with = given::learning_rate)] learning_rate: Option<f64>,
+        #[pyo3(from_py_with = given::samples)] samples: Option<i64>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = Gaussian::new(sigma)?;
         let guarantee = match guarantee {
@@ -508,10 +508,10 @@ impl PyCascade {
     #[new]
     #[pyo3(signature = (levels, thresholds=None))]
     fn new(
-        levels: Vec<PyRef<'_, PyLaw>>,
-        #[pyo3(from_py_with = some_reals)] thresholds: Option<Vec<f64>>,
+        #[pyo3(from_py_with = given::levels)] levels: Vec<Py<PyLaw>>,
+        #[pyo3(from_py_with = given::thresholds)] thresholds: Option<Vec<f64>>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let levels = levels.iter().map(|level| level.law()).collect();
+        let levels = levels.iter().map(|level| level.get().law()).collect();
         let law = Law::Cascade(Cascade::new(levels, thresholds)?);
         Ok(PyClassInitializer::from(PyLaw::of(law)).add_subclass(Self))
     }
@@ -561,7 +561,7 @@ struct PyUniform;
 impl PyUniform {
     #[new]
     #[pyo3(signature = (half_width))]
-    fn new(#[pyo3(from_py_with = real)] half_width: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = given::half_width)] half_width: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw::of(Law::Uniform(Uniform::new(half_width)?))).add_subclass(Self))
     }
 
@@ -607,10 +607,10 @@ impl PyDiscrete {
     #[new]
     #[pyo3(signature = (keep, alphabet=2, labels=true, test_input=false))]
     fn new(
-        #[pyo3(from_py_with = real)] keep: f64,
-        #[pyo3(from_py_with = whole)] alphabet: i64,
-        labels: bool,
-        test_input: bool,
+        #[pyo3(from_py_with = given::keep)] keep: f64,
+        #[pyo3(from_py_with = given::alphabet)] alphabet: i64,
+        #[pyo3(from_py_with = given::labels)] labels: bool,
+        #[pyo3(from_py_with = given::test_input)] test_input: bool,
     ) -> PyResult<PyClassInitializer<Self>> {
         let alphabet = usize::try_from(alphabet)
             .map_err(|_| Error::parameter("alphabet", "an integer from 2 to 16777216", alphabet))?;
@@ -682,7 +682,7 @@ struct PyLabelNoise;
 impl PyLabelNoise {
     #[new]
     #[pyo3(signature = (q))]
-    fn new(#[pyo3(from_py_with = real)] q: f64) -> PyResult<PyClassInitializer<Self>> {
+    fn new(#[pyo3(from_py_with = given::q)] q: f64) -> PyResult<PyClassInitializer<Self>> {
         Ok(PyClassInitializer::from(PyLaw::of(Law::LabelNoise(LabelNoise::new(q)?))).add_subclass(Self))
     }
 
@@ -728,13 +728,13 @@ impl PySubsample {
     #[new]
     #[pyo3(signature = (inner=None, *, size))]
     fn new(
-        inner: Option<PyRef<'_, PyLaw>>,
-        #[pyo3(from_py_with = whole)] size: i64,
+        #[pyo3(from_py_with = given::inner)] inner: Option<Py<PyLaw>>,
+        #[pyo3(from_py_with = given::size)] size: i64,
     ) -> PyResult<PyClassInitializer<Self>> {
         let expected = "an integer from 1 to the number of training samples";
         let possible = usize::try_from(size).ok().filter(|size| *size <= LARGEST);
         let size = possible.ok_or_else(|| Error::parameter("size", expected, size))?;
-        let inner = inner.map(|law| law.law());
+        let inner = inner.map(|law| law.get().law());
         Ok(PyClassInitializer::from(PyLaw::of(Law::Subsample(Subsample::new(inner, size)?)))
             .add_subclass(Self))
     }

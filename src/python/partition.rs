@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::certificates::{count, facts, PyCertificates};
 use super::law::PyLaw;
 use super::listen::listening;
-use super::number::{some_wholes, whole};
+use super::number::given;
 use crate::certify::{Certificates, Choices};
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw, Partition};
@@ -64,10 +64,10 @@ impl PyPartition {
     #[new]
     #[pyo3(signature = (n_parts, overlap=1, assign="content", shifts=None))]
     fn new(
-        #[pyo3(from_py_with = whole)] n_parts: i64,
-        #[pyo3(from_py_with = whole)] overlap: i64,
-        assign: &str,
-        #[pyo3(from_py_with = some_wholes)] shifts: Option<Vec<i64>>,
+        #[pyo3(from_py_with = given::n_parts)] n_parts: i64,
+        #[pyo3(from_py_with = given::overlap)] overlap: i64,
+        #[pyo3(from_py_with = given::assign)] assign: &str,
+        #[pyo3(from_py_with = given::shifts)] shifts: Option<Vec<i64>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let positive = |name: &str, value: i64| {
             let possible = usize::try_from(value).ok().filter(|n| (1..=LARGEST).contains(n));

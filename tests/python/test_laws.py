@@ -176,16 +176,31 @@ def test_parameters_out_of_range_are_refused_by_name(make: Callable[[], cs.Law],
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: cs.Gaussian("wide"),
         lambda: cs.Gaussian(),
         lambda: cs.Subsample(cs.Gaussian(1.0)),
         lambda: cs.Subsample(cs.Gaussian(1.0), 100),
-        lambda: cs.Subsample(0.5, size=3),
-        lambda: cs.Subsample(size=2.5),
     ],
 )
-def test_arguments_of_another_type_are_type_errors(make: Callable[[], cs.Law]) -> None:
+def test_arguments_that_are_missing_or_too_many_are_type_errors(make: Callable[[], cs.Law]) -> None:
     with pytest.raises(TypeError):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: cs.Gaussian("wide"), "'sigma'.*a number. Got 'wide'"),
+        (lambda: cs.Gaussian(True), "'sigma'.*a number. Got True"),
+        (lambda: cs.Subsample(0.5, size=3), "'inner'.*a noise law.*Got 0.5"),
+        (lambda: cs.Subsample(size=2.5), "'size'.*an integer. Got 2.5"),
+        (lambda: cs.Discrete(0.9, labels="no"), "'labels'.*a bool. Got 'no'"),
+        (lambda: cs.Cascade([cs.Gaussian(1.0), 2]), "'levels'.*a sequence of noise laws"),
+        (lambda: cs.SampleSpecific(0.5, guarantee=3), "'guarantee'.*a string. Got 3"),
+        (lambda: cs.Gaussian(0.5).set_params(sigma=[1]), r"'sigma'.*a number. Got \[1\]"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_by_name(make: Callable[[], cs.Law], said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
         make()
 
 

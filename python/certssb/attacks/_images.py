@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import parameter_error, shape_error
+from certssb._checks import parameter_error, shape_error, shown
 from certssb.data._tensors import is_tensor
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Images", "Labels", "changed", "image_shape"]
+__all__ = ["Images", "Labels", "changed", "checked_shape", "image_shape"]
 
 Images = TypeVar("Images", npt.NDArray[Any], "torch.Tensor")
 Labels = TypeVar("Labels", npt.NDArray[Any], "torch.Tensor")
@@ -47,3 +48,16 @@ def changed(
     copy = X.clone()
     copy[:, chosen] = mix(X[:, chosen], torch.from_numpy(values[where]).to(X.device, X.dtype))
     return copy
+
+
+def checked_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape of an image, if it is one."""
+    try:
+        channels, height, width = (operator.index(size) for size in shape)
+    except (TypeError, ValueError):
+        channels = height = width = 0
+    # More could not be held as floats.
+    if min(channels, height, width) < 1 or channels * height * width > 2**40:
+        expected = "three integers of at least 1, (channels, height, width)"
+        raise parameter_error("shape", expected, shown(shape))
+    return channels, height, width

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_real, check_seed, parameter_error, shape_error
+from certssb._checks import check_callable, check_real, check_seed, parameter_error, shape_error
 from certssb.attacks._images import Images, Labels, image_shape
 from certssb.data._tensors import is_tensor
 
@@ -78,6 +78,7 @@ def poison(
     (3, [0, 0, 0], True)
     """
     image_shape(X)
+    check_callable("trigger", trigger, "a callable that takes images and returns changed ones")
     labels = _labels(y, len(X))
     target = _label("target", target, labels)
     count = math.floor(check_real("rate", rate, "a float in the range [0, 1]", 0, 1) * len(X) + 0.5)
@@ -116,6 +117,7 @@ def trigger_norms(X: Images, trigger: Callable[[Images], Images]) -> npt.NDArray
     [1.0, 0.25]
     """
     image_shape(X)
+    check_callable("trigger", trigger, "a callable that takes images and returns changed ones")
     norms = np.empty(len(X))
     for start in range(0, len(X), 1024):
         batch = X[start : start + 1024]

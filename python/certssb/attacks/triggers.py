@@ -18,7 +18,7 @@ from certssb._checks import (
     one_of,
     parameter_error,
 )
-from certssb.attacks._images import Images, changed, image_shape
+from certssb.attacks._images import Images, changed, checked_shape, image_shape
 
 __all__ = ["Blend", "FourPixel", "OnePixel", "Patch", "Trigger"]
 
@@ -147,6 +147,7 @@ class OnePixel(Trigger):
         _set(self, norm=check_positive("norm", self.norm))
 
     def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        shape = checked_shape(shape)
         position = self.position
         if position is None:
             position = _literature_place(shape, {28: 23, 32: 15}, margin=0)
@@ -192,6 +193,7 @@ class FourPixel(Trigger):
         _set(self, norm=check_positive("norm", self.norm))
 
     def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        shape = checked_shape(shape)
         return _pixels_pattern(self._pixels(shape), shape, self.norm)
 
     def _pixels(self, shape: tuple[int, int, int]) -> list[Pixel]:
@@ -242,6 +244,7 @@ class Blend(Trigger):
         _set(self, norm=check_positive("norm", self.norm), seed=check_seed("seed", self.seed))
 
     def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        shape = checked_shape(shape)
         drawn = np.random.default_rng(self.seed).standard_normal(shape)
         return _scaled(drawn, self.norm)
 
@@ -312,6 +315,7 @@ class Patch(Trigger):
         return changed(X, inside, self._painted(shape), lambda old, new: new + 0 * old)
 
     def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        shape = checked_shape(shape)
         if self.norm is None:
             raise parameter_error("norm", "a float for the patch to be added", "None")
         return _scaled(self._painted(shape), self.norm)

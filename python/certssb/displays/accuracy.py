@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import frozen, parameter_error, shape_error
+from certssb._checks import check_floats, frozen, parameter_error, shape_error
 from certssb._extras import needed
 from certssb.certificates._budget import Budget, check_budget, over_total
 from certssb.displays._style import dressed_axes, finish, label_of, line_style
@@ -87,8 +87,8 @@ class CertifiedAccuracyDisplay:
         title: str | None = None,
         sound: bool = True,
     ) -> None:
-        self.radii = frozen(np.array(radii, dtype=np.float64))
-        self.accuracy = frozen(np.array(accuracy, dtype=np.float64))
+        self.radii = frozen(check_floats("radii", radii, copy=True))
+        self.accuracy = frozen(check_floats("accuracy", accuracy, copy=True))
         if self.radii.ndim != 1 or self.radii.size == 0 or self.accuracy.shape != self.radii.shape:
             got = f"shapes {self.radii.shape} and {self.accuracy.shape}"
             raise shape_error("radii, accuracy", "one value each per point", got)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import frozen, parameter_error, shape_error
+from certssb._checks import check_floats, frozen, parameter_error, shape_error
 from certssb.data._truth import are_equal, true_labels
 from certssb.displays._style import COLOURS, STYLES, dressed_axes, finish, label_of, memory_of
 from certssb.displays._table import Certificates, Floats
@@ -95,7 +95,7 @@ class FrontierDisplay:
         sound: bool = True,
     ) -> None:
         self.n_poisoned = frozen(_counts(n_poisoned))
-        self.trigger_norm = frozen(np.array(trigger_norm, dtype=np.float64))
+        self.trigger_norm = frozen(check_floats("trigger_norm", trigger_norm, copy=True))
         if (
             self.trigger_norm.ndim != 2
             or self.trigger_norm.shape[1] != len(self.n_poisoned)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_integer, frozen, parameter_error, read_only, shape_error
+from certssb._checks import check_floats, check_integer, frozen, parameter_error, read_only, shape_error
 from certssb.displays._images import as_images, draw_image
 from certssb.displays._style import COLOURS, FAINT, INK, dressed_axes, figure_of, new_axes
 from certssb.displays._table import Floats, per_sample
@@ -238,7 +238,7 @@ class NoiseMagnitudeDisplay:
 
 
 def _magnitudes(sigmas: npt.ArrayLike) -> Floats:
-    values = np.array(sigmas, dtype=np.float64)
+    values = check_floats("sigmas", sigmas, copy=True)
     if values.ndim != 1 or values.size == 0:
         raise shape_error("sigmas", "one value per sample, at least one", f"shape {values.shape}")
     bad = ~np.isfinite(values) | (values < 0)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from certssb import _core
-from certssb._checks import check_seed, frozen, parameter_error, shown
+from certssb._checks import check_path, check_seed, frozen, parameter_error, shown
 from certssb.augment._applied import prepared
 from certssb.certificates._asked import asked_law
 from certssb.data import as_arrays, as_labels
@@ -183,7 +183,9 @@ class Fitting(Building, Growing):
         # Members are asked as they were trained, whatever the parameters become.
         self._map, self._precision = feature_map, str(self.precision)
         # Where it is remembered what is seen of these members, whatever the parameter becomes.
-        self._kept_in = None if self.checkpoint is None else os.path.abspath(self.checkpoint)
+        self._kept_in = (
+            None if self.checkpoint is None else os.path.abspath(check_path("checkpoint", self.checkpoint))
+        )
         self._votes = {}
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
         self.classes_ = frozen(classes)
@@ -215,7 +217,11 @@ class Fitting(Building, Growing):
     def _seed_to_go_on_with(self, ensemble: Members) -> int:
         """The seed of members of the same data and settings, in the checkpoint or here; else the fresh one."""
         if self.checkpoint is not None:
-            first = place(self.checkpoint, 0) if isinstance(ensemble, Levels) else os.fspath(self.checkpoint)
+            first = (
+                place(self.checkpoint, 0)
+                if isinstance(ensemble, Levels)
+                else str(check_path("checkpoint", self.checkpoint))
+            )
             with contextlib.suppress(CheckpointError):
                 # Of other data or settings: training says so, and names the difference.
                 return int(json.loads(_core.Ensemble.record_of(first))["seed"])

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-from certssb._checks import frozen
+from certssb._checks import check_path, frozen
 from certssb.data import as_features
 from certssb.estimators._cascade_levels import Members
 from certssb.estimators._seen_shape import check_shape
@@ -87,7 +87,7 @@ class WithMembers:
     _classes_given: bool
 
     def _checkpoint(self) -> str | None:
-        return None if self.checkpoint is None else os.fspath(self.checkpoint)
+        return None if self.checkpoint is None else str(check_path("checkpoint", self.checkpoint))
 
     def _look(self) -> Members:
         """The members, whose answers are about to be seen; remembered before they are, in the checkpoint as well."""

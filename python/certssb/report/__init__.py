@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from certssb._checks import parameter_error
+from certssb._checks import check_path, parameter_error
 from certssb.exceptions import CertssbError
 from certssb.report._page import render
 from certssb.report._run import Run
@@ -47,7 +47,8 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
     >>> report.write_report("runs/digits")  # doctest: +SKIP
     PosixPath('runs/digits/report.html')
     """
-    target = Path(folder) / "report.html" if path is None else Path(path)
+    folder = check_path("folder", folder)
+    target = folder / "report.html" if path is None else check_path("path", path)
     run = Run._unchecked(folder)
     try:
         page = render(run)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from certssb._checks import parameter_error, shown
 from certssb.certificates import CertificateTable
 from certssb.certificates._budget import Budget
 from certssb.certificates._shares import share_down
@@ -42,11 +43,18 @@ def render(run: Run) -> str:
     str
         A whole HTML document that loads nothing.
 
+    Raises
+    ------
+    ParameterError
+        If `run` is something else.
+
     Examples
     --------
     >>> from certssb.report import Run, render
     >>> page = render(Run.read("runs/digits"))  # doctest: +SKIP
     """
+    if not isinstance(run, Run):
+        raise parameter_error("run", "what Run.read returns", shown(run))
     title = f"Certificates: {run.name}"
     css = resources.files("certssb.report").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(

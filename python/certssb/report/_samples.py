@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import frozen, parameter_error
+from certssb._checks import check_path, frozen, parameter_error, shown
 from certssb.certificates import CertificateTable
 from certssb.data._truth import are_equal, true_labels
 from certssb.storage import _files
@@ -107,7 +107,9 @@ def save_samples(path: Path, table: CertificateTable, X: Any, y_true: Any) -> No
     >>> from certssb import report
     >>> report.save_samples(path, certs, X_test, y_test)  # doctest: +SKIP
     """
-    _files.write(path, samples_bytes(table, X, y_true))
+    if not isinstance(table, CertificateTable):
+        raise parameter_error("table", "a CertificateTable", shown(table))
+    _files.write(check_path("path", path), samples_bytes(table, X, y_true))
 
 
 def samples_bytes(table: CertificateTable, X: Any, y_true: Any) -> bytes:

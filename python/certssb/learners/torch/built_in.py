@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from certssb._checks import one_of, parameter_error, shown
 from certssb.learners.torch import _modes as modes
 from certssb.learners.torch._randomness import seeded
 from certssb.learners.torch._state import set_values
@@ -47,6 +48,11 @@ class BuiltInModule(nn.Module):
     values : ndarray
         The member's values: trained ones, then running statistics.
 
+    Raises
+    ------
+    ParameterError
+        For a name of none.
+
     Examples
     --------
     >>> import certssb as cs
@@ -64,6 +70,8 @@ class BuiltInModule(nn.Module):
         self, name: str, shape: tuple[int, ...], n_classes: int, values: npt.NDArray[np.float32]
     ) -> None:
         super().__init__()
+        if not isinstance(name, str) or name not in _PARTS:
+            raise parameter_error("name", one_of(_PARTS), shown(name))
         self.architecture = name
         # What layers begin with is drawn from the global generator, which is the user's.
         with modes.neutral(), seeded(0):

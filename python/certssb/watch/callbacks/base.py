@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb import metrics
-from certssb._checks import parameter_error
+from certssb._checks import check_floats, parameter_error, shown
 from certssb.certificates import CertificateTable
 from certssb.exceptions import CertssbError
 
@@ -147,6 +147,8 @@ def certified_shares(
     labels: bool,
 ) -> dict[str, float]:
     """Name the shares that :meth:`Callback.log_certificates` reports."""
+    if not isinstance(certs, CertificateTable):
+        raise parameter_error("certs", "a CertificateTable", shown(certs))
     if (n_poisoned is None) != (trigger_norms is None):
         got = f"n_poisoned={n_poisoned!r}, trigger_norms={trigger_norms!r}"
         raise parameter_error("n_poisoned", "given together with trigger_norms", got)
@@ -157,7 +159,7 @@ def certified_shares(
         f"{name}/right_and_certified": metrics.certified_ratio(right & ~certs.abstained),
     }
     if radii is not None:
-        for radius in np.ravel(np.asarray(radii, dtype=float)):
+        for radius in np.ravel(check_floats("radii", radii)):
             key = f"{name}/certified_accuracy/radius_{radius:g}"
             shares[key] = certs.certified_accuracy(y_true, radii=float(radius))
     if n_poisoned is not None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from certssb._checks import check_path
 from certssb.certificates import CertificateTable
 from certssb.watch.callbacks.base import Callback, no_run
 
@@ -35,7 +36,7 @@ class TensorBoardCallback(Callback):
     """
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
-        self.log_dir = Path(log_dir)
+        self.log_dir = check_path("log_dir", log_dir)
         self._run: Path | None = None
         self._writer: Any = None
         self._total: int | None = None
