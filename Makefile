@@ -15,15 +15,19 @@ export LIBTORCH_USE_PYTORCH := 1
 export CARGO_TARGET_DIR
 export MPLBACKEND ?= Agg
 
-DEPENDENCIES := $(VENV)/.dependencies-$(shell cat pyproject.toml requirements-dev.txt | cksum | cut -d' ' -f1)
+# What a build of the core needs, then what everything else does: the groups of pyproject.toml.
+TOOLS := $(VENV)/.tools-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # Tests of votes, plans, the ledger, 1-NN and built-in members.
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
     ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness))
-SOURCES := $(shell find src python -name '*.rs') Cargo.toml pyproject.toml build.rs
-INSTALLED := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
+SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs
+HERE := $(shell pwd | cksum | cut -d' ' -f1)
+CORE := $(VENV)/.core-$(HERE)
+EXTENSION := $(VENV)/.extension-$(HERE)
 
 .PHONY: run test lint ring0 rings12 pytest torchless matrix core-wheel long fuzz attack stubs browser external docs build \
-    bench clean help
+    wheels bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -35,9 +39,11 @@ help:
 	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make fuzz       damage ledgers and other files at random for ten minutes each"
 	@echo "make attack     search for unsound certificates and for modules that share state, ten minutes each"
-	@echo "make build  set up and build only; then: source $(VENV)/bin/activate"
+	@echo "make wheels    the core's wheel and that of the torch extension, in dist/"
+	@echo "make build  set up and build only, the torch extension too; then: source $(VENV)/bin/activate"
 
-run: build
+# Needs no torch.
+run: $(CORE)
 	$(BIN)/certssb run --dataset digits --trigger one-pixel --rate 0.02 --norm 1.0 --target 0 \
 	    --cosine 5 --members 20000 --seed 0 --out runs/digits
 
@@ -49,9 +55,9 @@ lint: $(DEPENDENCIES)
 	cargo clippy --quiet --release --features training --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
 	cargo clippy --quiet --release --features python --lib -- -D warnings
-	cargo clippy --quiet --release --features python,torch --lib -- -D warnings
-	$(BIN)/ruff check python tests docs benches
-	$(BIN)/ruff format --check python tests docs benches
+	cargo clippy --quiet --release --features extension --lib -- -D warnings
+	$(BIN)/ruff check python extension tests docs benches
+	$(BIN)/ruff format --check python extension tests docs benches
 
 # The statistics alone: no libtorch, no Python.
 ring0:
@@ -66,13 +72,18 @@ bench: build
 	$(BIN)/python benches/bench.py
 
 pytest: build
+	@$(BIN)/python -c "import certssb_torch"  # else its tests would be skipped
 	$(BIN)/python -m pytest -q tests/python tests/external
 	$(BIN)/python -m pytest -q --doctest-modules python/certssb
 
 # The core alone, which has no libtorch and serves every Python.
-core-wheel: $(DEPENDENCIES)
+core-wheel: $(TOOLS)
 	rm -rf dist/core
 	$(BIN)/maturin build --release --out dist/core
+
+wheels: core-wheel $(DEPENDENCIES)
+	rm -rf dist/extension
+	cd extension && $(BIN)/maturin build --release --out ../dist/extension
 
 # What needs no torch, where there is none: the short suite beside NumPy and scikit-learn alone, and what is tested without
 # torch beside pandas and Matplotlib.
@@ -98,8 +109,8 @@ long: build
 	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py tests/python/test_interrupts.py
 
 stubs: build
-	$(BIN)/python -m mypy -p certssb
-	$(BIN)/python -m mypy.stubtest certssb._core
+	$(BIN)/python -m mypy -p certssb -p certssb_torch
+	$(BIN)/python -m mypy.stubtest certssb._core certssb_torch._torch
 
 # What the next three need stays out of the environment: in a folder of its own, found through PYTHONPATH.
 # `make test` runs the same files and skips what is not there.
@@ -122,17 +133,27 @@ docs: build
 	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m pytest -q tests/python/test_docs.py
 	@echo "open site/index.html"
 
-build: $(INSTALLED)
+build: $(CORE) $(EXTENSION)
 
-$(INSTALLED): $(DEPENDENCIES) $(SOURCES)
-	$(BIN)/maturin develop --release --features python,torch
-	@rm -f $(VENV)/.installed-*
+$(CORE): $(TOOLS) $(SOURCES)
+	$(BIN)/maturin develop --release --extras plot
+	@rm -f $(VENV)/.core-*
 	@touch $@
 
-$(DEPENDENCIES): pyproject.toml requirements-dev.txt
+$(EXTENSION): $(CORE) $(DEPENDENCIES) $(SOURCES) extension/pyproject.toml
+	cd extension && $(BIN)/maturin develop --release
+	@rm -f $(VENV)/.extension-*
+	@touch $@
+
+$(TOOLS): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --group build
+	@rm -f $(VENV)/.tools-*
+	@touch $@
+
+$(DEPENDENCIES): $(TOOLS)
+	$(BIN)/python -m pip install --quiet --group dev
 	@rm -f $(VENV)/.dependencies-*
 	@touch $@
 

@@ -3,7 +3,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    let extension = std::env::var_os("CARGO_FEATURE_PYTHON").is_some();
+    let extension = std::env::var_os("CARGO_FEATURE_EXTENSION").is_some();
     if let (false, Ok(lib)) = (extension, std::env::var("DEP_TCH_LIBTORCH_LIB")) {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
     }

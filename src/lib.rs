@@ -5,7 +5,7 @@
 //! a stated budget of the received one gives the same prediction.
 //!
 //! Three rings: statistics (always), members and training (feature `training`; through libtorch as well with `torch`),
-//! Python bindings (feature `python`).
+//! Python bindings (feature `python`; for libtorch alone, as a module of its own, feature `extension`).
 //!
 //! # Quick start
 //! Votes of 1000 members, each trained on 100 of 12,665 samples with noise of standard deviation 1, all agree. How
@@ -36,6 +36,10 @@ mod change;
 mod ensemble;
 mod error;
 mod exact;
+#[cfg(any(feature = "python", feature = "extension"))]
+mod exception;
+#[cfg(feature = "extension")]
+mod extension;
 #[cfg(feature = "training")]
 mod files;
 mod interval;
@@ -84,7 +88,7 @@ pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Patience, Record as Ledge
 #[cfg(feature = "training")]
 pub use member::{
     built_in::KNOWN as KNOWN_MODELS, ArrayInputs, ArrayTrainingSet, Behaviour, Convolution, Device,
-    FeatureShape, History, Init, Inputs, Layout, Member, ParameterKind, ParameterSpec, Precision,
+    FeatureShape, Gpus, History, Init, Inputs, Layout, Member, ParameterKind, ParameterSpec, Precision,
     Record as EnsembleRecord, Settings, TrainConfig, TrainingSet, Values,
 };
 pub use normal::{normal_quantile_lower, normal_quantile_upper};

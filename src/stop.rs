@@ -86,7 +86,15 @@ pub fn until<R>(flag: &Arc<AtomicBool>, work: impl FnOnce() -> R) -> R {
 /// # Ok::<(), certssb::Error>(())
 /// ```
 pub fn asking<R>(question: impl Fn() -> bool + 'static, work: impl FnOnce() -> R) -> R {
-    let flag = Arc::new(AtomicBool::new(false));
+    asking_for(Arc::new(AtomicBool::new(false)), question, work)
+}
+
+/// The same for work that looks at `flag` itself, and that [`listen`]s where it does.
+pub(crate) fn asking_for<R>(
+    flag: Arc<AtomicBool>,
+    question: impl Fn() -> bool + 'static,
+    work: impl FnOnce() -> R,
+) -> R {
     let ear = Ear { flag: Arc::clone(&flag), asked: Cell::new(Instant::now()), question: Box::new(question) };
     within(Stop(Some(flag)), Some(Rc::new(ear)), work)
 }

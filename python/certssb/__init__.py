@@ -9,10 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from certssb._loader import load_core
-
-load_core()
-
 from certssb import _core as _core
 from certssb._core import __version__
 from certssb.exceptions import (

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Kernels`] | single members of `linear`, `mlp`, `cnn` and `discriminant` on the CPU, by the crate's own kernels |
 //! | `torch::Torch` | all built-in networks, alone or in stacks, on the CPU or a GPU, through libtorch (feature `torch`) |
+//! | `python::extension::Networks` | the same, computed by the torch extension (feature `python`) |
 //! | `python::Learner` | whatever a learner in Python computes (feature `python`) |
 
 pub(crate) mod changed;
@@ -19,12 +20,15 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::law::SigmaSearch;
-use crate::member::{Behaviour, Device, FeatureShape, Layout, Member, Settings};
+use crate::member::{Behaviour, Device, FeatureShape, Gpus, Layout, Member, Settings};
 use crate::seed::{Role, Seed};
+use crate::stop::listen;
 
 use rand::seq::SliceRandom;
 
-pub(crate) use choose::{built_in, n_gpus};
+pub(crate) use choose::{built_in, gpus};
+#[cfg(feature = "python")]
+pub(crate) use choose::{extend, Networks};
 #[cfg(feature = "python")]
 pub(crate) use kernels::log_mean_scores;
 pub use kernels::Kernels;
@@ -58,9 +62,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
         false
     }
 
-    /// Number of GPUs that it can use.
-    fn n_gpus(&self) -> usize {
-        0
+    /// The GPUs that it can use.
+    fn gpus(&self) -> Gpus {
+        Gpus::default()
     }
 
     /// The smallest training set a member can be trained on.
@@ -291,11 +295,12 @@ pub fn batches(n: usize, size: usize) -> Vec<(usize, usize)> {
     batches
 }
 
-/// Whether to go on.
+/// Whether to go on; a thread that has a question asks it.
 ///
 /// # Errors
 /// Cancellation.
 pub(crate) fn go_on(stop: &AtomicBool) -> Result<()> {
+    listen();
     match stop.load(Ordering::Relaxed) {
         true => Err(Error::cancelled("The work was cancelled.")),
         false => Ok(()),

@@ -20,7 +20,7 @@ use crate::backend::{self, Backend, Changes};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
 use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
-use crate::member::{check_features, check_members, check_sizes, Device, Settings, SCHEMA};
+use crate::member::{check_features, check_members, check_sizes, Device, Gpus, Settings, SCHEMA};
 use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet};
 use crate::seed::{Seed, SCOUT};
 
@@ -28,7 +28,7 @@ pub use control::{Control, Progress};
 
 /// Names of the devices that built-in networks can be computed on: "cpu", then "cuda:0" and on.
 pub fn devices() -> Vec<String> {
-    let gpus = (0..backend::n_gpus()).map(Device::Cuda);
+    let gpus = (0..backend::gpus().number).map(Device::Cuda);
     std::iter::once(Device::Cpu).chain(gpus).map(|device| device.to_string()).collect()
 }
 
@@ -72,7 +72,7 @@ impl Ensemble {
     /// # Errors
     /// Parameter, shape and device errors, each naming what was expected and what came.
     pub fn new(data: &dyn TrainingSet, law: Law, config: &TrainConfig) -> Result<Self> {
-        let settings = config.check(backend::n_gpus())?;
+        let settings = config.check(backend::gpus)?;
         let backend = backend::built_in(&config.model, data.shape(), data.n_classes(), &settings)?;
         Self::with_backend(data, law, config, backend)
     }
@@ -87,7 +87,7 @@ impl Ensemble {
         config: &TrainConfig,
         backend: Arc<dyn Backend>,
     ) -> Result<Self> {
-        let settings = config.check(backend.n_gpus())?;
+        let settings = config.check(|| backend.gpus())?;
         if let Law::Cascade(_) = law {
             let expected = "a law of one level; each level of a cascade is an ensemble of its own";
             return Err(Error::parameter("law", expected, law.describe()));
@@ -163,7 +163,7 @@ impl Ensemble {
     /// # Errors
     /// Parameter errors for a record that no ensemble can have.
     pub fn of_record(record: Record) -> Result<Self> {
-        let settings = settings_of(&record, 0)?;
+        let settings = settings_of(&record)?;
         let backend = backend::built_in(&record.model, record.shape, record.n_classes, &settings)?;
         Self::of_record_with(record, backend)
     }
@@ -174,7 +174,7 @@ impl Ensemble {
     /// A parameter error if it does not compute the model of the record.
     pub fn of_record_with(record: Record, backend: Arc<dyn Backend>) -> Result<Self> {
         check_same_model(&record, backend.as_ref())?;
-        let settings = settings_of(&record, backend.n_gpus())?;
+        let settings = settings_of(&record)?;
         Ok(Self::without_members(record, settings, backend))
     }
 
@@ -185,7 +185,7 @@ impl Ensemble {
     pub fn open(checkpoint: &Path, device: &str, n_jobs: Option<usize>) -> Result<Self> {
         let record = Self::read_record(checkpoint)?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
-        let settings = config.check(backend::n_gpus())?;
+        let settings = config.check(backend::gpus)?;
         let backend = backend::built_in(&record.model, record.shape, record.n_classes, &settings)?;
         Self::open_with(checkpoint, backend, device, n_jobs)
     }
@@ -212,7 +212,7 @@ impl Ensemble {
         check_same_model(&record, backend.as_ref())?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
         let files = Checkpoint::view(checkpoint, &record, backend.layout())?;
-        let settings = config.check(backend.n_gpus())?;
+        let settings = config.check(|| backend.gpus())?;
         let mut ensemble = Self::without_members(record, settings, backend);
         ensemble.known().merge(&files.history()?);
         for number in files.numbers()? {
@@ -490,7 +490,7 @@ impl Ensemble {
     pub fn reconfigure(&mut self, device: &str, n_jobs: Option<usize>, stack: Option<usize>) -> Result<()> {
         let config =
             TrainConfig { device: device.to_owned(), n_jobs, stack, ..TrainConfig::of(&self.record) };
-        let settings = config.check(self.backend.n_gpus())?;
+        let settings = config.check(|| self.backend.gpus())?;
         if self.backend.is_built_in() {
             let Record { model, shape, n_classes, .. } = &self.record;
             self.backend = backend::built_in(model, *shape, *n_classes, &settings)?;
@@ -513,8 +513,8 @@ impl Ensemble {
 }
 
 /// Settings that a record says nothing of are those of a CPU.
-fn settings_of(record: &Record, n_gpus: usize) -> Result<Settings> {
-    TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(record) }.check(n_gpus)
+fn settings_of(record: &Record) -> Result<Settings> {
+    TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(record) }.check(Gpus::default)
 }
 
 fn check_same_model(record: &Record, backend: &dyn Backend) -> Result<()> {

@@ -2,6 +2,7 @@
 //! crate's own kernels where these know it.
 
 use super::{FeatureShape, Layout};
+use crate::backend::Changes;
 use crate::error::{Error, Result};
 use crate::kernel::Network;
 
@@ -34,6 +35,16 @@ pub(crate) struct BuiltIn {
     pub(crate) activations: usize,
     /// Whether members are solved in closed form rather than trained by gradient.
     pub(crate) closed: bool,
+}
+
+impl BuiltIn {
+    /// Where its members meet changed copies of their samples.
+    pub(crate) fn changes(&self) -> Changes {
+        match self.closed {
+            true => Changes::Once,
+            false => Changes::EveryEpoch,
+        }
+    }
 }
 
 /// The built-in network called `name`, with sizes taken from the data.

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::device::{self, Device};
+use super::device::{self, Device, Gpus};
 use super::Record;
 use crate::augment::Augment;
 use crate::error::{Error, Result};
 
 /// How a stack convolves; one member alone has its own fast path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Convolution {
     /// One convolution with as many groups as members.
     #[default]
@@ -150,18 +150,18 @@ impl TrainConfig {
         }
     }
 
-    /// Checks every setting that can be checked without data, on a machine of so many GPUs that can be used.
+    /// Checks every setting that can be checked without data; asks for GPUs unless the CPU is named.
     ///
     /// # Errors
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) or, for the device,
     /// [`ErrorKind::Device`](crate::ErrorKind::Device).
-    pub(crate) fn check(&self, n_gpus: usize) -> Result<Settings> {
+    pub(crate) fn check(&self, gpus: impl FnOnce() -> Gpus) -> Result<Settings> {
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             let expected = "a finite float greater than 0";
             return Err(Error::parameter("learning_rate", expected, self.learning_rate));
         }
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        let devices = device::parse(&self.device, n_gpus)?;
+        let devices = device::parse(&self.device, gpus)?;
         let device = devices.first().copied().unwrap_or(Device::Cpu);
         let stack = self.stack.or(Some(1).filter(|_| device == Device::Cpu));
         Ok(Settings {
@@ -212,7 +212,7 @@ fn at_least_one(name: &str, value: usize) -> Result<usize> {
 }
 
 /// Checked settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// Passes over a member's noised set.
     pub epochs: usize,
@@ -222,7 +222,8 @@ pub struct Settings {
     pub learning_rate: f64,
     /// Arithmetic.
     pub precision: Precision,
-    /// Changes members' noised samples while they are trained.
+    /// Changes members' noised samples while they are trained; no part of the JSON.
+    #[serde(skip)]
     pub augment: Option<Augment>,
     /// Changed copies beside a noised set that is looked at once.
     pub copies: usize,
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     fn message(config: TrainConfig) -> String {
-        config.check(0).err().map(|e| e.to_string()).unwrap_or_default()
+        config.check(Gpus::default).err().map(|e| e.to_string()).unwrap_or_default()
     }
 
     #[test]

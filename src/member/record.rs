@@ -1,5 +1,6 @@
 //! Everything that decides what members are.
 
+use super::Gpus;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::record_digest;
@@ -77,7 +78,7 @@ impl Record {
         }
         check_classes(self.n_classes)?;
         self.check_augment()?;
-        TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check(0)?;
+        TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check(Gpus::default)?;
         self.law.check_own()?;
         self.law.check(&self.facts())
     }

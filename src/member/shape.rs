@@ -24,6 +24,19 @@ pub enum FeatureShape {
 }
 
 impl FeatureShape {
+    /// The shape with these dimensions: features (d) or images (c, h, w).
+    ///
+    /// # Errors
+    /// A shape error for any other number of dimensions.
+    #[cfg(any(feature = "python", feature = "extension"))]
+    pub(crate) fn of(sizes: &[usize]) -> Result<Self> {
+        match *sizes {
+            [d] => Ok(Self::Flat(d)),
+            [channels, height, width] => Ok(Self::Image { channels, height, width }),
+            _ => Err(Error::shape("X", "2 or 4 dimensions", sizes.len() + 1)),
+        }
+    }
+
     /// Number of values of one sample.
     pub fn n_features(self) -> usize {
         match self {

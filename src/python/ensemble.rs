@@ -10,14 +10,14 @@ use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfid
 use super::law::{wrap, PyLaw};
 use super::learner::{of_object, value_of};
 use super::listen::{calling, holding, listening};
-use super::model::{backend, feature_shape};
+use super::model::backend;
 use crate::certify::{decided, Certificates};
 use crate::change::Change;
 use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
 use crate::law::Law;
 use crate::member::{
-    ArrayInputs, ArrayTrainingSet, Behaviour, History, Member, Precision, Record, TrainConfig,
+    ArrayInputs, ArrayTrainingSet, Behaviour, FeatureShape, History, Member, Precision, Record, TrainConfig,
 };
 use crate::stop::Stop;
 use crate::votes::{Ballots, Poll};
@@ -45,7 +45,7 @@ pub(super) struct PyEnsemble {
 
 /// Features of shape (n, d) or (n, c, h, w) as the core reads them, borrowed.
 fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs<'a>> {
-    let shape = feature_shape(features.shape().get(1..).unwrap_or_default())?;
+    let shape = FeatureShape::of(features.shape().get(1..).unwrap_or_default())?;
     Ok(ArrayInputs::new(features.as_slice()?, shape)?)
 }
 

@@ -24,8 +24,8 @@ use crate::backend::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{
-    Behaviour, Device, FeatureShape, Init, Layout, Member, Object, Packed, ParameterKind, ParameterSpec,
-    Settings, Values,
+    Behaviour, Device, FeatureShape, Gpus, Init, Layout, Member, Object, Packed, ParameterKind,
+    ParameterSpec, Settings, Values,
 };
 use crate::noise::unit_normals;
 use crate::quantity::Quantity;
@@ -128,8 +128,8 @@ impl Backend for Learner {
         &self.behaviour
     }
 
-    fn n_gpus(&self) -> usize {
-        self.n_gpus
+    fn gpus(&self) -> Gpus {
+        self.n_gpus.into()
     }
 
     fn has_values(&self) -> bool {

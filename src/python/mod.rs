@@ -4,7 +4,7 @@ mod augment;
 mod bounds;
 mod certificates;
 mod ensemble;
-mod error;
+mod extension;
 mod features;
 mod files;
 mod gate;
@@ -34,6 +34,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     certificates::register(module)?;
     learner::register(module)?;
     ensemble::register(module)?;
+    extension::register(module)?;
     bounds::register(module)?;
     features::register(module)?;
     files::register(module)

@@ -7,8 +7,7 @@ use pyo3::types::PyString;
 
 use super::learner::Learner;
 use crate::backend::Backend;
-use crate::error::{Error, Result};
-use crate::member::FeatureShape;
+use crate::error::Error;
 
 /// Who computes the members of a learner; `None` for the name of a built-in network.
 pub(super) fn backend(model: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Backend>>> {
@@ -20,16 +19,4 @@ pub(super) fn backend(model: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Backe
     }
     let expected = "the name of a built-in network or a learner";
     Err(Error::parameter("model", expected, model.get_type().name()?).into())
-}
-
-/// A sample's shape as the core knows it.
-///
-/// # Errors
-/// A shape error for anything but features (d,) and images (c, h, w).
-pub(super) fn feature_shape(shape: &[usize]) -> Result<FeatureShape> {
-    match *shape {
-        [d] => Ok(FeatureShape::Flat(d)),
-        [channels, height, width] => Ok(FeatureShape::Image { channels, height, width }),
-        _ => Err(Error::shape("X", "2 or 4 dimensions", shape.len() + 1)),
-    }
 }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::backend::{Cores, NoisySet, Source};
     use crate::law::{Gaussian, Law};
-    use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape, TrainConfig};
+    use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape, Gpus, TrainConfig};
     use crate::seed::Seed;
     use crate::torch::{by_name, on_one_thread};
 
@@ -59,9 +59,10 @@ mod tests {
         let law = Law::Gaussian(Gaussian::new(1.0).unwrap());
         let source = Source { data: &data, law: &law, seed: Seed::new(1), sigmas: None };
         let architecture = by_name(model, shape, 2).unwrap();
-        let settings = TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check(0).unwrap();
+        let settings =
+            TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check(Gpus::default).unwrap();
         let set = NoisySet::draw(source, members, 64, Cores::Own, &AtomicBool::new(false)).unwrap();
-        let set = NoisySets::of(&set, shape, tch::Device::Cpu).unwrap();
+        let set = NoisySets::of(set.features(), set.labels(), set.n(), shape, tch::Device::Cpu).unwrap();
         let job = Fit { members, seed: Seed::new(1), n_classes: 2, settings: &settings };
         calibrated(architecture.as_ref(), job, &set).convolution
     }

@@ -17,12 +17,15 @@ use std::sync::Arc;
 
 pub(crate) use device::n_gpus;
 pub use model::{by_name, Architecture, How, Mode, Solution, TorchResult, Weights};
+pub(crate) use session::Thread;
+#[cfg(feature = "extension")]
+pub(crate) use session::{Job, Voters};
 #[cfg(test)]
 pub(crate) use threads::on_one_thread;
 
 use crate::backend::{Backend, Batching, Changes, Session};
 use crate::error::Result;
-use crate::member::{Device, FeatureShape, Layout, Settings};
+use crate::member::{Device, FeatureShape, Gpus, Layout, Settings};
 
 /// Members of one architecture.
 pub struct Torch {
@@ -43,7 +46,7 @@ impl fmt::Debug for Torch {
 }
 
 /// Inputs of one forward pass.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 impl Backend for Torch {
     fn name(&self) -> &str {
@@ -58,8 +61,8 @@ impl Backend for Torch {
         self.architecture.is_built_in()
     }
 
-    fn n_gpus(&self) -> usize {
-        n_gpus()
+    fn gpus(&self) -> Gpus {
+        n_gpus().into()
     }
 
     fn min_samples(&self) -> usize {
@@ -103,6 +106,6 @@ impl Backend for Torch {
         shape: FeatureShape,
         _lane: bool,
     ) -> Result<Box<dyn Session + 'a>> {
-        Ok(Box::new(session::Thread::new(self.architecture.as_ref(), settings, shape)?))
+        Ok(Box::new(Thread::new(Arc::clone(&self.architecture), settings.clone(), shape)?))
     }
 }

@@ -1,6 +1,7 @@
 //! What one thread computes with through torch.
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Tensor};
 
@@ -12,6 +13,7 @@ use super::train::{fit, how, NoisySets};
 use crate::backend::{go_on, Batch, Fit, Flag, NoisySet, Panel, Search, Session};
 use crate::error::{Error, Result};
 use crate::member::{FeatureShape, Member, Settings};
+use crate::seed::Seed;
 
 /// A training error of one member from what torch said: its first line.
 pub(super) fn training_error(member: u64, error: &tch::TchError) -> Error {
@@ -23,92 +25,135 @@ pub(super) fn training_error(member: u64, error: &tch::TchError) -> Error {
 }
 
 /// One thread, its device and what it has tried there.
-pub(super) struct Thread<'a> {
-    architecture: &'a dyn Architecture,
+pub(crate) struct Thread {
+    architecture: Arc<dyn Architecture>,
     settings: Settings,
     shape: FeatureShape,
-    /// Dimensions of a sample.
-    dims: Vec<i64>,
     device: Device,
     /// Whether ways of convolving have been tried.
     tried: bool,
-    /// Shared batches of test inputs, by number.
-    shared: Vec<Tensor>,
+    shared: Shared,
 }
 
-impl<'a> Thread<'a> {
-    pub(super) fn new(
-        architecture: &'a dyn Architecture,
-        settings: &Settings,
+/// Batches of test inputs that all members see, by number: one panel after another is asked about them.
+type Shared = Arc<Mutex<Vec<Tensor>>>;
+
+impl Thread {
+    /// # Errors
+    /// A device error if the device cannot be used.
+    pub(crate) fn new(
+        architecture: Arc<dyn Architecture>,
+        settings: Settings,
         shape: FeatureShape,
     ) -> Result<Self> {
         check_precision(settings.device, settings.precision)?;
         let device = on(settings.device);
-        let settings = settings.clone();
-        Ok(Self {
-            architecture,
-            settings,
-            shape,
-            dims: shape.dims(),
-            device,
-            tried: false,
-            shared: Vec::new(),
-        })
+        Ok(Self { architecture, settings, shape, device, tried: false, shared: Shared::default() })
+    }
+
+    /// Trains `members` on their noised sets of `n` samples: features (S n, ...) and labels (S n).
+    ///
+    /// # Errors
+    /// As [`Session::fit`].
+    #[cfg(feature = "extension")]
+    pub(crate) fn train(
+        &mut self,
+        job: Job<'_>,
+        features: &[f32],
+        labels: &[i64],
+        n: usize,
+        stop: &Flag,
+    ) -> Result<Vec<Member>> {
+        let first = job.members.first().copied().unwrap_or(0);
+        let sets = NoisySets::of(features, labels, n, self.shape, self.device);
+        self.train_on(job, &sets.map_err(|error| training_error(first, &error))?, stop)
+    }
+
+    fn train_on(&mut self, job: Job<'_>, sets: &NoisySets, stop: &Flag) -> Result<Vec<Member>> {
+        if self.device != Device::Cpu && !self.tried {
+            self.settings = calibrated(self.architecture.as_ref(), job.under(&self.settings), sets);
+            self.tried = true;
+        }
+        fit(self.architecture.as_ref(), job.under(&self.settings), sets, stop)
+    }
+
+    /// Members with these numbers and values, to be asked.
+    ///
+    /// # Errors
+    /// A training error naming the first.
+    pub(crate) fn voters(&self, numbers: Vec<u64>, values: &[&[f32]]) -> Result<Voters> {
+        let first = numbers.first().copied().unwrap_or(0);
+        let weights = FlatWeights::new(self.architecture.layout(), values, self.device);
+        let weights = weights.map_err(|error| training_error(first, &error))?.computing(how(&self.settings));
+        let (architecture, shared) = (Arc::clone(&self.architecture), Arc::clone(&self.shared));
+        Ok(Voters { architecture, dims: self.shape.dims(), device: self.device, numbers, weights, shared })
     }
 }
 
-impl Session for Thread<'_> {
+/// Which members are trained; how, the thread knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) members: &'a [u64],
+    pub(crate) seed: Seed,
+    pub(crate) n_classes: usize,
+}
+
+impl<'a> Job<'a> {
+    fn under(self, settings: &'a Settings) -> Fit<'a> {
+        Fit { members: self.members, seed: self.seed, n_classes: self.n_classes, settings }
+    }
+}
+
+impl Session for Thread {
     fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
-        let first = job.members.first().copied().unwrap_or(0);
-        let sets =
-            NoisySets::of(&set, self.shape, self.device).map_err(|error| training_error(first, &error))?;
+        let (first, n) = (job.members.first().copied().unwrap_or(0), set.n());
+        let sets = NoisySets::of(set.features(), set.labels(), n, self.shape, self.device);
+        // Where it was drawn for this, the memory of the CPU is free again before training.
         drop(set);
-        if self.device != Device::Cpu && !self.tried {
-            self.settings = calibrated(self.architecture, Fit { settings: &self.settings, ..job }, &sets);
-            self.tried = true;
-        }
-        fit(self.architecture, Fit { settings: &self.settings, ..job }, &sets, stop)
+        let sets = sets.map_err(|error| training_error(first, &error))?;
+        let Fit { members, seed, n_classes, .. } = job;
+        self.train_on(Job { members, seed, n_classes }, &sets, stop)
     }
 
     fn panel<'s>(&'s mut self, members: &'s [&'s Member]) -> Result<Box<dyn Panel + 's>> {
-        let first = members.first().map_or(0, |member| member.number);
         let values: Vec<&[f32]> = members.iter().map(|member| &member.values[..]).collect();
-        let weights = FlatWeights::new(self.architecture.layout(), &values, self.device);
-        let weights = weights.map_err(|error| training_error(first, &error))?.computing(how(&self.settings));
-        let Self { architecture, device, ref dims, ref mut shared, .. } = *self;
-        Ok(Box::new(Voters { architecture, dims, device, members, weights, shared }))
+        let numbers = members.iter().map(|member| member.number).collect();
+        Ok(Box::new(self.voters(numbers, &values)?))
     }
 }
 
 /// Members in front of test inputs.
-struct Voters<'a> {
-    architecture: &'a dyn Architecture,
-    dims: &'a [i64],
+pub(crate) struct Voters {
+    architecture: Arc<dyn Architecture>,
+    /// Dimensions of a sample.
+    dims: Vec<i64>,
     device: Device,
-    members: &'a [&'a Member],
+    numbers: Vec<u64>,
     weights: FlatWeights,
-    shared: &'a mut Vec<Tensor>,
+    shared: Shared,
 }
 
-impl Voters<'_> {
+impl Voters {
     /// Rows (n, ...), or (S, n, ...), on the device.
     fn tensor(&self, values: &[f32], lead: &[i64]) -> TorchResult<Tensor> {
-        let shape = [lead, self.dims].concat();
+        let shape = [lead, &self.dims].concat();
         Tensor::f_from_slice(values)?.f_view(&shape[..])?.f_to_device(self.device)
     }
 
     /// One batch for the stack, (S, B, ...).
-    fn inputs(&mut self, batch: Batch<'_>) -> TorchResult<Tensor> {
-        let (stack, rows) = (self.members.len() as i64, batch.rows as i64);
+    fn inputs(&self, batch: Batch<'_>) -> TorchResult<Tensor> {
+        let (stack, rows) = (self.numbers.len() as i64, batch.rows as i64);
         if !batch.shared {
             let lead = if stack == 1 { vec![rows] } else { vec![stack, rows] };
             return self.tensor(batch.values, &lead);
         }
-        if self.shared.len() == batch.number {
-            let one = self.tensor(batch.values, &[rows])?;
-            self.shared.push(one);
-        }
-        let one = self.shared.get(batch.number).map(Tensor::shallow_clone);
+        let one = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.len() == batch.number {
+                shared.push(self.tensor(batch.values, &[rows])?);
+            }
+            shared.get(batch.number).map(Tensor::shallow_clone)
+        };
         let one = one.map_or_else(|| self.tensor(batch.values, &[rows]), Ok)?;
         if stack == 1 {
             return Ok(one);
@@ -125,22 +170,23 @@ impl Voters<'_> {
         search: Search<'_>,
         ask: impl FnOnce(&Ascent<'_>, &Tensor) -> Result<Tensor>,
     ) -> Result<Vec<f32>> {
-        let member = self.members.get(place).map_or(0, |member| member.number);
+        let member = self.numbers.get(place).copied().unwrap_or(0);
         let torch = |error| training_error(member, &error);
         let views = self.weights.views().and_then(|views| views.member(place)).map_err(torch)?;
         let inputs = self.tensor(&rows.concat(), &[rows.len() as i64]).map_err(torch)?;
         let Search { search, seed } = search;
-        let ascent = Ascent { architecture: self.architecture, weights: &views, search, seed, member };
+        let ascent =
+            Ascent { architecture: self.architecture.as_ref(), weights: &views, search, seed, member };
         ask(&ascent, &inputs).and_then(|answer| weights_to_vec(&answer).map_err(torch))
     }
 }
 
-impl Panel for Voters<'_> {
+impl Panel for Voters {
     /// The one forward pass in front of test inputs: evaluation mode, no gradients.
     fn logits(&mut self, batch: Batch<'_>, stop: &Flag) -> Result<Vec<f32>> {
         go_on(stop)?;
-        let first = self.members.first().map_or(0, |member| member.number);
-        let pass = |voters: &mut Self| {
+        let first = self.numbers.first().copied().unwrap_or(0);
+        let pass = |voters: &Self| {
             let inputs = voters.inputs(batch)?;
             let _no_grad = tch::no_grad_guard();
             let weights = voters.weights.views()?;

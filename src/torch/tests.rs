@@ -4,7 +4,7 @@
 use crate::backend::{built_in, Flag, Search};
 use crate::ensemble::{Control, Ensemble};
 use crate::law::{Gaussian, Guarantee, LabelNoise, Law, Product, SampleSpecific, SigmaSearch, Subsample};
-use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape, Member, TrainConfig};
+use crate::member::{ArrayInputs, ArrayTrainingSet, FeatureShape, Gpus, Member, TrainConfig};
 use crate::quantity::{NoiseScale, Quantity};
 use crate::seed::Seed;
 
@@ -105,7 +105,7 @@ fn magnitudes_and_scores_are_the_kernels() {
             let labels: Vec<usize> = (0..n).map(|i| i % 3).collect();
             let config = |stack| TrainConfig { device: "cpu".to_owned(), stack, ..TrainConfig::default() };
             let backend = |stack| {
-                let settings = config(stack).check(0).unwrap();
+                let settings = config(stack).check(Gpus::default).unwrap();
                 (built_in(model, shape, 3, &settings).unwrap(), settings)
             };
             let ((own, settings), (torch, _)) = (backend(None), backend(Some(2)));

@@ -1,6 +1,6 @@
 //! Training of one stack of members on their noised sets.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 use tch::{Device, Reduction, TchError, Tensor};
@@ -11,8 +11,8 @@ use super::model::{upload, weights_to_vec, Architecture, FlatWeights, How, Mode,
 use super::session::training_error;
 use crate::augment::Augment;
 use crate::backend::changed::Addresses;
-use crate::backend::{batches, order, Fit, NoisySet};
-use crate::error::{Error, Result};
+use crate::backend::{batches, go_on, order, Fit};
+use crate::error::Result;
 use crate::member::{FeatureShape, Member, Precision, Settings};
 use crate::process;
 use crate::seed::Seed;
@@ -34,16 +34,17 @@ pub(super) struct NoisySets {
 }
 
 impl NoisySets {
-    /// The sets in the memory of `device`, with samples of the given dimensions.
-    pub(super) fn of(set: &NoisySet, shape: FeatureShape, device: Device) -> TorchResult<Self> {
+    /// Features (S n, ...) and labels (S n) of sets of `n` samples, in the memory of `device`.
+    pub(super) fn of(
+        features: &[f32],
+        labels: &[i64],
+        n: usize,
+        shape: FeatureShape,
+        device: Device,
+    ) -> TorchResult<Self> {
         let dims = [&[-1], &shape.dims()[..]].concat();
-        let features = upload(&Tensor::f_from_slice(set.features())?.f_view(&dims[..])?, device)?;
-        Ok(Self {
-            features,
-            labels: upload(&Tensor::f_from_slice(set.labels())?, device)?,
-            n: set.n(),
-            shape,
-        })
+        let features = upload(&Tensor::f_from_slice(features)?.f_view(&dims[..])?, device)?;
+        Ok(Self { features, labels: upload(&Tensor::f_from_slice(labels)?, device)?, n, shape })
     }
 }
 
@@ -69,9 +70,7 @@ pub(super) fn fit(
     let mut failed = vec![false; members.len()];
     for epoch in 0..job.settings.epochs {
         training.epoch(epoch, stop)?;
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::cancelled("Training was cancelled."));
-        }
+        go_on(stop)?;
         history.push(training.losses().map_err(torch)?);
         // Looking at a loss waits for the device: a GPU is asked once, at the end.
         if device == Device::Cpu || epoch + 1 == job.settings.epochs {
@@ -164,7 +163,10 @@ impl<'a> Training<'a> {
         Ok(Self { architecture, set, members, seed, augment, shape, batch_size, weights, adam, loss })
     }
 
-    /// One pass over the noised set; returns early when told to stop.
+    /// One pass over the noised set.
+    ///
+    /// # Errors
+    /// A training error; cancellation.
     fn epoch(&mut self, epoch: usize, stop: &AtomicBool) -> Result<()> {
         let first = self.members.first().copied().unwrap_or(0);
         let torch = |error| training_error(first, &error);
@@ -177,9 +179,7 @@ impl<'a> Training<'a> {
         }
         let order = self.order(epoch as u64).map_err(torch)?;
         for (start, length) in batches {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
+            go_on(stop)?;
             let index = order.f_narrow(1, start as i64, length as i64).and_then(|own| own.f_reshape([-1]));
             let index = index.map_err(torch)?;
             let inputs = self.set.features.f_index_select(0, &index).map_err(torch)?;

@@ -1,6 +1,7 @@
 """What several test files share: data, a small fitted ensemble, and the numbers of an independent implementation."""
 
 import functools
+import importlib.util
 import json
 from collections.abc import Generator
 from pathlib import Path
@@ -14,6 +15,9 @@ import certssb as cs
 ORACLE = Path(__file__).resolve().parents[1] / "oracle"
 
 Digits = tuple[Any, Any, Any, Any]
+
+EXTENSION = importlib.util.find_spec("certssb_torch") is not None
+needs_extension = pytest.mark.skipif(not EXTENSION, reason="needs the torch extension: make build")
 
 
 @functools.cache

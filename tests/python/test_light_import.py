@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +33,9 @@ sys.meta_path.insert(0, Missing())
 
 
 def environment() -> dict[str, str]:
-    """A core that is linked with libtorch finds it without torch: what is tested is what Python imports."""
     home = str(Path(certssb.__file__).resolve().parents[1])
-    found = os.environ | {
-        "PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    }
-    content = Path(certssb._core.__file__).read_bytes()
-    torch = find_spec("torch")
-    if b"libtorch_cpu.so" in content and torch is not None and torch.origin is not None:
-        found["LD_LIBRARY_PATH"] = str(Path(torch.origin).parent / "lib")
-    return found
+    path = os.pathsep.join([home, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return os.environ | {"PYTHONPATH": path}
 
 
 def output(program: str, *words: str) -> str:

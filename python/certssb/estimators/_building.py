@@ -81,7 +81,7 @@ class Building(WithMembers):
             n_jobs=None if self.n_jobs is None else checked_jobs(self.n_jobs),
             before_noise=None if self.features is None else self.features.before_noise(),
             stack=stack,
-            memory=_devices.free_memory(str(self.device)),
+            memory=_devices.free_memory(str(self.device), None if isinstance(model, str) else model),
             precision=str(self.precision),
             augment=augment,
             copies=None if self.copies is None else _copies(self.copies),

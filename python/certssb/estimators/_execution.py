@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from certssb.learners import _devices, _extension
+
 if TYPE_CHECKING:
     from certssb.learners._choice import Learner
 
@@ -13,10 +15,11 @@ Execution: TypeAlias = tuple[int, int, int, str | None]
 """Members of a stack at first and at the end, stacks side by side, and why stacks were given up, if they were."""
 
 
-def describe(execution: Execution | None, device: str, blueprint: Learner | None) -> str:
-    """One line about a training run on `device`; `blueprint` is that of the user's module, if members are such."""
+def describe(execution: Execution | None, wish: str, blueprint: Learner | None) -> str:
+    """One line about a training run on the device called `wish`; `blueprint` is that of the user's model, if members are such."""
     if execution is None:
         return "nothing was left to train"
+    device = _devices.first(wish, blueprint)
     stack, smallest, side_by_side, failure = execution
     if stack == 1:
         how = "one by one"
@@ -37,4 +40,6 @@ def describe(execution: Execution | None, device: str, blueprint: Learner | None
         return f"{text}; then stacks of {smallest}, for want of memory"
     if blueprint is not None and blueprint.why_not is not None:
         return f"{text}; not in stacks, since {blueprint.why_not}"
+    if blueprint is None and wish == "auto" and device == "cpu" and (why := _extension.absence()) is not None:
+        return f"{text}; no GPU: {why}"
     return text

@@ -192,7 +192,7 @@ class Fitting(Building, Growing):
         self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
         if self.n_failed_:
             _warn_of_failed(self.n_failed_, self.n_members_ * n_levels(ensemble.law), self.classes_[0])
-        self.execution_ = describe(ensemble.execution, _devices.first(str(self.device)), ensemble.model)
+        self.execution_ = describe(ensemble.execution, str(self.device), ensemble.model)
 
     @contextlib.contextmanager
     def _independent(self, ensemble: Members) -> Iterator[None]:

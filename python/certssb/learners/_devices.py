@@ -5,23 +5,33 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from certssb import _core
+
+if TYPE_CHECKING:
+    from certssb.learners._choice import Learner
 
 __all__ = ["first", "free_memory", "products"]
 
 
-def first(device: str) -> str:
-    """The device that `device` names, the first of several; "cpu" for names that the core will refuse."""
-    gpus = [name for name in _core.devices() if name != "cpu"]
+def first(device: str, learner: Learner | None = None) -> str:
+    """The device that `device` names, the first of several; "cpu" for names that the core will refuse.
+
+    GPUs are those of the learner, or those that built-in networks can use; nobody is asked for them where the CPU is named.
+    """
+    if device == "cpu":
+        return device
+    known = _core.devices() if learner is None else learner.devices()
+    gpus = [name for name in known if name != "cpu"]
     if device in ("auto", "cuda"):
         return gpus[0] if gpus else "cpu"
     return device if device in gpus else "cpu"
 
 
-def free_memory(device: str) -> int | None:
+def free_memory(device: str, learner: Learner | None) -> int | None:
     """Bytes that a stack of members may take on each GPU that `device` names; None without a GPU."""
-    if not _uses_torch():
+    if first(device, learner) == "cpu":
         return None
     from certssb.learners.torch import _gpu
 
@@ -31,15 +41,10 @@ def free_memory(device: str) -> int | None:
 @contextmanager
 def products(precision: str) -> Iterator[None]:
     """Let torch, where it computes, compute as `precision` says meanwhile."""
-    if not _uses_torch():
+    if "torch" not in sys.modules:
         yield
         return
     from certssb.learners.torch import _gpu
 
     with _gpu.products(precision):
         yield
-
-
-def _uses_torch() -> bool:
-    """Whether torch may compute here: who has a GPU has loaded it, and so has who passes a module of their own."""
-    return "torch" in sys.modules or first("auto") != "cpu"

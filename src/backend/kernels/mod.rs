@@ -15,7 +15,7 @@ use super::{batches, go_on, order, Backend, Batch, Changes, Fit, Flag, NoisySet,
 use crate::error::{Error, Result};
 use crate::kernel::{discriminant, Adam, Buffer, Network, Workspace};
 use crate::member::built_in::BuiltIn;
-use crate::member::{FeatureShape, Layout, Member, Settings};
+use crate::member::{FeatureShape, Gpus, Layout, Member, Settings};
 
 /// Members of a built-in network that the kernels know.
 #[derive(Debug)]
@@ -23,16 +23,15 @@ pub struct Kernels {
     name: &'static str,
     layout: Layout,
     network: Network,
-    /// Whether members are solved in closed form.
-    closed: bool,
-    n_gpus: usize,
+    changes: Changes,
 }
 
 impl Kernels {
     /// `None` for a network that the kernels do not know.
-    pub(super) fn new(description: BuiltIn, n_gpus: usize) -> Option<Self> {
-        let BuiltIn { name, layout, network, closed, .. } = description;
-        Some(Self { name, layout, network: network?, closed, n_gpus })
+    pub(super) fn new(description: BuiltIn) -> Option<Self> {
+        let changes = description.changes();
+        let BuiltIn { name, layout, network, .. } = description;
+        Some(Self { name, layout, network: network?, changes })
     }
 }
 
@@ -49,15 +48,13 @@ impl Backend for Kernels {
         true
     }
 
-    fn n_gpus(&self) -> usize {
-        self.n_gpus
+    /// Those that whoever computes the same network elsewhere can use.
+    fn gpus(&self) -> Gpus {
+        super::gpus()
     }
 
     fn changes(&self) -> Changes {
-        match self.closed {
-            true => Changes::Once,
-            false => Changes::EveryEpoch,
-        }
+        self.changes
     }
 
     fn stride(&self, size: usize) -> usize {
@@ -83,9 +80,9 @@ struct Thread<'a> {
 
 impl Session for Thread<'_> {
     fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
-        let fit = |(place, &number)| match self.model.closed {
-            true => self.solve(job, number, place, &set, stop),
-            false => self.train(job, number, place, &set, stop),
+        let fit = |(place, &number)| match self.model.changes {
+            Changes::Once => self.solve(job, number, place, &set, stop),
+            Changes::EveryEpoch | Changes::Never => self.train(job, number, place, &set, stop),
         };
         job.members.iter().enumerate().map(fit).collect()
     }

@@ -156,7 +156,7 @@ class Blueprint:
             Steps of one member.
         """
         steps = min(n_steps, _trials.STEPS)
-        most = n_steps if self.stacks or _devices.first(device) != "cpu" else steps
+        most = n_steps if self.stacks or _devices.first(device, self) != "cpu" else steps
         most = min(most, _trials.MOST)
         with one_thread(), neutral(), checks.failures():
             self._witness, suspects = self._tried(steps, most)
@@ -203,7 +203,7 @@ class Blueprint:
 
         On the CPU, stacks are no faster than members side by side, and are made only where `stack` says so.
         """
-        device = _devices.first(device)
+        device = _devices.first(device, self)
         if stack == 1 or (stack is None and device == "cpu"):
             return
         with one_thread(), neutral():
