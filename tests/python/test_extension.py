@@ -145,10 +145,11 @@ def test_members_of_the_extension_are_those_of_the_kernels(model: str, name: str
     if model == "discriminant" and name in ("own noise", "published"):
         pytest.skip("its magnitudes are not searched by gradient steps that rounding leaves alone")
     X, y, T = digits[0][:200].reshape(-1, 1, 8, 8), digits[1][:200], digits[2].reshape(-1, 1, 8, 8)
-    settings = {"epochs": 2, "n_members": 7, "seed": 5, "device": "cpu", "n_jobs": 2} | SETTINGS[name]
+    settings = {"epochs": 2, "n_members": 7, "alpha": 0.4, "seed": 5, "device": "cpu", "n_jobs": 2} | SETTINGS[name]
     own, theirs = (small(model, **settings, stack=stack).fit(X, y) for stack in (None, 3))
     a, b = own.scores(T), theirs.scores(T)
-    assert np.abs(a - b).max() < 2e-3 and not np.array_equal(a, b)
+    # In the mean: where a gradient is next to nothing, Adam follows its sign, which rounding decides.
+    assert np.abs(a - b).mean() < 1e-4 and not np.array_equal(a, b)
     assert (own.votes(T) == theirs.votes(T)).mean() > 0.99
     if name in ("own noise", "published"):
         assert np.allclose(own.noise_magnitudes(T), theirs.noise_magnitudes(T), rtol=1e-2)
@@ -157,11 +158,14 @@ def test_members_of_the_extension_are_those_of_the_kernels(model: str, name: str
 
 @needs_extension
 def test_errors_come_back_as_what_they_are(digits: Digits) -> None:
+    # What is tried before training has no noise.
     def broken(batch: np.ndarray) -> np.ndarray:
-        raise ValueError("no such picture")
+        if batch.min() < -0.1:
+            raise ValueError("no such picture")
+        return batch
 
     def wide(batch: np.ndarray) -> np.ndarray:
-        return np.concatenate([batch, batch])
+        return np.concatenate([batch, batch]) if batch.min() < -0.1 else batch
 
     X, y = digits[0][:60].reshape(-1, 1, 8, 8), digits[1][:60]
     for augment, kind, pattern in [
@@ -178,7 +182,7 @@ def test_errors_come_back_as_what_they_are(digits: Digits) -> None:
 @needs_extension
 def test_members_that_diverge_are_counted(digits: Digits) -> None:
     X = digits[0][:60].copy()
-    with pytest.raises(cs.TrainingError, match="diverged"):
+    with pytest.raises(cs.TrainingError, match="became infinite or NaN"):
         small("linear", learning_rate=1e38, stack=4, n_members=8, alpha=0.4).fit(X, digits[1][:60])
 
 
