@@ -19,9 +19,9 @@ use crate::member::built_in::{describe, BuiltIn};
 use crate::member::{Device, FeatureShape, Gpus, Layout, Member, Settings};
 use crate::seed::Seed;
 
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+/// Offers to compute what the kernels cannot.
+pub(super) fn register() {
     extend(Box::new(Extension));
-    module.add_class::<Call>()
 }
 
 /// The extension, looked for each time it is needed: it may be installed meanwhile.

@@ -34,7 +34,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     certificates::register(module)?;
     learner::register(module)?;
     ensemble::register(module)?;
-    extension::register(module)?;
+    extension::register();
     bounds::register(module)?;
     features::register(module)?;
     files::register(module)
