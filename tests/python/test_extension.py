@@ -145,7 +145,14 @@ def test_members_of_the_extension_are_those_of_the_kernels(model: str, name: str
     if model == "discriminant" and name in ("own noise", "published"):
         pytest.skip("its magnitudes are not searched by gradient steps that rounding leaves alone")
     X, y, T = digits[0][:200].reshape(-1, 1, 8, 8), digits[1][:200], digits[2].reshape(-1, 1, 8, 8)
-    settings = {"epochs": 2, "n_members": 7, "alpha": 0.4, "seed": 5, "device": "cpu", "n_jobs": 2} | SETTINGS[name]
+    settings = {
+        "epochs": 2,
+        "n_members": 7,
+        "alpha": 0.4,
+        "seed": 5,
+        "device": "cpu",
+        "n_jobs": 2,
+    } | SETTINGS[name]
     own, theirs = (small(model, **settings, stack=stack).fit(X, y) for stack in (None, 3))
     a, b = own.scores(T), theirs.scores(T)
     # In the mean: where a gradient is next to nothing, Adam follows its sign, which rounding decides.
