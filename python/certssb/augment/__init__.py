@@ -148,8 +148,16 @@ class Augmentation(ABC):
         return dict(vars(self))
 
 
+class _Described(Augmentation):
+    """One whose description is the name of its class and its parameters."""
+
+    def describe(self) -> dict[str, Any]:
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in self.get_params().items()}
+        return {"kind": type(self).__name__.lower()} | values
+
+
 @dataclass(frozen=True)
-class Shift(Augmentation):
+class Shift(_Described):
     """Move by whole pixels, every number of them equally likely.
 
     Parameters
@@ -185,12 +193,9 @@ class Shift(Augmentation):
             fill=_fill(self.fill),
         )
 
-    def describe(self) -> dict[str, Any]:
-        return _description("shift", self)
-
 
 @dataclass(frozen=True)
-class Flip(Augmentation):
+class Flip(_Described):
     """Mirror an image, left to right, top to bottom, or both.
 
     Parameters
@@ -221,12 +226,9 @@ class Flip(Augmentation):
             value = check_real(name, getattr(self, name), "a float in the range [0, 1]", 0.0, 1.0)
             _set(self, **{name: value})
 
-    def describe(self) -> dict[str, Any]:
-        return _description("flip", self)
-
 
 @dataclass(frozen=True)
-class Affine(Augmentation):
+class Affine(_Described):
     """Rotate, scale, shear and shift about the image's centre, each uniformly within its interval.
 
     Parameters
@@ -273,12 +275,9 @@ class Affine(Augmentation):
             fill=_fill(self.fill),
         )
 
-    def describe(self) -> dict[str, Any]:
-        return _description("affine", self)
-
 
 @dataclass(frozen=True)
-class Elastic(Augmentation):
+class Elastic(_Described):
     """Displace every pixel by a smooth random field.
 
     White noise under a Gaussian kernel, scaled so that every displacement, down and to the right, is normal with standard
@@ -318,9 +317,6 @@ class Elastic(Augmentation):
             sigma=check_real("sigma", self.sigma, "a float in the range [0.01, 64]", 0.01, 64.0),
             fill=_fill(self.fill),
         )
-
-    def describe(self) -> dict[str, Any]:
-        return _description("elastic", self)
 
 
 @dataclass(frozen=True)
@@ -467,11 +463,6 @@ def _fill(value: object) -> float:
     return check_real("fill", value, "a float that single precision holds", -_LARGEST, _LARGEST)
 
 
-def _description(kind: str, augmentation: Augmentation) -> dict[str, Any]:
-    params = augmentation.get_params()
-    return {"kind": kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in params.items()}
-
-
 def _set(instance: object, **values: object) -> None:
     for name, value in values.items():
         # What is as it should be stays the same object, by which scikit-learn's clone knows that nothing was modified.
@@ -512,7 +503,9 @@ def from_description(description: dict[str, Any]) -> Augmentation:
     True
     """
     expected = "what an augmentation's describe() returned"
-    known = {"shift": Shift, "flip": Flip, "affine": Affine, "elastic": Elastic}
+    known: dict[Any, type[_Described]] = {
+        kind.__name__.lower(): kind for kind in (Shift, Flip, Affine, Elastic)
+    }
     values = dict(description) if isinstance(description, dict) else {}
     kind = values.pop("kind", None)
     try:
