@@ -261,9 +261,7 @@ def load_spambase(
     if file.is_dir():
         file = file / "spambase.data"
     if not file.is_file():
-        raise parameter_error(
-            "path", "the file spambase.data or its folder", f"'{path}', {_what(Path(path))},"
-        )
+        raise parameter_error("path", "the file spambase.data or its folder", f"'{path}', {_what(file)},")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file is refused below

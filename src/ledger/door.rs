@@ -102,6 +102,12 @@ impl Hold {
         &self.real
     }
 
+    /// Whether the file is still where it was opened: a file that was removed goes on taking updates, which nobody ever reads.
+    pub(super) fn is_in_place(&self) -> bool {
+        std::fs::metadata(&self.real)
+            .is_ok_and(|known| identity(&known).is_none_or(|found| found == self.identity))
+    }
+
     /// Whether something lies in a log beside the file.
     pub(super) fn has_log(&self) -> bool {
         self.has_beside("-wal") || self.has_beside("-journal")

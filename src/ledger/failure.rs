@@ -59,6 +59,15 @@ pub(super) fn log_is_needed(path: &Path, detail: impl std::fmt::Display) -> Erro
     ))
 }
 
+/// The error for a file that was removed, or replaced by another one, while it was open.
+pub(super) fn gone(path: &Path) -> Error {
+    Error::ledger(format!(
+        "The ledger '{}' is no longer there: its file was removed or replaced while it was open, and what is recorded in it \
+         would be lost. Put the file back, or open the ledger again.",
+        path.display()
+    ))
+}
+
 /// A connection must not be used, nor even closed, by a forked child.
 pub(super) fn forked(path: &Path) -> Error {
     Error::ledger(format!(

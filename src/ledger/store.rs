@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use sha2::{Digest as _, Sha256};
 
 use super::door::{missing, Hold, Stamp};
-use super::failure::{check_name, damaged, failure, forked, log_is_needed, wrong_version};
+use super::failure::{check_name, damaged, failure, forked, gone, log_is_needed, wrong_version};
 use super::index::Centres;
 use super::make::create;
 use super::patience::{pause, Patience};
@@ -240,12 +240,23 @@ impl Store {
     }
 
     fn begin(&self, behavior: TransactionBehavior) -> Result<Transaction<'_>> {
-        Transaction::new_unchecked(self.connection()?, behavior).map_err(|e| self.failure(&e))
+        let connection = self.connection()?;
+        self.check_in_place()?;
+        Transaction::new_unchecked(connection, behavior).map_err(|e| self.failure(&e))
     }
 
     /// Makes a transaction durable.
     pub(crate) fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
-        transaction.commit().map_err(|e| self.failure(&e))
+        transaction.commit().map_err(|e| self.failure(&e))?;
+        // What was written into a file that has gone meanwhile is not kept.
+        self.check_in_place()
+    }
+
+    fn check_in_place(&self) -> Result<()> {
+        match &self.hold {
+            Some(hold) if !hold.is_in_place() => Err(gone(&self.path)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes one entry, whose digest is `digest`.

@@ -304,3 +304,45 @@ def test_killed_in_the_middle_of_many_updates(path, seed):
         again = ledger.update_many(X[:stored], classes[:stored], radii[:stored])
     assert frame["radius"].tolist() == [entry.radius for entry in again]
     assert frame["outcome"].tolist() == [entry.outcome for entry in again]
+
+
+@pytest.mark.parametrize("becomes", ["removed", "another ledger", "another file", "moved"])
+def test_a_ledger_whose_file_has_gone_keeps_nothing_and_says_so(tmp_path, becomes):
+    path = tmp_path / "regions.sqlite"
+    with cs.Ledger(path) as ledger:
+        ledger.update([0.0, 0.0], prediction=1, radius=0.5)
+        kept = tmp_path / "kept.sqlite"
+        os.replace(path, kept)
+        if becomes == "removed":
+            kept.unlink()
+        elif becomes == "another ledger":
+            cs.Ledger(path).close()
+        elif becomes == "another file":
+            path.write_text("a thesis")
+        asks = (
+            lambda: ledger.update([5.0, 5.0], prediction=0, radius=0.5),
+            lambda: ledger.update_many(np.ones((3, 2), np.float32), [0, 0, 0], [0.1, 0.1, 0.1]),
+            lambda: ledger.query([0.1, 0.0]),
+            lambda: ledger.verify(),
+            lambda: ledger.to_frame(),
+        )
+        for ask in asks:
+            with pytest.raises(
+                cs.LedgerError, match="regions.sqlite' is no longer there: its file was removed or replaced"
+            ):
+                ask()
+        if becomes == "moved":
+            os.replace(kept, path)
+            assert ledger.update([5.0, 5.0], prediction=0, radius=0.5).number == 1
+            assert ledger.verify().updates == 2
+    if becomes == "another file":
+        assert path.read_text() == "a thesis"
+
+
+def test_a_file_that_goes_while_a_group_is_settled_is_no_success(tmp_path):
+    path = tmp_path / "regions.sqlite"
+    X = np.random.default_rng(0).random((3000, 2)).astype(np.float32)
+    with cs.Ledger(path) as ledger, pytest.raises(cs.LedgerError, match="is no longer there"):
+        ledger.update_many(
+            X, np.zeros(3000, int), np.full(3000, 1e-6), progress=lambda *_: path.unlink(missing_ok=True)
+        )
