@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Buffer;
 use crate::law::{Gaussian, Law, NoiseLaw};
 use crate::member::{check_label, read, TrainingSet};
+use crate::partition::Assignment;
 use crate::process::install;
 use crate::seed::Seed;
 
@@ -40,6 +41,8 @@ pub(crate) struct Source<'a> {
     pub(crate) data: &'a dyn TrainingSet,
     pub(crate) law: &'a Law,
     pub(crate) seed: Seed,
+    /// Who sees which samples under a partition, which draws none.
+    pub(crate) parts: Option<&'a Assignment>,
     /// Each training sample's own sigma in place of the law's, for the published form of sample-specific noise.
     pub(crate) sigmas: Option<&'a [f32]>,
 }
@@ -72,7 +75,11 @@ impl Source<'_> {
     }
 
     /// The samples that `member` sees.
-    fn samples(&self, member: u64) -> Vec<usize> {
+    pub(crate) fn samples(&self, member: u64) -> Vec<usize> {
+        if let (Some(parts), Law::Partition(law)) = (self.parts, self.law) {
+            return usize::try_from(member)
+                .map_or_else(|_| Vec::new(), |learner| parts.samples(learner, law.spread()));
+        }
         let n_train = self.data.n_samples();
         self.law.subset(self.seed, member, n_train).unwrap_or_else(|| (0..n_train).collect())
     }
@@ -196,7 +203,7 @@ mod tests {
     }
 
     fn draw(law: &Law, data: &dyn TrainingSet, members: &[u64]) -> (Vec<f32>, Vec<i64>, usize) {
-        let source = Source { data, law, seed: Seed::new(5), sigmas: None };
+        let source = Source { data, law, seed: Seed::new(5), parts: None, sigmas: None };
         let size = data.shape().n_features();
         let set = NoisySet::draw(source, members, size, Cores::Own, &STOP).unwrap();
         let same = NoisySet::draw(source, members, size + 5, Cores::All, &STOP).unwrap();
@@ -267,7 +274,7 @@ mod tests {
     #[test]
     fn a_set_flag_stops_the_drawing() {
         let (law, data) = (gaussian(1.0), data(4, 2));
-        let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None };
+        let source = Source { data: &data, law: &law, seed: Seed::new(5), parts: None, sigmas: None };
         let result = NoisySet::draw(source, &[0], 2, Cores::Own, &AtomicBool::new(true));
         assert_eq!(result.err().map(|e| e.kind().clone()), Some(crate::ErrorKind::Cancelled));
     }

@@ -313,6 +313,7 @@ mod tests {
             before_noise: None,
             classes_as_received: false,
             n_failed: 0,
+            n_idle: 0,
             family: None,
         };
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()

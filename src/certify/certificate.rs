@@ -163,7 +163,7 @@ impl Certificates {
     /// let facts = DataFacts { n_train: 1000, n_features: None, n_classes: 2 };
     /// let votes = Array2::ones((10, 1));
     /// let choices = Choices::Votes(votes.view());
-    /// let certificates = Certificates::from_learners(partition, facts, Election::Plurality, choices)?;
+    /// let certificates = Certificates::from_learners(partition, facts, Election::Plurality, None, choices)?;
     /// // The fifth change makes it 5 to 5, which class 0 wins; a sample modified in place touches two buckets.
     /// assert_eq!(certificates.n_poisoned(f64::INFINITY, true)?, [2]);
     /// # Ok::<(), certssb::Error>(())
@@ -172,6 +172,7 @@ impl Certificates {
         partition: Partition,
         facts: DataFacts,
         election: Election,
+        before_noise: Option<String>,
         choices: Choices<'_>,
     ) -> Result<Self> {
         partition.check(&facts)?;
@@ -189,7 +190,7 @@ impl Certificates {
             }
         };
         let evidence = Evidence::Election { n_members: partition.spread().n_learners(), election };
-        let record = Record::new(Law::Partition(partition), facts, evidence, None);
+        let record = Record::new(Law::Partition(partition), facts, evidence, before_noise);
         // Nothing is known of probabilities: there are none.
         let intervals = verdicts.iter().map(|verdict| Interval::new(verdict.prediction, 0.0, 1.0)).collect();
         let buckets = verdicts.iter().map(|verdict| verdict.buckets).collect();
@@ -305,6 +306,12 @@ impl Certificates {
     /// The same certificates of members of which so many could not be trained, which the guarantee says.
     pub fn with_failed(mut self, n_failed: usize) -> Self {
         self.record.n_failed = n_failed;
+        self
+    }
+
+    /// The same certificates of a partition's learners of which so many had too few samples, which the guarantee says.
+    pub fn with_idle(mut self, n_idle: usize) -> Self {
+        self.record.n_idle = n_idle;
         self
     }
 

@@ -47,6 +47,9 @@ pub struct Record {
     /// Members whose training diverged: they vote for the lowest class.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub n_failed: usize,
+    /// Learners of a partition with too few samples to be trained: each votes for a class that is fixed by its number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_idle: usize,
     /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<usize>,
@@ -102,6 +105,15 @@ impl Record {
 
     /// The record of a whole table whose classes were known before.
     pub(super) fn new(law: Law, facts: DataFacts, evidence: Evidence, before_noise: Option<String>) -> Self {
-        Self { law, facts, evidence, before_noise, classes_as_received: false, n_failed: 0, family: None }
+        Self {
+            law,
+            facts,
+            evidence,
+            before_noise,
+            classes_as_received: false,
+            n_failed: 0,
+            n_idle: 0,
+            family: None,
+        }
     }
 }

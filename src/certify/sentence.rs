@@ -67,5 +67,13 @@ pub(super) fn notes(record: &Record) -> String {
         1 => " The training of 1 member diverged; it votes for the lowest class.".to_owned(),
         n => format!(" The training of {n} members diverged; they vote for the lowest class."),
     };
-    before + &failed
+    let idle = match record.n_idle {
+        0 => String::new(),
+        1 => " 1 learner had too few samples to be trained; it votes for a class that its number fixes."
+            .to_owned(),
+        n => format!(
+            " {n} learners had too few samples to be trained; each votes for a class that its number fixes."
+        ),
+    };
+    before + &failed + &idle
 }

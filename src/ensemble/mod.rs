@@ -4,6 +4,7 @@
 
 mod control;
 mod own_noise;
+mod parts;
 mod scout;
 mod stacks;
 mod threads;
@@ -25,6 +26,7 @@ use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet};
 use crate::seed::{Seed, SCOUT};
 
 pub use control::{Control, Progress};
+use parts::Parts;
 
 /// Names of the devices that built-in networks can be computed on: "cpu", then "cuda:0" and on.
 pub fn devices() -> Vec<String> {
@@ -46,6 +48,7 @@ pub struct Ensemble {
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
     execution: Option<Execution>,
+    parts: Parts,
     /// Members that were trained here, in this process.
     new: BTreeSet<u64>,
     /// Behind a lock, because asking for answers adds to it.
@@ -92,11 +95,6 @@ impl Ensemble {
             let expected = "a law of one level; each level of a cascade is an ensemble of its own";
             return Err(Error::parameter("law", expected, law.describe()));
         }
-        if let Law::Partition(_) = law {
-            let expected = "a noise law; learners of a Partition are trained elsewhere and certified by certify_votes or \
-                            certify_scores";
-            return Err(Error::parameter("law", expected, law.describe()));
-        }
         check_sizes(data)?;
         let record = Record {
             schema: SCHEMA,
@@ -136,6 +134,7 @@ impl Ensemble {
             scout: None,
             sigmas: None,
             execution: None,
+            parts: Parts::default(),
             new: BTreeSet::new(),
             history: Mutex::default(),
         }
@@ -344,6 +343,7 @@ impl Ensemble {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
+        self.check_learners(n_members)?;
         if checkpoint.is_some() {
             self.backend.can_write()?;
         }
@@ -363,7 +363,7 @@ impl Ensemble {
         let trained = std::mem::replace(&mut self.new, before);
         if digest? == self.record.data_digest {
             self.new.extend(trained);
-            return outcome;
+            return outcome.and_then(|()| self.remember_parts(data));
         }
         earlier.retain(|number| !trained.contains(number));
         // Nobody can say which members saw which data: of those that were trained now none is kept.
@@ -401,7 +401,12 @@ impl Ensemble {
 
     /// Number of members whose training diverged, which vote for the lowest class.
     pub fn n_failed(&self) -> usize {
-        self.members.values().filter(|member| member.is_failed()).count()
+        self.members.values().filter(|member| member.is_failed() && !member.is_idle()).count()
+    }
+
+    /// Number of a partition's learners with too few samples to be trained, each of which votes for a fixed class.
+    pub fn n_idle(&self) -> usize {
+        self.members.values().filter(|member| member.is_idle()).count()
     }
 
     /// The trained members, by number.
@@ -551,6 +556,10 @@ fn checked_copies(config: &TrainConfig, settings: &Settings, backend: &dyn Backe
 
 /// A member's noised set must be large enough for its model.
 fn check_member_size(record: &Record, backend: &dyn Backend) -> Result<()> {
+    if let Law::Partition(_) = record.law {
+        // Learners with too few samples vote for a fixed class.
+        return Ok(());
+    }
     let n = record.law.subset(record.seed, 0, record.n_train).map_or(record.n_train, |subset| subset.len());
     if n >= backend.min_samples() {
         return Ok(());

@@ -34,7 +34,7 @@ impl Ensemble {
         let Some(law) = self.published() else { return Ok(()) };
         if self.scout.is_none() {
             let base = Law::Gaussian(law.base());
-            let source = Source { data, law: &base, seed: self.record.seed, sigmas: None };
+            let source = Source { data, law: &base, seed: self.record.seed, parts: None, sigmas: None };
             let job = Job { source, backend: self.backend.as_ref(), settings: &self.settings, twice: None };
             let mut found = None;
             train::run(job, &[SCOUT], checkpoint, control, |finished| {

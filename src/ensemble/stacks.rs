@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::train::Job;
 use crate::error::{Error, ErrorKind};
-use crate::law::NoiseLaw;
+use crate::law::{Law, NoiseLaw};
 use crate::member::{Device, Settings, STACK};
 
 /// Largest stack that is chosen by itself: more members no longer fill a GPU better.
@@ -85,6 +85,10 @@ pub(super) fn is_out_of_memory(error: &Error) -> bool {
 
 /// Members of a stack, at most as many as share the workers evenly.
 pub(super) fn stack_size(job: Job<'_>, n_members: usize, n_workers: usize) -> usize {
+    if let Law::Partition(_) = job.source.law {
+        // Learners have different numbers of samples.
+        return 1;
+    }
     let share = n_members.div_ceil(n_workers.max(1));
     let wanted = job.settings.stack.unwrap_or_else(|| by_memory(job));
     wanted.min(job.backend.max_stack()).min(share).max(1)

@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::control::{Control, Progress};
 use super::stacks::{stack_size, Stacks};
 use super::threads::with_workers;
-use super::twice::{again, Twice};
+use super::twice::{again, learner_again, Twice};
 use super::worker::{self, Finished, Role};
 use super::{Ensemble, Execution};
 use crate::backend::{Backend, Flag, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::law::Law;
 use crate::member::checkpoint::Checkpoint;
-use crate::member::{keep_freed_memory, Device, Settings, TrainingSet};
+use crate::member::{keep_freed_memory, Device, Member, Settings, TrainingSet};
 
 /// Everything the members of a run have in common.
 #[derive(Clone, Copy)]
@@ -59,10 +60,15 @@ pub(super) fn train(
     let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
     let backend = ensemble.backend.clone();
     let sigmas = ensemble.sigmas.clone();
-    let source = Source { data, law: &record.law, seed: record.seed, sigmas: sigmas.as_deref() };
-    let twice = again(&mut todo, backend.as_ref(), &settings);
+    let parts = ensemble.assignment(data)?;
+    let parts = parts.as_deref();
+    let source = Source { data, law: &record.law, seed: record.seed, parts, sigmas: sigmas.as_deref() };
+    let twice = match &record.law {
+        Law::Partition(_) => learner_again(&mut todo, |number| source.samples(number).len()),
+        _ => again(&mut todo, backend.as_ref(), &settings),
+    };
     let job = Job { source, backend: backend.as_ref(), settings: &settings, twice };
-    let (mut compared, mut unsound) = (Twice::default(), Ok(()));
+    let (mut compared, mut unsound) = (Twice::of(&record.law), Ok(()));
     let execution = run(job, &todo, checkpoint, control, |(member, resumed)| {
         let (number, loss) = (member.number, member.loss);
         let member = if twice == Some(number) {
@@ -104,7 +110,8 @@ pub(super) fn train(
 
 /// Refuses a fit of which too many members fail; before it is finished, as soon as that is certain.
 fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
-    let failed = ensemble.members.range(..n_members).filter(|(_, member)| member.is_failed()).count();
+    let failed = |(_, member): &(&u64, &Member)| member.is_failed() && !member.is_idle();
+    let failed = ensemble.members.range(..n_members).filter(failed).count();
     if (failed.saturating_mul(ONE_FAILS_OF) as u64) <= n_members {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use crate::augment::Augment;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::law::Law;
 use crate::member::{Device, Member, Settings};
 
 /// The number of the member that is trained twice, put at the end of `todo` once more; `None` where there is none. On a
@@ -22,13 +23,30 @@ pub(super) fn again(todo: &mut Vec<u64>, backend: &dyn Backend, settings: &Setti
     Some(first)
 }
 
+/// The same for the learners of a partition, whose certificates rest on each being a deterministic function of its samples:
+/// whatever computes them, the one with the most samples is trained twice.
+pub(super) fn learner_again(todo: &mut Vec<u64>, n_samples: impl Fn(u64) -> usize) -> Option<u64> {
+    let largest =
+        todo.iter().copied().max_by_key(|number| (n_samples(*number), std::cmp::Reverse(*number)))?;
+    // First of all, so that a learner that is none is found with the others still before it.
+    todo.retain(|number| *number != largest);
+    todo.insert(0, largest);
+    todo.push(largest);
+    Some(largest)
+}
+
 /// What is known of it: its first training, until the second is there.
 #[derive(Debug, Default)]
 pub(super) struct Twice {
     held: VecDeque<Member>,
+    of_partition: bool,
 }
 
 impl Twice {
+    pub(super) fn of(law: &Law) -> Self {
+        Self { of_partition: matches!(law, Law::Partition(_)), ..Self::default() }
+    }
+
     /// Takes a training of the member. Gives it back when both are there and the same.
     ///
     /// # Errors
@@ -40,6 +58,14 @@ impl Twice {
         };
         if first.values.is_same(&member.values)? && first.loss.to_bits() == member.loss.to_bits() {
             return Ok(Some(member));
+        }
+        if self.of_partition {
+            return Err(Error::training(
+                Some(member.number),
+                "trained again on the same samples it is another one. Learners of a Partition must be deterministic \
+                 functions of their samples, or certificates without chance mean nothing: use a model that is \
+                 (on the CPU), or a law of noise; of those trained now none is kept",
+            ));
         }
         Err(Error::training(
             Some(member.number),
@@ -53,9 +79,26 @@ impl Twice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::law::Partition;
+    use crate::partition::Assign;
 
     fn member(values: &[f32]) -> Member {
         Member { number: 3, values: values.to_vec().into(), loss: 0.5 }
+    }
+
+    #[test]
+    fn a_learner_of_a_partition_is_refused_if_it_is_another_one_the_second_time() -> Result<()> {
+        let mut todo = vec![2, 3, 5];
+        // The one with the most samples, first and last.
+        assert_eq!(learner_again(&mut todo, |number| [0, 0, 7, 9, 0, 9][number as usize]), Some(3));
+        assert_eq!(todo, [3, 2, 5, 3]);
+        assert_eq!(learner_again(&mut Vec::new(), |_| 1), None);
+        let law = Law::Partition(Partition::new(6, 1, Assign::Content, None)?);
+        let mut twice = Twice::of(&law);
+        assert_eq!(twice.compare(member(&[1.0]))?, None);
+        let error = twice.compare(member(&[1.5])).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("Learners of a Partition must be deterministic"), "{error}");
+        Ok(())
     }
 
     #[test]

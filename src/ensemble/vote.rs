@@ -47,6 +47,16 @@ impl Ensemble {
         Array3::from_shape_vec((self.n_members(), inputs.n_samples(), k), scores).map_err(bad_shape)
     }
 
+    /// Each member's logits, shape (n_members, n_samples, n_classes); infinite ones are the largest that there are.
+    ///
+    /// # Errors
+    /// As [`Ensemble::votes`].
+    pub fn logits(&self, inputs: &dyn Inputs, control: &Control<'_>) -> Result<Array3<f32>> {
+        let k = self.record().n_classes;
+        let logits = evaluate(self, inputs, k, (Question::Logits, finite), control)?;
+        Array3::from_shape_vec((self.n_members(), inputs.n_samples(), k), logits).map_err(bad_shape)
+    }
+
     /// The noise magnitude of each input under sample-specific noise: shape (n_members, n_samples) for the sound
     /// form, where it is each member's own; (1, n_samples) for the published form.
     ///
@@ -104,6 +114,12 @@ fn softmax(logits: &[f32], out: &mut [f32]) {
     let sum: f64 = powers().sum();
     for (score, power) in out.iter_mut().zip(powers()) {
         *score = (power / sum) as f32;
+    }
+}
+
+fn finite(logits: &[f32], out: &mut [f32]) {
+    for (own, logit) in out.iter_mut().zip(logits) {
+        *own = logit.clamp(f32::MIN, f32::MAX);
     }
 }
 
@@ -184,14 +200,14 @@ struct Asked<'a, T> {
 }
 
 impl<T: Copy + Default> Asked<'_, T> {
-    /// What is said of an input of which a member cannot say anything: the lowest class, or the magnitude from which
-    /// searches start.
-    fn stand_in(&self, out: &mut [T]) {
+    /// What is said of an input of which a member cannot say anything: a class, or the magnitude from which searches
+    /// start.
+    fn stand_in(&self, class: usize, out: &mut [T]) {
         let record = self.ensemble.record();
         let said = match self.question {
             Question::Logits => {
                 let mut logits = vec![f32::NEG_INFINITY; record.n_classes];
-                logits.iter_mut().take(1).for_each(|lowest| *lowest = 0.0);
+                logits.iter_mut().skip(class).take(1).for_each(|said| *said = 0.0);
                 logits
             }
             Question::Magnitudes => {
@@ -210,7 +226,7 @@ impl<T: Copy + Default> Asked<'_, T> {
                 (self.convert)(said, out);
                 finite += 1;
             } else {
-                self.stand_in(out);
+                self.stand_in(0, out);
             }
         }
         finite
@@ -226,9 +242,10 @@ fn run<T: Copy + Default + Send>(
     let Asked { ensemble, block, .. } = asked;
     let (failed, alive): (Vec<_>, Vec<_>) =
         ensemble.members.values().enumerate().partition(|(_, member)| member.is_failed());
-    for (place, _) in failed {
+    for (place, member) in failed {
+        let class = member.fixed_class(ensemble.record.n_classes);
         let mut part = vec![T::default(); block.length * asked.width];
-        part.chunks_exact_mut(asked.width).for_each(|out| asked.stand_in(out));
+        part.chunks_exact_mut(asked.width).for_each(|out| asked.stand_in(class, out));
         keep(place, part);
     }
     let (places, members): (Vec<usize>, Vec<&Member>) = alive.into_iter().unzip();

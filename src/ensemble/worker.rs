@@ -28,6 +28,8 @@ pub(super) struct Drawn {
     /// Members that the checkpoint had.
     found: Vec<Finished>,
     missing: Vec<u64>,
+    /// Learners of a partition with too few samples to be trained.
+    idle: Vec<u64>,
     /// The sets of the missing members, if there are any.
     sets: Option<NoisySet>,
 }
@@ -156,11 +158,21 @@ fn draw(
                 None => missing.push(number),
             }
         }
+        let idle = match job.source.parts {
+            Some(_) => missing.iter().copied().filter(|&number| is_idle(job, number)).collect(),
+            None => Vec::new(),
+        };
+        missing.retain(|number| !idle.contains(number));
         let stride = job.backend.stride(job.source.data.shape().n_features());
         let draw = || NoisySet::draw(job.source, &missing, stride, cores, stop);
         let sets = if missing.is_empty() { None } else { Some(draw()?) };
-        Ok(Drawn { stack, found, missing, sets })
+        Ok(Drawn { stack, found, missing, idle, sets })
     })
+}
+
+/// Whether a learner has too few samples.
+fn is_idle(job: Job<'_>, number: u64) -> bool {
+    job.source.samples(number).len() < job.backend.min_samples().max(1)
 }
 
 struct Trainer<'a> {
@@ -224,8 +236,10 @@ impl Trainer<'_> {
     }
 
     fn train(&mut self, drawn: Drawn) -> Result<Vec<Finished>> {
-        let Drawn { mut found, missing, sets, .. } = drawn;
-        let trained = sets.map_or(Ok(Vec::new()), |set| self.train_on(&missing, set))?;
+        let Drawn { mut found, missing, idle, sets, .. } = drawn;
+        let mut trained = sets.map_or(Ok(Vec::new()), |set| self.train_on(&missing, set))?;
+        let n_values = self.job.backend.layout().n_values();
+        trained.extend(idle.into_iter().map(|number| Member::idle(number, n_values)));
         for member in trained {
             let kept = self.checkpoint.filter(|_| self.job.twice != Some(member.number));
             if let Some(checkpoint) = kept {

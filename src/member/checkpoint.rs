@@ -54,6 +54,9 @@ struct Header {
     values: String,
     /// `null` of a member whose training diverged.
     loss: Option<f32>,
+    /// Whether it had too few samples to be trained.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    idle: bool,
 }
 
 /// The key of [`Header`] in the metadata.
@@ -176,7 +179,8 @@ impl Checkpoint {
         if header.loss.is_none() && (values.object().is_some() || values.iter().any(|value| *value != 0.0)) {
             return Ok(None);
         }
-        Ok(Some(Member { number: member, values, loss: header.loss.unwrap_or(f32::NAN) }))
+        let learned_nothing = if header.idle { f32::INFINITY } else { f32::NAN };
+        Ok(Some(Member { number: member, values, loss: header.loss.unwrap_or(learned_nothing) }))
     }
 
     /// Writes a member's file.
@@ -404,6 +408,7 @@ fn header_text(manifest: &str, member: &Member) -> Result<String> {
         manifest: manifest.to_owned(),
         values: digest_values(&member.values)?,
         loss: (!member.is_failed()).then_some(member.loss),
+        idle: member.is_idle(),
     };
     serde_json::to_string(&header).map_err(|error| Error::checkpoint(error.to_string()))
 }

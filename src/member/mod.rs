@@ -42,7 +42,7 @@ pub struct Member {
     pub number: u64,
     /// Its parameters and running statistics.
     pub values: Values,
-    /// Mean training loss of the last epoch; NaN marks one whose training diverged.
+    /// Mean training loss of the last epoch; NaN marks one whose training diverged, infinity one that had too few samples.
     pub loss: f32,
 }
 
@@ -52,7 +52,27 @@ impl Member {
         Self { number, values: vec![0.0; n_values].into(), loss: f32::NAN }
     }
 
-    /// Whether its training diverged.
+    /// A learner of a partition with too few samples to be trained: it votes for a class that is fixed by its number.
+    pub fn idle(number: u64, n_values: usize) -> Self {
+        Self { loss: f32::INFINITY, ..Self::failed(number, n_values) }
+    }
+
+    /// Whether it had too few samples.
+    pub fn is_idle(&self) -> bool {
+        self.loss == f32::INFINITY
+    }
+
+    /// The class that it votes for whatever it is asked, if it has learned nothing: the lowest where training diverged.
+    pub(crate) fn fixed_class(&self, n_classes: usize) -> usize {
+        let own = usize::try_from(self.number).unwrap_or(0) % n_classes.max(1);
+        if self.is_idle() {
+            own
+        } else {
+            0
+        }
+    }
+
+    /// Whether it has learned nothing: its training diverged, or it had too few samples.
     pub fn is_failed(&self) -> bool {
         !self.loss.is_finite()
     }
@@ -97,5 +117,8 @@ mod tests {
         assert!(finished.is_failed() && finished == Member::failed(4, 2));
         assert!(Member::finished(4, vec![1.0, 2.0], f32::NAN).is_failed());
         assert!(!Member::finished(4, vec![1.0, 2.0], 0.5).is_failed());
+        assert!(Member::idle(4, 2).is_failed() && Member::idle(4, 2).is_idle());
+        assert!(!Member::failed(4, 2).is_idle());
+        assert_eq!([Member::idle(4, 2), Member::failed(4, 2)].map(|member| member.fixed_class(3)), [1, 0]);
     }
 }

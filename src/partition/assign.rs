@@ -68,6 +68,13 @@ impl HashKey {
     }
 }
 
+/// Digest of a sample's features and label.
+type Content = [u8; 32];
+
+/// Samples that one thread hashes at a time.
+#[cfg(feature = "training")]
+const ROWS: usize = 256;
+
 /// Every training sample's bucket and place in a learner's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -76,7 +83,7 @@ pub struct Assignment {
     starts: Vec<usize>,
     members: Vec<usize>,
     /// Digest of each sample's features and label.
-    contents: Vec<[u8; 16]>,
+    contents: Vec<Content>,
 }
 
 impl Assignment {
@@ -108,26 +115,44 @@ impl Assignment {
             let expected = format_args!("{n_features} features for each of {n} labels");
             return Err(Error::shape("X", expected, format_args!("{} values", features.len())));
         }
-        let n_buckets = spread.n_learners();
-        let digest = |(index, (row, label)): (usize, (&[f32], &u32))| {
-            let mut hasher = blake3::Hasher::new_keyed(&key.0);
-            hasher.update(bytes(row));
-            let of_features = matches!(assign, Assign::Features).then(|| hasher.finalize());
-            hasher.update(&label.to_le_bytes());
-            let content = hasher.finalize();
-            let deciding = match assign {
-                Assign::Content => content,
-                Assign::Features => of_features.unwrap_or(content),
-                Assign::Index => blake3::keyed_hash(&key.0, &(index as u64).to_le_bytes()),
-            };
-            let mut order = [0; 16];
-            order.copy_from_slice(&content.as_bytes()[16..]);
-            (bucket_of(&deciding, n_buckets), order)
-        };
-        let (buckets, contents): (Vec<u32>, Vec<[u8; 16]>) = install(|| {
+        let hash = Hash { n_buckets: spread.n_learners(), assign, key };
+        let hashed: Vec<(u32, Content)> = install(|| {
             let rows = features.par_chunks_exact(n_features).zip(labels).enumerate();
-            rows.map(digest).unzip()
+            rows.map(|(index, (row, label))| hash.of(index, row, *label)).collect()
         })?;
+        Self::of(hashed, spread)
+    }
+
+    /// Assigns samples that `read` writes, one at a time, into a place for `n_features` values, and gives the label of.
+    ///
+    /// # Errors
+    /// The first of `read`'s.
+    #[cfg(feature = "training")]
+    pub(crate) fn reading(
+        (n, n_features): (usize, usize),
+        spread: &Spread,
+        assign: Assign,
+        key: HashKey,
+        read: impl Fn(usize, &mut [f32]) -> Result<u32> + Sync,
+    ) -> Result<Self> {
+        let hash = Hash { n_buckets: spread.n_learners(), assign, key };
+        let starts: Vec<usize> = (0..n).step_by(ROWS).collect();
+        let block = |start: usize| -> Result<Vec<(u32, Content)>> {
+            let mut row = vec![0.0; n_features];
+            let one = |index| {
+                let label = read(index, &mut row)?;
+                Ok(hash.of(index, &row, label))
+            };
+            (start..n.min(start + ROWS)).map(one).collect()
+        };
+        let blocks: Vec<Vec<(u32, Content)>> =
+            install(|| starts.into_par_iter().map(block).collect::<Result<_>>())??;
+        Self::of(blocks.concat(), spread)
+    }
+
+    fn of(hashed: Vec<(u32, Content)>, spread: &Spread) -> Result<Self> {
+        let (n, n_buckets) = (hashed.len(), spread.n_learners());
+        let (buckets, contents): (Vec<u32>, Vec<Content>) = hashed.into_iter().unzip();
         let mut members: Vec<usize> = (0..n).collect();
         // Samples of equal content are equal, so that their order among themselves is no information.
         install(|| members.par_sort_unstable_by_key(|i| (buckets[*i], contents[*i], *i)))?;
@@ -156,6 +181,44 @@ impl Assignment {
             spread.feeding(learner).flat_map(|bucket| of(bucket).iter().copied()).collect();
         samples.sort_unstable_by_key(|i| (self.contents[*i], *i));
         samples
+    }
+
+    /// A digest of all that a learner trains on: the contents of its samples, in order. Two that are equal say that the
+    /// learner need not be trained again.
+    #[cfg(feature = "training")]
+    pub(crate) fn digest(&self, learner: usize, spread: &Spread) -> Content {
+        let mut hasher = blake3::Hasher::new_derive_key("certssb 2026 samples of a learner");
+        for sample in self.samples(learner, spread) {
+            hasher.update(&self.contents[sample]);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// What turns a sample into its bucket and its content.
+#[derive(Clone, Copy)]
+struct Hash {
+    n_buckets: usize,
+    assign: Assign,
+    key: HashKey,
+}
+
+impl Hash {
+    fn of(&self, index: usize, row: &[f32], label: u32) -> (u32, Content) {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key.0);
+        hasher.update(bytes(row));
+        let of_features = matches!(self.assign, Assign::Features).then(|| hasher.finalize());
+        hasher.update(&label.to_le_bytes());
+        let content = hasher.finalize();
+        let deciding = match self.assign {
+            Assign::Content => content,
+            Assign::Features => of_features.unwrap_or(content),
+            Assign::Index => blake3::keyed_hash(&self.key.0, &(index as u64).to_le_bytes()),
+        };
+        // The bucket follows from the first bytes; the order of a bucket's samples should not.
+        let mut order = *content.as_bytes();
+        order.rotate_left(16);
+        (bucket_of(&deciding, self.n_buckets), order)
     }
 }
 

@@ -154,6 +154,11 @@ impl PyCertificates {
         Self { inner: self.inner.clone().with_failed(n_failed) }
     }
 
+    /// The table of learners of which so many had too few samples, which its guarantee says.
+    fn with_idle(&self, n_idle: usize) -> Self {
+        Self { inner: self.inner.clone().with_idle(n_idle) }
+    }
+
     /// The table of members whose list of classes was learned from the received labels, which its guarantee says.
     fn with_classes_as_received(&self) -> Self {
         Self { inner: self.inner.clone().with_classes_as_received() }

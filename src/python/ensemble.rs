@@ -11,14 +11,16 @@ use super::law::{wrap, PyLaw};
 use super::learner::{of_object, value_of};
 use super::listen::{calling, holding, listening};
 use super::model::backend;
-use crate::certify::{decided, Certificates};
+use crate::certify::{decided, Certificates, Choices};
 use crate::change::Change;
 use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
-use crate::law::Law;
+use crate::law::{Law, NoiseLaw};
 use crate::member::{
-    ArrayInputs, ArrayTrainingSet, Behaviour, FeatureShape, History, Member, Precision, Record, TrainConfig,
+    hex, ArrayInputs, ArrayTrainingSet, Behaviour, FeatureShape, History, Member, Precision, Record,
+    TrainConfig,
 };
+use crate::partition::Election;
 use crate::stop::Stop;
 use crate::votes::{Ballots, Poll};
 
@@ -197,6 +199,7 @@ impl PyEnsemble {
         let same = self.inner.record() == other.inner.record();
         if same {
             self.inner.recall(&other.inner.history());
+            self.inner.recall_parts(other.inner.trained_on().to_vec());
             for member in other.inner.trained() {
                 self.inner.insert(member.clone())?;
             }
@@ -310,6 +313,72 @@ impl PyEnsemble {
         Ok(PyCertificates::new(certificates))
     }
 
+    /// Certificates of a partition's learners: by plurality of their votes on `features`, or by a run-off, for which they
+    /// are asked what they say of every class.
+    #[pyo3(signature = (features, votes, election, report=None))]
+    fn elect(
+        &self,
+        py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        votes: numpy::PyReadonlyArray2<'_, u16>,
+        election: &str,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<PyCertificates> {
+        let record = self.inner.record();
+        let Law::Partition(partition) = record.law.clone() else {
+            return Err(Error::parameter("law", "a Partition", record.law.describe()).into());
+        };
+        let inputs = inputs(&features)?;
+        self.inner.check_inputs(&inputs)?;
+        let election = Election::parse(election)?;
+        let (facts, before_noise) = (record.facts(), record.before_noise.clone());
+        let elect = |choices: Choices<'_>| {
+            listening(py, || Certificates::from_learners(partition, facts, election, before_noise, choices))
+        };
+        let elected = match election {
+            Election::Plurality => {
+                let votes = votes.as_array().to_owned();
+                elect(Choices::Votes(votes.view()))?
+            }
+            Election::RunOff => {
+                let logits = watched(py, report, |control| self.inner.logits(&inputs, control))?;
+                elect(Choices::Scores(logits.view()))?
+            }
+        };
+        Ok(PyCertificates::new(elected.with_idle(self.inner.n_idle())))
+    }
+
+    /// Takes over those learners of an earlier ensemble whose samples are the same in these data; how many.
+    fn keep_unchanged(
+        &mut self,
+        py: Python<'_>,
+        earlier: PyRef<'_, PyEnsemble>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        labels: PyReadonlyArray1<'_, i64>,
+    ) -> PyResult<usize> {
+        let data = training_set(&features, &labels, self.inner.record().n_classes)?;
+        let (inner, earlier) = (&mut self.inner, &earlier.inner);
+        listening(py, || inner.keep_unchanged(earlier, &data))
+    }
+
+    /// Digests of what a partition's learners were trained on, by number, in hexadecimal.
+    fn trained_on(&self) -> Vec<String> {
+        self.inner.trained_on().iter().map(|digest| hex(digest)).collect()
+    }
+
+    /// Takes over such digests, for the same members.
+    fn recall_parts(&mut self, digests: Vec<String>) -> PyResult<()> {
+        let digests: Result<Vec<[u8; 32]>> = digests.iter().map(|digest| unhex(digest)).collect();
+        self.inner.recall_parts(digests?);
+        Ok(())
+    }
+
+    /// Learners of a partition with too few samples, each of which votes for a fixed class.
+    #[getter]
+    fn n_idle(&self) -> usize {
+        self.inner.n_idle()
+    }
+
     /// Which samples are decided for a budget: certified, or beyond hope.
     fn decided<'py>(
         &self,
@@ -405,19 +474,21 @@ impl PyEnsemble {
         let history = this.history()?.into_pyobject(py)?.into_any();
         let behaviour = this.inner.record().behaviour.0.clone().into_pyobject(py)?;
         let record = this.record()?.into_pyobject(py)?.into_any();
-        let parts = [record, members.into_any(), model, history, behaviour];
+        let trained_on = this.trained_on().into_pyobject(py)?;
+        let parts = [record, members.into_any(), model, history, behaviour, trained_on];
         Ok((rebuild, PyTuple::new(py, parts)?))
     }
 
     /// An ensemble from its record and members, as a pickle holds them.
     #[staticmethod]
-    #[pyo3(signature = (record, members, model=None, history=None, behaviour=Vec::new()))]
+    #[pyo3(signature = (record, members, model=None, history=None, behaviour=Vec::new(), trained_on=Vec::new()))]
     fn from_parts(
         record: &str,
         members: Vec<(u64, f32, Bound<'_, PyAny>)>,
         model: Option<&Bound<'_, PyAny>>,
         history: Option<&str>,
         behaviour: Vec<Vec<f32>>,
+        trained_on: Vec<String>,
     ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
@@ -440,6 +511,7 @@ impl PyEnsemble {
             };
             inner.insert(Member { number, loss, values })?;
         }
+        inner.recall_parts(trained_on.iter().map(|digest| unhex(digest)).collect::<Result<_>>()?);
         Ok(Self { inner, model: model.cloned().and_then(|model| own_module(&model)) })
     }
 
@@ -487,6 +559,20 @@ impl PyEnsemble {
     fn model(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.model.as_ref().map(|model| model.clone_ref(py))
     }
+}
+
+/// A digest of what a learner was trained on, as it was before it was written.
+fn unhex(digest: &str) -> Result<[u8; 32]> {
+    let wrong = || Error::parameter("trained_on", "digests of 64 hexadecimal digits", digest);
+    let mut bytes = [0; 32];
+    if digest.len() != 64 || !digest.is_ascii() {
+        return Err(wrong());
+    }
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        let digits = digest.get(2 * place..2 * place + 2).ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    Ok(bytes)
 }
 
 /// The blueprint of a user's module; nothing for the name of a built-in.

@@ -1,6 +1,6 @@
 //! Partitions as Python objects, and certificates of learners that were trained elsewhere.
 
-use numpy::{PyReadonlyArray2, PyReadonlyArray3};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 
 use super::certificates::{count, facts, PyCertificates};
@@ -10,7 +10,7 @@ use super::number::given;
 use crate::certify::{Certificates, Choices};
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw, Partition};
-use crate::partition::{Assign, Election};
+use crate::partition::{Assign, Assignment, Election, HashKey};
 use crate::size::LARGEST;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -80,6 +80,93 @@ impl PyPartition {
         Ok(PyClassInitializer::from(PyLaw::of(Law::Partition(law))).add_subclass(Self))
     }
 
+    /// The bucket of each sample.
+    ///
+    /// Parameters
+    /// ----------
+    /// X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width)
+    ///     Training samples; what is hashed is their features as float32.
+    /// y : array-like of int, shape (n_samples,)
+    ///     Their classes as numbers from 0.
+    /// seed : int, default=0
+    ///     Key of the hash: another seed, another partition. It is no secret.
+    ///
+    /// Returns
+    /// -------
+    /// ndarray of int64, shape (n_samples,)
+    ///     Numbers from 0 to ``n_learners - 1``.
+    ///
+    /// Raises
+    /// ------
+    /// ParameterError, ShapeError
+    ///     For samples or classes that cannot be worked with.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np
+    /// >>> import certssb as cs
+    /// >>> X, y = np.array([[0.0], [1.0], [0.0], [2.0]]), [1, 0, 1, 1]
+    /// >>> buckets = cs.Partition(1000).buckets(X, y)
+    /// >>> bool(buckets[0] == buckets[2])  # equal samples lie together, wherever they stand
+    /// True
+    #[pyo3(signature = (X, y, seed=0))]
+    #[allow(non_snake_case)]
+    fn buckets<'py>(
+        slf: PyRef<'_, Self>,
+        py: Python<'py>,
+        X: &Bound<'py, PyAny>,
+        y: &Bound<'py, PyAny>,
+        seed: u64,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let (assigned, n) = assigned(&slf, py, (X, y), seed)?;
+        let buckets = (0..n).map(|sample| assigned.bucket(sample).map_or(-1, |bucket| bucket as i64));
+        Ok(PyArray1::from_vec(py, buckets.collect()))
+    }
+
+    /// Which samples each learner sees, for learners that are trained elsewhere.
+    ///
+    /// Parameters
+    /// ----------
+    /// X, y, seed
+    ///     As for :meth:`buckets`.
+    ///
+    /// Returns
+    /// -------
+    /// list of ndarray of int64
+    ///     For each learner the places of its samples, in an order that is a function of their contents: it says nothing of
+    ///     the order in `X`. Empty where no sample lies in a learner's buckets.
+    ///
+    /// Raises
+    /// ------
+    /// ParameterError, ShapeError
+    ///     As for :meth:`buckets`.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import numpy as np
+    /// >>> import certssb as cs
+    /// >>> X, y = np.arange(100.0)[:, None], np.zeros(100, int)
+    /// >>> parts = cs.Partition(5, overlap=2).parts(X, y)
+    /// >>> len(parts), sum(len(part) for part in parts)
+    /// (10, 200)
+    #[pyo3(signature = (X, y, seed=0))]
+    #[allow(non_snake_case)]
+    fn parts<'py>(
+        slf: PyRef<'_, Self>,
+        py: Python<'py>,
+        X: &Bound<'py, PyAny>,
+        y: &Bound<'py, PyAny>,
+        seed: u64,
+    ) -> PyResult<Vec<Bound<'py, PyArray1<i64>>>> {
+        let (assigned, _) = assigned(&slf, py, (X, y), seed)?;
+        let Some(law) = own(&slf) else { return Ok(Vec::new()) };
+        let parts = (0..law.spread().n_learners()).map(|learner| {
+            let samples = assigned.samples(learner, law.spread()).into_iter().map(|i| i as i64);
+            PyArray1::from_vec(py, samples.collect())
+        });
+        Ok(parts.collect())
+    }
+
     /// How many learners' worth of data there is without overlap.
     #[getter]
     fn n_parts(slf: PyRef<'_, Self>) -> Option<usize> {
@@ -118,6 +205,29 @@ fn own(law: &PyRef<'_, PyPartition>) -> Option<Partition> {
     }
 }
 
+/// The assignment of samples as a user has them, and their number.
+fn assigned<'py>(
+    law: &PyRef<'_, PyPartition>,
+    py: Python<'py>,
+    (x, y): (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+    seed: u64,
+) -> PyResult<(Assignment, usize)> {
+    let (features, labels): (PyReadonlyArrayDyn<'py, f32>, PyReadonlyArray1<'py, i64>) =
+        py.import("certssb.data")?.getattr("as_numbered")?.call1((x, y))?.extract()?;
+    let n = labels.as_array().len();
+    let labels: Vec<u32> =
+        labels.as_array().iter().map(|label| u32::try_from(*label).unwrap_or(u32::MAX)).collect();
+    let Some(law) = own(law) else {
+        return Err(Error::parameter("law", "a Partition", "another").into());
+    };
+    // A copy: the interpreter is free while it is hashed.
+    let features = features.as_array().iter().copied().collect::<Vec<f32>>();
+    let n_features = features.len() / n.max(1);
+    let key = HashKey::from_seed(seed);
+    let assign = || Assignment::new(&features, n_features.max(1), &labels, law.spread(), law.assign(), key);
+    Ok((listening(py, assign)?, n))
+}
+
 /// Certificates of a partition's learners from their votes (learners, samples), or scores (learners, samples, classes).
 #[pyfunction]
 #[pyo3(signature = (answers, law, n_train, n_classes, election))]
@@ -139,7 +249,7 @@ fn certify_learners(
     };
     let election = Election::parse(election)?;
     let certify = |choices: Choices<'_>| {
-        listening(py, || Certificates::from_learners(partition, facts, election, choices))
+        listening(py, || Certificates::from_learners(partition, facts, election, None, choices))
     };
     // Copies: the interpreter is free while they are counted.
     let inner = match answers.extract::<PyReadonlyArray2<'_, u16>>() {

@@ -57,7 +57,7 @@ mod tests {
         let data = ArrayInputs::new(vec![0.5_f32; 64 * 6], shape).unwrap();
         let data = ArrayTrainingSet::new(data, vec![0, 1, 0, 1, 0, 1], 2).unwrap();
         let law = Law::Gaussian(Gaussian::new(1.0).unwrap());
-        let source = Source { data: &data, law: &law, seed: Seed::new(1), sigmas: None };
+        let source = Source { data: &data, law: &law, seed: Seed::new(1), parts: None, sigmas: None };
         let architecture = by_name(model, shape, 2).unwrap();
         let settings =
             TrainConfig { device: "cpu".to_owned(), batch_size: 4, ..config }.check(Gpus::default).unwrap();

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class Facts:
 
     def agreeing(self, law: cs.Law, share: float = 1.0) -> cs.CertificateTable:
         """The certificate of a prediction for which `share` of the members vote, the others for one other class."""
+        if isinstance(law, cs.Partition):
+            ballots = np.zeros((law.n_learners, 1), dtype=np.uint8)
+            return cs.certify_votes(ballots, law, self.n_train, self.n_classes)
         family = self.n_test if self.settings["family_wise"] else 1
         votes = np.ones(self.members, dtype=np.uint8)
         # Spread evenly, for bounds that read the members in order.
@@ -67,7 +70,7 @@ def covering_law(facts: Facts, n_poisoned: int) -> cs.Law:
 
 def limits_norms(law: cs.Law) -> bool:
     """Whether certificates under `law` depend on how far a sample was changed."""
-    return not (isinstance(law, cs.Subsample) and law.inner is None)
+    return not isinstance(law, cs.Partition) and not (isinstance(law, cs.Subsample) and law.inner is None)
 
 
 def asked_law(options: argparse.Namespace) -> cs.Law | None:
@@ -80,6 +83,13 @@ def asked_law(options: argparse.Namespace) -> cs.Law | None:
         raise parameter_error("--thresholds", "given with --cascade", "them alone")
     if options.sample_specific and options.sigma is None and options.cascade is None:
         raise parameter_error("--sample-specific", "given with --sigma or --cascade", "it alone")
+    _check_partition(options, given)
+    if options.partition is not None:
+        return cs.Partition(
+            options.partition,
+            1 if options.overlap is None else options.overlap,
+            options.assign or "content",
+        )
     if options.cascade is not None:
         levels = [_member_law(_gaussian(sigma, options), options) for sigma in options.cascade]
         return cs.Cascade(levels, thresholds=options.thresholds)
@@ -92,6 +102,27 @@ def asked_law(options: argparse.Namespace) -> cs.Law | None:
     if options.label_noise is None and options.subsample is None:
         return None
     return _member_law(None, options)
+
+
+def _check_partition(options: argparse.Namespace, given: list[str]) -> None:
+    """Refuse noise beside a partition, and what belongs to a partition without one."""
+    if options.partition is not None:
+        noise = [
+            *given,
+            *(name for name in ("label_noise", "subsample") if getattr(options, name) is not None),
+        ]
+        if noise or options.sample_specific:
+            named = noise[0].replace("_", "-") if noise else "sample-specific"
+            raise parameter_error("--partition", "given alone, without noise", f"it beside --{named}")
+        return
+    for name in ("overlap", "assign", "election"):
+        if getattr(options, name, None) is not None:
+            raise parameter_error(f"--{name}", "given with --partition", "it alone")
+
+
+def asked_election(options: argparse.Namespace) -> Literal["plurality", "run-off"]:
+    """How learners of a partition elect a class."""
+    return options.election or "plurality"
 
 
 def needed_law(options: argparse.Namespace) -> cs.Law:

@@ -183,6 +183,23 @@ def _add_law(parser: argparse.ArgumentParser, description: str | None = None) ->
     )
     group.add_argument("--label-noise", type=float, metavar="Q", help="chance that a label is replaced")
     group.add_argument("--subsample", type=int, metavar="SIZE", help="training samples that each member sees")
+    group.add_argument(
+        "--partition",
+        type=int,
+        metavar="PARTS",
+        help="no noise: learners see the samples of their own buckets only, and certificates leave nothing to chance",
+    )
+    group.add_argument(
+        "--overlap",
+        type=int,
+        metavar="D",
+        help="with --partition: how many learners each bucket feeds; 1 by default",
+    )
+    group.add_argument(
+        "--assign",
+        choices=("content", "features", "index"),
+        help="with --partition: what puts a sample into its bucket; content by default, which covers insertions and deletions",
+    )
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -212,7 +229,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="with --augment, for discriminant: how many changed copies follow a member's images; 8 by default. Other models "
         "see changed images in every epoch",
     )
-    group.add_argument("--members", type=int, default=1000, help="number of members")
+    group.add_argument(
+        "--members",
+        type=int,
+        help="number of members; 1000 by default, as many as there are learners with --partition",
+    )
     group.add_argument("--epochs", type=int, default=20)
     group.add_argument("--batch-size", type=int, default=128)
     group.add_argument("--learning-rate", type=float, default=1e-3)
@@ -238,6 +259,11 @@ def _add_confidence(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--runner-up", default="auto", help="auto, complement or bound")
     group.add_argument(
         "--family-wise", action="store_true", help="all test samples' certificates hold together"
+    )
+    group.add_argument(
+        "--election",
+        choices=("plurality", "run-off"),
+        help="with --partition: how learners elect a class; plurality by default. The settings above say nothing then",
     )
 
 

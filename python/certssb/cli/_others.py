@@ -14,7 +14,7 @@ from certssb._checks import parameter_error
 from certssb.certificates._budget import asked_budget
 from certssb.certificates._printed import Shown, aligned
 from certssb.cli._inputs import check_target, read_arrays
-from certssb.cli._laws import needed_law
+from certssb.cli._laws import asked_election, needed_law
 from certssb.cli._options import _settings
 from certssb.report import write_report
 from certssb.storage import _files
@@ -89,6 +89,7 @@ def certify(options: argparse.Namespace) -> None:
     if not isinstance(ballots, np.ndarray):
         raise parameter_error("votes", expected, f"'{options.votes}'")
     law, settings = needed_law(options), _settings(options)
+    settings["election"] = asked_election(options)
     if ballots.ndim == 3 and not isinstance(law, cs.Cascade):
         table = cs.certify_scores(ballots, law, options.n_train, n_features=options.n_features, **settings)
     else:

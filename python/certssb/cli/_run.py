@@ -17,7 +17,7 @@ import certssb as cs
 from certssb._checks import check_integer, parameter_error
 from certssb.certificates._budget import Budget, check_count, down, exactly
 from certssb.cli._inputs import Inputs, made_folders, read_inputs
-from certssb.cli._laws import AGREEMENT, Facts, asked_law, covering_law, limits_norms
+from certssb.cli._laws import AGREEMENT, Facts, asked_election, asked_law, covering_law, limits_norms
 from certssb.cli._options import _settings
 from certssb.cli._results import Outcome, plot, text
 from certssb.report._counted import attack_sentence, saved_budget
@@ -30,9 +30,10 @@ def run(options: argparse.Namespace) -> None:
     given = asked_law(options)
     inputs = read_inputs(options)
     facts = Facts(
-        len(inputs.X_train), inputs.n_features, inputs.n_classes, inputs.n_test,
-        check_integer("--members", options.members, "an integer of at least 1", 1), _settings(options),
+        len(inputs.X_train), inputs.n_features, inputs.n_classes, inputs.n_test, _members(given, options),
+        _settings(options),
     )  # fmt: skip
+    options.members = facts.members
     n_poisoned = _n_poisoned(inputs, options)
     made = 0 if inputs.attack is None else inputs.attack.n_poisoned or 0
     law = covering_law(facts, max(n_poisoned, made)) if given is None else given
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     features = None if options.cosine is None else cs.features.Cosine(options.cosine)
     model = "discriminant" if options.model == "auto" and given is None else options.model
     clf = cs.CertifiedClassifier(
-        model, law, n_members=options.members, epochs=options.epochs, batch_size=options.batch_size,
+        model, law, n_members=facts.members, epochs=options.epochs, batch_size=options.batch_size,
         learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
         checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha, features=features,
         augment=_augmentation(options), copies=options.copies,
@@ -48,7 +49,10 @@ def run(options: argparse.Namespace) -> None:
     out = made_folders(options)
     clf.fit(inputs.X_train, inputs.y_train, classes=inputs.listed)
     trained = time.monotonic()
-    tables = {name: clf.certify(X, **facts.settings) for name, (X, _) in inputs.tests.items()}
+    tables = {
+        name: clf.certify(X, **facts.settings, election=asked_election(options))
+        for name, (X, _) in inputs.tests.items()
+    }
     truth = {name: y for name, (_, y) in inputs.tests.items()}
     target = None if options.trigger == "none" else options.target
     outcome = Outcome(tables, truth, budget, inputs.attack, target)
@@ -80,6 +84,20 @@ def run(options: argparse.Namespace) -> None:
     write_run(out, tables, inputs.tests, summary, picture, asked)
     print(text(summary, outcome, options))
     print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
+
+
+def _members(law: cs.Law | None, options: argparse.Namespace) -> int:
+    """How many members are trained: of a partition all learners, and no other number."""
+    if isinstance(law, cs.Partition):
+        if options.members not in (None, law.n_learners):
+            expected = f"left out: the partition has {law.n_learners} learners"
+            raise parameter_error("--members", expected, options.members)
+        return law.n_learners
+    return (
+        1000
+        if options.members is None
+        else check_integer("--members", options.members, "an integer of at least 1", 1)
+    )
 
 
 def _augmentation(options: argparse.Namespace) -> cs.augment.Augmentation | None:
@@ -136,7 +154,7 @@ def _rehearse(
             f"Each member sees {law.size} of them, the most with which {AGREEMENT:.0%} of the votes are enough.",
             flush=True,
         )
-    elif attack is not None and not isinstance(law, (cs.Discrete, cs.Cascade)):
+    elif attack is not None and not isinstance(law, (cs.Discrete, cs.Cascade, cs.Partition)):
         plan = law.plan(
             facts.n_train, n_poisoned, norm, budget.labels, options.alpha, facts.n_classes, facts.n_features
         )

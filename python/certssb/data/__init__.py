@@ -7,6 +7,7 @@ No sample decides how another is read: a change of one changes its own features,
 
 from certssb.data._features import as_arrays, as_features, read_arrays, read_features
 from certssb.data._labels import as_labels
+from certssb.data._numbered import as_numbered
 from certssb.data._reading import Reading
 
-__all__ = ["Reading", "as_arrays", "as_features", "as_labels", "read_arrays", "read_features"]
+__all__ = ["Reading", "as_arrays", "as_features", "as_labels", "as_numbered", "read_arrays", "read_features"]

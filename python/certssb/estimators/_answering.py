@@ -10,11 +10,12 @@ import numpy.typing as npt
 from certssb import _core
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
-from certssb.certificates._asked import BoundName, asked_confidence
+from certssb.certificates._asked import BoundName, ElectionName, asked_confidence, check_election
 from certssb.data import as_arrays, as_features
 from certssb.estimators._cascade_levels import Levels
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators._with_members import Features, WithMembers, n_levels, through
+from certssb.laws import Partition
 from certssb.learners import _devices
 from certssb.ledger import Ledger
 from certssb.watch._log import log_certify
@@ -249,6 +250,7 @@ class Answering(WithMembers):
         split: int | None = None,
         *,
         ledger: Ledger | None = None,
+        election: ElectionName = "plurality",
     ) -> CertificateTable:
         """Certify the prediction for each sample.
 
@@ -267,6 +269,10 @@ class Answering(WithMembers):
             For ``SampleSpecific(..., guarantee="published")``, whose radii are regions around test inputs: every region
             is settled against those in the ledger, in order, and the table tells what became of it. Radii of all other
             laws are distances between training sets, with which a ledger has nothing to do.
+        election : {"plurality", "run-off"}
+            For a :class:`~certssb.Partition`: whether its learners elect the class by most votes, as :meth:`predict` says
+            it, or in a second round between the two classes with most votes, which may elect another and often certifies
+            more. `alpha` and the settings of bounds say nothing then.
 
         Returns
         -------
@@ -294,6 +300,11 @@ class Answering(WithMembers):
         ensemble = self._look()
         if ledger is not None and not isinstance(ledger, Ledger):
             raise parameter_error("ledger", "None or a certssb.Ledger", repr(ledger))
+        check_election(election, ensemble.law)
+        if isinstance(ensemble, _core.Ensemble) and isinstance(ensemble.law, Partition):
+            if ledger is not None:
+                raise parameter_error("ledger", "None under a Partition, which has no regions", repr(ledger))
+            return self._elect(ensemble, X, election)
         if ensemble.grown and bound not in ("auto", "betting"):
             expected = "'betting' for members that were added until the answer was liked"
             raise parameter_error("bound", expected, repr(bound))
@@ -309,11 +320,25 @@ class Answering(WithMembers):
         features = self._asked(X)
         with _devices.products(self._precision):
             core = ensemble.certify(features, self._votes_on(features), confidence)
-        core = core.with_failed(ensemble.n_failed)
-        if not self._classes_given:
-            core = core.with_classes_as_received()
+        core = self._described(core)
         if ledger is not None:
             core = _settle(core, features, ledger)
+        return self._table(core)
+
+    def _elect(self, ensemble: _core.Ensemble, X: Any, election: str) -> CertificateTable:
+        """What a partition's learners elect, and how many buckets may change."""
+        features = self._asked(X)
+        votes = self._votes_on(features)
+        with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
+            core = ensemble.elect(features, votes, election, report)
+        return self._table(self._described(core))
+
+    def _described(self, core: _core.Certificates) -> _core.Certificates:
+        """The certificates with what their sentence has to say of the members."""
+        core = core.with_failed(self._fitted().n_failed)
+        return core if self._classes_given else core.with_classes_as_received()
+
+    def _table(self, core: _core.Certificates) -> CertificateTable:
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
 

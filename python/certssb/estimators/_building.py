@@ -13,13 +13,17 @@ from certssb._checks import check_integer, check_positive, check_real, parameter
 from certssb.augment._applied import Applied
 from certssb.certificates._asked import asked_law
 from certssb.estimators._cascade_levels import Levels, Members
+from certssb.estimators._learners import check_learners
 from certssb.estimators._with_members import Features, WithMembers, n_levels
 from certssb.estimators.until import Until
-from certssb.laws import Cascade, Gaussian, Law
+from certssb.laws import Cascade, Gaussian, Law, Partition
 from certssb.learners import _devices
 from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
 
 __all__ = ["Building", "at_least_one", "checked_jobs"]
+
+_MEMBERS = 1000
+"""Members of an ensemble whose number nobody said."""
 
 _MOST_JOBS = 2**15
 """Threads that no machine has; more are a slip."""
@@ -29,10 +33,20 @@ class Building(WithMembers):
     """Makes ensembles of what the parameters say."""
 
     def _checked_members(self, n_classes: int, until: Until | None) -> int:
+        if isinstance(self.law, Partition):
+            n_members = check_learners(self.n_members, self.law)
+            if until is not None:
+                raise parameter_error(
+                    "until", "None for a Partition, which says how many learners there are", "a goal"
+                )
+            if self.executor is not None:
+                raise parameter_error("executor", "None", repr(self.executor))
+            return n_members
         if (self.n_members == "auto") != (until is not None):
             got = f"n_members={self.n_members!r} and until={until if until is None else 'a goal'}"
             raise parameter_error("until", "given with n_members='auto', and with nothing else", got)
-        n_members = at_least_one("n_members", self.n_members) if until is None else until.max_members
+        asked = _MEMBERS if self.n_members is None else self.n_members
+        n_members = at_least_one("n_members", asked) if until is None else until.max_members
         if self.executor is not None:
             raise parameter_error("executor", "None", repr(self.executor))
         alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)

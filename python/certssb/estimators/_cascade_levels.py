@@ -119,6 +119,11 @@ class Levels:
         for g, ensemble in enumerate(self._ensembles):
             ensemble.discard_new(None if checkpoint is None else place(checkpoint, g))
 
+    @property
+    def n_idle(self) -> int:
+        """Learners with too few samples: a partition is no level."""
+        return 0
+
     def truncate(self, n_members: int) -> None:
         for ensemble in self._ensembles:
             ensemble.truncate(n_members)

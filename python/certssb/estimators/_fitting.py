@@ -19,13 +19,14 @@ from certssb.estimators._building import Building, at_least_one
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
 from certssb.estimators._growing import Growing, warn_of_growth
+from certssb.estimators._learners import keep_unchanged, settings_of
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators._with_members import n_levels, through
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
 from certssb.features._maps import checked_map
-from certssb.laws import Gaussian
+from certssb.laws import Gaussian, Partition
 from certssb.learners import _devices
 from certssb.watch._log import log_fit
 from certssb.watch.callbacks._watched import Watched, checked_callbacks
@@ -57,7 +58,9 @@ class Fitting(Building, Growing):
         """Train the members.
 
         Called again with the same data and settings and a larger `n_members`, it trains only the missing ones, under
-        the same seed.
+        the same seed. Under a :class:`~certssb.Partition`, called again with the same settings and other data, it trains only
+        the learners whose samples changed (and one of them twice): data that grew, or from which samples were deleted, cost
+        what they touch. What comes out is what a first fit on these data under this seed would give.
 
         Parameters
         ----------
@@ -148,7 +151,7 @@ class Fitting(Building, Growing):
         # Levels as they are asked for here: the user's call of fit.
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         feature_map = checked_map(self.features, features, law)
-        received, features = features, through(feature_map, features)
+        received, features = features, through(feature_map, features, alone=isinstance(law, Partition))
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         augment = prepared(self.augment, features, received, at_least_one("batch_size", self.batch_size))
@@ -158,10 +161,11 @@ class Fitting(Building, Growing):
         if self.seed is None:
             self.seed_ = self._seed_to_go_on_with(ensemble)
             ensemble.reseed(self.seed_)
+        n_kept = 0
         for earlier in ("_ensemble", "_unfinished"):
             known: Members | None = getattr(self, earlier, None)
-            if known is not None:
-                _adopt(ensemble, known)
+            if known is not None and not _adopt(ensemble, known):
+                n_kept = max(n_kept, keep_unchanged(ensemble, known, features, codes))
         self._unfinished = ensemble
         goal = None
         if until is not None:
@@ -190,6 +194,7 @@ class Fitting(Building, Growing):
         self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
         self.classes_ = frozen(classes)
         self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
+        self.n_idle_, self.n_kept_ = ensemble.n_idle, n_kept
         if self.n_failed_:
             _warn_of_failed(self.n_failed_, self.n_members_ * n_levels(ensemble.law), self.classes_[0])
         self.execution_ = describe(ensemble.execution, str(self.device), ensemble.model)
@@ -227,13 +232,9 @@ class Fitting(Building, Growing):
                 return int(json.loads(_core.Ensemble.record_of(first))["seed"])
         for earlier in ("_unfinished", "_ensemble"):
             known: Members | None = getattr(self, earlier, None)
-            if known is not None and _without_seed(known) == _without_seed(ensemble):
+            if known is not None and settings_of(known) == settings_of(ensemble):
                 return int(json.loads(known.record())["seed"])
         return self.seed_
-
-
-def _without_seed(ensemble: Members) -> dict[str, Any]:
-    return {name: value for name, value in json.loads(ensemble.record()).items() if name != "seed"}
 
 
 def _warn_of_failed(n_failed: int, n_members: int, lowest: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from certssb import _core
 from certssb._checks import check_integer, check_real, frozen, parameter_error
 from certssb._extras import needed
 from certssb.augment import from_description
@@ -156,6 +157,8 @@ class Keeping(WithMembers):
         }
         if form is not None:
             facts["form"] = form
+        if isinstance(ensemble, _core.Ensemble) and ensemble.trained_on():
+            facts["trained_on"] = ensemble.trained_on()
         return _ensembles.write(Path(path), ensemble, facts, bool(overwrite))
 
     @classmethod
@@ -256,6 +259,9 @@ class Keeping(WithMembers):
         new.classes_ = frozen(_ensembles.classes_from_json(facts["classes"]))
         new._map, new._precision = new.features, record["precision"]
         new.n_members_, new.n_failed_ = ensemble.n_members, ensemble.n_failed
+        new.n_idle_, new.n_kept_ = ensemble.n_idle, 0
+        if isinstance(ensemble, _core.Ensemble):
+            ensemble.recall_parts(facts.get("trained_on", []))
         new.seed_, new._shape = record["seed"], tuple(facts["shape"])
         if facts["decided"] is not None:
             new.decided_ = facts["decided"]

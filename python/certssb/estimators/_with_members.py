@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from certssb._checks import check_path, frozen
 from certssb.data import as_features
 from certssb.estimators._cascade_levels import Members
+from certssb.estimators._learners import one_by_one
 from certssb.estimators._seen_shape import check_shape
 from certssb.features import FeatureMap
 from certssb.features._maps import mapped
@@ -47,7 +48,7 @@ class WithMembers:
 
     model: Any
     law: Law | None
-    n_members: int | Literal["auto"]
+    n_members: int | Literal["auto"] | None
     epochs: int
     batch_size: int
     learning_rate: float
@@ -72,6 +73,8 @@ class WithMembers:
     feature_names_in_: npt.NDArray[Any]
     n_members_: int
     n_failed_: int
+    n_idle_: int
+    n_kept_: int
     seed_: int
     decided_: float
     execution_: str
@@ -135,8 +138,10 @@ def _digest(features: Features) -> str:
     return digest.hexdigest()
 
 
-def through(feature_map: FeatureMap | None, features: Features) -> Features:
-    return features if feature_map is None else mapped(feature_map, features)
+def through(feature_map: FeatureMap | None, features: Features, *, alone: bool = False) -> Features:
+    if feature_map is None:
+        return features
+    return one_by_one(feature_map, features) if alone else mapped(feature_map, features)
 
 
 def n_levels(law: Any) -> int:

@@ -41,8 +41,9 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
         How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
-    n_members : int or "auto", default=1000
-        Number of members N; "auto" adds members until the goal given to :meth:`fit` is reached.
+    n_members : int or "auto", optional
+        Number of members N; "auto" adds members until the goal given to :meth:`fit` is reached. 1000 if not given; under a
+        :class:`~certssb.Partition` the number of its learners, and no other.
     epochs : int, default=20
         Passes of a member over its noised set; the noise is the same in every one.
     batch_size : int, default=128
@@ -108,6 +109,12 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         Number of features; for tables only.
     n_failed_ : int
         How many members' training diverged (of all levels of a cascade together). They vote for the lowest class.
+    n_idle_ : int
+        How many learners of a :class:`~certssb.Partition` had too few samples to be trained: each votes for a class that its
+        number fixes. 0 for every other law.
+    n_kept_ : int
+        How many learners of a :class:`~certssb.Partition` were kept from an earlier fit of this object on other data, because
+        the samples in their buckets are the same. 0 for every other law.
     n_members_ : int
         Number of trained members.
     seed_ : int
@@ -169,7 +176,7 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         self,
         model: Any = "auto",
         law: Law | None = None,
-        n_members: int | Literal["auto"] = 1000,
+        n_members: int | Literal["auto"] | None = None,
         epochs: int = 20,
         batch_size: int = 128,
         learning_rate: float = 1e-3,

@@ -41,6 +41,7 @@ class Composed(FeatureMap):
         whole = math.inf if math.inf in constants else math.prod(constants)
         object.__setattr__(self, "maps", given)
         object.__setattr__(self, "lipschitz", whole)
+        object.__setattr__(self, "rows_alone", all(one.rows_alone for one in given))
         object.__setattr__(self, "trusted", tuple(name for one in given for name in one.trusted))
 
     def __call__(self, X: Features) -> Features:

@@ -30,6 +30,9 @@ class FeatureMap(ABC):
     ----------
     lipschitz : float
         A proven Lipschitz constant, 1 unless it is set; ``math.inf`` if there is none.
+    rows_alone : bool
+        Whether what a sample becomes is the same to the last bit whichever samples it comes with. Sums in libraries seldom
+        are, so that it is False unless it is set; a :class:`~certssb.Partition` then asks for samples one at a time.
 
     Examples
     --------
@@ -46,6 +49,7 @@ class FeatureMap(ABC):
     """
 
     lipschitz: float = 1.0
+    rows_alone = False
     trusted: tuple[str, ...] = ()
     """Names of encoders that guarantees trust."""
 

@@ -56,6 +56,8 @@ class Scattering(FeatureMap):
     (1797, 81, 2, 2)
     """
 
+    rows_alone = True
+
     J: int = 2
     angles: int = 8
     order: int = 2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from certssb._checks import parameter_error
-from certssb.laws import Law, Subsample
+from certssb.laws import Law, Partition, Subsample
 from certssb.learners._own import own_module
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ Learner: TypeAlias = "Blueprint | EstimatorLearner"
 
 
 def set_size(law: Law, n_train: int) -> int:
-    """Samples of a member's noised set."""
+    """Samples of a member's noised set; about so many under a partition, whose parts differ."""
+    if isinstance(law, Partition):
+        return max(1, n_train // law.n_parts)
     return min(law.size, n_train) if isinstance(law, Subsample) else n_train
 
 

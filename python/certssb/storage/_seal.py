@@ -136,6 +136,10 @@ def _is_level(value: Any) -> bool:
     )
 
 
+def _is_digests(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 2**20 and all(map(is_fingerprint, value))
+
+
 _TINY = math.nextafter(0.0, 1.0)
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "version": (lambda value: True, ""),
@@ -158,9 +162,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "record, history and members of each level",
     ),
     "fingerprint": (is_fingerprint, "64 hexadecimal digits"),
+    "trained_on": (_is_digests, "digests of what a partition's learners were trained on"),
     "form": (lambda value: value in ("skops", "joblib"), "'skops' or 'joblib'"),
 }
-_NOT_ALWAYS = ("form",)
+_NOT_ALWAYS = ("form", "trained_on")
 """Facts of some ensembles only."""
 
 
