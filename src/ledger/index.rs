@@ -11,8 +11,8 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::code::{Code, Codes};
+use super::distance_sketch::{is_own_sketch, Basis, Sketch, WIDTH};
 use super::region::Asked;
-use super::sketch::{is_own_sketch, Basis, Sketch, WIDTH};
 use crate::error::{Error, Result};
 use crate::process::install;
 

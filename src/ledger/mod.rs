@@ -19,6 +19,7 @@
 
 mod code;
 mod distance;
+mod distance_sketch;
 mod door;
 mod failure;
 mod index;
@@ -30,7 +31,6 @@ mod region;
 mod resolve;
 mod search;
 mod settle;
-mod sketch;
 mod store;
 mod updates;
 mod verify;

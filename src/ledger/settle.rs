@@ -3,11 +3,11 @@
 use ndarray::ArrayView2;
 
 use super::code::Code;
+use super::distance_sketch::Sketch;
 use super::index::{Centres, Index};
 use super::region::{Asked, Entry, Record};
 use super::resolve::resolve;
 use super::search::Search;
-use super::sketch::Sketch;
 use crate::error::Result;
 
 /// Most updates that are settled together.
