@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import certssb as cs
+from certssb.certificates import _file
 
 VOTES = (np.arange(1000)[:, None] < [1000, 990, 900, 600, 500, 20]).astype(int)
 
@@ -284,3 +285,41 @@ def test_labels_are_yes_or_no(labels: Any, tables: dict[str, Any]) -> None:
     ):  # fmt: skip
         with pytest.raises(cs.ParameterError, match="'labels'.*a bool"):
             ask()
+
+
+BROKEN: dict[str, Callable[[Any], Any]] = {
+    "shorter": lambda part: part[:1],
+    "empty": lambda part: part[:0],
+    "longer": lambda part: np.concatenate([part, part]),
+    "negative": lambda part: part * 0 - 1,
+    "NaN": lambda part: part.astype(float) * np.nan,
+    "huge": lambda part: part + 2**40,
+    "a column": lambda part: part.reshape(-1, 1),
+    "a number": lambda part: np.array(7),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_parts_that_do_not_fit_together_are_refused_or_a_table(
+    tables: dict[str, cs.CertificateTable], how: str
+) -> None:
+    """With a digest that is right, which anybody can write: an error of this package or a table that answers, no panic."""
+    refused = 0
+    for table in tables.values():
+        parts = _file.parts(table._core, table._classes)
+        for name, part in parts.items():
+            if not isinstance(part, np.ndarray) or part.dtype.kind not in "iufb" or part.ndim == 0:
+                continue
+            changed = {key: value for key, value in parts.items() if key != "digest"} | {
+                name: BROKEN[how](part)
+            }
+            content = io.BytesIO()
+            np.savez(content, **changed, digest=np.array(_file.digest(changed)))
+            try:
+                read = cs.CertificateTable._restored("path", content.getvalue(), "another")
+                if len(read):
+                    read[:1], read[-1], read.to_frame(), repr(read)
+            except cs.ParameterError as error:
+                assert "parts of a table" in str(error)
+                refused += 1
+    assert refused > 10
