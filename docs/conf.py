@@ -34,7 +34,7 @@ suppress_warnings = ["ref.python"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 # scikit-learn generates these, with references into its own manual.
-generated = "set_fit_request, set_score_request, set_partial_fit_request"
+generated = "set_fit_request, set_score_request, set_partial_fit_request, get_metadata_routing"
 autodoc_default_options = {"members": True, "exclude-members": generated}
 napoleon_google_docstring = False
 # As a list, so that entries of several names, "y_true, y_pred : array-like", keep them.
