@@ -221,7 +221,10 @@ fn assigned<'py>(
         return Err(Error::parameter("law", "a Partition", "another").into());
     };
     // A copy: the interpreter is free while it is hashed.
-    let features = features.as_array().iter().copied().collect::<Vec<f32>>();
+    let features = match features.as_slice() {
+        Ok(rows) => rows.to_vec(),
+        Err(_) => features.as_array().iter().copied().collect(),
+    };
     let n_features = features.len() / n.max(1);
     let key = HashKey::from_seed(seed);
     let assign = || Assignment::new(&features, n_features.max(1), &labels, law.spread(), law.assign(), key);

@@ -204,11 +204,11 @@ def _settings(run: Run) -> Markup:
     rows = [[key.replace("_", " "), _value(value)] for key, value in settings.items() if value is not None]
     command = tag("pre", tag("code", _command(settings)))
     secret = settings.get("seed") is None
-    note = (
-        f"The noise was drawn from a fresh seed, which nobody knew beforehand. --seed {_record(run).get('seed')} repeats it."
-        if secret
-        else None
-    )
+    note = "The noise was drawn from a fresh seed, which nobody knew beforehand." if secret else None
+    if note is not None and next(iter(run.tables.values())).election is not None:
+        note = "The samples were put into buckets under a fresh seed, which is no secret."
+    if note is not None:
+        note += f" --seed {_record(run).get('seed')} repeats it."
     again = [tag("h3", "The same run again"), command, tag("p", note) if note else None]
     return tag("section", tag("h2", "Settings"), table([], rows), *again)
 
