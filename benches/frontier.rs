@@ -76,7 +76,7 @@ fn report(name: &str, table: &Certificates, most: usize, labels: bool) {
     let n_poisoned = timed("n_poisoned", || table.n_poisoned(1.0, labels).unwrap());
     println!("  largest count {:?}", n_poisoned.iter().max());
     let change = Change { n_poisoned: most / 2, trigger_norm: 1.0, labels };
-    let holds = timed("holds", || table.holds(&change).unwrap());
+    let holds = timed("holds", || table.holds(change).unwrap());
     println!("  {} hold", holds.iter().filter(|yes| **yes).count());
 }
 

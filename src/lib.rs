@@ -73,7 +73,7 @@ pub use certify::{
     Bound, Certificates, Choices, Confidence, ConfidenceBuilder, Decision, Detail, Evidence, LevelBounds,
     LevelMargins, Plan, Record, RunnerUp, Selection, Settled,
 };
-pub use change::Change;
+pub use change::{Change, Counted, Edits, Kind, Threat};
 #[cfg(feature = "training")]
 pub use ensemble::{devices, Control, Ensemble, Execution, Progress};
 pub use error::{Error, ErrorKind, Result};

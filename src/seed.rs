@@ -41,6 +41,8 @@ pub enum Role {
     Augment = 11,
     /// The displacements of one elastic change (the root is a word of the change's own stream).
     Displacement = 12,
+    /// The order in which a member's drawn samples are shown to it, where they are drawn one by one.
+    Order = 13,
 }
 
 /// The root seed of a run.

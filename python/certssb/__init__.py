@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         features,
         metrics,
         report,
+        threats,
         triggers,
     )
     from certssb.certificates import CertificateTable, certify_scores, certify_votes
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from certssb.estimators.knn import CertifiedKNN
     from certssb.estimators.until import Until
     from certssb.ledger import Ledger
+    from certssb.threats import Threat
 
 _HOMES = {
     "CertificateTable": "certssb.certificates",
@@ -74,6 +76,7 @@ _HOMES = {
     "Ledger": "certssb.ledger",
     "NoiseMagnitudeDisplay": "certssb.displays",
     "PredictionGridDisplay": "certssb.displays",
+    "Threat": "certssb.threats",
     "Until": "certssb.estimators.until",
     "certify_scores": "certssb.certificates",
     "certify_votes": "certssb.certificates",
@@ -100,6 +103,7 @@ _ROOMS = frozenset(
         "modules",
         "progress",
         "report",
+        "threats",
         "triggers",
         "until",
     ]
@@ -153,6 +157,7 @@ __all__ = [
     "ScaleWarning",
     "ShapeError",
     "Subsample",
+    "Threat",
     "TrainingError",
     "Uniform",
     "Until",
@@ -168,5 +173,6 @@ __all__ = [
     "features",
     "metrics",
     "report",
+    "threats",
     "triggers",
 ]

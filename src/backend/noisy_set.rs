@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::law::{Gaussian, Law, NoiseLaw};
 use crate::member::{check_label, read, TrainingSet};
 use crate::partition::Assignment;
 use crate::process::install;
-use crate::seed::Seed;
+use crate::seed::{Role, Seed};
 
 /// Values between two looks at the flag, where all cores draw (4 MiB).
 const BLOCK: usize = 1 << 20;
@@ -74,14 +75,27 @@ impl Source<'_> {
         self.noise(member, index, row)
     }
 
-    /// The samples that `member` sees.
+    /// The samples that `member` sees, in the order in which it sees them: that of the training set or of its buckets or,
+    /// where each sample is drawn on its own, one that says nothing of where in the training set a sample was.
     pub(crate) fn samples(&self, member: u64) -> Vec<usize> {
         if let (Some(parts), Law::Partition(law)) = (self.parts, self.law) {
             return usize::try_from(member)
                 .map_or_else(|_| Vec::new(), |learner| parts.samples(learner, law.spread()));
         }
         let n_train = self.data.n_samples();
-        self.law.subset(self.seed, member, n_train).unwrap_or_else(|| (0..n_train).collect())
+        let Some(mut drawn) = self.law.subset(self.seed, member, n_train) else {
+            return (0..n_train).collect();
+        };
+        if self.law.sizes_vary() {
+            drawn.shuffle(&mut self.seed.stream(Role::Order, member, 0));
+        }
+        drawn
+    }
+
+    /// Whether so few samples were drawn for `member` that none can be trained on them: fewer than `least`, of which there
+    /// is at least one.
+    pub(crate) fn is_too_small(&self, member: u64, least: usize) -> bool {
+        self.law.too_few(self.seed, member, self.data.n_samples(), least)
     }
 }
 
@@ -99,7 +113,7 @@ impl NoisySet {
     ) -> Result<Self> {
         let subsets: Vec<Vec<usize>> = members.iter().map(|&member| source.samples(member)).collect();
         let n = subsets.first().map_or(0, Vec::len);
-        if n == 0 {
+        if n == 0 || subsets.iter().any(|subset| subset.len() != n) {
             return Err(Error::shape("X", "at least one sample", "none"));
         }
         let pairs = members.iter().zip(subsets);
@@ -258,6 +272,29 @@ mod tests {
             assert_eq!(values[2 * place..2 * place + 2], whole.0[2 * index..2 * index + 2]);
             assert_eq!(labels[place], (index % 3) as i64);
         }
+    }
+
+    #[test]
+    fn samples_drawn_one_by_one_are_shown_in_an_order_that_says_nothing_of_their_place() {
+        let data = data(400, 1);
+        let law = Law::Subsample(Subsample::poisson(None, 0.1).unwrap());
+        let (mut rising, mut pairs) = (0, 0);
+        for member in 0..40 {
+            let (values, labels, n) = draw(&law, &data, &[member]);
+            let mut sorted: Vec<usize> = values.iter().map(|v| *v as usize).collect();
+            rising += sorted.windows(2).filter(|pair| pair[0] < pair[1]).count();
+            pairs += n - 1;
+            assert!(values.iter().zip(&labels).all(|(v, label)| (*v as i64) % 3 == *label));
+            sorted.sort_unstable();
+            assert_eq!(Some(sorted), law.subset(Seed::new(5), member, 400));
+        }
+        // About 1560 pairs, half of them rising: standard deviation 20.
+        assert!((0.43..0.57).contains(&(rising as f64 / pairs as f64)), "{rising} of {pairs}");
+        let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None };
+        assert!(!source.is_too_small(0, 1) && source.is_too_small(0, 400));
+        let rare = Law::Subsample(Subsample::poisson(None, 1e-6).unwrap());
+        assert!(Source { law: &rare, ..source }.is_too_small(0, 1));
+        assert!(NoisySet::draw(Source { law: &rare, ..source }, &[0], 1, Cores::Own, &STOP).is_err());
     }
 
     #[test]

@@ -314,6 +314,7 @@ mod tests {
             classes_as_received: false,
             n_failed: 0,
             n_idle: 0,
+            n_empty: 0,
             family: None,
         };
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()
@@ -439,9 +440,8 @@ mod tests {
             let norm = table.trigger_norm(9, false).unwrap()[0];
             assert!((3.0 * norm - radius).abs() < 1e-7 * (1.0 + radius), "{norm} {radius}");
             assert_eq!(table.abstained()[0], radius <= 0.0);
-            let holds = |trigger_norm| {
-                table.holds(&Change { n_poisoned: 9, trigger_norm, labels: false }).unwrap()[0]
-            };
+            let holds =
+                |trigger_norm| table.holds(Change { n_poisoned: 9, trigger_norm, labels: false }).unwrap()[0];
             if norm > 0.0 {
                 assert!(holds(norm) && !holds(1.0001 * norm));
             }
@@ -469,7 +469,7 @@ mod tests {
             assert_eq!(table.radius(), None);
             for labels in [false, true] {
                 let holds = |n_poisoned, trigger_norm| {
-                    table.holds(&Change { n_poisoned, trigger_norm, labels }).unwrap()[0]
+                    table.holds(Change { n_poisoned, trigger_norm, labels }).unwrap()[0]
                 };
                 let norm = table.trigger_norm(10, labels).unwrap()[0];
                 assert_eq!(norm > 0.0, holds(10, 1e-6));

@@ -8,7 +8,7 @@ use super::detail::{Detail, Settled};
 use super::enough::check_enough;
 use super::proof::{self, Budget, Proof};
 use super::record::{Evidence, Record};
-use crate::change::Change;
+use crate::change::{Change, Kind, Threat};
 use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::law::{Cascade, DataFacts, Law, NoiseLaw, Partition};
@@ -315,6 +315,12 @@ impl Certificates {
         self
     }
 
+    /// The same certificates of members for so many of which no samples were drawn, or too few, which the guarantee says.
+    pub fn with_empty(mut self, n_empty: usize) -> Self {
+        self.record.n_empty = n_empty;
+        self
+    }
+
     /// The same certificates for members whose list of classes was learned from the received labels: one label of a
     /// new class, or one class that vanishes, changes every member, and the guarantee says so.
     pub fn with_classes_as_received(mut self) -> Self {
@@ -353,14 +359,15 @@ impl Certificates {
         self.proof().radius()
     }
 
-    /// Whether each prediction survives `change`.
+    /// Whether each prediction survives a change in place, or any other threat.
     ///
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
-    pub fn holds(&self, change: &Change) -> Result<Vec<bool>> {
+    pub fn holds(&self, threat: impl Into<Threat>) -> Result<Vec<bool>> {
+        let threat = threat.into();
         let proof = self.proof();
-        proof.covers(&Budget::Samples(*change))?;
-        proof.holds(change)
+        covered(proof.as_ref(), &threat)?;
+        proof.holds(&threat)
     }
 
     /// The largest trigger norm each prediction survives on `n_poisoned` samples: infinity for any trigger, 0
@@ -369,10 +376,17 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
+        self.norm_within(&Change { n_poisoned, trigger_norm: f64::INFINITY, labels }.into())
+    }
+
+    /// The largest trigger norm each prediction survives within `threat`, whose own norm is not read.
+    ///
+    /// # Errors
+    /// `Parameter` when the law says nothing about such threats.
+    pub fn norm_within(&self, threat: &Threat) -> Result<Vec<f64>> {
         let proof = self.proof();
-        let trigger_norm = f64::INFINITY;
-        proof.covers(&Budget::Samples(Change { n_poisoned, trigger_norm, labels }))?;
-        proof.trigger_norm(n_poisoned, labels)
+        covered(proof.as_ref(), &threat.with_norm(f64::INFINITY))?;
+        proof.trigger_norm(threat)
     }
 
     /// The largest number of poisoned samples each prediction survives at `trigger_norm`.
@@ -380,11 +394,46 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
+        self.number_within(&Change { n_poisoned: 0, trigger_norm, labels }.into())
+    }
+
+    /// The largest number each prediction survives of the edits that `threat` counts; its own number is not read.
+    ///
+    /// # Errors
+    /// `Parameter` when the law says nothing about such threats, or for a threat of a number of each kind.
+    pub fn number_within(&self, threat: &Threat) -> Result<Vec<usize>> {
+        if let Kind::Mixed { .. } = threat.kind {
+            let expected = "one kind of edit, or 'any', where a number is asked for";
+            return Err(Error::parameter("edits", expected, "numbers of each kind"));
+        }
         let proof = self.proof();
-        // One sample at least must be asked about, so that an uncovered change is an error, not a zero.
-        let n_poisoned = self.record.facts.n_train.min(1);
-        proof.covers(&Budget::Samples(Change { n_poisoned, trigger_norm, labels }))?;
-        proof.n_poisoned(trigger_norm, labels)
+        // One sample at least must be asked about, so that an uncovered change is an error, not a zero; two where a
+        // modification counts two.
+        covered(proof.as_ref(), &threat.at(self.record.facts.n_train.min(2)))?;
+        proof.n_poisoned(threat)
+    }
+
+    /// What exactly is guaranteed for the predictions that survive `threat`, in one sentence.
+    ///
+    /// # Errors
+    /// `Parameter` when the law says nothing about such threats.
+    pub fn statement(&self, threat: &Threat) -> Result<String> {
+        let proof = self.proof();
+        covered(proof.as_ref(), threat)?;
+        Ok(proof.statement(threat))
+    }
+
+    /// [`norm_within`](Self::norm_within) for many numbers: shape (n_samples, numbers).
+    ///
+    /// # Errors
+    /// `Parameter` when the law says nothing about such threats.
+    pub fn frontier_within(&self, n_poisoned: &[usize], threat: &Threat) -> Result<Array2<f64>> {
+        let mut frontier = Array2::zeros((self.intervals.len(), n_poisoned.len()));
+        for (mut column, count) in frontier.columns_mut().into_iter().zip(n_poisoned) {
+            let norms = self.norm_within(&threat.at(*count))?;
+            column.assign(&ndarray::ArrayView1::from(&norms));
+        }
+        Ok(frontier)
     }
 
     /// [`trigger_norm`](Self::trigger_norm) for many counts: shape (n_samples, counts).
@@ -392,12 +441,8 @@ impl Certificates {
     /// # Errors
     /// `Parameter` when the law says nothing about such changes.
     pub fn frontier(&self, n_poisoned: &[usize], labels: bool) -> Result<Array2<f64>> {
-        let mut frontier = Array2::zeros((self.intervals.len(), n_poisoned.len()));
-        for (mut column, count) in frontier.columns_mut().into_iter().zip(n_poisoned) {
-            let norms = self.trigger_norm(*count, labels)?;
-            column.assign(&ndarray::ArrayView1::from(&norms));
-        }
-        Ok(frontier)
+        let change = Change { n_poisoned: 0, trigger_norm: f64::INFINITY, labels };
+        self.frontier_within(n_poisoned, &change.into())
     }
 
     /// Certified accuracy at total L2 norms: a right prediction counts if its radius is greater.
@@ -420,21 +465,15 @@ impl Certificates {
             .collect()
     }
 
-    /// Certified accuracy within budgets per sample, one per trigger norm.
+    /// Certified accuracy within a threat, one per trigger norm.
     ///
     /// # Errors
-    /// `Parameter` when the law says nothing about such changes.
-    pub fn accuracy_within(
-        &self,
-        correct: &[bool],
-        n_poisoned: usize,
-        norms: &[f64],
-        labels: bool,
-    ) -> Result<Vec<f64>> {
+    /// `Parameter` when the law says nothing about such threats.
+    pub fn accuracy_within(&self, correct: &[bool], threat: &Threat, norms: &[f64]) -> Result<Vec<f64>> {
         norms
             .iter()
             .map(|norm| {
-                let certified = self.holds(&Change { n_poisoned, trigger_norm: *norm, labels })?;
+                let certified = self.holds(threat.with_norm(*norm))?;
                 Ok(certified_accuracy(correct, &certified).unwrap_or(0.0))
             })
             .collect()
@@ -454,4 +493,10 @@ impl Certificates {
     pub fn guarantee(&self) -> String {
         self.proof().guarantee()
     }
+}
+
+/// Whether a proof says anything of a threat.
+fn covered(proof: &dyn Proof, threat: &Threat) -> Result<()> {
+    threat.check()?;
+    proof.covers(&Budget::Samples(*threat))
 }

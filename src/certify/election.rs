@@ -3,13 +3,14 @@
 //! Nothing is left to chance, so that there is no alpha. Changes are counted in buckets; how many of them a changed sample
 //! touches depends on what puts samples into buckets ([`Partition::touched`]).
 
+use super::frontier::most;
 use super::proof::{no_radius, Budget, Proof};
 use super::record::{Evidence, Record};
 use super::sentence;
-use crate::change::Change;
+use crate::change::{Counted, Kind, Threat};
 use crate::error::{Error, Result};
 use crate::interval::Interval;
-use crate::law::{NoiseLaw, Partition};
+use crate::law::{DataFacts, NoiseLaw, Partition};
 use crate::quantity::{Quantity, Radius};
 
 /// Classes that learners have elected, and how many buckets may change.
@@ -25,10 +26,54 @@ pub(super) struct Elected<'a> {
 const ANY: usize = i64::MAX as usize;
 
 impl Elected<'_> {
-    /// The largest count that `buckets` allow for, if each touches so many; at most all samples, where they were counted.
-    fn count(&self, buckets: usize, touched: usize) -> usize {
+    /// The largest number that `buckets` allow for.
+    fn count(&self, buckets: usize, threat: &Threat) -> usize {
         let all = if self.record.facts.n_train > 0 { self.record.facts.n_train } else { ANY };
-        buckets.checked_div(touched).map_or(all, |count| count.min(all))
+        let all = most(threat, &DataFacts { n_train: all, ..self.record.facts }).min(ANY);
+        match (threat.kind, threat.counted) {
+            (Kind::Modified, Counted::SymmetricDifference) => {
+                let two = self.touched(&threat.at(2));
+                buckets
+                    .checked_div(two)
+                    .map_or(all, |pairs| pairs.saturating_mul(2).saturating_add(1).min(all))
+            }
+            _ => buckets.checked_div(self.touched(&threat.at(1))).map_or(all, |count| count.min(all)),
+        }
+    }
+
+    /// How many buckets a threat may touch: one for each sample that is inserted or deleted, and for one that is modified as
+    /// many as [`Partition::touched`] says. Any edit is at worst a modification, which a symmetric difference counts twice.
+    fn touched(&self, threat: &Threat) -> usize {
+        let edits = threat.edits();
+        match (threat.kind, threat.counted) {
+            (Kind::Any, Counted::Edits) => threat.change.n_poisoned.saturating_mul(2),
+            _ => {
+                let modified =
+                    edits.modified.n_poisoned.saturating_mul(self.partition.touched(&edits.modified));
+                modified.saturating_add(edits.inserted).saturating_add(edits.deleted)
+            }
+        }
+    }
+
+    /// What is said of everything: who elects, and what that rests on.
+    fn sentence(&self, what: &str) -> String {
+        let (n, own) = (self.partition.spread().n_learners(), self.partition.spread().degree());
+        let elected = match &self.record.evidence {
+            Evidence::Election { election, .. } => election.name(),
+            _ => "an election",
+        };
+        let buckets = if own == 1 { "bucket".to_owned() } else { format!("{own} buckets") };
+        let classes = match self.record.classes_as_received {
+            true => "; a change of the list of classes, which is taken as received, is not covered",
+            false => "",
+        };
+        format!(
+            "For each test sample, with certainty, the class that {n} learners elect by {elected} {what}, provided that \
+             samples are put into buckets by {} and that each learner is a deterministic function of the set of samples in \
+             its own {buckets} and of nothing else that was received{classes}.{}",
+            self.partition.assign().by(),
+            sentence::notes(self.record)
+        )
     }
 }
 
@@ -37,13 +82,19 @@ impl Proof for Elected<'_> {
         let Record { law, facts, .. } = self.record;
         match budget {
             Budget::Total => Err(no_radius(law)),
-            Budget::Samples(change) => {
-                if facts.n_train > 0 && change.n_poisoned > facts.n_train {
+            Budget::Samples(threat) => {
+                let edits = threat.edits();
+                if !edits.in_place() && !law.covers_edits() {
+                    let expected = format_args!("'modified' for {}", law.describe());
+                    return Err(Error::parameter("edits", expected, "insertions or deletions"));
+                }
+                let gone = edits.modified.n_poisoned.max(edits.deleted);
+                if facts.n_train > 0 && gone > facts.n_train {
                     let all = facts.n_train;
                     let expected = format_args!("an integer from 0 to the number of training samples, {all}");
-                    return Err(Error::parameter("n_poisoned", expected, change.n_poisoned));
+                    return Err(Error::parameter("n_poisoned", expected, gone));
                 }
-                Radius::check("trigger_norm", change.trigger_norm).map(drop)
+                Radius::check("trigger_norm", edits.modified.trigger_norm).map(drop)
             }
             Budget::Entries => law.flip_likelihood(0, facts).map(drop),
         }
@@ -82,42 +133,81 @@ impl Proof for Elected<'_> {
         None
     }
 
-    fn holds(&self, change: &Change) -> Result<Vec<bool>> {
-        let touched = change.n_poisoned.saturating_mul(self.partition.touched(change));
+    fn holds(&self, threat: &Threat) -> Result<Vec<bool>> {
+        let touched = self.touched(threat);
         Ok(self.buckets.iter().map(|buckets| touched <= *buckets).collect())
     }
 
-    fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
-        let any = Change { n_poisoned, trigger_norm: f64::INFINITY, labels };
+    fn trigger_norm(&self, threat: &Threat) -> Result<Vec<f64>> {
         let norm = |holds| if holds { f64::INFINITY } else { 0.0 };
-        Ok(self.holds(&any)?.into_iter().map(norm).collect())
+        Ok(self.holds(&threat.with_norm(f64::INFINITY))?.into_iter().map(norm).collect())
     }
 
-    fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
-        let touched = self.partition.touched(&Change { n_poisoned: 1, trigger_norm, labels });
-        Ok(self.buckets.iter().map(|buckets| self.count(*buckets, touched)).collect())
+    fn n_poisoned(&self, threat: &Threat) -> Result<Vec<usize>> {
+        Ok(self.buckets.iter().map(|buckets| self.count(*buckets, threat)).collect())
     }
 
     fn guarantee(&self) -> String {
-        let (n, own) = (self.partition.spread().n_learners(), self.partition.spread().degree());
-        let elected = match &self.record.evidence {
-            Evidence::Election { election, .. } => election.name(),
-            _ => "an election",
-        };
-        let buckets = if own == 1 { "bucket".to_owned() } else { format!("{own} buckets") };
-        let classes = match self.record.classes_as_received {
-            true => "; a change of the list of classes, which is taken as received, is not covered",
-            false => "",
-        };
-        format!(
-            "For each test sample, with certainty, the class that {n} learners elect by {elected} stays the same for every \
-             training set in which at most n_buckets of the {n} buckets, a number of its own for each test sample, hold \
-             other samples than received, where {}, provided that samples are put into buckets by {} and that each learner \
-             is a deterministic function of the set of samples in its own {buckets} and of nothing else that was \
-             received{classes}.{}",
-            self.partition.covered(),
-            self.partition.assign().by(),
-            sentence::notes(self.record)
-        )
+        let (n, covered) = (self.partition.spread().n_learners(), self.partition.covered());
+        self.sentence(&format!(
+            "stays the same for every training set in which at most n_buckets of the {n} buckets, a number of its own for \
+             each test sample, hold other samples than received, where {covered}"
+        ))
+    }
+
+    fn statement(&self, threat: &Threat) -> String {
+        self.sentence(&format!(
+            "stays the same, if it is certified against this threat, for every training set that the received one becomes \
+             when {threat}"
+        ))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::certify::{Certificates, Detail, Record};
+    use crate::change::Change;
+    use crate::law::Law;
+    use crate::partition::{Assign, Election};
+
+    fn table(assign: Assign, n_train: usize, buckets: usize) -> Certificates {
+        let law = Law::Partition(Partition::new(50, 1, assign, None).unwrap());
+        let evidence = Evidence::Election { n_members: 50, election: Election::Plurality };
+        let facts = DataFacts { n_train, n_features: None, n_classes: 2 };
+        let record = Record::new(law, facts, evidence, None);
+        Certificates::from_parts(record, vec![Interval::new(1, 1.0, 0.0)], Detail::Buckets(vec![buckets]))
+            .unwrap()
+    }
+
+    #[test]
+    fn numbers_are_the_last_that_the_buckets_allow_for() {
+        let kinds = [Kind::Modified, Kind::Any, Kind::Inserted, Kind::Deleted];
+        for (assign, n_train) in [(Assign::Content, 0), (Assign::Features, 60), (Assign::Index, 60)] {
+            for (trigger_norm, labels) in [(f64::INFINITY, true), (0.0, true), (1.0, false)] {
+                for counted in [Counted::Edits, Counted::SymmetricDifference] {
+                    for kind in kinds {
+                        let change = Change { n_poisoned: 0, trigger_norm, labels };
+                        let threat = Threat { change, kind, counted };
+                        for buckets in [0, 7, 10] {
+                            let table = table(assign, n_train, buckets);
+                            let Ok(numbers) = table.number_within(&threat) else {
+                                assert!(assign == Assign::Index && kind != Kind::Modified);
+                                continue;
+                            };
+                            assert!(table.holds(threat.at(numbers[0])).unwrap()[0], "{threat:?}");
+                            assert!(!table.holds(threat.at(numbers[0] + 1)).unwrap()[0], "{threat:?}");
+                        }
+                    }
+                }
+            }
+        }
+        let mixed = Kind::Mixed { modified: 2, inserted: 1, deleted: 2 };
+        let change = Change { n_poisoned: 5, trigger_norm: f64::INFINITY, labels: true };
+        let threat = Threat { change, kind: mixed, counted: Counted::Edits };
+        let holds = |buckets| table(Assign::Content, 0, buckets).holds(threat).unwrap()[0];
+        assert!(holds(7) && !holds(6));
+        assert!(table(Assign::Content, 0, 7).statement(&threat).unwrap().contains(&threat.to_string()));
     }
 }

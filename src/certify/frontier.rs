@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::change::Change;
+use crate::change::{Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::{Interval, Masses};
 use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
@@ -31,6 +31,9 @@ const COUNT_CHUNK: usize = 1024;
 
 /// A search for flips stops here, or at the number of entries that there are.
 const MOST_FLIPS: usize = 1_000_000;
+
+/// A search for inserted samples stops here.
+const MOST_INSERTED: usize = 1 << 36;
 
 /// So many flips are worth a guess.
 const FEW_FLIPS: f64 = 64.0;
@@ -71,9 +74,9 @@ impl Distinct {
         self.which.iter().map(|at| values[*at]).collect()
     }
 
-    /// Whether each sample's prediction survives `change`.
-    pub(super) fn holds(&self, law: &Law, facts: &DataFacts, change: &Change) -> Result<Vec<bool>> {
-        let mut ratio = ManyPairs::new(law.likelihood(change, facts)?);
+    /// Whether each sample's prediction survives `threat`.
+    pub(super) fn holds(&self, law: &Law, facts: &DataFacts, threat: &Threat) -> Result<Vec<bool>> {
+        let mut ratio = ManyPairs::new(law.likelihood(threat, facts)?);
         let (mut verdicts, stop) = (Vec::with_capacity(self.pairs.len()), Stop::current());
         for some in self.pairs.chunks(LOOK) {
             stop.check()?;
@@ -82,21 +85,15 @@ impl Distinct {
         Ok(self.spread(&verdicts))
     }
 
-    /// The largest trigger norm that each sample's prediction survives on `n_poisoned` samples; 0 where none.
-    pub(super) fn norms(
-        &self,
-        law: &Law,
-        facts: &DataFacts,
-        n_poisoned: usize,
-        labels: bool,
-    ) -> Result<Vec<f64>> {
+    /// The largest trigger norm that each sample's prediction survives, whatever else `threat` says; 0 where none.
+    pub(super) fn norms(&self, law: &Law, facts: &DataFacts, threat: &Threat) -> Result<Vec<f64>> {
         let stop = Stop::current();
         let at = |trigger_norm| {
             stop.check()?;
-            law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts)
+            law.likelihood(threat.with_norm(trigger_norm), facts)
         };
         let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
-        let edges = Edges::of(law, facts, n_poisoned, labels, self.smallest());
+        let edges = Edges::of(law, facts, threat, self.smallest());
         let search = |chunk: &[Masses]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
             let mut guide = edges.as_ref().map(Guide::new);
@@ -118,16 +115,10 @@ impl Distinct {
         Ok(self.spread(&norms?.concat()))
     }
 
-    /// The largest number of poisoned samples that each sample's prediction survives at `trigger_norm`.
-    pub(super) fn counts(
-        &self,
-        law: &Law,
-        facts: &DataFacts,
-        trigger_norm: f64,
-        labels: bool,
-    ) -> Result<Vec<usize>> {
-        let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, facts);
-        self.largest_counts(facts.n_train, at, |_, last| last)
+    /// The largest number that each sample's prediction survives, whatever else `threat` says.
+    pub(super) fn counts(&self, law: &Law, facts: &DataFacts, threat: &Threat) -> Result<Vec<usize>> {
+        let at = |n_poisoned| law.likelihood(threat.at(n_poisoned), facts);
+        self.largest_counts(most(threat, facts), at, |_, last| last)
     }
 
     /// The largest number of changed entries that each sample's prediction survives, for a law that counts them.
@@ -175,6 +166,16 @@ impl Distinct {
         let counts: Result<Vec<Vec<usize>>> =
             install(|| self.pairs.par_chunks(COUNT_CHUNK).map(search).collect())?;
         Ok(self.spread(&counts?.concat()))
+    }
+}
+
+/// Where a search for the largest number of `threat` ends: nobody can remove or change more samples than there are, but
+/// anybody can add them.
+pub(super) fn most(threat: &Threat, facts: &DataFacts) -> usize {
+    match (threat.kind, threat.counted) {
+        (Kind::Inserted, _) | (Kind::Any, Counted::SymmetricDifference) => MOST_INSERTED,
+        (Kind::Modified, Counted::SymmetricDifference) => facts.n_train.saturating_mul(2).saturating_add(1),
+        _ => facts.n_train,
     }
 }
 
@@ -255,6 +256,7 @@ mod tests {
     use rand::{Rng, RngExt};
 
     use super::*;
+    use crate::change::Change;
     use crate::law::{Gaussian, LabelNoise, Product, Subsample};
     use crate::seed::{Role, Seed};
 
@@ -305,12 +307,15 @@ mod tests {
         for (law, labels) in laws() {
             for (n_classes, n_poisoned) in [(2, 0), (2, 1), (2, 40), (10, 7)] {
                 let facts = DataFacts { n_train: 1000, n_features: None, n_classes };
-                let at = |trigger_norm| law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &facts);
+                let at = |trigger_norm| law.likelihood(Change { n_poisoned, trigger_norm, labels }, &facts);
                 if at(1.0).is_err() {
                     continue;
                 }
                 let intervals = pairs(&mut rng, n_poisoned == 40);
-                let got = Distinct::of(&intervals).norms(&law, &facts, n_poisoned, labels).unwrap();
+                let got = {
+                    let change = Change { n_poisoned, trigger_norm: 0.0, labels };
+                    Distinct::of(&intervals).norms(&law, &facts, &change.into()).unwrap()
+                };
                 let (none, any) = (at(0.0).unwrap(), at(f64::INFINITY).unwrap());
                 for (interval, got) in intervals.iter().zip(got) {
                     let (a, b) = (interval.p_lower, interval.p_upper);
@@ -335,12 +340,15 @@ mod tests {
         let mut rng = Seed::new(4).stream(Role::Noise, 0, 0);
         for (law, labels) in laws() {
             let facts = DataFacts { n_train: 300, n_features: None, n_classes: 3 };
-            let at = |n_poisoned| law.likelihood(&Change { n_poisoned, trigger_norm: 0.4, labels }, &facts);
+            let at = |n_poisoned| law.likelihood(Change { n_poisoned, trigger_norm: 0.4, labels }, &facts);
             if at(1).is_err() {
                 continue;
             }
             let intervals = pairs(&mut rng, true);
-            let got = Distinct::of(&intervals).counts(&law, &facts, 0.4, labels).unwrap();
+            let got = {
+                let change = Change { n_poisoned: 0, trigger_norm: 0.4, labels };
+                Distinct::of(&intervals).counts(&law, &facts, &change.into()).unwrap()
+            };
             let ratios: Vec<LikelihoodRatio> = (0..=300).map(|r| at(r).unwrap()).collect();
             for (interval, got) in intervals.iter().zip(got) {
                 let (a, b) = (interval.p_lower, interval.p_upper);

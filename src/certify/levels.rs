@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use super::cascade::{survives, Contest, LevelBounds, LevelMargins, NOWHERE};
-use super::frontier::{largest_count, largest_norm};
+use super::frontier::{largest_count, largest_norm, most};
 use super::proof::{no_radius, Budget, Proof};
 use super::record::Record;
 use super::sentence;
-use crate::change::Change;
+use crate::change::{Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::{Cascade, LikelihoodRatio};
@@ -22,6 +22,15 @@ pub(super) struct Levels<'a> {
     pub(super) intervals: &'a [Interval],
 }
 
+/// A threat that is no weaker, whose worst is the worst for every bound of a level on its own: of a symmetric difference, r
+/// samples on each side. (That r insertions are the worst of it holds for p_A - p_B only.)
+fn each_side(threat: &Threat) -> Threat {
+    match (threat.kind, threat.counted) {
+        (Kind::Any, Counted::SymmetricDifference) => Threat { counted: Counted::Edits, ..*threat },
+        _ => *threat,
+    }
+}
+
 /// `sure` and `open` of a level.
 type Ends<T> = (T, Option<T>);
 
@@ -34,8 +43,8 @@ impl Proof for Levels<'_> {
         match budget {
             Budget::Total if self.cascade.has_radius(facts) => Ok(()),
             Budget::Total => Err(no_radius(&self.record.law)),
-            Budget::Samples(change) => {
-                self.cascade.levels().iter().try_for_each(|law| law.check_change(change, facts))
+            Budget::Samples(threat) => {
+                self.cascade.levels().iter().try_for_each(|law| law.check_edits(&threat.edits(), facts))
             }
             Budget::Entries => self.record.law.flip_likelihood(0, facts).map(drop),
         }
@@ -58,8 +67,9 @@ impl Proof for Levels<'_> {
         Some(self.received().into_iter().map(|radius| radius.max(0.0)).collect())
     }
 
-    fn holds(&self, change: &Change) -> Result<Vec<bool>> {
-        let (ratios, stop) = (self.ratios(change)?, Stop::current());
+    fn holds(&self, threat: &Threat) -> Result<Vec<bool>> {
+        let threat = &each_side(threat);
+        let (ratios, stop) = (self.ratios(threat)?, Stop::current());
         let verdict = |level: usize, margin: &Margin<'_>| {
             stop.check()?;
             Ok(margin(&ratios[level]) > 0.0)
@@ -69,8 +79,9 @@ impl Proof for Levels<'_> {
         Ok(verdicts.into_iter().map(|verdict| verdict.unwrap_or(false)).collect())
     }
 
-    fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
-        let at = |trigger_norm| self.ratios(&Change { n_poisoned, trigger_norm, labels });
+    fn trigger_norm(&self, threat: &Threat) -> Result<Vec<f64>> {
+        let threat = &each_side(threat);
+        let at = |trigger_norm| self.ratios(&threat.with_norm(trigger_norm));
         let (none, any, stop) = (at(0.0)?, at(f64::INFINITY)?, Stop::current());
         let end = |level: usize, margin: &Margin<'_>| {
             if margin(&none[level]) <= 0.0 {
@@ -81,8 +92,7 @@ impl Proof for Levels<'_> {
                 let law = &self.cascade.levels()[level];
                 largest_norm(|trigger_norm| {
                     stop.check()?;
-                    let ratio =
-                        law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &self.record.facts)?;
+                    let ratio = law.likelihood(threat.with_norm(trigger_norm), &self.record.facts)?;
                     Ok(margin(&ratio).clamp(f64::MIN, f64::MAX))
                 })
             }
@@ -91,18 +101,19 @@ impl Proof for Levels<'_> {
         Ok(ends.into_iter().map(|end| end.unwrap_or(NOWHERE).max(0.0)).collect())
     }
 
-    fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
-        let (none, stop) = (self.ratios(&Change { n_poisoned: 0, trigger_norm, labels })?, Stop::current());
+    fn n_poisoned(&self, threat: &Threat) -> Result<Vec<usize>> {
+        let threat = &each_side(threat);
+        let (none, stop) = (self.ratios(&threat.at(0))?, Stop::current());
         // -1: not even on the received training set.
         let end = |level: usize, margin: &Margin<'_>| {
             if margin(&none[level]) <= 0.0 {
                 return Ok(-1);
             }
             let law = &self.cascade.levels()[level];
-            let count = largest_count(1, self.record.facts.n_train, |n_poisoned| {
+            let facts = &self.record.facts;
+            let count = largest_count(1, most(threat, facts), |n_poisoned| {
                 stop.check()?;
-                Ok(margin(&law.likelihood(&Change { n_poisoned, trigger_norm, labels }, &self.record.facts)?)
-                    > 0.0)
+                Ok(margin(&law.likelihood(threat.at(n_poisoned), facts)?) > 0.0)
             })?;
             Ok(count as i64)
         };
@@ -111,13 +122,20 @@ impl Proof for Levels<'_> {
     }
 
     fn guarantee(&self) -> String {
-        let levels = format!(" at each of {} levels", self.cascade.levels().len());
-        let certainty = sentence::certainty(self.record, self.intervals.len(), &levels);
-        sentence::noised(self.record, &certainty)
+        sentence::noised(self.record, &self.certainty())
+    }
+
+    fn statement(&self, threat: &Threat) -> String {
+        sentence::within(self.record, &self.certainty(), threat)
     }
 }
 
 impl Levels<'_> {
+    fn certainty(&self) -> String {
+        let levels = format!(" at each of {} levels", self.cascade.levels().len());
+        sentence::certainty(self.record, self.intervals.len(), &levels)
+    }
+
     /// R on the received training set, in the units of the margins; positive exactly where something is certified.
     pub(super) fn received(&self) -> Vec<f64> {
         let units = self.cascade.units();
@@ -146,8 +164,8 @@ impl Levels<'_> {
         Ok((sure, open))
     }
 
-    fn ratios(&self, change: &Change) -> Result<Vec<LikelihoodRatio>> {
-        self.cascade.levels().iter().map(|law| law.likelihood(change, &self.record.facts)).collect()
+    fn ratios(&self, threat: &Threat) -> Result<Vec<LikelihoodRatio>> {
+        self.cascade.levels().iter().map(|law| law.likelihood(threat, &self.record.facts)).collect()
     }
 
     /// Every sample's R from the ends of its levels, which are found once for contests that are alike.

@@ -6,7 +6,7 @@ use super::frontier::Distinct;
 use super::proof::{no_radius, Budget, Proof};
 use super::record::Record;
 use super::sentence;
-use crate::change::Change;
+use crate::change::Threat;
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::NoiseLaw;
@@ -27,7 +27,7 @@ impl Proof for OneLaw<'_> {
                 Some(_) => Ok(()),
                 None => Err(no_radius(law)),
             },
-            Budget::Samples(change) => law.check_change(change, facts),
+            Budget::Samples(threat) => law.check_edits(&threat.edits(), facts),
             Budget::Entries => law.flip_likelihood(0, facts).map(drop),
         }
     }
@@ -57,16 +57,16 @@ impl Proof for OneLaw<'_> {
         self.intervals.iter().map(|own| *known.entry(key(own)).or_insert_with(|| radius(own))).collect()
     }
 
-    fn holds(&self, change: &Change) -> Result<Vec<bool>> {
-        Distinct::of(self.intervals).holds(&self.record.law, &self.record.facts, change)
+    fn holds(&self, threat: &Threat) -> Result<Vec<bool>> {
+        Distinct::of(self.intervals).holds(&self.record.law, &self.record.facts, threat)
     }
 
-    fn trigger_norm(&self, n_poisoned: usize, labels: bool) -> Result<Vec<f64>> {
-        Distinct::of(self.intervals).norms(&self.record.law, &self.record.facts, n_poisoned, labels)
+    fn trigger_norm(&self, threat: &Threat) -> Result<Vec<f64>> {
+        Distinct::of(self.intervals).norms(&self.record.law, &self.record.facts, threat)
     }
 
-    fn n_poisoned(&self, trigger_norm: f64, labels: bool) -> Result<Vec<usize>> {
-        Distinct::of(self.intervals).counts(&self.record.law, &self.record.facts, trigger_norm, labels)
+    fn n_poisoned(&self, threat: &Threat) -> Result<Vec<usize>> {
+        Distinct::of(self.intervals).counts(&self.record.law, &self.record.facts, threat)
     }
 
     fn n_flips(&self) -> Result<Vec<usize>> {
@@ -76,5 +76,10 @@ impl Proof for OneLaw<'_> {
     fn guarantee(&self) -> String {
         let certainty = sentence::certainty(self.record, self.intervals.len(), "");
         sentence::noised(self.record, &certainty)
+    }
+
+    fn statement(&self, threat: &Threat) -> String {
+        let certainty = sentence::certainty(self.record, self.intervals.len(), "");
+        sentence::within(self.record, &certainty, threat)
     }
 }

@@ -8,7 +8,7 @@ use super::bounds::{kl_lower, kl_upper};
 use super::confidence::Confidence;
 use super::enough::check_level;
 use super::settings::RunnerUp;
-use crate::change::Change;
+use crate::change::{Change, Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::{DataFacts, Law, LikelihoodRatio, NoiseLaw, Subsample};
@@ -23,8 +23,8 @@ const EASY: f64 = 0.95;
 /// What a budget demands of an ensemble under a law.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The budget in question.
-    pub change: Change,
+    /// The threat in question.
+    pub threat: Threat,
     /// The law in a few words.
     pub law: String,
     /// The smallest number of members that certify the budget if all of them agree; `None` if no number does.
@@ -37,7 +37,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of `law` for `change` with the given settings of the bounds.
+    /// The plan of `law` for a change in place, or any other threat, with the given settings of the bounds.
     ///
     /// # Errors
     /// `Parameter` when the law does not fit the data, or says nothing about such changes.
@@ -54,17 +54,24 @@ impl Plan {
     /// assert!(plan.votes.is_some_and(|k| k < 950));
     /// # Ok::<(), certssb::Error>(())
     /// ```
-    pub fn of(law: &Law, facts: &DataFacts, change: &Change, confidence: &Confidence) -> Result<Self> {
+    pub fn of(
+        law: &Law,
+        facts: &DataFacts,
+        threat: impl Into<Threat>,
+        confidence: &Confidence,
+    ) -> Result<Self> {
+        let threat = threat.into();
+        threat.check()?;
         law.check(facts)?;
         check_level(confidence, confidence.share(facts.n_classes, 1))?;
-        let ratio = law.likelihood(change, facts)?;
+        let ratio = law.likelihood(threat, facts)?;
         let own_votes = votes_needed(&ratio, facts, confidence)?;
         Ok(Self {
-            change: *change,
+            threat,
             law: law.describe(),
             n_members: unanimous_members(&ratio, facts, confidence)?,
             votes: own_votes,
-            suggestion: suggest(law, facts, change, confidence, own_votes)?,
+            suggestion: suggest(law, facts, &threat, confidence, own_votes)?,
         })
     }
 
@@ -79,13 +86,15 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { n_poisoned, trigger_norm, labels } = self.change;
+        let Change { n_poisoned, trigger_norm, labels } = self.threat.change;
         let labels = if labels { " and any labels" } else { ", labels unchanged" };
-        write!(
-            f,
-            "{n_poisoned} poisoned samples, trigger norm {trigger_norm}{labels}, under {}: ",
-            self.law
-        )?;
+        match (self.threat.kind, self.threat.counted) {
+            (Kind::Modified, Counted::Edits) => {
+                write!(f, "{n_poisoned} poisoned samples, trigger norm {trigger_norm}{labels}")?;
+            }
+            _ => write!(f, "Against a training set of which {}", self.threat)?,
+        }
+        write!(f, ", under {}: ", self.law)?;
         match (self.n_members, self.votes) {
             (None, _) => write!(f, "impossible for this law with any number of members")?,
             (Some(n), _) if n > Self::PRACTICAL => {
@@ -195,7 +204,7 @@ fn votes_needed(
 fn suggest(
     law: &Law,
     facts: &DataFacts,
-    change: &Change,
+    threat: &Threat,
     confidence: &Confidence,
     own_votes: Option<usize>,
 ) -> Result<Option<(usize, usize)>> {
@@ -205,7 +214,7 @@ fn suggest(
         law => Some(law.clone()),
     };
     let demand = |size: usize| -> Result<Option<usize>> {
-        let ratio = Law::Subsample(Subsample::new(inner.clone(), size)?).likelihood(change, facts)?;
+        let ratio = Law::Subsample(Subsample::new(inner.clone(), size)?).likelihood(threat, facts)?;
         let votes = votes_needed(&ratio, facts, confidence)?;
         Ok(votes.filter(|votes| *votes as f64 <= EASY * MEMBERS as f64))
     };
@@ -224,11 +233,11 @@ fn suggest(
             high = middle;
         }
     }
-    let same = matches!(law, Law::Subsample(own) if own.size() == low);
+    let same = matches!(law, Law::Subsample(own) if own.size() == Some(low));
     Ok(demand(low)?.filter(|_| !same).map(|votes| (low, votes)))
 }
 
-/// Which samples are decided for `change`: certified, or beyond hope because even the upper end of what the votes
+/// Which samples are decided for a threat: certified, or beyond hope because even the upper end of what the votes
 /// allow does not hold. Only ever used to stop adding members; with an any-time bound every stopping rule is sound.
 ///
 /// # Errors
@@ -236,11 +245,13 @@ fn suggest(
 pub fn decided(
     law: &Law,
     facts: &DataFacts,
-    change: &Change,
+    threat: impl Into<Threat>,
     confidence: &Confidence,
     ballots: &Ballots,
 ) -> Result<Vec<bool>> {
-    let ratio = law.likelihood(change, facts)?;
+    let threat = threat.into();
+    threat.check()?;
+    let ratio = law.likelihood(threat, facts)?;
     let tally = ballots.tally(confidence.choosing(), ballots.n_members());
     let alpha = confidence.share(facts.n_classes, ballots.n_samples());
     check_level(confidence, alpha)?;
@@ -295,7 +306,7 @@ mod tests {
     }
 
     fn plan(law: &Law, n_poisoned: usize, trigger_norm: f64, labels: bool) -> Plan {
-        Plan::of(law, &facts(), &Change { n_poisoned, trigger_norm, labels }, &settings()).unwrap()
+        Plan::of(law, &facts(), Change { n_poisoned, trigger_norm, labels }, &settings()).unwrap()
     }
 
     fn gaussian(sigma: f64) -> Law {
@@ -309,7 +320,7 @@ mod tests {
         let n = advice.n_members.unwrap() as usize;
         let holds = |n: usize| {
             let interval = settings().unanimous(n, 2, 1);
-            let ratio = law.likelihood(&advice.change, &facts()).unwrap();
+            let ratio = law.likelihood(advice.threat, &facts()).unwrap();
             ratio.holds(interval.p_lower, interval.p_upper)
         };
         assert!(holds(n) && !holds(n - 1), "{n}");
@@ -342,7 +353,7 @@ mod tests {
     fn hopeless_samples_are_told_from_undecided_ones() {
         let law = Law::Subsample(Subsample::new(Some(gaussian(1.0)), 100).unwrap());
         let change = Change { n_poisoned: 253, trigger_norm: 1.0, labels: false };
-        let ratio = law.likelihood(&change, &facts()).unwrap();
+        let ratio = law.likelihood(change, &facts()).unwrap();
         let hopeless = |share: f64| hopeless(&ratio, share, 1.0 - share, 500, 0.001, &settings());
         assert!(hopeless(0.55) && !hopeless(0.99));
     }

@@ -16,7 +16,7 @@ use super::levels::Levels;
 use super::one_law::OneLaw;
 use super::published::Published;
 use super::record::Record;
-use crate::change::Change;
+use crate::change::Threat;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::law::{Law, NoiseLaw};
@@ -26,8 +26,8 @@ use crate::law::{Law, NoiseLaw};
 pub(super) enum Budget {
     /// A total L2 norm over the features of the whole training set.
     Total,
-    /// A number of samples, a norm for each, with or without labels.
-    Samples(Change),
+    /// A number of samples, which edits of them, a norm for each, with or without labels.
+    Samples(Threat),
     /// A number of entries.
     Entries,
 }
@@ -65,18 +65,18 @@ pub(super) trait Proof {
     /// Total L2 radii over the whole training set, 0 where abstained; `None` where [`Budget::Total`] is not covered.
     fn radius(&self) -> Option<Vec<f64>>;
 
-    /// Whether each prediction survives `change`.
-    fn holds(&self, _change: &Change) -> Result<Vec<bool>> {
+    /// Whether each prediction survives `threat`.
+    fn holds(&self, _threat: &Threat) -> Result<Vec<bool>> {
         Err(uncovered("n_poisoned"))
     }
 
-    /// The largest trigger norm each prediction survives on `n_poisoned` samples: infinity for any, 0 where none.
-    fn trigger_norm(&self, _n_poisoned: usize, _labels: bool) -> Result<Vec<f64>> {
+    /// The largest trigger norm each prediction survives, whatever else `threat` says: infinity for any, 0 where none.
+    fn trigger_norm(&self, _threat: &Threat) -> Result<Vec<f64>> {
         Err(uncovered("n_poisoned"))
     }
 
-    /// The largest number of poisoned samples each prediction survives at `trigger_norm`.
-    fn n_poisoned(&self, _trigger_norm: f64, _labels: bool) -> Result<Vec<usize>> {
+    /// The largest number each prediction survives, whatever else `threat` says.
+    fn n_poisoned(&self, _threat: &Threat) -> Result<Vec<usize>> {
         Err(uncovered("trigger_norm"))
     }
 
@@ -87,6 +87,11 @@ pub(super) trait Proof {
 
     /// What exactly is guaranteed, in one sentence for a person who will rely on it.
     fn guarantee(&self) -> String;
+
+    /// The same about one threat, of the samples whose predictions survive it.
+    fn statement(&self, _threat: &Threat) -> String {
+        self.guarantee()
+    }
 }
 
 /// What [`Proof::covers`] should have refused.
@@ -149,13 +154,14 @@ pub(super) fn check(record: &Record, intervals: &[Interval], detail: &Detail) ->
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crate::certify::{Certificates, Confidence};
+    use crate::change::{Change, Counted, Kind, Threat};
     use crate::law::{
         Cascade, DataFacts, Discrete, Gaussian, Guarantee, LabelNoise, Law, SampleSpecific, SigmaSearch,
         Subsample,
     };
     use crate::quantity::{NoiseScale, Quantity};
     use crate::votes::Ballots;
-    use crate::{Change, Interval};
+    use crate::Interval;
     use ndarray::Array2;
 
     const FACTS: DataFacts = DataFacts { n_train: 100, n_features: Some(4), n_classes: 2 };
@@ -196,13 +202,13 @@ mod tests {
         let change = |trigger_norm, labels| Change { n_poisoned: 2, trigger_norm, labels };
         let refusals = [
             table.accuracy_at_radii(&[true], &[0.1]).err(),
-            table.holds(&change(0.1, false)).err(),
-            table.holds(&change(0.1, true)).err(),
-            table.holds(&change(0.0, true)).err(),
+            table.holds(change(0.1, false)).err(),
+            table.holds(change(0.1, true)).err(),
+            table.holds(change(0.0, true)).err(),
             table.trigger_norm(2, false).err(),
             table.n_poisoned(0.1, true).err(),
             table.n_flips().err(),
-            table.holds(&Change { n_poisoned: 101, trigger_norm: 0.1, labels: false }).err(),
+            table.holds(Change { n_poisoned: 101, trigger_norm: 0.1, labels: false }).err(),
             table.n_poisoned(-1.0, false).err(),
         ];
         let named = |refusal: Option<crate::Error>| match refusal {
@@ -244,6 +250,62 @@ mod tests {
         ] {
             assert_eq!(answers(&table), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn insertions_and_deletions_are_asked_of_whom_they_are_covered_by() {
+        let threat = |kind, counted| Threat {
+            change: Change { n_poisoned: 3, trigger_norm: f64::INFINITY, labels: true },
+            kind,
+            counted,
+        };
+        let all =
+            [Kind::Any, Kind::Inserted, Kind::Deleted, Kind::Mixed { modified: 1, inserted: 1, deleted: 1 }];
+        for counted in [Counted::Edits, Counted::SymmetricDifference] {
+            for kind in all {
+                let mut threat = threat(kind, counted);
+                if matches!(kind, Kind::Mixed { .. }) && counted == Counted::SymmetricDifference {
+                    threat = threat.at(4);
+                }
+                for table in [one(gaussian(0.5)), cascade(), published()] {
+                    let refused = table.holds(threat).err().map(|e| e.to_string()).unwrap_or_default();
+                    assert!(refused.contains("'edits'") || refused.contains("'n_poisoned'"), "{refused}");
+                    assert!(table.statement(&threat).is_err());
+                }
+                for draw in [Subsample::new(None, 4), Subsample::poisson(None, 0.03)] {
+                    let table = one(Law::Subsample(draw.unwrap()));
+                    assert!(table.holds(threat).unwrap()[0], "{threat:?}");
+                    assert!(table.statement(&threat).unwrap().contains(&threat.to_string()));
+                }
+            }
+        }
+        let mixed = threat(Kind::Mixed { modified: 1, inserted: 1, deleted: 1 }, Counted::Edits);
+        let bag = one(Law::Subsample(Subsample::new(None, 4).unwrap()));
+        assert!(bag.holds(mixed.at(2)).is_err() && bag.number_within(&mixed).is_err());
+    }
+
+    #[test]
+    fn numbers_within_threats_are_the_last_that_hold() {
+        let kinds = [Kind::Modified, Kind::Any, Kind::Inserted, Kind::Deleted];
+        let mut last = Vec::new();
+        for law in [Subsample::new(None, 4), Subsample::poisson(None, 0.03), Subsample::poisson(None, 1e-4)] {
+            let table = one(Law::Subsample(law.unwrap()));
+            for counted in [Counted::Edits, Counted::SymmetricDifference] {
+                for kind in kinds {
+                    let change = Change { n_poisoned: 0, trigger_norm: f64::INFINITY, labels: true };
+                    let threat = Threat { change, kind, counted };
+                    let number = table.number_within(&threat).unwrap()[0];
+                    assert!(table.holds(threat.at(number)).unwrap()[0], "{threat:?} {number}");
+                    let next = table.holds(threat.at(number + 1));
+                    assert!(!next.is_ok_and(|holds| holds[0]), "{threat:?} {number}");
+                    last.push(number);
+                }
+            }
+        }
+        // Of 100 samples: all of them may go at a rate of 1e-4, and many more may come.
+        assert_eq!(last[..4], [last[0], last[0], last[2], last[3]]);
+        assert!(last[2] > last[0] && last[3] > last[2], "{last:?}");
+        assert!(last[16] == 100 && last[18] > 1000 && last[19] == 100, "{last:?}");
     }
 
     #[test]

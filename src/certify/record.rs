@@ -50,6 +50,9 @@ pub struct Record {
     /// Learners of a partition with too few samples to be trained: each votes for a class that is fixed by its number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub n_idle: usize,
+    /// Members for which no samples were drawn, or fewer than their model needs: they vote for the lowest class.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_empty: usize,
     /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<usize>,
@@ -113,6 +116,7 @@ impl Record {
             classes_as_received: false,
             n_failed: 0,
             n_idle: 0,
+            n_empty: 0,
             family: None,
         }
     }

@@ -2,7 +2,8 @@
 
 use super::record::{Evidence, Record};
 use super::settings::{Bound, Selection};
-use crate::law::NoiseLaw;
+use crate::change::{Kind, Threat};
+use crate::law::{Law, NoiseLaw};
 use crate::quantity::{written, Quantity};
 
 /// How sure the statement is, for whom, and over which chance; `each` says more of the members, as in " at each of 3
@@ -43,17 +44,67 @@ pub(super) fn certainty(record: &Record, n_samples: usize, each: &str) -> String
 
 /// The sentence of a law that hides changes in noise.
 pub(super) fn noised(record: &Record, certainty: &str) -> String {
-    let classes = match record.classes_as_received {
-        true => ", nor is a change of the list of classes, which is taken as received",
-        false => "",
-    };
+    let (covered, law, notes) = (record.law.covered(), record.law.describe(), notes(record));
+    let differs =
+        "the prediction stays the same for every training set that differs from the received one only by";
+    let classes = record.classes_as_received;
+    if record.law.covers_edits() {
+        let order = order(record);
+        let classes = if classes { CLASSES } else { "" };
+        return format!(
+            "{certainty} {differs} {covered} (or, where edits=\"any\" is asked, by at most n_poisoned samples inserted, \
+             deleted or changed in any mix and in any way{order}), under {law}{classes}.{notes}"
+        );
+    }
+    let classes =
+        if classes { ", nor is a change of the list of classes, which is taken as received" } else { "" };
     format!(
-        "{certainty} the prediction stays the same for every training set that differs from the received one \
-         only by {}, under {}; inserting or deleting samples is not covered{classes}.{}",
-        record.law.covered(),
+        "{certainty} {differs} {covered}, under {law}; inserting or deleting samples is not covered{classes}.{notes}"
+    )
+}
+
+/// What is said of a list of classes that was learned.
+const CLASSES: &str = "; a change of the list of classes, which is taken as received, is not covered";
+
+/// Draws of a fixed size are shown in the order of the training set, Poisson draws in an order of their own.
+fn order(record: &Record) -> &'static str {
+    match &record.law {
+        Law::Subsample(law) if law.rate().is_some() => "",
+        _ => ", while the others stay in their order",
+    }
+}
+
+/// The sentence about one threat, of the samples whose predictions survive it.
+pub(super) fn within(record: &Record, certainty: &str, threat: &Threat) -> String {
+    let order = if threat.edits().in_place() { "" } else { order(record) };
+    format!(
+        "{certainty} the prediction of a sample that is certified against this threat is the same for every training \
+         set that the received one becomes when {threat}{order}, under {}{}.{}{}",
         record.law.describe(),
+        if record.classes_as_received { CLASSES } else { "" },
+        direction(threat),
         notes(record)
     )
+}
+
+/// Which way edits go, where that is not the same both ways. With as many added as removed or more, in any way, what is
+/// certified one way is certified the other way (`Threat::edits` and `threats.md`, section 9).
+fn direction(threat: &Threat) -> &'static str {
+    match threat.kind {
+        Kind::Inserted => {
+            " As adding samples is harder to withstand than removing them, the same holds where an attacker has added as \
+             many to what was received."
+        }
+        Kind::Deleted => {
+            " That is about removing samples from the received set; where an attacker may have removed some before it was \
+             received, ask about as many inserted."
+        }
+        Kind::Mixed { inserted, deleted, .. } if inserted != deleted => {
+            " That is about what is done to the received set; where an attacker may have done it before it was received, \
+             ask with the numbers of inserted and deleted samples exchanged."
+        }
+        _ => "",
+    }
 }
 
 /// What was done before the noise, and which members could not be trained; empty if neither.
@@ -75,5 +126,13 @@ pub(super) fn notes(record: &Record) -> String {
             " {n} learners had too few samples to be trained; each votes for a class that its number fixes."
         ),
     };
-    before + &failed + &idle
+    let empty = match record.n_empty {
+        0 => String::new(),
+        1 => " No samples, or too few to train on, were drawn for 1 member; it votes for the lowest class."
+            .to_owned(),
+        n => {
+            format!(" No samples, or too few to train on, were drawn for {n} members; they vote for the lowest class.")
+        }
+    };
+    before + &failed + &idle + &empty
 }

@@ -401,12 +401,24 @@ impl Ensemble {
 
     /// Number of members whose training diverged, which vote for the lowest class.
     pub fn n_failed(&self) -> usize {
-        self.members.values().filter(|member| member.is_failed() && !member.is_idle()).count()
+        let failed = |member: &&Member| member.is_failed() && !member.is_idle() && !self.is_empty(member);
+        self.members.values().filter(failed).count()
     }
 
     /// Number of a partition's learners with too few samples to be trained, each of which votes for a fixed class.
     pub fn n_idle(&self) -> usize {
         self.members.values().filter(|member| member.is_idle()).count()
+    }
+
+    /// Number of members for which no samples were drawn, or fewer than their model needs: they vote for the lowest class.
+    pub fn n_empty(&self) -> usize {
+        self.members.values().filter(|member| member.is_failed() && self.is_empty(member)).count()
+    }
+
+    /// Whether that is why a member votes for the lowest class.
+    fn is_empty(&self, member: &Member) -> bool {
+        let Record { law, seed, n_train, .. } = &self.record;
+        law.too_few(*seed, member.number, *n_train, self.backend.min_samples())
     }
 
     /// The trained members, by number.
@@ -556,8 +568,8 @@ fn checked_copies(config: &TrainConfig, settings: &Settings, backend: &dyn Backe
 
 /// A member's noised set must be large enough for its model.
 fn check_member_size(record: &Record, backend: &dyn Backend) -> Result<()> {
-    if let Law::Partition(_) = record.law {
-        // Learners with too few samples vote for a fixed class.
+    if record.law.sizes_vary() || matches!(record.law, Law::Partition(_)) {
+        // Members whose sets are too small vote for a fixed class.
         return Ok(());
     }
     let n = record.law.subset(record.seed, 0, record.n_train).map_or(record.n_train, |subset| subset.len());

@@ -85,8 +85,8 @@ pub(super) fn is_out_of_memory(error: &Error) -> bool {
 
 /// Members of a stack, at most as many as share the workers evenly.
 pub(super) fn stack_size(job: Job<'_>, n_members: usize, n_workers: usize) -> usize {
-    if let Law::Partition(_) = job.source.law {
-        // Learners have different numbers of samples.
+    if job.source.law.sizes_vary() || matches!(job.source.law, Law::Partition(_)) {
+        // A stack's sets have one size.
         return 1;
     }
     let share = n_members.div_ceil(n_workers.max(1));

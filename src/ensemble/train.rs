@@ -110,9 +110,10 @@ pub(super) fn train(
 
 /// Refuses a fit of which too many members fail; before it is finished, as soon as that is certain.
 fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
+    let many = |failed: usize| (failed.saturating_mul(ONE_FAILS_OF) as u64) > n_members;
     let failed = |(_, member): &(&u64, &Member)| member.is_failed() && !member.is_idle();
-    let failed = ensemble.members.range(..n_members).filter(failed).count();
-    if (failed.saturating_mul(ONE_FAILS_OF) as u64) <= n_members {
+    let failed = || ensemble.members.range(..n_members).filter(failed);
+    if !many(failed().count()) || !many(failed().filter(|(_, member)| !ensemble.is_empty(member)).count()) {
         return Ok(());
     }
     Err(Error::training(

@@ -155,6 +155,11 @@ fn draw(
             let kept = checkpoint.filter(|_| job.twice != Some(number));
             match kept.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten() {
                 Some(member) => found.push((job.backend.read(member)?, true)),
+                None if job.source.is_too_small(number, job.backend.min_samples()) => {
+                    let member = Member::failed(number, job.backend.layout().n_values());
+                    kept.map_or(Ok(()), |checkpoint| checkpoint.save(&member))?;
+                    found.push((member, false));
+                }
                 None => missing.push(number),
             }
         }

@@ -130,6 +130,10 @@ impl NoiseLaw for Cascade {
 
     fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
 
+    fn covers_edits(&self) -> bool {
+        self.levels.iter().all(NoiseLaw::covers_edits)
+    }
+
     fn covered(&self) -> String {
         self.levels.last().map_or_else(String::new, NoiseLaw::covered)
     }

@@ -16,7 +16,7 @@
 //! error, confirms it at the thresholds found. Whatever Newton's method does not find is searched for slowly.
 
 use super::{DataFacts, Law, LikelihoodRatio, NoiseLaw};
-use crate::change::Change;
+use crate::change::Threat;
 use crate::interval::Masses;
 use crate::normal;
 
@@ -30,7 +30,7 @@ struct Part {
     inverse_root: f64,
 }
 
-/// The likelihood ratio of a law at every norm, for a fixed number of poisoned samples.
+/// The likelihood ratio of a law at every norm, for fixed numbers of poisoned samples.
 #[derive(Clone, Debug)]
 pub(crate) struct Edges {
     unit: LikelihoodRatio,
@@ -59,16 +59,9 @@ const BELOW: [f64; 3] = [3e-9, 3e-8, 3e-7];
 impl Edges {
     /// `None` for a law whose L depends on the norm in another way. `smallest` is the least of 1 - p_A and p_B
     /// among the pairs that will be asked about.
-    pub(crate) fn of(
-        law: &Law,
-        facts: &DataFacts,
-        n_poisoned: usize,
-        labels: bool,
-        smallest: f64,
-    ) -> Option<Self> {
+    pub(crate) fn of(law: &Law, facts: &DataFacts, threat: &Threat, smallest: f64) -> Option<Self> {
         let norm_unit = law.norm_unit()?;
-        let change = Change { n_poisoned, trigger_norm: norm_unit, labels };
-        let unit = law.likelihood(&change, facts).ok()?.without(LIGHT * smallest);
+        let unit = law.likelihood(threat.with_norm(norm_unit), facts).ok()?.without(LIGHT * smallest);
         let mut new = Self { norm_unit, parts: Vec::new(), own: 1.0, pinned: 0.0, unit };
         for c in new.unit.parts().0 {
             let weight_q = c.weight_q();

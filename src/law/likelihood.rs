@@ -116,6 +116,13 @@ impl LikelihoodRatio {
         }
     }
 
+    /// P and Q have a part in common, of probability e^`log_alpha` under P, on which Q has e^`log_q` times the density of P;
+    /// on the rest they exclude each other. `operations` roundings went into each.
+    pub(super) fn common(log_alpha: f64, log_q: f64, operations: f64) -> Self {
+        let atom = Component { weight: log_alpha.exp(), shift: log_q, variance: 0.0 };
+        Self::from_components(vec![atom]).rounded(operations)
+    }
+
     /// P and Q agree on a part of probability `common` and exclude each other on the rest.
     pub fn overlap(common: f64) -> Self {
         Self::from_components(vec![Component { weight: common, shift: 0.0, variance: 0.0 }])
@@ -306,7 +313,8 @@ impl LikelihoodRatio {
         let slope = t.exp();
         let own = 1.0 - total_q;
         // Only what is computed by cancellation carries an absolute error.
-        let absolute = if own.abs() > 1e-3 || self.components.len() > 1 { total_q } else { 0.0 };
+        let sure = self.components.len() == 1 && self.components.iter().all(|c| c.shift == 0.0);
+        let absolute = if own.abs() > 1e-3 || !sure { total_q } else { 0.0 };
         let error = self.rounding_error(rest) * (above_q + slope * (rest + above_p) + absolute);
         (own.max(0.0) + above_q + slope * (rest - above_p) + error).clamp(0.0, 1.0)
     }
@@ -360,6 +368,10 @@ impl LikelihoodRatio {
 
     /// An interval outside which L has no mass that matters, under P or Q.
     fn support(&self) -> (f64, f64) {
+        if self.components.is_empty() {
+            // Nothing in common: any threshold will do.
+            return (-1.0, 1.0);
+        }
         let mut range = (f64::INFINITY, f64::NEG_INFINITY);
         for c in &self.components {
             let reach = 0.5 * c.variance + 40.0 * c.variance.sqrt();
@@ -590,6 +602,9 @@ mod tests {
     #[test]
     fn disjoint_and_identical() {
         assert_eq!(LikelihoodRatio::disjoint().worst_lower(1.0), 0.0);
+        let nothing = LikelihoodRatio::disjoint();
+        assert_eq!((nothing.worst_lower(0.4), nothing.worst_upper(0.1)), (0.0, 1.0));
+        assert!(nothing.margin(0.9, 0.1) <= -1.0);
         let same = LikelihoodRatio::identity();
         assert!((same.worst_lower(0.7) - 0.7).abs() < 1e-13 && same.worst_lower(0.7) <= 0.7);
         assert!(same.holds(0.51, 0.49) && !same.holds(0.5, 0.5));

@@ -33,7 +33,7 @@ pub use sample_specific::{Guarantee, SampleSpecific, SigmaSearch};
 pub use subsample::Subsample;
 pub use uniform::Uniform;
 
-use crate::change::Change;
+use crate::change::{Change, Edits};
 use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::quantity::{Quantity, Radius};
@@ -94,6 +94,11 @@ pub trait NoiseLaw {
         Ok(())
     }
 
+    /// Whether members see sets of different sizes, some of which may be empty.
+    fn sizes_vary(&self) -> bool {
+        false
+    }
+
     /// Whether [`NoiseLaw::check_features`] ever refuses anything.
     fn restricts_features(&self) -> bool {
         false
@@ -148,6 +153,12 @@ pub trait NoiseLaw {
     /// The sample-specific part of the law, if it has one.
     fn sample_specific(&self) -> Option<&SampleSpecific> {
         None
+    }
+
+    /// Whether the law says anything of samples that only one of two training sets has: if members see some of the samples
+    /// only, and nothing of how many there are.
+    fn covers_edits(&self) -> bool {
+        false
     }
 
     /// The changes that certificates of this law speak of, for guarantee sentences.
@@ -241,7 +252,7 @@ impl Law {
             }
             Law::Subsample(law) => {
                 law.inner().map_or(Ok(()), Law::check_own)?;
-                Law::Subsample(Subsample::new(law.inner().cloned(), law.size())?)
+                Law::Subsample(law.again()?)
             }
             Law::Cascade(law) => {
                 all(law.levels())?;
@@ -266,6 +277,14 @@ impl Law {
         Err(Error::parameter("law", "a law as its constructor makes it", self.describe()))
     }
 
+    /// Whether so few samples are drawn for `member` that none can be trained on them: fewer than `least`, of which there is
+    /// at least one. Only where sizes vary; others are refused before training.
+    #[cfg_attr(not(feature = "training"), allow(dead_code))]
+    pub(crate) fn too_few(&self, seed: Seed, member: u64, n_train: usize, least: usize) -> bool {
+        let few = |drawn: Vec<usize>| drawn.len() < least.max(1);
+        self.sizes_vary() && self.subset(seed, member, n_train).is_some_and(few)
+    }
+
     fn noises_labels(&self) -> bool {
         match self {
             Law::LabelNoise(_) => true,
@@ -274,19 +293,21 @@ impl Law {
         }
     }
 
-    /// The likelihood ratio between the received training set and the worst one within `change`.
+    /// The likelihood ratio between the received training set and the worst one within a change in place, or within
+    /// edits.
     ///
-    /// The worst one changes exactly `n_poisoned` samples, each by the whole norm, and all their labels:
-    /// every smaller change is a garbling of it, so it can only be harder to detect.
+    /// The worst one changes exactly `n_poisoned` samples, each by the whole norm, and all their labels, and inserts and
+    /// deletes as many as it may: every smaller change is a garbling of it, so it can only be harder to detect.
     ///
     /// # Errors
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) when the change is out of range, or when the law
     /// says nothing about such changes.
-    pub fn likelihood(&self, change: &Change, facts: &DataFacts) -> Result<LikelihoodRatio> {
-        self.check_change(change, facts)?;
+    pub fn likelihood(&self, edits: impl Into<Edits>, facts: &DataFacts) -> Result<LikelihoodRatio> {
+        let edits = edits.into();
+        self.check_edits(&edits, facts)?;
         match self {
-            Law::Subsample(law) => law.likelihood(change, facts),
-            law => Ok(law.hit_ratio(change.n_poisoned, change, facts)),
+            Law::Subsample(law) => law.likelihood(&edits, facts),
+            law => Ok(law.hit_ratio(edits.modified.n_poisoned, &edits.modified, facts)),
         }
     }
 
@@ -334,11 +355,44 @@ impl Law {
         }
     }
 
-    /// Whether the law says anything of such changes.
+    /// Whether the law says anything of such edits.
     ///
     /// # Errors
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) naming what is out of range, or what it says nothing about.
-    pub(crate) fn check_change(&self, change: &Change, facts: &DataFacts) -> Result<()> {
+    pub(crate) fn check_edits(&self, edits: &Edits, facts: &DataFacts) -> Result<()> {
+        let Edits { modified, inserted, deleted } = edits;
+        if edits.in_place() {
+            return self.check_change(modified, facts);
+        }
+        if !self.covers_edits() {
+            let expected = format_args!(
+                "'modified' for {}, under which every member sees as many samples as there are; Subsample(size=...), \
+                 Subsample(rate=...), with or without noise inside, and Partition(...) cover insertions and deletions",
+                self.describe()
+            );
+            let got = format_args!("{inserted} inserted and {deleted} deleted samples");
+            return Err(Error::parameter("edits", expected, got));
+        }
+        self.check_change(modified, facts)?;
+        if modified.n_poisoned.checked_add(*deleted).is_none_or(|gone| gone > facts.n_train) {
+            let expected = format_args!(
+                "with no more samples modified or deleted than there are training samples, {}",
+                facts.n_train
+            );
+            return Err(Error::parameter("edits", expected, modified.n_poisoned.saturating_add(*deleted)));
+        }
+        if *inserted > crate::size::LARGEST {
+            let expected = format_args!("with at most {} samples inserted", crate::size::LARGEST);
+            return Err(Error::parameter("edits", expected, inserted));
+        }
+        Ok(())
+    }
+
+    /// Whether the law says anything of such changes in place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) naming what is out of range, or what it says nothing about.
+    fn check_change(&self, change: &Change, facts: &DataFacts) -> Result<()> {
         if change.n_poisoned > facts.n_train {
             return Err(Error::parameter(
                 "n_poisoned",
@@ -389,6 +443,9 @@ impl NoiseLaw for Law {
     fn check(&self, facts: &DataFacts) -> Result<()> {
         self.inner().check(facts)
     }
+    fn sizes_vary(&self) -> bool {
+        self.inner().sizes_vary()
+    }
     fn restricts_features(&self) -> bool {
         self.inner().restricts_features()
     }
@@ -424,6 +481,9 @@ impl NoiseLaw for Law {
     }
     fn sample_specific(&self) -> Option<&SampleSpecific> {
         self.inner().sample_specific()
+    }
+    fn covers_edits(&self) -> bool {
+        self.inner().covers_edits()
     }
     fn covered(&self) -> String {
         self.inner().covered()

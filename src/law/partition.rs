@@ -114,6 +114,11 @@ impl NoiseLaw for Partition {
 
     fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
 
+    /// Buckets by index follow the places of samples, which insertions move.
+    fn covers_edits(&self) -> bool {
+        self.assign != Assign::Index
+    }
+
     /// What changes how many buckets.
     fn covered(&self) -> String {
         match self.assign {
@@ -193,6 +198,6 @@ mod tests {
         assert!(Cascade::new(vec![law(), noise()], None).is_err());
         let few = DataFacts { n_train: 9, n_features: None, n_classes: 2 };
         assert!(law().check(&few).is_err_and(|e| e.to_string().contains("'n_parts'")));
-        assert!(law().likelihood(&Change { n_poisoned: 1, trigger_norm: 0.0, labels: false }, &few).is_err());
+        assert!(law().likelihood(Change { n_poisoned: 1, trigger_norm: 0.0, labels: false }, &few).is_err());
     }
 }

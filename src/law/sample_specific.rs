@@ -207,10 +207,10 @@ mod tests {
         let interval = Interval::new(1, 0.97, 1.0);
         assert_eq!(own.total_radius(&interval, &facts()), base.total_radius(&interval, &facts()));
         let change = Change { n_poisoned: 20, trigger_norm: 0.1, labels: false };
-        assert_eq!(own.likelihood(&change, &facts()).unwrap(), base.likelihood(&change, &facts()).unwrap());
+        assert_eq!(own.likelihood(change, &facts()).unwrap(), base.likelihood(change, &facts()).unwrap());
         let inside = |law: Law| Law::Subsample(Subsample::new(Some(law), 30).unwrap());
         let (own, base) = (inside(own), inside(base));
-        assert_eq!(own.likelihood(&change, &facts()).unwrap(), base.likelihood(&change, &facts()).unwrap());
+        assert_eq!(own.likelihood(change, &facts()).unwrap(), base.likelihood(change, &facts()).unwrap());
         assert!(own.sound() && own.sample_specific().is_some());
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let published = Law::SampleSpecific(law(Guarantee::Published));
         assert!(!published.sound());
         let change = Change { n_poisoned: 1, trigger_norm: 0.1, labels: false };
-        let error = published.likelihood(&change, &facts()).unwrap_err();
+        let error = published.likelihood(change, &facts()).unwrap_err();
         assert!(error.to_string().contains("radius only"), "{error}");
         assert!(Subsample::new(Some(published), 3).is_err());
     }

@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 
 use super::law::{wrap, PyLaw};
 use super::listen::{holding, listening};
+use super::threat::{threat as asked, Asked};
 use crate::certify::{
     decide, Certificates, Confidence, ConfidenceBuilder, Detail, Evidence, LevelBounds, Record, Settled,
 };
-use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::law::{Cascade, DataFacts, Law};
@@ -159,6 +159,11 @@ impl PyCertificates {
         Self { inner: self.inner.clone().with_idle(n_idle) }
     }
 
+    /// The table of members for so many of which no samples were drawn, or too few, which its guarantee says.
+    fn with_empty(&self, n_empty: usize) -> Self {
+        Self { inner: self.inner.clone().with_empty(n_empty) }
+    }
+
     /// The table of members whose list of classes was learned from the received labels, which its guarantee says.
     fn with_classes_as_received(&self) -> Self {
         Self { inner: self.inner.clone().with_classes_as_received() }
@@ -253,38 +258,27 @@ impl PyCertificates {
         self.inner.record().evidence.alpha()
     }
 
-    #[pyo3(signature = (n_poisoned, trigger_norm, labels))]
-    fn holds<'py>(
-        &self,
-        py: Python<'py>,
-        n_poisoned: i64,
-        trigger_norm: f64,
-        labels: bool,
-    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
-        let verdicts = listening(py, || self.inner.holds(&change))?;
+    fn holds<'py>(&self, py: Python<'py>, threat: Asked) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let threat = asked(threat)?;
+        let verdicts = listening(py, || self.inner.holds(threat))?;
         Ok(PyArray1::from_vec(py, verdicts))
     }
 
-    fn trigger_norm<'py>(
-        &self,
-        py: Python<'py>,
-        n_poisoned: i64,
-        labels: bool,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let n_poisoned = count("n_poisoned", n_poisoned)?;
-        let norms = listening(py, || self.inner.trigger_norm(n_poisoned, labels))?;
+    fn trigger_norm<'py>(&self, py: Python<'py>, threat: Asked) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let threat = asked(threat)?;
+        let norms = listening(py, || self.inner.norm_within(&threat))?;
         Ok(PyArray1::from_vec(py, norms))
     }
 
-    fn n_poisoned<'py>(
-        &self,
-        py: Python<'py>,
-        trigger_norm: f64,
-        labels: bool,
-    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let counts = listening(py, || self.inner.n_poisoned(trigger_norm, labels))?;
+    fn n_poisoned<'py>(&self, py: Python<'py>, threat: Asked) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let threat = asked(threat)?;
+        let counts = listening(py, || self.inner.number_within(&threat))?;
         Ok(PyArray1::from_vec(py, counts.into_iter().map(|r| r as i64).collect()))
+    }
+
+    /// What is guaranteed for the predictions that survive a threat, in one sentence.
+    fn statement(&self, threat: Asked) -> PyResult<String> {
+        Ok(self.inner.statement(&asked(threat)?)?)
     }
 
     fn n_flips<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
@@ -296,12 +290,13 @@ impl PyCertificates {
         &self,
         py: Python<'py>,
         n_poisoned: PyReadonlyArray1<'py, i64>,
-        labels: bool,
+        threat: Asked,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let threat = asked(threat)?;
         let counts: Result<Vec<usize>> =
             n_poisoned.as_array().iter().map(|r| count("n_poisoned", *r)).collect();
         let counts = counts?;
-        let frontier = listening(py, || self.inner.frontier(&counts, labels))?;
+        let frontier = listening(py, || self.inner.frontier_within(&counts, &threat))?;
         Ok(PyArray2::from_owned_array(py, frontier))
     }
 
@@ -320,13 +315,12 @@ impl PyCertificates {
         &self,
         py: Python<'py>,
         correct: PyReadonlyArray1<'py, bool>,
-        n_poisoned: i64,
+        threat: Asked,
         norms: PyReadonlyArray1<'py, f64>,
-        labels: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let (correct, norms) = (correct.as_array().to_vec(), norms.as_array().to_vec());
-        let n_poisoned = count("n_poisoned", n_poisoned)?;
-        let shares = listening(py, || self.inner.accuracy_within(&correct, n_poisoned, &norms, labels))?;
+        let threat = asked(threat)?;
+        let shares = listening(py, || self.inner.accuracy_within(&correct, &threat, &norms))?;
         Ok(PyArray1::from_vec(py, shares))
     }
 

@@ -6,13 +6,13 @@ use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use super::certificates::{certify_levels, count, Known, PyCertificates, PyConfidence};
+use super::certificates::{certify_levels, Known, PyCertificates, PyConfidence};
 use super::law::{wrap, PyLaw};
 use super::learner::{of_object, value_of};
 use super::listen::{calling, holding, listening};
 use super::model::backend;
+use super::threat::{threat as asked, Asked};
 use crate::certify::{decided, Certificates, Choices};
-use crate::change::Change;
 use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
@@ -385,15 +385,13 @@ impl PyEnsemble {
         py: Python<'py>,
         votes: numpy::PyReadonlyArray2<'py, u16>,
         confidence: &Bound<'py, PyConfidence>,
-        n_poisoned: i64,
-        trigger_norm: f64,
-        labels: bool,
+        threat: Asked,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let ballots = self.ballots(&votes)?;
         let (law, facts) = (&self.inner.record().law, self.inner.record().facts());
         let confidence = confidence.get().asked.for_votes(ballots.n_members(), facts.n_classes)?;
-        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
-        let decided = listening(py, || decided(law, &facts, &change, &confidence, &ballots))?;
+        let threat = asked(threat)?;
+        let decided = listening(py, || decided(law, &facts, threat, &confidence, &ballots))?;
         Ok(PyArray1::from_vec(py, decided))
     }
 
@@ -412,6 +410,12 @@ impl PyEnsemble {
     #[getter]
     fn n_failed(&self) -> usize {
         self.inner.n_failed()
+    }
+
+    /// Members for which no samples were drawn, or too few to train on, which vote for the lowest class.
+    #[getter]
+    fn n_empty(&self) -> usize {
+        self.inner.n_empty()
     }
 
     /// Whether that is true of this one.

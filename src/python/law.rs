@@ -10,8 +10,8 @@ use super::law_params::{changed, deep_parameters, parameters};
 use super::listen::listening;
 use super::number::given;
 use super::partition::PyPartition;
+use super::threat::{threat as asked, Asked};
 use crate::certify::{Confidence, Plan};
-use crate::change::Change;
 use crate::error::Error;
 use crate::law::{
     Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, NoiseLaw, Partition, Product, SampleSpecific,
@@ -87,14 +87,12 @@ impl PyLaw {
     ///
     /// Parameters
     /// ----------
+    /// threat : Threat
+    ///     What the attacker may have done, if it is not told by keyword. (A number in its place is `n_train`.)
+    /// n_poisoned, share, trigger_norm, labels, edits, counted
+    ///     The parts of the threat that they build: see :class:`~certssb.Threat`.
     /// n_train : int
     ///     Number of training samples.
-    /// n_poisoned : int
-    ///     Number of changed samples to certify against.
-    /// trigger_norm : float
-    ///     L2 norm of the change of each; ``inf`` for any change.
-    /// labels : bool, default=False
-    ///     Whether labels may change as well.
     /// alpha : float, default=0.001
     ///     Chance that a certificate is wrong.
     /// n_classes : int, default=2
@@ -120,25 +118,34 @@ impl PyLaw {
     /// >>> plan = law.plan(n_train=12665, n_poisoned=253, trigger_norm=1.0)
     /// >>> plan.possible, plan.n_members
     /// (True, 81)
+    /// >>> cs.Subsample(rate=0.01).plan(cs.Threat(n_poisoned=20, edits="any"), n_train=5000).n_members
+    /// 20
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (n_train, n_poisoned, trigger_norm, labels=false, alpha=0.001, n_classes=2, n_features=None))]
-    fn plan(
+    #[pyo3(signature = (threat=None, n_poisoned=None, trigger_norm=None, labels=None, alpha=0.001, n_classes=2, n_features=None, *, n_train=None, share=None, edits=None, counted=None))]
+    fn plan<'py>(
         &self,
-        py: Python<'_>,
-        #[pyo3(from_py_with = given::n_train)] n_train: i64,
-        #[pyo3(from_py_with = given::n_poisoned)] n_poisoned: i64,
-        #[pyo3(from_py_with = given::trigger_norm)] trigger_norm: f64,
-        #[pyo3(from_py_with = given::labels)] labels: bool,
+        py: Python<'py>,
+        threat: Option<Bound<'py, PyAny>>,
+        n_poisoned: Option<Bound<'py, PyAny>>,
+        trigger_norm: Option<Bound<'py, PyAny>>,
+        labels: Option<Bound<'py, PyAny>>,
         #[pyo3(from_py_with = given::alpha)] alpha: f64,
         #[pyo3(from_py_with = given::n_classes)] n_classes: i64,
         #[pyo3(from_py_with = given::n_features)] n_features: Option<i64>,
+        n_train: Option<Bound<'py, PyAny>>,
+        share: Option<Bound<'py, PyAny>>,
+        edits: Option<Bound<'py, PyAny>>,
+        counted: Option<Bound<'py, PyAny>>,
     ) -> PyResult<PyPlan> {
+        let parts = (threat, n_train, n_poisoned, share, trigger_norm, labels, edits, counted);
+        let planned = py.import("certssb.threats")?.getattr("planned")?.call1(parts)?;
+        let (n_train, threat): (i64, Asked) = planned.extract()?;
+        let threat = asked(threat)?;
         let n_features = n_features.map(|n| count("n_features", n)).transpose()?;
         let facts = facts(n_train, n_classes, n_features)?;
-        let change = Change { n_poisoned: count("n_poisoned", n_poisoned)?, trigger_norm, labels };
         let confidence = Confidence::at(alpha).for_votes(1000, facts.n_classes)?;
         let law = self.law();
-        let plan = listening(py, || Plan::of(&law, &facts, &change, &confidence))?;
+        let plan = listening(py, || Plan::of(&law, &facts, threat, &confidence))?;
         Ok(PyPlan { plan })
     }
 
@@ -160,7 +167,7 @@ impl PyLaw {
     /// --------
     /// >>> import certssb as cs
     /// >>> cs.Subsample(cs.Gaussian(0.5), size=60).get_params()
-    /// {'inner': Gaussian(sigma=0.5), 'size': 60, 'inner__sigma': 0.5}
+    /// {'inner': Gaussian(sigma=0.5), 'size': 60, 'rate': None, 'inner__sigma': 0.5}
     #[pyo3(signature = (deep=true))]
     fn get_params<'py>(&self, py: Python<'py>, deep: bool) -> PyResult<Bound<'py, PyDict>> {
         if deep {
@@ -242,10 +249,13 @@ fn repr(law: &Law) -> String {
             flag(law.labels()),
             flag(law.test_input())
         ),
-        Law::Subsample(law) => match law.inner() {
-            Some(inner) => format!("Subsample({}, size={})", repr(inner), law.size()),
-            None => format!("Subsample(size={})", law.size()),
-        },
+        Law::Subsample(law) => {
+            let inner = law.inner().map_or_else(String::new, |inner| format!("{}, ", repr(inner)));
+            match (law.size(), law.rate()) {
+                (Some(size), _) => format!("Subsample({inner}size={size})"),
+                (_, rate) => format!("Subsample({inner}rate={:?})", rate.unwrap_or_default()),
+            }
+        }
         Law::Product(law) => law.parts().iter().map(repr).collect::<Vec<_>>().join(" & "),
         Law::SampleSpecific(law) => repr_specific(law),
         Law::Cascade(law) => {
@@ -696,22 +706,28 @@ impl PyLabelNoise {
     }
 }
 
-/// Each member sees `size` training samples drawn without replacement, then `inner` noise on them.
+/// Each member sees some of the training samples, then `inner` noise on them: `size` of them, drawn without
+/// replacement, or each with probability `rate`, independently of the others (Poisson sampling).
 ///
 /// Without an inner law this is bagging: members that see no changed sample carry the certificate, and
-/// triggers of any size and any labels are inside it.
+/// triggers of any size and any labels are inside it. Both ways of drawing also cover samples that were inserted or
+/// deleted (``edits="any"``).
 ///
 /// Parameters
 /// ----------
 /// inner : Law or None
 ///     Noise on the drawn samples.
-/// size : int
-///     Number of samples a member sees, from 1 to the number of training samples.
+/// size : int, optional
+///     Number of samples a member sees, from 1 to the number of training samples. Fix it without regard to their
+///     number: a size that follows it would tell members about inserted samples.
+/// rate : float, optional
+///     Probability with which a member sees a sample, in [1e-9, 1); exactly one of `size` and `rate` is given. A member
+///     that sees none, or fewer than its model needs, votes for the lowest class.
 ///
 /// Raises
 /// ------
 /// ParameterError
-///     If size is out of range or inner subsamples itself.
+///     If size or rate is out of range, both or neither are given, or inner subsamples itself.
 ///
 /// Examples
 /// --------
@@ -720,30 +736,50 @@ impl PyLabelNoise {
 /// Subsample(Gaussian(sigma=1.0), size=100)
 /// >>> cs.Subsample(size=30)
 /// Subsample(size=30)
+/// >>> cs.Subsample(rate=0.01)
+/// Subsample(rate=0.01)
 #[pyclass(name = "Subsample", module = "certssb", extends = PyLaw, frozen)]
 struct PySubsample;
 
 #[pymethods]
 impl PySubsample {
     #[new]
-    #[pyo3(signature = (inner=None, *, size))]
+    #[pyo3(signature = (inner=None, *, size=None, rate=None))]
     fn new(
         #[pyo3(from_py_with = given::inner)] inner: Option<Py<PyLaw>>,
-        #[pyo3(from_py_with = given::size)] size: i64,
+        #[pyo3(from_py_with = given::size)] size: Option<i64>,
+        #[pyo3(from_py_with = given::rate)] rate: Option<f64>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let expected = "an integer from 1 to the number of training samples";
-        let possible = usize::try_from(size).ok().filter(|size| *size <= LARGEST);
-        let size = possible.ok_or_else(|| Error::parameter("size", expected, size))?;
         let inner = inner.map(|law| law.get().law());
-        Ok(PyClassInitializer::from(PyLaw::of(Law::Subsample(Subsample::new(inner, size)?)))
-            .add_subclass(Self))
+        let law = match (size, rate) {
+            (Some(size), None) => {
+                let expected = "an integer from 1 to the number of training samples";
+                let possible = usize::try_from(size).ok().filter(|size| *size <= LARGEST);
+                Subsample::new(inner, possible.ok_or_else(|| Error::parameter("size", expected, size))?)?
+            }
+            (None, Some(rate)) => Subsample::poisson(inner, rate)?,
+            (size, _) => {
+                let got = size.map_or("neither".to_owned(), |size| format!("size={size} and a rate"));
+                return Err(Error::parameter("size", "given, or else 'rate', but not both", got).into());
+            }
+        };
+        Ok(PyClassInitializer::from(PyLaw::of(Law::Subsample(law))).add_subclass(Self))
     }
 
-    /// Number of samples a member sees.
+    /// Number of samples a member sees; None where each is drawn on its own.
     #[getter]
     fn size(slf: PyRef<'_, Self>) -> Option<usize> {
         match slf.as_super().law() {
-            Law::Subsample(law) => Some(law.size()),
+            Law::Subsample(law) => law.size(),
+            _ => None,
+        }
+    }
+
+    /// Probability with which a member sees a sample; None where their number is fixed.
+    #[getter]
+    fn rate(slf: PyRef<'_, Self>) -> Option<f64> {
+        match slf.as_super().law() {
+            Law::Subsample(law) => law.rate(),
             _ => None,
         }
     }

@@ -27,6 +27,7 @@ pub(super) fn parameters<'py>(py: Python<'py>, law: &Law) -> PyResult<Bound<'py,
         Law::Subsample(law) => {
             all.set_item("inner", law.inner().map(|inner| wrap(py, inner.clone())).transpose()?)?;
             all.set_item("size", law.size())?;
+            all.set_item("rate", law.rate())?;
         }
         Law::Product(law) => {
             for part in law.parts() {

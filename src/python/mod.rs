@@ -18,6 +18,7 @@ mod metrics;
 mod model;
 mod number;
 mod partition;
+mod threat;
 
 use pyo3::prelude::*;
 

@@ -121,11 +121,11 @@ pub(super) mod given {
     }
 
     given! {
-        real -> f64, "a number": sigma, half_width, keep, q, alpha, trigger_norm;
-        some_real -> Option<f64>, "a number or None": start, sigma_min, sigma_max, learning_rate;
+        real -> f64, "a number": sigma, half_width, keep, q, alpha;
+        some_real -> Option<f64>, "a number or None": start, sigma_min, sigma_max, learning_rate, rate;
         some_reals -> Option<Vec<f64>>, "a sequence of numbers or None": thresholds;
-        whole -> i64, "an integer": n, n_train, n_poisoned, n_classes, n_parts, overlap, alphabet, size, scales, angles, order;
-        some_whole -> Option<i64>, "an integer or None": n_features, steps, samples;
+        whole -> i64, "an integer": n, n_classes, n_parts, overlap, alphabet, scales, angles, order;
+        some_whole -> Option<i64>, "an integer or None": n_features, steps, samples, size;
         some_wholes -> Option<Vec<i64>>, "a sequence of integers or None": shifts;
         flag -> bool, "a bool": labels, test_input, root, normalize;
         word -> &'a str, "a string": guarantee, assign;

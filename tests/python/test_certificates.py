@@ -441,7 +441,7 @@ def test_certified_accuracy_refuses_by_name(
         (lambda c: c.trigger_norm(N_TRAIN + 1), "'n_poisoned'.*Got 12666"),
         (lambda c: c.trigger_norm("two"), "'n_poisoned'.*Got 'two'"),
         (lambda c: c.n_poisoned(-1.0), "'trigger_norm'.*Got -1"),
-        (lambda c: c.n_poisoned(None), "'trigger_norm'.*Got None"),
+        (lambda c: c.n_poisoned("any"), "'trigger_norm'.*Got 'any'"),
         (lambda c: c.frontier([1, -2]), "'n_poisoned'.*Got .*-2"),
         (lambda c: c.frontier([1, N_TRAIN + 1]), "'n_poisoned'.*Got 12666"),
         (
@@ -564,7 +564,9 @@ def test_the_guarantee_says_how_surely_what_and_what_not(law: cs.Law, words: lis
         "with probability at least 1 - 0.01 over the noise of 1000 members",
         "the prediction stays the same",
     ]
-    for word in [*always, *words, "inserting or deleting samples is not covered"]:
+    uncovered = "inserting or deleting samples is not covered"
+    edits = "by at most n_poisoned samples inserted, deleted or changed in any mix and in any way, while the others stay"
+    for word in [*always, *words, edits if isinstance(law, cs.Subsample) else uncovered]:
         assert word in certs.guarantee
     assert certs.guarantee.count(". ") == 0
     assert certs.guarantee.endswith(".")

@@ -47,7 +47,10 @@ NOT_ASKED = {
 
 MORE = {
     "certified_accuracy": [["radii"], ["n_poisoned", "trigger_norm"]],
-    "to_frame": [[], ["n_poisoned", "trigger_norm"]],
+    "to_frame": [[], ["n_poisoned", "trigger_norm"], ["threat"]],
+    "holds": [["n_poisoned", "trigger_norm"], ["threat"]],
+    "trigger_norm": [["n_poisoned"]],
+    "plan": [["n_train", "n_poisoned", "trigger_norm"]],
     "score": [["y"]],
 }
 """What methods are asked with beside what they need."""
@@ -225,6 +228,7 @@ def _known(X: Any = None, y: Any = None, given: Any = ()) -> dict[str, Any]:
     return {
         "given": list(given),
         "X": X, "y": y, "y_true": y, "n_poisoned": 2, "trigger_norm": 0.125, "number": 0, "index": slice(1, 4), "value": cs.Uniform(0.5),
+        "threat": cs.Threat(2, trigger_norm=0.125),
         "n_train": 400, "radii": [0.0, 0.25], "shape": (1, 8, 8), "x": np.zeros(64),
     }  # fmt: skip
 

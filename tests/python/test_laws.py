@@ -164,6 +164,10 @@ def test_a_law_is_composed_with_laws_only(other: Any) -> None:
         (lambda: cs.Discrete(0.9, alphabet=1), "'alphabet'.*from 2 to.*Got 1 "),
         (lambda: cs.Subsample(size=0), "'size'.*from 1 to the number of training samples. Got 0"),
         (lambda: cs.Subsample(size=-3), "'size'.*from 1 to the number of training samples"),
+        (lambda: cs.Subsample(cs.Gaussian(1.0)), "'size'.*or else 'rate'.*Got neither"),
+        (lambda: cs.Subsample(size=3, rate=0.1), "'size'.*not both"),
+        (lambda: cs.Subsample(rate=1.0), r"'rate'.*\[1e-9, 1\). Got 1 instead"),
+        (lambda: cs.Subsample(rate=float("nan")), "'rate'"),
         (lambda: cs.Subsample(cs.Subsample(size=9), size=3), "'inner'.*does not subsample.*a Subsample"),
         (lambda: cs.Subsample(cs.Discrete(0.8, test_input=True), size=3), "'inner'.*test input"),
     ],
@@ -177,7 +181,6 @@ def test_parameters_out_of_range_are_refused_by_name(make: Callable[[], cs.Law],
     "make",
     [
         lambda: cs.Gaussian(),
-        lambda: cs.Subsample(cs.Gaussian(1.0)),
         lambda: cs.Subsample(cs.Gaussian(1.0), 100),
     ],
 )

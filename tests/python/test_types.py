@@ -91,7 +91,7 @@ def stored(path: str) -> int | None:
 MISTAKES = {
     "cs.Gaussian(sigma='0.5')": "incompatible type",
     "cs.CertifiedClassifier(law=0.5)": "incompatible type",
-    "certs.holds(n_poisoned=1)": "Missing positional argument",
+    "certs.holds(edits='all')": "incompatible type",
     "certs.no_such_name": "has no attribute",
     "assert certs.radius.max() > 0": 'Item "None"',
     "cs.CertifiedClassifier().fit([[1]], [0], callbacks=[print])": "incompatible type",

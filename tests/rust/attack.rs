@@ -276,7 +276,7 @@ impl Case {
         labels &= planted != Planted::LabelsForgotten;
         let asked = Change { n_poisoned, trigger_norm, labels };
         match self.asked {
-            Asked::Holds => table.holds(&asked).unwrap(),
+            Asked::Holds => table.holds(asked).unwrap(),
             Asked::Radius => {
                 let total = (n_poisoned as f64).sqrt() * trigger_norm;
                 table.radius().unwrap().iter().map(|radius| *radius > total).collect()

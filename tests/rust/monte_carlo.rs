@@ -145,7 +145,7 @@ fn frequency(draws: &[Draw], event: impl Fn(&Draw) -> bool) -> (f64, f64) {
 /// Draws as `case` does and compares with what `claimed` says of itself.
 fn check(case: &Case, claimed: &Law) -> Result<(), String> {
     let facts = DataFacts { n_train: SAMPLES, n_features: Some(FEATURES), n_classes: CLASSES };
-    let engine = claimed.likelihood(&case.change(), &facts).unwrap();
+    let engine = claimed.likelihood(case.change(), &facts).unwrap();
     let mut rng = Seed::new(5).stream(Role::Shuffle, 0, 0);
     for round in 0..2 {
         let weights: Vec<f64> =

@@ -127,7 +127,7 @@ fn inside_the_radius_the_exact_prediction_never_flips_and_just_outside_it_does()
             let t = table.trigger_norm(SAMPLES, false).unwrap()[0];
             let root = (SAMPLES as f64).sqrt();
             assert!(!flips(root * t) && flips(1.001 * root * t), "{sigma} {margin}: {t}");
-            assert!(table.holds(&change(t)).unwrap()[0] && !table.holds(&change(1.001 * t)).unwrap()[0]);
+            assert!(table.holds(change(t)).unwrap()[0] && !table.holds(change(1.001 * t)).unwrap()[0]);
             assert!((root * t - radius).abs() < 1e-6 * radius, "closed form {radius}, engine {}", root * t);
         }
     }
@@ -149,7 +149,7 @@ fn budgets_read_the_same_number_as_radii_beyond_the_digits_of_p() {
                 assert!(total <= radius && total > radius * (1.0 - 1e-6), "{z}, {count}: {total} {radius}");
             }
             let holds =
-                |norm| table.holds(&Change { n_poisoned: 1, trigger_norm: norm, labels: false }).unwrap()[0];
+                |norm| table.holds(Change { n_poisoned: 1, trigger_norm: norm, labels: false }).unwrap()[0];
             assert!(holds(0.999_999 * radius) && !holds(1.000_001 * radius), "{z}: {radius}");
             assert_eq!(table.n_poisoned(radius / 1.9, false).unwrap()[0], 3);
         }

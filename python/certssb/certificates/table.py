@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, overload
@@ -23,6 +24,8 @@ from certssb.storage import _files
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from certssb.threats import Counted, Edits, Threat
 
 __all__ = ["CertificateTable"]
 
@@ -213,17 +216,32 @@ class CertificateTable:
         outcomes = self._core.outcomes
         return None if outcomes is None else np.array(outcomes, dtype=np.str_)
 
-    def holds(self, n_poisoned: int, trigger_norm: float, labels: bool = False) -> npt.NDArray[np.bool_]:
-        """Whether each prediction survives a change of the training set.
+    def holds(
+        self,
+        n_poisoned: int | Threat | None = None,
+        trigger_norm: float | None = None,
+        labels: bool = False,
+        *,
+        share: float | None = None,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
+        threat: Threat | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each prediction survives a threat, or the change of the training set that keywords describe.
 
         Parameters
         ----------
-        n_poisoned : int
-            Number of training samples changed, at most.
-        trigger_norm : float
+        n_poisoned : int or Threat
+            A threat, or the number of training samples changed, at most.
+        trigger_norm : float, default=inf
             L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
+        share, edits, counted
+            As for :class:`~certssb.Threat`, which the keywords build: a share in place of a number; insertions and
+            deletions.
+        threat : Threat, optional
+            A threat by keyword.
 
         Returns
         -------
@@ -242,18 +260,76 @@ class CertificateTable:
         >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
         >>> certs.holds(n_poisoned=4, trigger_norm=0.5)
         array([ True, False])
+        >>> bag = cs.certify_votes(votes, cs.Subsample(size=30), n_train=12665, n_classes=2)
+        >>> bag.holds(cs.Threat(n_poisoned=150, edits="any"))
+        array([ True, False])
         """
-        return self._answers(check_budget(labels, n_poisoned=n_poisoned, trigger_norm=trigger_norm))
+        return self._answers(
+            self._threat(n_poisoned, threat, share, trigger_norm, labels, edits, counted),
+        )
 
-    def trigger_norm(self, n_poisoned: int, labels: bool = False) -> Floats:
+    def _threat(
+        self, first: Any, threat: Any, share: Any, trigger_norm: Any, labels: Any, edits: Any, counted: Any
+    ) -> Budget:
+        """The budget of a threat, or of the one that keywords build; `first` is a threat, or a number."""
+        from certssb.threats import Threat, asked_threat
+
+        labels = check_labels(labels)
+        if isinstance(first, Threat):
+            if threat is not None:
+                raise parameter_error("threat", "left out beside another one", "two of them")
+            first, threat = None, first
+        parts = {"share": share, "trigger_norm": trigger_norm, "edits": edits, "counted": counted}
+        budget = asked_threat(threat, self.n_train, n_poisoned=first, labels=labels, **parts)
+        if budget.n_poisoned is None:
+            raise parameter_error("share", "left out, as the number of training samples is unknown", "one")
+        return budget
+
+    def statement(self, threat: Threat) -> str:
+        """What is guaranteed of the predictions for which :meth:`holds` says True, in one sentence to be quoted.
+
+        Parameters
+        ----------
+        threat : Threat
+            What the attacker may have done.
+
+        Returns
+        -------
+        str
+            Who may have done what to which samples, how it is counted, and with which probability it changes nothing.
+
+        Raises
+        ------
+        ParameterError
+            If the law says nothing about such threats.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> certs = cs.certify_votes([[1]] * 1000, cs.Subsample(rate=0.01), n_train=5000, n_classes=2)
+        >>> certs.statement(cs.Threat(n_poisoned=20, edits="any"))[155:331]
+        'a sample that is certified against this threat is the same for every training set that the received one becomes when at most 20 samples are changed, removed or added, in any mix'
+        """
+        return self._core.statement(self._threat(threat, None, None, None, False, None, None).asked())
+
+    def trigger_norm(
+        self,
+        n_poisoned: int | None = None,
+        labels: bool = False,
+        *,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
+    ) -> Floats:
         """The largest trigger norm each prediction survives on `n_poisoned` samples.
 
         Parameters
         ----------
         n_poisoned : int
-            Number of training samples changed, at most.
+            Number of training samples changed, at most; left out where `edits` has the numbers.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
+        edits, counted
+            As for :class:`~certssb.Threat`: with a dict, the norm is that of the modified samples.
 
         Returns
         -------
@@ -275,18 +351,31 @@ class CertificateTable:
         >>> certs.trigger_norm(n_poisoned=100).round(2)
         array([3.23, 2.73])
         """
-        return self._answers(check_budget(labels, n_poisoned=n_poisoned))
+        sizes = {} if n_poisoned is None else {"n_poisoned": n_poisoned}
+        budget = check_budget(labels, edits, counted, **sizes)
+        if budget.n_poisoned is None:
+            raise parameter_error("n_poisoned", "an integer of at least 0", "None")
+        return self._answers(budget)
 
-    def n_poisoned(self, trigger_norm: float | None = None, labels: bool = False) -> npt.NDArray[np.int64]:
+    def n_poisoned(
+        self,
+        trigger_norm: float | None = None,
+        labels: bool = False,
+        *,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
+    ) -> npt.NDArray[np.int64]:
         """The largest number of changed samples each prediction survives at `trigger_norm` (``inf``: any trigger).
 
         Parameters
         ----------
-        trigger_norm : float
+        trigger_norm : float, default=inf
             L2 norm of the change of each, at most, in the units of the features; ``inf`` for any change. Left out under a
             :class:`~certssb.Partition`: any change, labels included.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
+        edits, counted
+            As for :class:`~certssb.Threat`: which edits are counted, modifications in place by default.
 
         Returns
         -------
@@ -305,19 +394,26 @@ class CertificateTable:
         >>> certs = cs.certify_votes(votes, cs.Subsample(cs.Gaussian(1.0), size=100), n_train=12665, n_classes=2)
         >>> certs.n_poisoned(trigger_norm=2.5)
         array([137, 107])
+        >>> certs.n_poisoned(edits="any"), certs.n_poisoned(edits="inserted")
+        (array([85, 81]), array([116, 108]))
         """
         if trigger_norm is None and self.election is not None:
-            return self._answers(check_budget(True, trigger_norm=np.inf))
-        return self._answers(check_budget(labels, trigger_norm=trigger_norm))
+            labels = True
+        norm = math.inf if trigger_norm is None else trigger_norm
+        budget = check_budget(labels, edits, counted, trigger_norm=norm)
+        if budget.numbers is not None:
+            raise parameter_error(
+                "edits", "one kind of edit, or 'any', where a number is asked for", repr(edits)
+            )
+        return self._answers(budget)
 
     def _answers(self, budget: Budget) -> npt.NDArray[Any]:
         """What each prediction survives: yes or no where all of `budget` is given, else the largest of what is open."""
         if budget.trigger_norm is None:
-            assert budget.n_poisoned is not None
-            return self._core.trigger_norm(budget.n_poisoned, budget.labels)
+            return self._core.trigger_norm(budget.asked())
         if budget.n_poisoned is None:
-            return self._core.n_poisoned(budget.trigger_norm, budget.labels)
-        return self._core.holds(budget.n_poisoned, budget.trigger_norm, budget.labels)
+            return self._core.n_poisoned(budget.asked())
+        return self._core.holds(budget.asked())
 
     def n_flips(self) -> npt.NDArray[np.int64]:
         """The largest number of changed entries each prediction survives, under :class:`~certssb.Discrete`.
@@ -342,7 +438,14 @@ class CertificateTable:
         """
         return self._core.n_flips()
 
-    def frontier(self, n_poisoned: npt.ArrayLike, labels: bool = False) -> Floats:
+    def frontier(
+        self,
+        n_poisoned: npt.ArrayLike,
+        labels: bool = False,
+        *,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
+    ) -> Floats:
         """:meth:`trigger_norm` for many counts at once.
 
         Parameters
@@ -351,6 +454,8 @@ class CertificateTable:
             Numbers of changed samples.
         labels : bool, default=False
             Whether labels may change as well.
+        edits, counted
+            As for :class:`~certssb.Threat`. Of other edits than modifications a norm says nothing: 0 or infinite.
 
         Returns
         -------
@@ -374,7 +479,10 @@ class CertificateTable:
         counts = np.array(
             [check_count("n_poisoned", r) for r in np.ravel(np.asarray(n_poisoned))], dtype=np.int64
         )
-        return self._core.frontier(counts, check_labels(labels))
+        budget = check_budget(labels, edits, counted)
+        if budget.numbers is not None:
+            raise parameter_error("edits", "one kind of edit, or 'any', for many numbers", repr(edits))
+        return self._core.frontier(counts, budget.asked())
 
     @overload
     def certified_accuracy(
@@ -384,14 +492,33 @@ class CertificateTable:
     def certified_accuracy(
         self, y_true: npt.ArrayLike, *, n_poisoned: int, trigger_norm: npt.ArrayLike, labels: bool = ...
     ) -> Any: ...
+    @overload
+    def certified_accuracy(self, y_true: npt.ArrayLike, radii: Threat, /) -> Any: ...
+    @overload
     def certified_accuracy(
         self,
         y_true: npt.ArrayLike,
-        radii: npt.ArrayLike | None = None,
+        *,
+        n_poisoned: int | None = ...,
+        share: float | None = ...,
+        trigger_norm: npt.ArrayLike | None = ...,
+        labels: bool = ...,
+        edits: Edits | None = ...,
+        counted: Counted | None = ...,
+        threat: Threat | None = ...,
+    ) -> Any: ...
+    def certified_accuracy(
+        self,
+        y_true: npt.ArrayLike,
+        radii: npt.ArrayLike | Threat | None = None,
         *,
         n_poisoned: int | None = None,
         trigger_norm: npt.ArrayLike | None = None,
         labels: bool = False,
+        share: float | None = None,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
+        threat: Threat | None = None,
     ) -> Any:
         """Share of samples that are predicted right and certified against a change.
 
@@ -399,14 +526,18 @@ class CertificateTable:
         ----------
         y_true : array-like of shape (n_samples,)
             True classes; numbers of equal value are equal, whatever their types.
-        radii : float or array-like
-            Total L2 norms: a sample counts if its radius is *greater*. 0 counts every sample not abstained.
+        radii : float, array-like or Threat
+            Total L2 norms: a sample counts if its radius is *greater*. 0 counts every sample not abstained. Or a threat.
         n_poisoned : int
             Number of changed samples, together with `trigger_norm`.
         trigger_norm : float or array-like
             L2 norm of the change of each sample.
         labels : bool, default=False
             Whether labels may change as well.
+        share, edits, counted
+            As for :class:`~certssb.Threat`; with `edits` the norm may be left out, for any change.
+        threat : Threat, optional
+            A threat by keyword.
 
         Returns
         -------
@@ -428,36 +559,61 @@ class CertificateTable:
         >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(1.0), n_train=100, n_classes=2)
         >>> certs.certified_accuracy([1, 1, 1, 0], n_poisoned=4, trigger_norm=1.0)
         0.75
+        >>> certs.certified_accuracy([1, 1, 1, 0], cs.Threat(share=0.04, trigger_norm=1.0))
+        0.75
         """
+        from certssb.threats import Threat
+
         correct = self._correct(y_true)
-        if (radii is None) == (n_poisoned is None) or (n_poisoned is None) != (trigger_norm is None):
+        if isinstance(radii, Threat) or threat is not None:
+            both = [
+                name for name, given in (("n_poisoned", n_poisoned), ("trigger_norm", trigger_norm)) if given
+            ]
+            if both or (threat is not None and radii is not None):
+                raise parameter_error(both[0] if both else "radii", "left out beside a threat", "both")
+            first = radii if threat is None else None
+            budget = self._threat(first, threat, share, None, labels, edits, counted)
+            return float(
+                self._core.accuracy_within(correct, budget.asked(), np.array([budget.trigger_norm]))[0]
+            )
+        others = [value for value in (share, edits) if value is not None]
+        counts = n_poisoned is not None or bool(others)
+        if others and trigger_norm is None:
+            trigger_norm = math.inf
+        if (radii is None) != counts or counts != (trigger_norm is not None):
             raise parameter_error(
                 "radii",
                 "given alone, or else both n_poisoned and trigger_norm",
                 f"radii={radii!r}, n_poisoned={n_poisoned!r}, trigger_norm={trigger_norm!r}",
             )
-        if n_poisoned is None:
+        if not counts:
             sizes = _sizes("radii", radii)
             shares = self._core.accuracy_at_radii(correct, np.ascontiguousarray(sizes.ravel()))
         else:
             sizes = _sizes("trigger_norm", trigger_norm)
-            budget = check_budget(labels, n_poisoned=n_poisoned)
-            assert budget.n_poisoned is not None
-            shares = self._core.accuracy_within(
-                correct, budget.n_poisoned, np.ascontiguousarray(sizes.ravel()), budget.labels
-            )
+            budget = self._threat(n_poisoned, None, share, None, labels, edits, counted)
+            shares = self._core.accuracy_within(correct, budget.asked(), np.ascontiguousarray(sizes.ravel()))
         return float(shares[0]) if sizes.ndim == 0 else shares.reshape(sizes.shape)
 
     def _correct(self, y_true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         return are_equal(self.prediction, true_labels(y_true, len(self)))
 
     def to_frame(
-        self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False
+        self,
+        threat: Threat | None = None,
+        *,
+        n_poisoned: int | None = None,
+        trigger_norm: float | None = None,
+        labels: bool = False,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
     ) -> pd.DataFrame:
         """The table as a pandas frame: prediction, abstained, p_lower, p_upper and, if the law has one, radius or n_buckets.
 
         Parameters
         ----------
+        threat : Threat, optional
+            What the attacker may have done: adds a column that says whether each prediction survives it.
         n_poisoned : int, optional
             Number of training samples changed, at most. Adds a column, named after the call that makes it: with
             `trigger_norm` that of :meth:`holds`, alone that of :meth:`trigger_norm`.
@@ -465,6 +621,8 @@ class CertificateTable:
             L2 norm of the change of each; alone it adds the column of :meth:`n_poisoned`.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
+        edits, counted
+            As for :class:`~certssb.Threat`.
 
         Returns
         -------
@@ -492,17 +650,33 @@ class CertificateTable:
         Name: holds(n_poisoned=4, trigger_norm=0.5), dtype: bool
         """
         pandas = needed("pandas", "to_frame", "pandas")
-        frame: pd.DataFrame = pandas.DataFrame(self._columns(asked_budget(n_poisoned, trigger_norm, labels)))
+        budget = self._asked(threat, n_poisoned, trigger_norm, labels, edits, counted)
+        frame: pd.DataFrame = pandas.DataFrame(self._columns(budget))
         return frame
 
+    def _asked(
+        self, threat: Any, n_poisoned: Any, trigger_norm: Any, labels: Any, edits: Any, counted: Any
+    ) -> Budget | None:
+        """What a column is asked to answer, if one is asked for."""
+        if threat is None:
+            return asked_budget(n_poisoned, trigger_norm, labels, edits, counted)
+        return self._threat(n_poisoned, threat, None, trigger_norm, labels, edits, counted)
+
     def show(
-        self, *, n_poisoned: int | None = None, trigger_norm: float | None = None, labels: bool = False
+        self,
+        threat: Threat | None = None,
+        *,
+        n_poisoned: int | None = None,
+        trigger_norm: float | None = None,
+        labels: bool = False,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
     ) -> Shown:
         """The table to look at, in a notebook or on a terminal, with what each prediction survives.
 
         Parameters
         ----------
-        n_poisoned, trigger_norm, labels
+        threat, n_poisoned, trigger_norm, labels, edits, counted
             As for :meth:`to_frame`: what is asked adds a column, named after the call that makes it.
 
         Returns
@@ -528,7 +702,7 @@ class CertificateTable:
         0           1      False   0.9924   0.0076                                         85
         1           0      False   0.9749   0.0251                                         81
         """
-        columns = self._columns(asked_budget(n_poisoned, trigger_norm, labels))
+        columns = self._columns(self._asked(threat, n_poisoned, trigger_norm, labels, edits, counted))
         return Shown(columns, self.guarantee, self.sound)
 
     def to_arrow(self) -> pa.Table:

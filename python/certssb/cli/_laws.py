@@ -11,6 +11,7 @@ import numpy as np
 
 import certssb as cs
 from certssb._checks import parameter_error
+from certssb.certificates._budget import Budget
 from certssb.cli._options import NOISES
 
 AGREEMENT = 0.75
@@ -68,6 +69,39 @@ def covering_law(facts: Facts, n_poisoned: int) -> cs.Law:
     return cs.Subsample(size=low)
 
 
+def covering_rate(facts: Facts, budget: Budget) -> cs.Law:
+    """The same for edits of any kind: each sample is drawn with a probability that does not follow their number, so that
+    members learn nothing of inserted samples from the law.
+    """
+
+    def holds(rate: float, share: float) -> bool:
+        table = facts.agreeing(cs.Subsample(rate=rate), share)
+        return bool(table.holds(**budget.change())[0])
+
+    low, high = math.log(1e-9), math.log(0.5)
+    share = next((share for share in (AGREEMENT, 1.0) if holds(math.exp(low), share)), None)
+    for _ in range(20 if share is not None else 0):
+        middle = 0.5 * (low + high)
+        if holds(math.exp(middle), share or 1.0):
+            low = middle
+        else:
+            high = middle
+    # Two digits, rounded down: a number that can be typed.
+    rate = math.exp(low)
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return cs.Subsample(rate=max(1e-9, float(f"{math.floor(rate / unit) * unit:.2g}")))
+
+
+def asked_threat(options: argparse.Namespace, n_train: int, *others: str) -> Budget | None:
+    """The budget that ``--threat`` describes; `others` are the options in whose place it stands."""
+    if options.threat is None:
+        return None
+    for name in others:
+        if getattr(options, name) not in (None, False):
+            raise parameter_error(f"--{name.replace('_', '-')}", "left out beside --threat", "both")
+    return cs.Threat.parse(options.threat)._budget(n_train)
+
+
 def limits_norms(law: cs.Law) -> bool:
     """Whether certificates under `law` depend on how far a sample was changed."""
     return not isinstance(law, cs.Partition) and not (isinstance(law, cs.Subsample) and law.inner is None)
@@ -99,7 +133,7 @@ def asked_law(options: argparse.Namespace) -> cs.Law | None:
         return _member_law(cs.Discrete(options.keep), options)
     if options.sigma is not None:
         return _member_law(_gaussian(options.sigma, options), options)
-    if options.label_noise is None and options.subsample is None:
+    if options.label_noise is None and options.subsample is None and options.subsample_rate is None:
         return None
     return _member_law(None, options)
 
@@ -141,7 +175,9 @@ def _member_law(features: cs.Law | None, options: argparse.Namespace) -> cs.Law:
     """Noise on features, with noise on labels and a subsample where they are asked for."""
     labels = None if options.label_noise is None else cs.LabelNoise(options.label_noise)
     inner = features & labels if features is not None and labels is not None else features or labels
-    if options.subsample is not None:
-        return cs.Subsample(inner, size=options.subsample)
+    if options.subsample is not None or options.subsample_rate is not None:
+        if options.subsample is not None and options.subsample_rate is not None:
+            raise parameter_error("--subsample-rate", "left out beside --subsample", "both")
+        return cs.Subsample(inner, size=options.subsample, rate=options.subsample_rate)
     assert inner is not None
     return inner

@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_budget(
         run, "changed training samples to certify against; as many as the run poisons, or else 2 %% of all"
     )
+    _add_threat(
+        run,
+        "--n-poisoned and --labels; without any law each member then sees a sample with a probability that "
+        "follows from the number in it",
+    )
     run.add_argument(
         "--out", default="runs/latest", help="folder to write certificates, summary, plot and report to"
     )
@@ -88,8 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
     )
     plan.add_argument("--n-train", type=int, required=True, help="number of training samples")
-    plan.add_argument("--n-poisoned", type=int, required=True, help="poisoned samples to certify against")
-    plan.add_argument("--norm", type=float, required=True, help="L2 norm of the trigger; inf for any")
+    plan.add_argument("--n-poisoned", type=int, help="poisoned samples to certify against, with --norm")
+    plan.add_argument("--norm", type=float, help="L2 norm of the trigger; inf for any")
+    _add_threat(plan, "--n-poisoned, --norm and --labels")
     plan.add_argument("--labels", action="store_true", help="certify against changed labels as well")
     plan.add_argument("--n-classes", type=int, default=2, help="number of classes")
     plan.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
@@ -124,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_law(certify, "one of these, or --subsample, as the members' training sets were drawn")
     _add_confidence(certify)
     _add_budget(certify, "changed training samples: adds what holds against them to what is printed")
+    _add_threat(certify, "--n-poisoned, --norm and --labels")
     certify.set_defaults(command=_run_command("certify"))
     return parser
 
@@ -183,6 +190,12 @@ def _add_law(parser: argparse.ArgumentParser, description: str | None = None) ->
     )
     group.add_argument("--label-noise", type=float, metavar="Q", help="chance that a label is replaced")
     group.add_argument("--subsample", type=int, metavar="SIZE", help="training samples that each member sees")
+    group.add_argument(
+        "--subsample-rate",
+        type=float,
+        metavar="RATE",
+        help="chance that a member sees a training sample, in its place",
+    )
     group.add_argument(
         "--partition",
         type=int,
@@ -275,6 +288,15 @@ def _add_budget(parser: argparse.ArgumentParser, n_poisoned: str) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether the labels of these samples count as changed as well; by default they do wherever the law can "
         "certify anything then",
+    )
+
+
+def _add_threat(parser: argparse.ArgumentParser, instead: str) -> None:
+    parser.add_argument(
+        "--threat",
+        metavar="TEXT",
+        help="what the attacker may have done, such as 'n_poisoned=50, edits=any' or 'share=2%%, trigger_norm=1.5, labels' or "
+        f"'inserted=40, deleted=7'; in place of {instead}",
     )
 
 

@@ -14,7 +14,7 @@ from certssb._checks import parameter_error
 from certssb.certificates._budget import asked_budget
 from certssb.certificates._printed import Shown, aligned
 from certssb.cli._inputs import check_target, read_arrays
-from certssb.cli._laws import asked_election, needed_law
+from certssb.cli._laws import asked_election, asked_threat, needed_law
 from certssb.cli._options import _settings
 from certssb.report import write_report
 from certssb.storage import _files
@@ -26,11 +26,15 @@ _LAST = 10
 
 def plan(options: argparse.Namespace) -> None:
     law = needed_law(options)
-    plan = law.plan(
-        options.n_train, options.n_poisoned, options.norm, options.labels, options.alpha, options.n_classes,
-        options.n_features,
-    )  # fmt: skip
-    print(plan)
+    settings = {"alpha": options.alpha, "n_classes": options.n_classes, "n_features": options.n_features}
+    if options.threat is not None:
+        asked_threat(options, options.n_train, "n_poisoned", "norm", "labels")
+        print(law.plan(cs.Threat.parse(options.threat), n_train=options.n_train, **settings))
+        return
+    for name in ("n_poisoned", "norm"):
+        if getattr(options, name) is None:
+            raise parameter_error(f"--{name.replace('_', '-')}", "given, or else --threat", "nothing")
+    print(law.plan(options.n_train, options.n_poisoned, options.norm, options.labels, **settings))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -98,7 +102,9 @@ def certify(options: argparse.Namespace) -> None:
         table = cs.certify_votes(
             ballots, law, options.n_train, options.n_classes, n_features=options.n_features, **settings
         )
-    budget = asked_budget(options.n_poisoned, options.norm, bool(options.labels))
+    budget = asked_threat(options, options.n_train, "n_poisoned", "norm", "labels")
+    if budget is None:
+        budget = asked_budget(options.n_poisoned, options.norm, bool(options.labels))
     columns = table._columns(budget)
     table.save(options.out)
     print(Shown(columns, table.guarantee, table.sound))
@@ -106,4 +112,6 @@ def certify(options: argparse.Namespace) -> None:
     for name, column in columns.items():
         if name.startswith("holds("):
             print(f"{name}: {int(column.sum())} of {len(table)} predictions")
+    if options.threat is not None:
+        print(table.statement(cs.Threat.parse(options.threat)))
     print(f"Written to {options.out}")

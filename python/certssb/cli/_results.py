@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class Outcome:
             flips = [int(table.n_flips().max(initial=0)) for table in tables]
             return {"flips": _whole(max(flips) + 1)}
         sizes: dict[str, list[float]] = {}
-        change: dict[str, Any] = {"n_poisoned": self.budget.n_poisoned, "labels": self.budget.labels}
+        change = replace(self.budget, trigger_norm=None).change()
         norms = np.concatenate([table.trigger_norm(**change) for table in tables])
         finite = norms[np.isfinite(norms)]
         # Where all norms are 0 or infinite, the number of samples says all there is to say.
@@ -73,10 +73,7 @@ class Outcome:
         if radii:
             sizes["radii"] = _round_sizes(max(float(np.max(radius, initial=0.0)) for radius in radii))
         else:
-            survived: dict[str, Any] = {
-                "trigger_norm": self.budget.trigger_norm,
-                "labels": self.budget.labels,
-            }
+            survived = replace(self.budget, n_poisoned=None).change()
             most = max(int(table.n_poisoned(**survived).max(initial=0)) for table in tables)
             known = [budget.n_poisoned or 0 for budget in (self.budget, self.attack) if budget is not None]
             sizes["counts"] = sorted({*_whole(min(max(most + 1, *known), self.n_train)), *map(float, known)})
@@ -108,16 +105,16 @@ class Outcome:
             results["certified_accuracy_flips"] = [
                 metrics.certified_accuracy(y, table.prediction, flips >= size) for size in sizes["flips"]
             ]
-        budget: dict[str, Any] = {"n_poisoned": self.budget.n_poisoned, "labels": self.budget.labels}
+        budget = replace(self.budget, trigger_norm=None).change()
         if "trigger_norms" in sizes:
             norms = sizes["trigger_norms"]
             results["certified_accuracy_budget"] = _floats(
                 table.certified_accuracy(y, trigger_norm=norms, **budget)
             )
         if "counts" in sizes:
-            budget["trigger_norm"] = self.budget.trigger_norm
+            survived = replace(self.budget, n_poisoned=None).change()
             results["certified_accuracy_counts"] = [
-                float(table.certified_accuracy(y, **budget | {"n_poisoned": int(count)}))
+                float(table.certified_accuracy(y, **survived, n_poisoned=int(count)))
                 for count in sizes["counts"]
             ]
         return results
@@ -226,9 +223,9 @@ def _display(
     if sizes == "radii":
         return make(table, y, name=label)
     if sizes == "counts":
-        return make(table, y, trigger_norm=budget.trigger_norm, labels=budget.labels, name=label)
+        return make(table, y, **replace(budget, n_poisoned=None).change(), name=label)
     if sizes == "trigger_norms":
-        return make(table, y, n_poisoned=budget.n_poisoned, labels=budget.labels, name=label)
+        return make(table, y, **replace(budget, trigger_norm=None).change(), name=label)
     flips = np.where(table.abstained, -1, table.n_flips())
     grid = np.arange(int(flips.max(initial=0)) + 2)
     shares = [metrics.certified_accuracy(y, table.prediction, flips >= size) for size in grid]

@@ -8,6 +8,7 @@ import math
 import platform
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,7 +18,16 @@ import certssb as cs
 from certssb._checks import check_integer, parameter_error
 from certssb.certificates._budget import Budget, check_count, down, exactly
 from certssb.cli._inputs import Inputs, made_folders, read_inputs
-from certssb.cli._laws import AGREEMENT, Facts, asked_election, asked_law, covering_law, limits_norms
+from certssb.cli._laws import (
+    AGREEMENT,
+    Facts,
+    asked_election,
+    asked_law,
+    asked_threat,
+    covering_law,
+    covering_rate,
+    limits_norms,
+)
 from certssb.cli._options import _settings
 from certssb.cli._results import Outcome, plot, text
 from certssb.report._counted import attack_sentence, saved_budget
@@ -34,10 +44,15 @@ def run(options: argparse.Namespace) -> None:
         _settings(options),
     )  # fmt: skip
     options.members = facts.members
-    n_poisoned = _n_poisoned(inputs, options)
-    made = 0 if inputs.attack is None else inputs.attack.n_poisoned or 0
-    law = covering_law(facts, max(n_poisoned, made)) if given is None else given
-    budget, best = _rehearse(law, facts, n_poisoned, inputs, options)
+    threat = _threat(inputs, options)
+    if threat is None:
+        n_poisoned = _n_poisoned(inputs, options)
+        made = 0 if inputs.attack is None else inputs.attack.n_poisoned or 0
+        law = covering_law(facts, max(n_poisoned, made)) if given is None else given
+    else:
+        law = covering_rate(facts, threat) if given is None else given
+        n_poisoned = threat.n_poisoned or 0
+    budget, best = _rehearse(law, facts, n_poisoned, inputs, options, threat)
     features = None if options.cosine is None else cs.features.Cosine(options.cosine)
     model = "discriminant" if options.model == "auto" and given is None else options.model
     clf = cs.CertifiedClassifier(
@@ -106,6 +121,16 @@ def _augmentation(options: argparse.Namespace) -> cs.augment.Augmentation | None
     return cs.augment.Compose(steps) if len(steps) > 1 else next(iter(steps), None)
 
 
+def _threat(inputs: Inputs, options: argparse.Namespace) -> Budget | None:
+    """What the run certifies against, where that is described by ``--threat``."""
+    budget = asked_threat(options, len(inputs.X_train), "n_poisoned", "labels")
+    if budget is not None and budget.numbers is not None:
+        raise parameter_error(
+            "--threat", "one number for a run, whose tables run over it", f"'{options.threat}'"
+        )
+    return budget
+
+
 def _n_poisoned(inputs: Inputs, options: argparse.Namespace) -> int:
     """How many changed samples the run certifies against."""
     n_train = len(inputs.X_train)
@@ -119,7 +144,12 @@ def _n_poisoned(inputs: Inputs, options: argparse.Namespace) -> int:
 
 
 def _rehearse(
-    law: cs.Law, facts: Facts, n_poisoned: int, inputs: Inputs, options: argparse.Namespace
+    law: cs.Law,
+    facts: Facts,
+    n_poisoned: int,
+    inputs: Inputs,
+    options: argparse.Namespace,
+    threat: Budget | None = None,
 ) -> tuple[Budget, dict[str, Any]]:
     """Certify members that all agree: refuses bad settings before training, says what is within reach, and settles
     what the run certifies against."""
@@ -128,7 +158,7 @@ def _rehearse(
     norm = math.inf
     if attack is not None and attack.trigger_norm is not None and limits_norms(law):
         norm = attack.trigger_norm
-    budget = Budget(n_poisoned, norm, _counts_labels(table, n_poisoned, options))
+    budget = threat or Budget(n_poisoned, norm, _counts_labels(table, n_poisoned, options))
     best: dict[str, Any] = {}
     words = []
     if table.radius is not None:
@@ -139,10 +169,10 @@ def _rehearse(
         best["flips"] = int(table.n_flips()[0])
         words.append(f"at most {best['flips']} entries changed")
     else:
-        largest = float(table.trigger_norm(n_poisoned, labels=budget.labels)[0])
+        largest = float(table.trigger_norm(**replace(budget, trigger_norm=None).change())[0])
         best |= {"trigger_norm": largest if math.isfinite(largest) else "any", "n_poisoned": n_poisoned}
         if largest > 0:
-            words.append(Budget(n_poisoned, down(largest), budget.labels).words(facts.n_train))
+            words.append(replace(budget, trigger_norm=down(largest)).words(facts.n_train))
     reach = (
         f"survives every change of this size: {', or '.join(words)}"
         if words
@@ -150,14 +180,16 @@ def _rehearse(
     )
     print(f"If all {facts.members:,} members agree, a prediction {reach}.", flush=True)
     if asked_law(options) is None and isinstance(law, cs.Subsample):
+        sees = f"{law.size} of them" if law.rate is None else f"each with probability {law.rate}"
         print(
-            f"Each member sees {law.size} of them, the most with which {AGREEMENT:.0%} of the votes are enough.",
+            f"Each member sees {sees}, the most with which {AGREEMENT:.0%} of the votes are enough.",
             flush=True,
         )
     elif attack is not None and not isinstance(law, (cs.Discrete, cs.Cascade, cs.Partition)):
         plan = law.plan(
-            facts.n_train, n_poisoned, norm, budget.labels, options.alpha, facts.n_classes, facts.n_features
-        )
+            **budget.change(), alpha=options.alpha, n_classes=facts.n_classes, n_features=facts.n_features,
+            n_train=facts.n_train,
+        )  # fmt: skip
         print(f"For {plan}", flush=True)
     return budget, best
 

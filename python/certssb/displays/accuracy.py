@@ -13,6 +13,7 @@ from certssb._extras import needed
 from certssb.certificates._budget import Budget, check_budget, over_total
 from certssb.displays._style import dressed_axes, finish, label_of, line_style
 from certssb.displays._table import Certificates, Floats
+from certssb.threats import Counted, Edits, Threat, asked_threat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,6 +116,9 @@ class CertifiedAccuracyDisplay:
         trigger_norm: float | None = None,
         counts: npt.ArrayLike | None = None,
         labels: bool = False,
+        edits: Edits | None = None,
+        counted: Counted | None = None,
+        threat: Threat | None = None,
         name: str | None = None,
         ax: Axes | None = None,
     ) -> Self:
@@ -142,6 +146,10 @@ class CertifiedAccuracyDisplay:
         labels : bool, default=False
             Whether the attacker may change the poisoned samples' labels as well, with
             `n_poisoned` or `trigger_norm`.
+        edits, counted
+            As for :class:`~certssb.Threat`: draw over the number of these edits instead.
+        threat : Threat or None, default=None
+            Draw over the number of what this threat counts instead, whatever its own number is.
         name : str or None, default=None
             Name of the curve in the legend.
         ax : matplotlib.axes.Axes or None, default=None
@@ -154,8 +162,8 @@ class CertifiedAccuracyDisplay:
         Raises
         ------
         ParameterError
-            If the law has no radius and neither `n_poisoned` nor `trigger_norm` is given, or if more than one of
-            `radii`, `n_poisoned` and `trigger_norm` is given.
+            If the law has no radius and neither `n_poisoned` nor `trigger_norm` nor edits are given, or if more than one of
+            `radii`, `n_poisoned`, `trigger_norm` and `threat` is given.
 
         Examples
         --------
@@ -169,15 +177,19 @@ class CertifiedAccuracyDisplay:
         array([0.75, 0.75, 0.  ])
         """
         n_train = getattr(certs, "n_train", None)
-        given = {"radii": radii, "n_poisoned": n_poisoned, "trigger_norm": trigger_norm}
+        given = {"radii": radii, "n_poisoned": n_poisoned, "trigger_norm": trigger_norm, "threat": threat}
         named = [name for name, value in given.items() if value is not None]
         if len(named) > 1:
             raise parameter_error(named[0], f"None where '{named[1]}' is given", "both")
+        if threat is not None:
+            whole = asked_threat(threat, n_train, labels=labels, edits=edits, counted=counted)
+            labels, edits, counted = whole.labels, _counted_edits(whole), threat.counted
+        if threat is not None or (edits is not None and n_poisoned is None and trigger_norm is None):
+            trigger_norm = math.inf if threat is None else threat.trigger_norm
         if n_poisoned is not None:
-            budget = check_budget(labels, n_poisoned=n_poisoned)
+            budget = check_budget(labels, edits, counted, n_poisoned=n_poisoned)
             options: dict[str, Any] = {
-                "n_poisoned": n_poisoned,
-                **({"labels": True} if budget.labels else {}),
+                name: value for name, value in budget.change().items() if name != "labels" or value
             }
             grid = (
                 _norm_grid(certs, options)
@@ -187,19 +199,22 @@ class CertifiedAccuracyDisplay:
             accuracy = _shares(
                 [certs.certified_accuracy(y_true, trigger_norm=float(t), **options) for t in grid]
             )
-            xlabel, counted = (
+            xlabel, over = (
                 "Trigger's L2 norm per poisoned sample (units of the features)",
                 budget.over(n_train),
             )
         elif trigger_norm is not None:
-            budget = check_budget(labels, trigger_norm=trigger_norm)
+            budget = check_budget(labels, edits, counted, trigger_norm=trigger_norm)
             grid, accuracy = _over_counts(certs, y_true, budget, counts)
-            xlabel, counted = "Poisoned training samples (at most)", budget.over(n_train)
+            xlabel, over = (
+                _OVER.get(budget.edits, "Poisoned training samples (at most)"),
+                budget.over(n_train),
+            )
         else:
             grid = _radius_grid(certs) if radii is None else _ascending("radii", radii)
             accuracy = _shares(certs.certified_accuracy(y_true, radii=grid))
-            xlabel, counted = None, over_total(n_train)
-        title = f"Predicted right and certified, {counted}"
+            xlabel, over = None, over_total(n_train)
+        title = f"Predicted right and certified, {over}"
         display = cls(
             grid,
             accuracy,
@@ -281,6 +296,21 @@ class CertifiedAccuracyDisplay:
         return self
 
 
+_OVER = {
+    "any": "Training samples changed, removed or added (at most)",
+    "inserted": "Training samples added (at most)",
+    "deleted": "Training samples removed (at most)",
+}
+"""What a curve over other edits than modifications runs over."""
+
+
+def _counted_edits(threat: Budget) -> Any:
+    """The edits that a number of a threat counts, which a curve can run over."""
+    if threat.numbers is not None:
+        raise parameter_error("threat", "one of a single number, for a curve over it", "numbers of each edit")
+    return threat.edits
+
+
 def _over_counts(
     certs: Certificates, y_true: npt.ArrayLike, budget: Budget, counts: npt.ArrayLike | None
 ) -> tuple[Floats, Floats]:
@@ -288,7 +318,8 @@ def _over_counts(
     change = budget.change()
     if counts is None:
         beyond = int(np.max(certs.n_poisoned(**change), initial=0)) + 1
-        beyond = min(beyond, getattr(certs, "n_train", None) or beyond)
+        if budget.edits != "inserted" and budget.counted == "edits":
+            beyond = min(beyond, getattr(certs, "n_train", None) or beyond)
         grid = np.unique(np.linspace(0, max(beyond, 1), 101).round())
     else:
         grid = _ascending("counts", counts)

@@ -335,7 +335,8 @@ class Answering(WithMembers):
 
     def _described(self, core: _core.Certificates) -> _core.Certificates:
         """The certificates with what their sentence has to say of the members."""
-        core = core.with_failed(self._fitted().n_failed)
+        ensemble = self._fitted()
+        core = core.with_failed(ensemble.n_failed).with_empty(ensemble.n_empty)
         return core if self._classes_given else core.with_classes_as_received()
 
     def _table(self, core: _core.Certificates) -> CertificateTable:

@@ -100,6 +100,11 @@ class Levels:
         """Number of members whose training diverged, of all levels together."""
         return sum(ensemble.n_failed for ensemble in self._ensembles)
 
+    @property
+    def n_empty(self) -> int:
+        """Number of members for which no samples were drawn, or too few, of all levels together."""
+        return sum(ensemble.n_empty for ensemble in self._ensembles)
+
     def is_failed(self, member: int, level: int) -> bool:
         return self._ensembles[level].is_failed(member)
 

@@ -33,7 +33,7 @@ class Growing(WithMembers):
         test = self._test_features(until.X, feature_map)
         ensemble.check_inputs(test)
         plan = ensemble.law.plan(
-            n_train, until.n_poisoned, until.trigger_norm, until.labels, self.alpha, n_classes, test[0].size
+            until._threat, alpha=self.alpha, n_classes=n_classes, n_features=test[0].size, n_train=n_train
         )
         if plan.n_members is None or plan.n_members > until.max_members:
             raise parameter_error("until", "a budget within reach of max_members members", str(plan))
@@ -49,14 +49,13 @@ class Growing(WithMembers):
     ) -> None:
         until, test = goal
         confidence = _core.Confidence(self.alpha, "betting")
+        threat = until._threat._budget(len(codes)).asked()
         target = min(max(until.first, ensemble.n_members), until.max_members)
         while True:
             ensemble.train(features, codes, target, self._checkpoint(), report)
             # Before the look, so that nothing that happens afterwards can make it forgotten.
             ensemble.grow(self._checkpoint())
-            decided = ensemble.decided(
-                ensemble.votes(test), confidence, until.n_poisoned, until.trigger_norm, until.labels
-            )
+            decided = ensemble.decided(ensemble.votes(test), confidence, threat)
             self.decided_ = float(decided.mean())
             if self.decided_ >= until.share or ensemble.n_members >= until.max_members:
                 return

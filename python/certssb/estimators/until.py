@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from certssb._checks import check_integer, check_real
+from certssb._checks import check_integer, check_real, parameter_error, shown
+from certssb.threats import Threat
 
 __all__ = ["Until"]
 
@@ -21,10 +22,10 @@ class Until:
     ----------
     X : array-like
         Samples to be certified, of the shape of the training samples.
-    n_poisoned : int
-        Number of changed training samples, at most.
-    trigger_norm : float
-        L2 norm of the change of each, at most; ``inf`` for any change.
+    n_poisoned : int, optional
+        Number of changed training samples, at most; left out where a threat is given.
+    trigger_norm : float, optional
+        L2 norm of the change of each, at most; ``inf`` for any change, which it is if left out.
     labels : bool, default=False
         Whether labels may change as well.
     share : float, default=0.95
@@ -33,6 +34,8 @@ class Until:
         Where to stop in any case.
     first : int, default=100
         Members before the first look; from then on half as many again before each.
+    threat : Threat, optional
+        What the attacker may have done, in place of `n_poisoned`, `trigger_norm` and `labels`.
 
     Raises
     ------
@@ -52,16 +55,33 @@ class Until:
     """
 
     X: Any
-    n_poisoned: int
-    trigger_norm: float
+    n_poisoned: int | None = None
+    trigger_norm: float | None = None
     labels: bool = False
     share: float = 0.95
     max_members: int = 10_000
     first: int = 100
+    threat: Threat | None = None
 
     def __post_init__(self) -> None:
-        check_integer("n_poisoned", self.n_poisoned, "an integer of at least 0", 0)
-        check_real("trigger_norm", self.trigger_norm, "a float of at least 0", 0.0, float("inf"))
+        if self.n_poisoned is not None:
+            check_integer("n_poisoned", self.n_poisoned, "an integer of at least 0", 0)
+        self._threat  # noqa: B018 - what is wrong with it is said here
         check_real("share", self.share, "a float in the range (0, 1]", 5e-324, 1.0)
         check_integer("first", self.first, "an integer of at least 1", 1)
         check_integer("max_members", self.max_members, "an integer of at least 'first'", self.first)
+
+    @property
+    def _threat(self) -> Threat:
+        """The threat, or the one that the keywords build."""
+        if self.threat is None:
+            norm = float("inf") if self.trigger_norm is None else self.trigger_norm
+            return Threat(self.n_poisoned, trigger_norm=norm, labels=self.labels)
+        if not isinstance(self.threat, Threat):
+            raise parameter_error("threat", "a Threat", shown(self.threat))
+        for name in ("n_poisoned", "trigger_norm"):
+            if getattr(self, name) is not None:
+                raise parameter_error(name, "left out beside a threat, which says it", "both")
+        if self.labels:
+            raise parameter_error("labels", "left out beside a threat, which says it", "both")
+        return self.threat

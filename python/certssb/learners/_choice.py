@@ -23,10 +23,14 @@ Learner: TypeAlias = "Blueprint | EstimatorLearner"
 
 
 def set_size(law: Law, n_train: int) -> int:
-    """Samples of a member's noised set; about so many under a partition, whose parts differ."""
+    """Samples of a member's noised set; about so many where members' sets differ."""
     if isinstance(law, Partition):
         return max(1, n_train // law.n_parts)
-    return min(law.size, n_train) if isinstance(law, Subsample) else n_train
+    if not isinstance(law, Subsample):
+        return n_train
+    if law.size is not None:
+        return min(law.size, n_train)
+    return max(1, round((law.rate or 0.0) * n_train))
 
 
 def is_object_learner(learner: Learner | None) -> TypeIs[EstimatorLearner]:

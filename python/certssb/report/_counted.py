@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from certssb.certificates._budget import Budget, over_total
+from certssb.certificates._budget import Budget, check_budget, over_total
 from certssb.certificates._shares import share_down
 from certssb.laws import Discrete, Law
 
@@ -59,9 +60,9 @@ def counted(kind: Kind, budget: Budget, n_train: int, law: Law) -> str:
     if kind.sizes == "radii":
         return over_total(n_train)
     if kind.sizes == "trigger_norms":
-        return Budget(budget.n_poisoned, None, budget.labels).over(n_train)
+        return replace(budget, trigger_norm=None).over(n_train)
     if kind.sizes == "counts":
-        return Budget(None, budget.trigger_norm, budget.labels).over(n_train)
+        return replace(budget, n_poisoned=None).over(n_train)
     included = isinstance(law, Discrete) and law.labels
     test = " and entries of the test input" if isinstance(law, Discrete) and law.test_input else ""
     labels = "labels included" if included else "labels as received"
@@ -71,17 +72,25 @@ def counted(kind: Kind, budget: Budget, n_train: int, law: Law) -> str:
 def saved_budget(budget: Budget) -> dict[str, Any]:
     """The budget as JSON has it, where no number is infinite."""
     norm = budget.trigger_norm
+    kind = {name: value for name, value in budget.change().items() if name in ("edits", "counted")}
     return {
         "n_poisoned": budget.n_poisoned,
         "trigger_norm": "any" if norm is None or math.isinf(norm) else norm,
         "labels": budget.labels,
+        **kind,
     }
 
 
 def budget_of(saved: Mapping[str, Any]) -> Budget:
     """What :func:`saved_budget` made JSON of."""
     norm = saved.get("trigger_norm", "any")
-    return Budget(int(saved["n_poisoned"]), math.inf if norm == "any" else float(norm), bool(saved["labels"]))
+    return check_budget(
+        bool(saved["labels"]),
+        saved.get("edits"),
+        saved.get("counted"),
+        n_poisoned=int(saved["n_poisoned"]),
+        trigger_norm=math.inf if norm == "any" else float(norm),
+    )
 
 
 def attack_sentence(

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import shlex
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy.typing as npt
 
 from certssb._checks import parameter_error, shown
 from certssb.certificates import CertificateTable
-from certssb.certificates._budget import Budget
 from certssb.certificates._shares import share_down
 from certssb.report._counted import KINDS
 from certssb.report._markup import Markup, table, tag
@@ -152,9 +152,9 @@ def _certainty(run: Run, certs: CertificateTable) -> tuple[npt.NDArray[Any], tup
         return certs.n_flips(), ("entries", "Entries: how many may change.")
     budget = run.budget
     if all("counts" in results for results in run.summary["results"].values()):
-        counts = Budget(None, budget.trigger_norm, budget.labels)
+        counts = replace(budget, n_poisoned=None)
         return certs.n_poisoned(**counts.change()), ("samples", f"Samples: {counts.words()}.")
-    norms = Budget(budget.n_poisoned, None, budget.labels)
+    norms = replace(budget, trigger_norm=None)
     words = f"Norm: the largest trigger survived, {norms.words(run.n_train)}."
     return certs.trigger_norm(**norms.change()), ("norm", words)
 

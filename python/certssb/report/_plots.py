@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from certssb._extras import absent
@@ -63,9 +64,9 @@ def _over(run: Run, kind: Kind) -> Markup:
         if kind.sizes == "radii":
             display = make(table, y_true, name=name)
         elif kind.sizes == "trigger_norms":
-            display = make(table, y_true, name=name, n_poisoned=budget.n_poisoned, labels=budget.labels)
+            display = make(table, y_true, name=name, **replace(budget, trigger_norm=None).change())
         elif kind.sizes == "counts":
-            display = make(table, y_true, name=name, trigger_norm=budget.trigger_norm, labels=budget.labels)
+            display = make(table, y_true, name=name, **replace(budget, n_poisoned=None).change())
         else:
             shares = results[kind.shares]
             display = CertifiedAccuracyDisplay(results[kind.sizes], shares, name=name, sound=table.sound)
