@@ -215,12 +215,12 @@ class Threat:
         )
 
     @classmethod
-    def parse(cls, text: str) -> Threat:
+    def parse(cls, threat: str) -> Threat:
         """Read a threat as it is written on the command line and by ``str``.
 
         Parameters
         ----------
-        text : str
+        threat : str
             Parts between commas: ``n_poisoned=50`` or ``share=0.02`` (or ``share=2%``), ``trigger_norm=1.5``,
             ``labels``, ``edits=any``, ``counted=symmetric difference``; numbers of each edit as ``modified=3``,
             ``inserted=40``, ``deleted=7``.
@@ -240,11 +240,11 @@ class Threat:
         >>> cs.Threat.parse("share=2%, edits=any, labels")
         Threat(share=0.02, labels=True, edits='any')
         """
-        if not isinstance(text, str):
-            raise parameter_error("threat", "text such as 'n_poisoned=50, edits=any'", shown(text))
+        if not isinstance(threat, str):
+            raise parameter_error("threat", "text such as 'n_poisoned=50, edits=any'", shown(threat))
         values: dict[str, Any] = {}
         numbers: dict[str, int] = {}
-        for part in text.split(","):
+        for part in threat.split(","):
             name, _, value = (word.strip() for word in part.partition("="))
             place = numbers if name in KINDS else values
             if name in place or name not in (*_READERS, *KINDS):
@@ -254,13 +254,13 @@ class Threat:
             reader = int if name in KINDS else _READERS[name]
             try:
                 place[name] = reader(value)
-            except ValueError:
+            except (ValueError, ZeroDivisionError):
                 raise parameter_error(
                     "threat", f"readable: '{name}=' and a value", f"'{part.strip()}'"
                 ) from None
         if numbers:
             if "edits" in values:
-                raise parameter_error("threat", "one of 'edits=' and numbers of each edit", f"'{text}'")
+                raise parameter_error("threat", "one of 'edits=' and numbers of each edit", f"'{threat}'")
             values["edits"] = numbers
         return cls(**values)
 

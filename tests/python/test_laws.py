@@ -195,7 +195,7 @@ def test_arguments_that_are_missing_or_too_many_are_type_errors(make: Callable[[
         (lambda: cs.Gaussian("wide"), "'sigma'.*a number. Got 'wide'"),
         (lambda: cs.Gaussian(True), "'sigma'.*a number. Got True"),
         (lambda: cs.Subsample(0.5, size=3), "'inner'.*a noise law.*Got 0.5"),
-        (lambda: cs.Subsample(size=2.5), "'size'.*an integer. Got 2.5"),
+        (lambda: cs.Subsample(size=2.5), "'size'.*an integer or None. Got 2.5"),
         (lambda: cs.Discrete(0.9, labels="no"), "'labels'.*a bool. Got 'no'"),
         (lambda: cs.Cascade([cs.Gaussian(1.0), 2]), "'levels'.*a sequence of noise laws"),
         (lambda: cs.SampleSpecific(0.5, guarantee=3), "'guarantee'.*a string. Got 3"),
