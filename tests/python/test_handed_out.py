@@ -335,7 +335,7 @@ def _given(kind: Any, *values: Any) -> Subject:
 
 
 def _plain(thing: Callable[[], Any]) -> Subject:
-    return lambda digits, folder: (thing(), _known() | {"X": digits[0][:3], "batch": digits[0][:3], "rng": 7})
+    return lambda digits, folder: (thing(), _known() | {"X": digits[0][:3], "y": digits[1][:3], "batch": digits[0][:3], "rng": 7})
 
 
 NORMS = [[np.inf, 2.0], [3.0, 1.0], [1.5, 0.5], [1.0, 0.0]]
@@ -379,7 +379,7 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "magnitudes": _display(lambda table, X, y: cs.NoiseMagnitudeDisplay(np.linspace(0.25, 1.0, 7), X, y, n=2)),
     "plan": _plain(lambda: cs.Subsample(cs.Gaussian(1.0), size=100).plan(400, 2, 0.5)),
-    "laws": _plain(lambda: [CASCADE, PUBLISHED, cs.Subsample(cs.Uniform(0.5) & cs.LabelNoise(0.1), size=3), cs.Discrete(0.9), cs.LabelNoise(0.1), cs.Uniform(0.5)]),
+    "laws": _plain(lambda: [CASCADE, PUBLISHED, cs.Subsample(cs.Uniform(0.5) & cs.LabelNoise(0.1), size=3), cs.Discrete(0.9), cs.LabelNoise(0.1), cs.Uniform(0.5), cs.Subsample(rate=0.1), cs.Partition(5), cs.Threat(3, edits="any")]),
     "triggers": _plain(lambda: [cs.triggers.OnePixel(), cs.triggers.FourPixel(), cs.triggers.Patch(3), cs.triggers.Blend(0.5)]),
     "augmentations": _plain(
         lambda: [
