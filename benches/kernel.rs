@@ -49,7 +49,7 @@ fn main() {
         let mut times: Vec<f64> = (0..7)
             .map(|_| {
                 let start = Instant::now();
-                black_box(discriminant(&rows, &labels, 10, || true));
+                black_box(discriminant(&rows, &labels, 10, 1.0, || true));
                 start.elapsed().as_secs_f64()
             })
             .collect();

@@ -353,6 +353,7 @@ class Ensemble:
         precision: str = "f32",
         augment: str | Applied | None = None,
         copies: int | None = None,
+        penalty: float | None = None,
     ) -> Ensemble: ...
     @property
     def law(self) -> Law: ...

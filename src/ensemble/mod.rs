@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::backend::{self, Backend, Changes};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
+use crate::member::built_in::{closed_form, ClosedForm};
 use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
 use crate::member::{check_features, check_members, check_sizes, Device, Gpus, Settings, SCHEMA};
 use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet};
@@ -111,6 +112,7 @@ impl Ensemble {
             data_digest: data.digest()?,
             augment: config.augment.as_ref().map(|augment| augment.recorded().clone()),
             copies: checked_copies(config, &settings, backend.as_ref())?,
+            penalty: recorded_penalty(config, &settings),
             before_noise: config.before_noise.clone(),
             behaviour: backend.behaviour().clone(),
         };
@@ -564,6 +566,12 @@ fn checked_copies(config: &TrainConfig, settings: &Settings, backend: &dyn Backe
             Err(Error::parameter("copies", expected, copies))
         }
     }
+}
+
+/// The penalty of members in closed form; that of discriminants was always 1 once, and is not written.
+fn recorded_penalty(config: &TrainConfig, settings: &Settings) -> Option<f64> {
+    let form = closed_form(&config.model)?;
+    Some(settings.penalty).filter(|penalty| form == ClosedForm::Ridge || *penalty != form.penalty())
 }
 
 /// A member's noised set must be large enough for its model.

@@ -20,13 +20,16 @@ mod discriminant;
 mod network;
 mod product;
 mod rays;
+mod ridge;
 mod softmax;
+mod symmetric;
 
 pub use adam::Adam;
 pub use buffer::Buffer;
 pub use discriminant::discriminant;
 pub use network::{Network, Workspace};
 pub use rays::Rays;
+pub use ridge::ridge;
 
 use pulp::Simd;
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Network;
 
 /// Names of the built-in networks.
-pub const KNOWN: [&str; 5] = ["linear", "mlp", "cnn", "resnet", "discriminant"];
+pub const KNOWN: [&str; 6] = ["linear", "mlp", "cnn", "resnet", "discriminant", "ridge"];
 
 /// Widths of the hidden layers of `mlp`.
 const HIDDEN: [usize; 2] = [256, 128];
@@ -19,6 +19,33 @@ const DENSE: usize = 512;
 /// Channels of the stages of `resnet`, and blocks of each.
 pub(crate) const STAGES: [usize; 3] = [16, 32, 64];
 const BLOCKS: usize = 5;
+
+/// A member in closed form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClosedForm {
+    Discriminant,
+    Ridge,
+}
+
+impl ClosedForm {
+    /// Its penalty, if none was given.
+    pub(crate) fn penalty(self) -> f64 {
+        match self {
+            Self::Discriminant => 1.0,
+            // For some hundred samples with far more features, all of about the same norm.
+            Self::Ridge => 0.3,
+        }
+    }
+}
+
+/// The closed form of the built-in network called `name`.
+pub(crate) fn closed_form(name: &str) -> Option<ClosedForm> {
+    match name {
+        "discriminant" => Some(ClosedForm::Discriminant),
+        "ridge" => Some(ClosedForm::Ridge),
+        _ => None,
+    }
+}
 
 /// A built-in network.
 #[derive(Debug)]
@@ -33,16 +60,16 @@ pub(crate) struct BuiltIn {
     /// Floats that one step of training holds for each sample of a batch, roughly and from above.
     #[cfg_attr(not(feature = "torch"), allow(dead_code))]
     pub(crate) activations: usize,
-    /// Whether members are solved in closed form rather than trained by gradient.
-    pub(crate) closed: bool,
+    /// How members are solved, where they are not trained by gradient.
+    pub(crate) closed: Option<ClosedForm>,
 }
 
 impl BuiltIn {
     /// Where its members meet changed copies of their samples.
     pub(crate) fn changes(&self) -> Changes {
         match self.closed {
-            true => Changes::Once,
-            false => Changes::EveryEpoch,
+            Some(_) => Changes::Once,
+            None => Changes::EveryEpoch,
         }
     }
 }
@@ -56,10 +83,8 @@ pub(crate) fn describe(name: &str, shape: FeatureShape, n_classes: usize) -> Res
     match name {
         "linear" => Ok(perceptron("linear", shape, &[], n_classes)),
         "mlp" => Ok(perceptron("mlp", shape, &HIDDEN, n_classes)),
-        "discriminant" => {
-            let network = perceptron("discriminant", shape, &[], n_classes);
-            Ok(BuiltIn { closed: true, ..network })
-        }
+        "discriminant" => Ok(perceptron("discriminant", shape, &[], n_classes)),
+        "ridge" => Ok(perceptron("ridge", shape, &[], n_classes)),
         "cnn" => cnn(shape, n_classes),
         "resnet" => resnet(shape, n_classes),
         other => Err(Error::unknown("model", &KNOWN, other)),
@@ -78,7 +103,7 @@ fn perceptron(name: &'static str, shape: FeatureShape, hidden: &[usize], n_class
     }
     let widths: Vec<usize> = [&[shape.n_features()], hidden, &[n_classes]].concat();
     let network = Some(Network::dense(&widths));
-    BuiltIn { name, layout, network, min_samples: 1, activations, closed: false }
+    BuiltIn { name, layout, network, min_samples: 1, activations, closed: closed_form(name) }
 }
 
 /// Size of the kernels of `cnn` and their padding: 5x5 without padding where both blocks leave something (height and width
@@ -121,7 +146,7 @@ fn cnn(shape: FeatureShape, n_classes: usize) -> Result<BuiltIn> {
     let sizes = (channels, height, width);
     let network = Network::convolutional(sizes, &CHANNELS, kernel, padding, &[DENSE, n_classes]);
     let activations = activations + 4 * DENSE;
-    Ok(BuiltIn { name: "cnn", layout, network: Some(network), min_samples: 1, activations, closed: false })
+    Ok(BuiltIn { name: "cnn", layout, network: Some(network), min_samples: 1, activations, closed: None })
 }
 
 /// Name, input channels and output channels of every block of `resnet`, in order.
@@ -165,5 +190,5 @@ fn resnet(shape: FeatureShape, n_classes: usize) -> Result<BuiltIn> {
     }
     layout.batch_norm("norm", STAGES[2]);
     layout.dense("fc", STAGES[2], n_classes);
-    Ok(BuiltIn { name: "resnet", layout, network: None, min_samples: 2, activations, closed: false })
+    Ok(BuiltIn { name: "resnet", layout, network: None, min_samples: 2, activations, closed: None })
 }

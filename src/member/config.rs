@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::built_in::closed_form;
 use super::device::{self, Device, Gpus};
 use super::Record;
 use crate::augment::Augment;
@@ -56,7 +57,7 @@ impl Precision {
 ///
 /// | name | default | purpose | range |
 /// |---|---|---|---|
-/// | model | cnn | built-in architecture | linear, mlp, cnn, resnet, discriminant |
+/// | model | cnn | built-in architecture | linear, mlp, cnn, resnet, discriminant, ridge |
 /// | epochs | 20 | passes over a member's noised set | >= 1 |
 /// | batch_size | 128 | samples of one step | >= 1 |
 /// | learning_rate | 1e-3 | Adam's step size | > 0 |
@@ -70,6 +71,7 @@ impl Precision {
 /// | precision | f32 | arithmetic | f32, tf32 |
 /// | augment | none | what changes a member's noised samples in every epoch | |
 /// | copies | 8 | changed copies beside a noised set that is looked at once | 1 to 1000 |
+/// | penalty | 1 for discriminant, 0.3 for ridge | regularisation of members in closed form, relative to the data | > 0 |
 /// | before_noise | none | the fixed map that samples have passed, as it stands in guarantees | |
 ///
 /// `device`, `n_jobs`, `stack`, `memory`, `convolution` and `ahead` are how the work is done and no part of the
@@ -106,6 +108,9 @@ pub struct TrainConfig {
     /// For members that look at their noised set once, in closed form: how many changed copies of it follow it. Part of
     /// the record there; no other members take it.
     pub copies: Option<usize>,
+    /// Regularisation of members in closed form, relative to the mean variance of features within classes (`discriminant`) or
+    /// to the mean squared distance of samples from their mean (`ridge`). Part of the record there; no other members take it.
+    pub penalty: Option<f64>,
     /// The fixed map that the samples have passed before they came here, in words that follow "Each sample
     /// first passes"; part of the record and of every guarantee.
     pub before_noise: Option<String>,
@@ -128,6 +133,7 @@ impl Default for TrainConfig {
             precision: Precision::F32,
             augment: None,
             copies: None,
+            penalty: None,
             before_noise: None,
         }
     }
@@ -145,6 +151,7 @@ impl TrainConfig {
             precision: record.precision,
             augment: record.augment.clone().map(Augment::of_record),
             copies: record.copies,
+            penalty: record.penalty,
             before_noise: record.before_noise.clone(),
             ..Self::default()
         }
@@ -171,6 +178,7 @@ impl TrainConfig {
             precision: self.precision,
             augment: self.augment.clone(),
             copies: self.checked_copies()?,
+            penalty: self.checked_penalty()?,
             device,
             devices,
             memory: self.memory,
@@ -179,6 +187,23 @@ impl TrainConfig {
             n_jobs: at_least_one("n_jobs", self.n_jobs.unwrap_or_else(cores))?.min(MOST_THREADS),
             stack: stack.map(|stack| at_least_one("stack", stack)).transpose()?,
         })
+    }
+
+    /// The penalty of members in closed form, 0 for others.
+    fn checked_penalty(&self) -> Result<f64> {
+        let penalty = match (closed_form(&self.model), self.penalty) {
+            (Some(form), given) => given.unwrap_or(form.penalty()),
+            (None, None) => return Ok(0.0),
+            (None, Some(penalty)) => {
+                let expected = "left out for other members than those of 'discriminant' and 'ridge'";
+                let got = format_args!("{penalty} and the model '{}'", self.model);
+                return Err(Error::parameter("penalty", expected, got));
+            }
+        };
+        if !(penalty > 0.0 && penalty.is_finite()) {
+            return Err(Error::parameter("penalty", "a finite float greater than 0", penalty));
+        }
+        Ok(penalty)
     }
 
     /// How many changed copies follow a noised set that is looked at once; none without an augmentation.
@@ -227,6 +252,8 @@ pub struct Settings {
     pub augment: Option<Augment>,
     /// Changed copies beside a noised set that is looked at once.
     pub copies: usize,
+    /// Regularisation of members in closed form, relative to the data.
+    pub penalty: f64,
     /// The device that a worker uses; the first one for voting.
     pub device: Device,
     /// All devices to train on.
@@ -284,6 +311,9 @@ mod tests {
             (TrainConfig { stack: Some(0), ..base.clone() }, "'stack'"),
             (TrainConfig { learning_rate: 0.0, ..base.clone() }, "'learning_rate'"),
             (TrainConfig { learning_rate: f64::NAN, ..base.clone() }, "'learning_rate'"),
+            (TrainConfig { penalty: Some(0.3), ..base.clone() }, "'penalty'"),
+            (TrainConfig { penalty: Some(0.0), model: "ridge".into(), ..base.clone() }, "'penalty'"),
+            (TrainConfig { penalty: Some(f64::NAN), model: "ridge".into(), ..base.clone() }, "'penalty'"),
             (TrainConfig { device: "gpu".into(), ..base }, "'device'"),
         ];
         for (config, name) in cases {

@@ -48,6 +48,9 @@ pub struct Record {
     /// Changed copies beside the noised set of members that look at it once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<usize>,
+    /// The penalty of members that are solved with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
     /// The fixed map that each sample passed before the noise, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_noise: Option<String>,

@@ -82,7 +82,7 @@ fn watched<T: Send>(
 impl PyEnsemble {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32", augment=None, copies=None))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32", augment=None, copies=None, penalty=None))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -102,6 +102,7 @@ impl PyEnsemble {
         precision: &str,
         augment: Option<&Bound<'_, PyAny>>,
         copies: Option<usize>,
+        penalty: Option<f64>,
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes)?;
         let precision = Precision::parse(precision)?;
@@ -122,6 +123,7 @@ impl PyEnsemble {
             precision,
             augment: augment.map(super::augment::augment).transpose()?,
             copies,
+            penalty,
             before_noise,
             ..TrainConfig::default()
         };

@@ -108,7 +108,7 @@ fn solve_stack(
             features = all.and_then(|all| upload(&all, features.device())).map_err(torch)?;
             labels = labels.f_repeat([copies as i64 + 1]).map_err(torch)?;
         }
-        let solution = architecture.solve(&features, &labels).map_err(torch)?;
+        let solution = architecture.solve(&features, &labels, job.settings.penalty).map_err(torch)?;
         let Some(solution) = solution else { return Ok(None) };
         solved.push(finish(number, solution.values, solution.loss, false));
     }

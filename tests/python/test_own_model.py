@@ -570,7 +570,7 @@ def test_pickle_and_clone(digits: Digits) -> None:
     assert clone(clf).model is Plain
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "discriminant"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "discriminant", "ridge"])
 def test_a_member_of_a_built_in_is_a_module(digits: Digits, name: str) -> None:
     X, y, X_test, _ = digits
     clf = small(name, n_members=6, alpha=0.4, epochs=1).fit(X[:100], y[:100])

@@ -259,7 +259,7 @@ def test_threads_that_start_meanwhile_have_one_of_torch_and_others_the_callers()
     assert seen == [1, 3]
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "discriminant"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet", "discriminant", "ridge"])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2, 9, 8), (3, 17, 20)])
 def test_a_built_in_as_a_module_says_what_the_member_says(name: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)

@@ -20,7 +20,7 @@ fn values(ensemble: &Ensemble) -> Vec<Vec<f32>> {
 
 #[test]
 fn members_learn_the_bars() {
-    for model in ["linear", "mlp", "cnn", "resnet", "discriminant"] {
+    for model in ["linear", "mlp", "cnn", "resnet", "discriminant", "ridge"] {
         let (n, epochs) = if model == "resnet" { (32, 5) } else { (120, 5) };
         let ensemble = fit(&training_set(n, 8), gaussian(0.3), &TrainConfig { epochs, ..config(model) }, 2);
         let votes = ensemble.votes(&inputs(40, 8), &Control::new()).unwrap();
@@ -32,7 +32,7 @@ fn members_learn_the_bars() {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let (data, test) = (training_set(40, 8), inputs(9, 8));
-    for model in ["cnn", "linear", "discriminant"] {
+    for model in ["cnn", "linear", "discriminant", "ridge"] {
         let runs: Vec<_> = [1, 2, 3]
             .into_iter()
             .map(|n_jobs| {
@@ -241,7 +241,8 @@ fn unusable_settings_are_refused_before_training() {
     let new = |law, config: TrainConfig| Ensemble::new(&data, law, &config).err().unwrap().to_string();
     let unknown = new(gaussian(1.0), config("vgg"));
     assert!(
-        unknown.contains("'linear', 'mlp', 'cnn', 'resnet', 'discriminant'") && unknown.contains("'vgg'"),
+        unknown.contains("'linear', 'mlp', 'cnn', 'resnet', 'discriminant', 'ridge'")
+            && unknown.contains("'vgg'"),
         "{unknown}"
     );
     assert!(new(subsample(1.0, 11), config("linear")).contains("'size'"));

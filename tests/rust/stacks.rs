@@ -75,7 +75,7 @@ fn stacked(model: &str, stack: usize) -> TrainConfig {
 
 #[test]
 fn members_whose_sets_were_drawn_ahead_are_the_same_bits() {
-    for (model, stack) in [("linear", 4), ("cnn", 3), ("cnn", 1), ("discriminant", 2)] {
+    for (model, stack) in [("linear", 4), ("cnn", 3), ("cnn", 1), ("discriminant", 2), ("ridge", 2)] {
         let here = train(None, gaussian(0.5), &stacked(model, stack), 7, None).unwrap();
         let config = TrainConfig { ahead: Some(true), ..stacked(model, stack) };
         let ahead = train(None, gaussian(0.5), &config, 7, None).unwrap();

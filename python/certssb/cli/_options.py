@@ -220,7 +220,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         default="auto",
-        help="linear, discriminant, mlp, cnn, resnet, or auto: discriminant for the small subsamples that are the "
+        help="linear, discriminant, ridge, mlp, cnn, resnet, or auto: discriminant for the small subsamples that are the "
         "default, cnn for images and mlp for tables otherwise",
     )
     group.add_argument(
@@ -239,8 +239,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--copies",
         type=int,
-        help="with --augment, for discriminant: how many changed copies follow a member's images; 8 by default. Other models "
+        help="with --augment, for discriminant and ridge: how many changed copies follow a member's images; 8 by default. Other models "
         "see changed images in every epoch",
+    )
+    group.add_argument(
+        "--penalty", type=float, help="for discriminant and ridge: their regularisation, relative to the data; by default 1 and 0.3"
     )
     group.add_argument(
         "--members",

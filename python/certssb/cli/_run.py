@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         model, law, n_members=facts.members, epochs=options.epochs, batch_size=options.batch_size,
         learning_rate=options.learning_rate, device=options.device, seed=options.seed, n_jobs=options.jobs,
         checkpoint=options.checkpoint, progress=not options.quiet, alpha=options.alpha, features=features,
-        augment=_augmentation(options), copies=options.copies,
+        augment=_augmentation(options), copies=options.copies, penalty=options.penalty,
     )  # fmt: skip
     out = made_folders(options)
     clf.fit(inputs.X_train, inputs.y_train, classes=inputs.listed)

@@ -99,6 +99,7 @@ class Building(WithMembers):
             precision=str(self.precision),
             augment=augment,
             copies=None if self.copies is None else _copies(self.copies),
+            penalty=None if self.penalty is None else check_positive("penalty", self.penalty),
         )
 
     def _checked_model(self, law: Law, features: Features, n_classes: int) -> str | Learner:

@@ -253,6 +253,7 @@ class Keeping(WithMembers):
             members=form,
             augment=from_description(augment) if isinstance(augment, dict) else augment,
             copies=record.get("copies"),
+            penalty=record.get("penalty"),
         )
         new._ensemble, new._unfinished, new._kept_in, new._votes = ensemble, None, None, {}
         new._seed_given, new._classes_given = facts["seed"] is not None, facts["classes_given"]

@@ -67,6 +67,7 @@ class WithMembers:
     members: Literal["skops", "joblib"] | None
     augment: Callable[..., Any] | None
     copies: int | None
+    penalty: float | None
 
     classes_: npt.NDArray[Any]
     n_features_in_: int

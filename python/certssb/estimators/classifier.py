@@ -37,7 +37,8 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         in one: each member is a fresh clone, fitted on its own noised set alone. A callable without arguments that returns
         one, or a fresh ``torch.nn.Module`` mapping (batch, ...) to logits (batch, n_classes), such as the module's class;
         see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
-        closed form: the one for small or very noisy members' sets), "mlp", "cnn" (the literature's
+        closed form: the one for small or very noisy members' sets), "ridge" (least squares onto the classes in closed form:
+        for many features, such as those of :class:`~certssb.features.Scattering`), "mlp", "cnn" (the literature's
         conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
     law : Law, optional
         How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
@@ -98,8 +99,12 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         ``numpy.random.Generator`` `rng` alone. It must look at nothing else: no other training samples, nothing that it
         remembers. Part of the record: a callable of your own by its name and a digest of its code.
     copies : int, optional
-        With `augment`, for members that look at their noised set once ("discriminant", and estimators with fit and
+        With `augment`, for members that look at their noised set once ("discriminant", "ridge", and estimators with fit and
         predict): how many changed copies follow the noised samples, from 1 to 1000; 8 if not given.
+    penalty : float, optional
+        For "discriminant" and "ridge": their regularisation, greater than 0 and relative to the data. That of "discriminant"
+        is relative to the mean variance of a feature within classes, 1 if not given; that of "ridge" to the mean squared
+        distance of the samples from their mean, 0.3 if not given. Part of the record.
 
     Attributes
     ----------
@@ -195,6 +200,7 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         members: Literal["skops", "joblib"] | None = None,
         augment: Callable[..., Any] | None = None,
         copies: int | None = None,
+        penalty: float | None = None,
     ) -> None:
         self.model = model
         self.law = law
@@ -217,6 +223,7 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         self.members = members
         self.augment = augment
         self.copies = copies
+        self.penalty = penalty
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator and, as ``law__size`` or ``law__inner__sigma``, of its law.

@@ -13,8 +13,8 @@ use search::Ascent;
 use super::changed::Addresses;
 use super::{batches, go_on, order, Backend, Batch, Changes, Fit, Flag, NoisySet, Panel, Search, Session};
 use crate::error::{Error, Result};
-use crate::kernel::{discriminant, Adam, Buffer, Network, Workspace};
-use crate::member::built_in::BuiltIn;
+use crate::kernel::{discriminant, ridge, Adam, Buffer, Network, Workspace};
+use crate::member::built_in::{BuiltIn, ClosedForm};
 use crate::member::{FeatureShape, Gpus, Layout, Member, Settings};
 
 /// Members of a built-in network that the kernels know.
@@ -23,6 +23,8 @@ pub struct Kernels {
     name: &'static str,
     layout: Layout,
     network: Network,
+    /// How members are solved, where they are not trained.
+    closed: Option<ClosedForm>,
     changes: Changes,
 }
 
@@ -30,8 +32,8 @@ impl Kernels {
     /// `None` for a network that the kernels do not know.
     pub(super) fn new(description: BuiltIn) -> Option<Self> {
         let changes = description.changes();
-        let BuiltIn { name, layout, network, .. } = description;
-        Some(Self { name, layout, network: network?, changes })
+        let BuiltIn { name, layout, network, closed, .. } = description;
+        Some(Self { name, layout, network: network?, closed, changes })
     }
 }
 
@@ -80,9 +82,9 @@ struct Thread<'a> {
 
 impl Session for Thread<'_> {
     fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
-        let fit = |(place, &number)| match self.model.changes {
-            Changes::Once => self.solve(job, number, place, &set, stop),
-            Changes::EveryEpoch | Changes::Never => self.train(job, number, place, &set, stop),
+        let fit = |(place, &number)| match self.model.closed {
+            Some(form) => self.solve(form, job, number, place, &set, stop),
+            None => self.train(job, number, place, &set, stop),
         };
         job.members.iter().enumerate().map(fit).collect()
     }
@@ -94,7 +96,15 @@ impl Session for Thread<'_> {
 
 impl Thread<'_> {
     /// A member in closed form.
-    fn solve(&self, job: Fit<'_>, number: u64, place: usize, set: &NoisySet, stop: &Flag) -> Result<Member> {
+    fn solve(
+        &self,
+        form: ClosedForm,
+        job: Fit<'_>,
+        number: u64,
+        place: usize,
+        set: &NoisySet,
+        stop: &Flag,
+    ) -> Result<Member> {
         let (mut rows, mut labels): (Vec<_>, Vec<_>) = set.samples(place).unzip();
         let mut changed: Vec<f32>;
         if job.settings.augment.is_some() {
@@ -104,9 +114,13 @@ impl Thread<'_> {
             rows = changed.chunks_exact(self.shape.n_features()).collect();
             labels = labels.repeat(copies + 1);
         }
-        let (values, loss) =
-            discriminant(&rows, &labels, self.model.network.n_classes(), || go_on(stop).is_ok())
-                .ok_or_else(|| Error::cancelled("Training was cancelled."))?;
+        let (k, penalty, goes_on) =
+            (self.model.network.n_classes(), job.settings.penalty, || go_on(stop).is_ok());
+        let solved = match form {
+            ClosedForm::Discriminant => discriminant(&rows, &labels, k, penalty, goes_on),
+            ClosedForm::Ridge => ridge(&rows, &labels, k, penalty, goes_on),
+        };
+        let (values, loss) = solved.ok_or_else(|| Error::cancelled("Training was cancelled."))?;
         Ok(Member::finished(number, values, loss))
     }
 

@@ -29,7 +29,7 @@ impl Discriminant {
     }
 
     /// Weights (K, d) and biases (K), in double precision.
-    fn weights(&self, x: &Tensor, labels: &Tensor) -> TorchResult<(Tensor, Tensor)> {
+    fn weights(&self, x: &Tensor, labels: &Tensor, penalty: f64) -> TorchResult<(Tensor, Tensor)> {
         let centre = x.f_mean_dim(&[0_i64][..], true, None::<Kind>)?;
         let x = x.f_sub(&centre)?;
         let (n, d) = x.size2()?;
@@ -38,7 +38,7 @@ impl Discriminant {
         let means = member_of.f_t_copy()?.f_matmul(&x)?.f_div(&counts.f_add_scalar(1.0)?.f_unsqueeze(1)?)?;
         let rest = x.f_sub(&means.f_index_select(0, labels)?)?;
         let scatter = rest.f_t_copy()?.f_matmul(&rest)?.f_div_scalar((n - self.n_classes).max(1) as f64)?;
-        let ridge = scatter.f_trace()?.f_div_scalar(d as f64)?.f_add_scalar(FLOOR)?;
+        let ridge = scatter.f_trace()?.f_mul_scalar(penalty / d as f64)?.f_add_scalar(FLOOR)?;
         let metric = scatter.f_add(&Tensor::f_eye(d, (Kind::Double, x.device()))?.f_mul(&ridge)?)?;
         // A metric that cannot be factorised leaves values that are not finite, and is no error.
         let (factor, failed) = metric.f_linalg_cholesky_ex(false, false)?;
@@ -74,10 +74,10 @@ impl Architecture for Discriminant {
         true
     }
 
-    fn solve(&self, features: &Tensor, labels: &Tensor) -> TorchResult<Option<Solution>> {
+    fn solve(&self, features: &Tensor, labels: &Tensor, penalty: f64) -> TorchResult<Option<Solution>> {
         let _no_grad = tch::no_grad_guard();
         let x = features.f_flatten(1, -1)?.f_to_kind(Kind::Double)?;
-        let (weight, bias) = self.weights(&x, labels)?;
+        let (weight, bias) = self.weights(&x, labels, penalty)?;
         let logits = x.f_matmul(&weight.f_t_copy()?)?.f_add(&bias)?;
         let loss = logits.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, -100, 0.0)?;
         let mut values = to_vec(&weight)?;
@@ -101,11 +101,11 @@ mod tests {
             let features: Vec<f32> = (0..n * d).map(|place| value(place / d, place % d)).collect();
             let labels: Vec<usize> = (0..n).map(|i| i % 3 % (k - 1)).collect();
             let rows: Vec<&[f32]> = features.chunks(d).collect();
-            let (values, loss) = crate::kernel::discriminant(&rows, &labels, k, || true).unwrap();
+            let (values, loss) = crate::kernel::discriminant(&rows, &labels, k, 0.3, || true).unwrap();
             let targets: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
             let model = Discriminant::new(FeatureShape::Flat(d), k);
             let x = Tensor::from_slice(&features).view([n as i64, d as i64]);
-            let solution = model.solve(&x, &Tensor::from_slice(&targets)).unwrap().unwrap();
+            let solution = model.solve(&x, &Tensor::from_slice(&targets), 0.3).unwrap().unwrap();
             assert_eq!(values.len(), solution.values.len());
             for (own, torch) in
                 [(&values[..k * d], &solution.values[..k * d]), (&values[k * d..], &solution.values[k * d..])]
@@ -127,6 +127,7 @@ mod tests {
         let solution = model.solve(
             &Tensor::ones([4, 3], (Kind::Float, tch::Device::Cpu)),
             &Tensor::zeros([4], (Kind::Int64, tch::Device::Cpu)),
+            0.3,
         );
         assert!(solution.unwrap().unwrap().values.iter().all(|value| value.is_finite()));
     }

@@ -9,6 +9,7 @@ mod dense;
 mod discriminant;
 mod layers;
 mod resnet;
+mod ridge;
 mod weights;
 
 use std::fmt;
@@ -72,12 +73,12 @@ pub trait Architecture: Send + Sync + fmt::Debug {
     /// Whatever torch reports.
     fn forward(&self, weights: &Weights, inputs: &Tensor, mode: Mode) -> TorchResult<Tensor>;
 
-    /// The member in closed form, from its noised set: features (n, ...) and class numbers (n). `None` for an
-    /// architecture that is trained by gradient.
+    /// The member in closed form, from its noised set: features (n, ...) and class numbers (n), and a penalty.
+    /// `None` for an architecture that is trained by gradient.
     ///
     /// # Errors
     /// Whatever torch reports.
-    fn solve(&self, _features: &Tensor, _labels: &Tensor) -> TorchResult<Option<Solution>> {
+    fn solve(&self, _features: &Tensor, _labels: &Tensor, _penalty: f64) -> TorchResult<Option<Solution>> {
         Ok(None)
     }
 
@@ -128,6 +129,7 @@ pub fn by_name(name: &str, shape: FeatureShape, n_classes: usize) -> Result<Arc<
     Ok(match name {
         "linear" | "mlp" => Arc::new(dense::Perceptron(describe(name, shape, n_classes)?)),
         "discriminant" => Arc::new(discriminant::Discriminant::new(shape, n_classes)),
+        "ridge" => Arc::new(ridge::Ridge::new(shape, n_classes)),
         "cnn" => Arc::new(cnn::Cnn::new(shape, n_classes)?),
         "resnet" => Arc::new(resnet::ResNet::new(shape, n_classes)?),
         other => return Err(Error::unknown("model", &KNOWN, other)),
@@ -224,6 +226,7 @@ mod tests {
         for (name, channels, height, width) in [
             ("linear", 1, 5, 9),
             ("discriminant", 1, 5, 9),
+            ("ridge", 1, 5, 9),
             ("mlp", 2, 9, 8),
             ("cnn", 2, 9, 8),
             ("cnn", 1, 28, 28),

@@ -215,6 +215,7 @@ def _through_resnet(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 _PARTS: dict[str, Callable[[nn.Module, tuple[int, ...], int], None]] = {
     "linear": _linear,
     "discriminant": _linear,
+    "ridge": _linear,
     "mlp": _mlp,
     "cnn": _cnn,
     "resnet": _resnet,
@@ -223,6 +224,7 @@ _PARTS: dict[str, Callable[[nn.Module, tuple[int, ...], int], None]] = {
 _FORWARD: dict[str, Callable[[nn.Module, torch.Tensor], torch.Tensor]] = {
     "linear": _through_dense,
     "discriminant": _through_dense,
+    "ridge": _through_dense,
     "mlp": _through_dense,
     "cnn": _through_cnn,
     "resnet": _through_resnet,
