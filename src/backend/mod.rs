@@ -3,7 +3,7 @@
 //!
 //! | backend | computes |
 //! |---|---|
-//! | [`Kernels`] | single members of `linear`, `mlp`, `cnn` and `discriminant` on the CPU, by the crate's own kernels |
+//! | [`Kernels`] | single members of `linear`, `mlp`, `cnn`, `discriminant` and `ridge` on the CPU, by the crate's own kernels |
 //! | `torch::Torch` | all built-in networks, alone or in stacks, on the CPU or a GPU, through libtorch (feature `torch`) |
 //! | `python::extension::Networks` | the same, computed by the torch extension (feature `python`) |
 //! | `python::Learner` | whatever a learner in Python computes (feature `python`) |

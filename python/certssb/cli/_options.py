@@ -243,7 +243,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "see changed images in every epoch",
     )
     group.add_argument(
-        "--penalty", type=float, help="for discriminant and ridge: their regularisation, relative to the data; by default 1 and 0.3"
+        "--penalty",
+        type=float,
+        help="for discriminant and ridge: their regularisation, relative to the data; by default 1 and 0.3",
     )
     group.add_argument(
         "--members",
