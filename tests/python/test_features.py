@@ -92,6 +92,31 @@ def test_other_objects_are_no_maps():
         classifier(features=lambda X: X).fit(X, y)
 
 
+class Thermometer(cs.features.FeatureMap):
+    """As many ones as the value says: no change is lengthened, and one changed entry becomes up to three."""
+
+    def __call__(self, X):
+        return (X[..., None] > np.arange(3)).reshape(len(X), -1).astype(np.float32)
+
+    def describe(self):
+        return "thermometers"
+
+
+@pytest.mark.parametrize(
+    "law", [cs.Discrete(0.9, alphabet=4), cs.Subsample(cs.Discrete(0.9, alphabet=4), size=40)]
+)
+def test_no_map_goes_before_a_law_that_counts_entries(law):
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    codes = (X * 3).round().reshape(len(X), -1)
+    cs.CertifiedClassifier("linear", law, n_members=20, alpha=0.3, epochs=1, seed=0, progress=False).fit(
+        codes, y
+    )
+    with pytest.raises(cs.ParameterError, match=r"'features'.*counts changed entries"):
+        cs.CertifiedClassifier(
+            "linear", law, n_members=20, alpha=0.3, features=Thermometer(), progress=False
+        ).fit(codes, y)
+
+
 def test_a_map_that_lengthens_changes_is_refused():
     class Double(cs.features.FeatureMap):
         lipschitz = 2.0

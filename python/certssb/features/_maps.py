@@ -126,6 +126,11 @@ def checked_map(given: object, X: Features, law: _core.Law) -> FeatureMap | None
             "laws that count samples, such as Subsample(size=30), take any map"
         )
         raise parameter_error("features", expected, f"one of {given.lipschitz:g} and the law {law!r}")
+    if _counts_entries(law) and not given.trusted:
+        # A map may turn one changed entry into several, however short it keeps changes.
+        raise parameter_error(
+            "features", "None under a law that counts changed entries", f"one and the law {law!r}"
+        )
     own = copy.deepcopy(given)
     chosen = np.unique(np.linspace(0, len(X) - 1, 16).astype(np.int64))
     rows = X[chosen]
@@ -171,6 +176,10 @@ def mapped(feature_map: FeatureMap, X: Features) -> Features:
         got = f"{type(feature_map).__name__}, which returns NaN or infinity for sample {int(finite.argmin())}"
         raise parameter_error("features", "a map to finite numbers", got)
     return features
+
+
+def _counts_entries(law: _core.Law) -> bool:
+    return any(isinstance(part, _core.Discrete) for part in [law, *law.get_params(deep=True).values()])
 
 
 def _fresh(feature_map: FeatureMap, rows: Features) -> Features:
