@@ -54,13 +54,11 @@ class Setting:
 
 
 SETTINGS = {
-    "cifar10": [
-        Setting("cifar10", 250, "discriminant", 10.0, 1),
-        Setting("cifar10", 100, "discriminant", 10.0, 1),
-    ],
+    "cifar10": [Setting("cifar10", parts, "discriminant", 3.0, 1) for parts in (50, 100, 250)],
     "mnist": [
-        Setting("mnist", 1_200, "discriminant", 10.0, 8),
-        Setting("mnist", 3_000, "discriminant", 10.0, 8),
+        Setting("mnist", 1_200, "discriminant", 3.0, 8),
+        Setting("mnist", 2_000, "discriminant", 3.0, 8, scales=3),
+        Setting("mnist", 3_000, "discriminant", 3.0, 8, scales=3),
     ],
 }
 COLUMNS = {"cifar10": [0, 5, 10, 15, 20, 40, 60], "mnist": [0, 100, 200, 300, 400, 500]}
