@@ -23,7 +23,9 @@ __all__ = [
     "Subsample",
     "Uniform",
     "__version__",
+    "after_fork",
     "attack_success_rate",
+    "before_fork",
     "betting",
     "certified_share",
     "certify_cascade",
@@ -40,7 +42,9 @@ __all__ = [
     "measures_features",
     "read_file",
     "replaced_folder",
+    "resting",
     "sweep_folder",
+    "working",
     "write_file",
     "write_files",
 ]
@@ -434,6 +438,13 @@ class Ensemble:
     ) -> Ensemble: ...
 
 def devices() -> list[str]: ...
+
+# Forks.
+
+def before_fork(still: bool) -> None: ...
+def after_fork(in_child: bool) -> None: ...
+def resting(waiting: Callable[[], Any]) -> Any: ...
+def working(work: Callable[[], Any]) -> Any: ...
 
 # Files.
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
+from certssb import _core
 from certssb.exceptions import DeviceError
 
-__all__ = ["registered", "seeded", "turn"]
+__all__ = ["at_work", "registered", "seeded", "turn"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _LOCK = threading.RLock()
 _HELD = threading.local()
@@ -39,10 +44,25 @@ def turn() -> Iterator[None]:
     DeviceError
         In a forked child, if a thread of its parent's was drawing from torch's generator at the moment of the fork.
     """
-    with _LOCK:
+    lock = _LOCK
+    if not lock.acquire(blocking=False):
+        _core.resting(lock.acquire)
+    try:
         if _INHERITED[0]:
             _look()
         yield
+    finally:
+        lock.release()
+
+
+def at_work(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that computes with torch in the calling thread: a fork waits for it, for a while."""
+
+    @functools.wraps(function)
+    def working(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, _core.working(lambda: function(*args, **kwargs)))
+
+    return working
 
 
 def _look() -> None:
@@ -74,9 +94,12 @@ def _before_fork() -> None:
     if torch is not None:
         # Waits for a draw of whoever took no turn. Another one may begin before the fork: the child looks.
         torch.default_generator.get_state()
+    # torch's libraries have locks too, held for as long as an operation takes.
+    _core.before_fork(torch is not None)
 
 
 def _after_fork_in_parent() -> None:
+    _core.after_fork(False)
     if getattr(_HELD, "taken", False):
         _HELD.taken = False
         _LOCK.release()
@@ -85,6 +108,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     """Begin anew: a thread of the parent that held a lock is not there to release it."""
     global _LOCK
+    _core.after_fork(True)
     _LOCK, _HELD.taken = threading.RLock(), False
     _INHERITED[0] = _torch() is not None
     # NumPy's is one of Python's own, which can be made anew.

@@ -9,6 +9,7 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::fork::{at_work, rest};
 use crate::augment::{Augment, Frame, Place, Recorded};
 use crate::backend::{
     extend, go_on, Backend, Batch, Batching, Changes, Fit, Flag, Networks, NoisySet, Panel, Search, Session,
@@ -170,7 +171,8 @@ struct Call {
 #[pymethods]
 impl Call {
     /// Whether to give up.
-    fn stopped(&self) -> bool {
+    fn stopped(&self, py: Python<'_>) -> bool {
+        rest(py);
         self.stop.load(Ordering::Relaxed)
     }
 
@@ -210,6 +212,7 @@ impl Session for Thread {
     fn fit(&mut self, job: Fit<'_>, set: Cow<'_, NoisySet>, stop: &Flag) -> Result<Vec<Member>> {
         let (numbers, n) = (job.members, set.n());
         let train = |py: Python<'_>| -> PyResult<Vec<Member>> {
+            let _at_work = at_work(py);
             let features = PyArray1::from_slice(py, set.features());
             let labels = PyArray1::from_slice(py, set.labels());
             drop(set);
@@ -272,6 +275,7 @@ impl Panel for Voters<'_> {
     fn logits(&mut self, batch: Batch<'_>, stop: &Flag) -> Result<Vec<f32>> {
         go_on(stop)?;
         let logits = |py: Python<'_>| {
+            let _at_work = at_work(py);
             let values = PyArray1::from_slice(py, batch.values);
             let call = self.thread.call(Seed::new(0), stop);
             self.ask(py, "logits", (call, values, batch.rows, batch.shared, batch.number))
@@ -289,6 +293,7 @@ impl Panel for Voters<'_> {
     ) -> Result<Vec<f32>> {
         let spec = json("search", search.search)?;
         let found = |py: Python<'_>| {
+            let _at_work = at_work(py);
             let size = rows.first().map_or(0, |row| row.len());
             let table = PyArray1::from_vec(py, rows.concat()).reshape([rows.len(), size])?;
             let call = self.thread.call(search.seed, stop);
@@ -308,6 +313,7 @@ impl Panel for Voters<'_> {
     ) -> Result<Vec<f32>> {
         let spec = json("search", search.search)?;
         let scores = |py: Python<'_>| {
+            let _at_work = at_work(py);
             let size = rows.first().map_or(0, |row| row.len());
             let table = PyArray1::from_vec(py, rows.concat()).reshape([rows.len(), size])?;
             let call = self.thread.call(search.seed, stop);

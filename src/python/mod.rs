@@ -7,6 +7,7 @@ mod ensemble;
 mod extension;
 mod features;
 mod files;
+mod fork;
 mod gate;
 mod knn;
 mod law;
@@ -38,5 +39,6 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     extension::register();
     bounds::register(module)?;
     features::register(module)?;
+    fork::register(module)?;
     files::register(module)
 }

@@ -6,6 +6,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArray
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::python::fork::rest;
 use crate::backend::changed::Addresses;
 use crate::backend::{order, Flag};
 use crate::error::{Error, Result};
@@ -102,7 +103,8 @@ impl Job {
     }
 
     /// Whether to give up.
-    fn stopped(&self) -> bool {
+    fn stopped(&self, py: Python<'_>) -> bool {
+        rest(py);
         self.stop.load(Ordering::Relaxed)
     }
 }

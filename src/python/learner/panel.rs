@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyList};
 use super::called;
 use super::job::Job;
 use super::session::{array, Thread};
+use crate::python::fork::at_work;
 use crate::backend::{go_on, log_mean_scores, Batch, Flag, Panel, Search};
 use crate::error::{Error, Result};
 use crate::member::Member;
@@ -36,6 +37,7 @@ impl Voters<'_> {
             self.members.get(places.clone()).unwrap_or_default().iter().map(|m| m.number).collect();
         let rows = lead.last().copied().unwrap_or(0);
         let answer = |py: Python<'_>| -> PyResult<Option<Vec<f32>>> {
+            let _at_work = at_work(py);
             let members = PyList::new(py, self.values.get(places).unwrap_or_default())?;
             let x = array(py, values, lead, &self.thread.shape)?;
             let job = self.thread.job(&numbers, stop);
@@ -78,6 +80,7 @@ impl Panel for Voters<'_> {
         let mut noise = vec![0.0; spec.steps * spec.samples * size];
         unit_normals(&search.seed.member(Role::Optimise, number), 0, &mut noise);
         let found = |py: Python<'_>| -> PyResult<Option<Vec<f32>>> {
+            let _at_work = at_work(py);
             let told = PyDict::new(py);
             let scales =
                 [("start", spec.start), ("sigma_min", spec.sigma_min), ("sigma_max", spec.sigma_max)];

@@ -12,6 +12,7 @@ use super::job::Job;
 use super::object::{of_object, value_of};
 use super::panel::Voters;
 use super::{called, Learner};
+use crate::python::fork::at_work;
 use crate::backend::{Fit, Flag, NoisySet, Panel, Session};
 use crate::error::{Error, Result};
 use crate::member::{FeatureShape, Member, Settings};
@@ -73,6 +74,7 @@ impl Session for Thread<'_> {
             ..self.job(numbers, stop)
         };
         let train = |py: Python<'_>| -> PyResult<Option<Vec<Member>>> {
+            let _at_work = at_work(py);
             let x = array(py, set.features(), &[numbers.len(), n], &self.shape)?;
             let y = array(py, set.labels(), &[numbers.len(), n], &[])?;
             drop(set);

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from certssb.exceptions import ParameterError
+from certssb._generators import at_work
 from certssb.learners import _devices
 from certssb.learners.protocol import Job
 from certssb.learners.torch import _factory_checks as checks
@@ -104,6 +105,7 @@ class Blueprint:
         with one_thread(), neutral(), checks.failures():
             self._look()
 
+    @at_work
     def _look(self) -> None:
         """Everything that is found out before training."""
         shape, n_classes = self.shape, self.n_classes
@@ -123,6 +125,7 @@ class Blueprint:
         self.min_samples = 1 if checks.takes_one(restored, shape) else 2
         self._choose_way()
 
+    @at_work
     def _choose_way(self) -> None:
         """Find out whether copies of the prototype are what the factory builds, with other values in all of them."""
         plain, built = (_trials.passes(self, way) for way in ("plain", "built"))
@@ -145,6 +148,7 @@ class Blueprint:
     def _way(self) -> str:
         return "copied" if self._copies else "built"
 
+    @at_work
     def check_alone(self, device: str, n_steps: int) -> None:
         """Refuse modules that share state with each other, by what they do; before training.
 
@@ -170,6 +174,7 @@ class Blueprint:
             raise self._not_alone(suspects)
         self._common = self._shared()
 
+    @at_work
     def is_disturbed(self) -> bool:
         """Whether training left traces: in what all modules see, or in how they behave."""
         if self._witness is None:
@@ -177,6 +182,7 @@ class Blueprint:
         with one_thread(), neutral():
             return bool(self.suspects()) or self._witness.differs_now()
 
+    @at_work
     def suspects(self) -> list[str]:
         """What all modules see and training has changed, by name."""
         return [] if self._witness is None else state.differences(self._common, self._shared())
@@ -198,6 +204,7 @@ class Blueprint:
     def _not_alone(self, suspects: list[str]) -> ParameterError:
         return checks.refusal("are not changed by the training of others", not_alone(suspects))
 
+    @at_work
     def try_stacks(self, device: str, stack: int | None) -> None:
         """Find out whether stacks of members are what their members are alone, if there are to be any on `device`.
 
@@ -214,6 +221,7 @@ class Blueprint:
         how = "in stacks" if self.stacks else f"one by one: {self.why_not}"
         LOGGER.info("Members of the module '%s' are computed %s", self.name.partition(" ")[0], how)
 
+    @at_work
     def initial(self, seed: int) -> npt.NDArray[np.float32]:
         """Values of a new member before training, in the order of `specs`."""
         module = checks.build(self._factory, seed)
@@ -230,6 +238,7 @@ class Blueprint:
         stream = MemberStream(seeds, self.draws) if seeds and self.draws else None
         return Instance(module, self.n_classes, stream, self.channels_last, stack)
 
+    @at_work
     def module(self, values: npt.NDArray[np.float32]) -> nn.Module:
         """Make a module with a member's values, in evaluation mode."""
         with neutral():
