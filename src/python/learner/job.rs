@@ -6,11 +6,11 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArray
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::python::fork::rest;
 use crate::backend::changed::Addresses;
 use crate::backend::{order, Flag};
 use crate::error::{Error, Result};
 use crate::member::{FeatureShape, Settings};
+use crate::python::fork::rest;
 use crate::seed::Seed;
 
 /// What a learner is told about a call.

@@ -7,11 +7,11 @@ use pyo3::types::{PyDict, PyList};
 use super::called;
 use super::job::Job;
 use super::session::{array, Thread};
-use crate::python::fork::at_work;
 use crate::backend::{go_on, log_mean_scores, Batch, Flag, Panel, Search};
 use crate::error::{Error, Result};
 use crate::member::Member;
 use crate::noise::unit_normals;
+use crate::python::fork::at_work;
 use crate::quantity::Quantity;
 use crate::seed::Role;
 

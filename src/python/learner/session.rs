@@ -12,10 +12,10 @@ use super::job::Job;
 use super::object::{of_object, value_of};
 use super::panel::Voters;
 use super::{called, Learner};
-use crate::python::fork::at_work;
 use crate::backend::{Fit, Flag, NoisySet, Panel, Session};
 use crate::error::{Error, Result};
 use crate::member::{FeatureShape, Member, Settings};
+use crate::python::fork::at_work;
 use crate::seed::{Role, Seed};
 
 /// One thread of the core.

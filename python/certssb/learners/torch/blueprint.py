@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from certssb.exceptions import ParameterError
 from certssb._generators import at_work
+from certssb.exceptions import ParameterError
 from certssb.learners import _devices
 from certssb.learners.protocol import Job
 from certssb.learners.torch import _factory_checks as checks
