@@ -335,7 +335,10 @@ def _given(kind: Any, *values: Any) -> Subject:
 
 
 def _plain(thing: Callable[[], Any]) -> Subject:
-    return lambda digits, folder: (thing(), _known() | {"X": digits[0][:3], "y": digits[1][:3], "batch": digits[0][:3], "rng": 7})
+    return lambda digits, folder: (
+        thing(),
+        _known() | {"X": digits[0][:3], "y": digits[1][:3], "batch": digits[0][:3], "rng": 7},
+    )
 
 
 NORMS = [[np.inf, 2.0], [3.0, 1.0], [1.5, 0.5], [1.0, 0.0]]
