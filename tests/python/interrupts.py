@@ -143,23 +143,6 @@ def nearest(ask: str) -> Job:
     return Job(prepare, lambda: of(X[:3]), 300_000)
 
 
-def nearest_to_one() -> Job:
-    """One point alone, whose distances to many others and whose integral are long by themselves."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 5, 400)
-    fitted: dict[int, Any] = {}
-
-    def prepare(size: int) -> Call:
-        if size not in fitted:
-            X = rng.random((20 * size, 2000), dtype=np.float32)
-            fitted[size] = cs.CertifiedKNN(sigma=0.05, progress=False).fit(X, np.resize(y, len(X))), X[:1]
-        knn, row = fitted[size]
-        # What is tabulated once is not there yet.
-        return lambda: knn.fit(knn._train[0], knn._train[1]).predict_proba(row)
-
-    return Job(prepare, lambda: prepare(1)(), 2000)
-
-
 def estimator(ask: str, law: cs.Law | None = None) -> Job:
     X, y = cs.datasets.load_digits()
     settings: dict[str, Any] = {"n_members": 40, "epochs": 2, "alpha": 0.3, "seed": 0, "progress": False}
@@ -231,7 +214,6 @@ JOBS: dict[str, Callable[[], Job]] = {
     "nearest certify": lambda: nearest("certify"),
     "nearest predict": lambda: nearest("predict"),
     "nearest predict_proba": lambda: nearest("predict_proba"),
-    "nearest to one": nearest_to_one,
     "fit": lambda: estimator("fit"),
     "votes": lambda: estimator("votes"),
     "predict_proba": lambda: estimator("predict_proba"),
