@@ -95,6 +95,16 @@ impl Error {
         Self::new(ErrorKind::Training { member: member.filter(|m| *m != SCOUT) }, message)
     }
 
+    /// The same of a member that is trained and was asked.
+    #[cfg(feature = "training")]
+    pub(crate) fn asked(self) -> Self {
+        let ErrorKind::Training { member: Some(member) } = self.kind else { return self };
+        match self.message.strip_prefix(&format!("Training of member {member} failed: ")) {
+            Some(reason) => Self { message: format!("Member {member} gave no answer: {reason}"), ..self },
+            None => self,
+        }
+    }
+
     /// A ledger that cannot be opened, read or written.
     pub fn ledger(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Ledger, message)
@@ -147,6 +157,17 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "training")]
+    fn a_member_that_is_asked_is_trained() {
+        let error = Error::training(Some(7), "no such picture").asked();
+        assert_eq!(
+            (error.to_string().as_str(), error.member()),
+            ("Member 7 gave no answer: no such picture", Some(7))
+        );
+        assert_eq!(Error::device("no GPU").asked(), Error::device("no GPU"));
+    }
 
     #[test]
     fn the_scout_is_named_and_is_no_member() {

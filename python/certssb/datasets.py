@@ -257,11 +257,10 @@ def load_spambase(
     >>> X.shape  # doctest: +SKIP
     (4601, 57)
     """
-    file = check_path("path", path)
-    if file.is_dir():
-        file = file / "spambase.data"
+    place = check_path("path", path)
+    file = place / "spambase.data" if place.is_dir() else place
     if not file.is_file():
-        raise parameter_error("path", "the file spambase.data or its folder", f"'{path}', {_what(file)},")
+        raise parameter_error("path", "the file spambase.data or its folder", f"'{place}', {_what(place)},")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file is refused below

@@ -290,7 +290,7 @@ mod tests {
         }
         // About 1560 pairs, half of them rising: standard deviation 20.
         assert!((0.43..0.57).contains(&(rising as f64 / pairs as f64)), "{rising} of {pairs}");
-        let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None };
+        let source = Source { data: &data, law: &law, seed: Seed::new(5), sigmas: None, parts: None };
         assert!(!source.is_too_small(0, 1) && source.is_too_small(0, 400));
         let rare = Law::Subsample(Subsample::poisson(None, 1e-6).unwrap());
         assert!(Source { law: &rare, ..source }.is_too_small(0, 1));

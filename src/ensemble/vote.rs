@@ -283,6 +283,7 @@ fn run<T: Copy + Default + Send>(
     let keep = |alive: usize, part| places.get(alive).map_or((), |place| keep(*place, part));
     let ready = |_: &Sender<_>| backend.ready(settings.device);
     with_workers(vec![sender; workers], ready, backend, work, |_| collect(&results, &stop, control, keep))?
+        .map_err(Error::asked)
 }
 
 /// The first place of a stack, and each of its members' part.

@@ -124,6 +124,29 @@ def test_an_exception_among_ordinary_numbers_stays_an_error_of_its_member(size: 
     assert isinstance(error.value.member, int)
 
 
+class Refusing(Normed):
+    """Raises at some ordinary samples that it is asked about."""
+
+    def forward(self, x: Any) -> Any:
+        if not self.training and float(x.max()) > 50:
+            raise RuntimeError("no such picture")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("stack", [None, 4])
+def test_a_member_that_raises_when_it_is_asked_is_named_and_asked_again(stack: int | None) -> None:
+    clf = made(Refusing, stack=stack).fit(DIGITS, Y)
+    before, asked = clf.votes(DIGITS[:5]), DIGITS[:5].copy()
+    asked[2] = 60
+    for ask in (clf.votes, clf.scores, clf.predict, clf.certify):
+        with pytest.raises(
+            cs.TrainingError, match=r"^Member \d+ gave no answer: RuntimeError: no such picture"
+        ) as error:
+            ask(asked)
+        assert error.value.member in range(16)
+    assert (clf.votes(DIGITS[:5].copy()) == before).all()
+
+
 def test_a_closed_form_is_not_stopped_either() -> None:
     assert made("discriminant").fit(ATTACKED, Y).votes(DIGITS[:5]).shape == (16, 5)
 
@@ -201,6 +224,6 @@ def test_one_test_input_of_3e38_costs_its_own_answer_only(path: str) -> None:
     if path in ("mlp", "stacks"):
         assert (votes[:, 3] == 0).all()
         with pytest.raises(
-            cs.TrainingError, match=r"Training of member \d+ failed: its logits are infinite or NaN"
+            cs.TrainingError, match=r"Member \d+ gave no answer: its logits are infinite or NaN"
         ):
             clf.votes(asked[3:4])

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["BATCH", "Network", "Session", "Voters", "__version__", "n_gpus"]
+
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
 BATCH: int
