@@ -153,7 +153,7 @@ $(TOOLS): pyproject.toml
 	@touch $@
 
 $(DEPENDENCIES): $(TOOLS)
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --group test
 	@rm -f $(VENV)/.dependencies-*
 	@touch $@
 
