@@ -75,7 +75,7 @@ class Threat:
     253
     >>> certs = cs.certify_votes([[1]] * 1000, cs.Subsample(rate=0.01), n_train=5000, n_classes=2)
     >>> certs.holds(threat), certs.n_poisoned(edits="inserted")
-    (array([False]), array([39]))
+    (array([ True]), array([68]))
     """
 
     __slots__ = ("_counted", "_edits", "_labels", "_n_poisoned", "_numbers", "_share", "_trigger_norm")

@@ -261,7 +261,7 @@ class CertificateTable:
         >>> certs.holds(n_poisoned=4, trigger_norm=0.5)
         array([ True, False])
         >>> bag = cs.certify_votes(votes, cs.Subsample(size=30), n_train=12665, n_classes=2)
-        >>> bag.holds(cs.Threat(n_poisoned=150, edits="any"))
+        >>> bag.holds(cs.Threat(n_poisoned=280, edits="any"))
         array([ True, False])
         """
         return self._answers(
@@ -307,7 +307,7 @@ class CertificateTable:
         --------
         >>> import certssb as cs
         >>> certs = cs.certify_votes([[1]] * 1000, cs.Subsample(rate=0.01), n_train=5000, n_classes=2)
-        >>> certs.statement(cs.Threat(n_poisoned=20, edits="any"))[155:331]
+        >>> certs.statement(cs.Threat(n_poisoned=20, edits="any"))[159:336]
         'a sample that is certified against this threat is the same for every training set that the received one becomes when at most 20 samples are changed, removed or added, in any mix'
         """
         return self._core.statement(self._threat(threat, None, None, None, False, None, None).asked())
@@ -395,7 +395,7 @@ class CertificateTable:
         >>> certs.n_poisoned(trigger_norm=2.5)
         array([137, 107])
         >>> certs.n_poisoned(edits="any"), certs.n_poisoned(edits="inserted")
-        (array([85, 81]), array([116, 108]))
+        (array([85, 81]), array([86, 84]))
         """
         if trigger_norm is None and self.election is not None:
             labels = True
