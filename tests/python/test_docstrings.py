@@ -20,6 +20,9 @@ import certssb
 
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
 
+# Rooms whose classes are put together from parts that are nobody else's.
+PARTS = ("certssb.certificates._", "certssb.estimators._")
+
 # Made by `certify`, never by name.
 CORE = "certssb.certificates.table.CertificateTable"
 
@@ -70,7 +73,7 @@ def public() -> dict[str, Any]:
 
 def methods(cls: type) -> dict[str, Any]:
     """Public methods that a class defines itself or has from parts that are nobody else's, without properties."""
-    own = [base for base in cls.__mro__ if base is cls or base.__module__.startswith("certssb.estimators._")]
+    own = [base for base in cls.__mro__ if base is cls or base.__module__.startswith(PARTS)]
     found = {}
     for name, member in (item for base in reversed(own) for item in vars(base).items()):
         method = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
