@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::change::{Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::{Interval, Masses};
-use crate::law::{DataFacts, Edges, Guide, Law, LikelihoodRatio, ManyPairs};
+use crate::law::{DataFacts, Law, LikelihoodRatio, ManyPairs, NormGuide, RatioByNorm};
 use crate::normal::normal_quantile_upper;
 use crate::process::install;
 use crate::stop::Stop;
@@ -93,10 +93,10 @@ impl Distinct {
             law.likelihood(threat.with_norm(trigger_norm), facts)
         };
         let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
-        let edges = Edges::of(law, facts, threat, self.smallest());
+        let ratio = RatioByNorm::of(law, facts, threat, self.smallest());
         let search = |chunk: &[Masses]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
-            let mut guide = edges.as_ref().map(Guide::new);
+            let mut guide = ratio.as_ref().map(NormGuide::new);
             let norm = |pair: &Masses| {
                 stop.check()?;
                 if !none.holds(*pair) {

@@ -7,10 +7,10 @@
 
 mod cascade;
 mod discrete;
-mod edge;
 mod gaussian;
 mod label_noise;
 mod likelihood;
+mod norm_guess;
 mod partition;
 mod product;
 mod sample_specific;
@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 
 pub use cascade::Cascade;
 pub use discrete::Discrete;
-pub(crate) use edge::{Edges, Guide};
 pub use gaussian::Gaussian;
 pub use label_noise::LabelNoise;
 pub(crate) use likelihood::ManyPairs;
 pub use likelihood::{Component, LikelihoodRatio};
+pub(crate) use norm_guess::{NormGuide, RatioByNorm};
 pub use partition::Partition;
 pub use product::Product;
 pub use sample_specific::{Guarantee, SampleSpecific, SigmaSearch};

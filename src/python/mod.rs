@@ -11,7 +11,6 @@ mod fork;
 mod gate;
 mod knn;
 mod law;
-mod law_params;
 mod learner;
 mod ledger;
 mod listen;

@@ -6,7 +6,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
-use super::law::{guarantee_name, wrap, PyLaw};
+use super::repr::guarantee_name;
+use super::{wrap, PyLaw};
 use crate::error::{Error, Result};
 use crate::law::{Cascade, Law, Product, SampleSpecific, SigmaSearch};
 use crate::quantity::{NoiseScale, Quantity};

@@ -8,7 +8,7 @@
 //! D_q(x) = min over s of  own + Q(L >= s) + e^s (q - P(L >= s)),
 //! ```
 //!
-//! the edge is the x with D_a(x) + D_b(x) = 1. Both minima and the edge are found together by Newton's method:
+//! the largest norm is the x with D_a(x) + D_b(x) = 1. Both minima and the norm are found together by Newton's method:
 //! D has the s-derivative e^s (q - P), which vanishes at the minimum, and the x-derivative e^s V with
 //! V = sum w_j sqrt(h_j) phi(z_j), since a component's densities under P and Q at s differ by the factor e^s.
 //!
@@ -32,7 +32,7 @@ struct Part {
 
 /// The likelihood ratio of a law at every norm, for fixed numbers of poisoned samples.
 #[derive(Clone, Debug)]
-pub(crate) struct Edges {
+pub(crate) struct RatioByNorm {
     unit: LikelihoodRatio,
     norm_unit: f64,
     parts: Vec<Part>,
@@ -56,7 +56,7 @@ const MOST_STEPS: usize = 60;
 /// How far below the guess the engine is asked, relatively.
 const BELOW: [f64; 3] = [3e-9, 3e-8, 3e-7];
 
-impl Edges {
+impl RatioByNorm {
     /// `None` for a law whose L depends on the norm in another way. `smallest` is the least of 1 - p_A and p_B
     /// among the pairs that will be asked about.
     pub(crate) fn of(law: &Law, facts: &DataFacts, threat: &Threat, smallest: f64) -> Option<Self> {
@@ -210,14 +210,14 @@ struct Target {
 
 /// Walks from pair to pair; neighbours should be alike.
 #[derive(Clone, Debug)]
-pub(crate) struct Guide<'a> {
-    edges: &'a Edges,
+pub(crate) struct NormGuide<'a> {
+    ratio: &'a RatioByNorm,
     last: Option<Place>,
 }
 
-impl<'a> Guide<'a> {
-    pub(crate) fn new(edges: &'a Edges) -> Self {
-        Self { edges, last: None }
+impl<'a> NormGuide<'a> {
+    pub(crate) fn new(ratio: &'a RatioByNorm) -> Self {
+        Self { ratio, last: None }
     }
 
     /// A norm at which the pair is certified, within 1e-6 of the largest; `None` where it was not found.
@@ -226,23 +226,23 @@ impl<'a> Guide<'a> {
         let warm = self.last.take().and_then(|place| self.follow(place, &target));
         let (x, s_own, s_other) = match warm {
             Some(found) => found,
-            None => self.follow(self.edges.place(1.0, 0.5, 0.5, false), &target)?,
+            None => self.follow(self.ratio.place(1.0, 0.5, 0.5, false), &target)?,
         };
         BELOW
             .iter()
-            .map(|below| x * (1.0 - below) * self.edges.norm_unit)
-            .find(|norm| *norm > 0.0 && self.edges.confirms(*norm, pair, (s_own, s_other)))
+            .map(|below| x * (1.0 - below) * self.ratio.norm_unit)
+            .find(|norm| *norm > 0.0 && self.ratio.confirms(*norm, pair, (s_own, s_other)))
     }
 
     /// Newton's method from a place; the last evaluated place is kept for the next pair.
     fn follow(&mut self, mut place: Place, target: &Target) -> Option<(f64, f64, f64)> {
         for _ in 0..MOST_STEPS {
-            let (x, s_own, s_other, last) = self.edges.step(&place, target)?;
+            let (x, s_own, s_other, last) = self.ratio.step(&place, target)?;
             if last {
                 self.last = Some(place);
                 return Some((x, s_own, s_other));
             }
-            place = self.edges.place(x, s_own, s_other, target.single);
+            place = self.ratio.place(x, s_own, s_other, target.single);
         }
         None
     }
