@@ -1,5 +1,6 @@
 """Trusted encoders: what they may be, what is noticed, and what guarantees say of them; maps one after another."""
 
+import json
 import math
 import pickle
 
@@ -214,3 +215,75 @@ def test_composed_maps_are_saved_and_loaded(tmp_path):
     assert loaded.features == both and isinstance(both, Composed)
     np.testing.assert_array_equal(loaded.votes(X), clf.votes(X))
     assert pickle.loads(pickle.dumps(both)) == both
+
+
+class ByRounding(cs.features.FeatureMap):
+    """Its last bits depend on how many samples come together, as those of sums in libraries do."""
+
+    lipschitz = math.inf
+
+    def __call__(self, X):
+        return (X.reshape(len(X), -1) * np.float32(1 + len(X) * 2**-22)).astype(np.float32)
+
+    def describe(self):
+        return "a map"
+
+
+def by_rounding(batch):
+    return ByRounding()(batch)
+
+
+LAWS = {
+    "a bag": cs.Subsample(size=40),
+    "a bag of any size": cs.Subsample(rate=0.1),
+    "noise in a bag": cs.Subsample(cs.Gaussian(0.5), size=40),
+    "levels of bags": cs.Cascade([cs.Subsample(cs.Gaussian(s), size=40) for s in (0.5, 0.25)]),
+    "parts": cs.Partition(5),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_last_bits_of_samples_do_not_depend_on_others_where_samples_are_counted(law):
+    alone = np.concatenate([by_rounding(X[i : i + 1]) for i in range(len(X))])
+    assert (by_rounding(X) != alone).any()
+    trusted = Trusted(by_rounding, name="by rounding")
+    maps = [trusted, compose(trusted)]
+    if law not in ("noise in a bag", "levels of bags"):
+        maps += [ByRounding(), compose(ByRounding())]
+    members = {} if law == "parts" else {"n_members": 60}
+
+    def digests(features, X):
+        clf = cs.CertifiedClassifier(
+            "discriminant", LAWS[law], features=features, seed=0, progress=False, **members
+        )
+        record = json.loads(clf.fit(X, Y).record())
+        return [level["data_digest"] for level in (record if isinstance(record, list) else [record])]
+
+    for one in maps:
+        assert digests(one, X) == digests(None, alone)
+
+
+def test_features_made_one_by_one_are_kept_apart(tmp_path):
+    sizes = []
+
+    def counted(batch):
+        sizes.append(len(batch))
+        return by_rounding(batch)
+
+    encoder = Trusted(counted, name="counted", cache_dir=tmp_path)
+    together = encoder(X)
+    sizes.clear()
+    alone = encoder._one_by_one(X)
+    assert (alone != together).any() and sizes.count(1) == len(X)
+    sizes.clear()
+    np.testing.assert_array_equal(encoder._one_by_one(X), alone)
+    np.testing.assert_array_equal(encoder(X), together)
+    assert 1 not in sizes and len(list(tmp_path.iterdir())) == 2
+
+
+def test_bits_are_compared_where_a_map_claims_them():
+    class Claiming(ByRounding):
+        rows_alone = True
+
+    with pytest.raises(cs.ParameterError, match="rows_alone=False.*Claiming, whose last bits differ"):
+        classifier(features=Claiming()).fit(X, Y)

@@ -19,14 +19,14 @@ from certssb.estimators._building import Building, at_least_one
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
 from certssb.estimators._growing import Growing, warn_of_growth
-from certssb.estimators._learners import keep_unchanged, settings_of
+from certssb.estimators._learners import keep_unchanged, leaves_samples_out, settings_of
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators._with_members import n_levels, through
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
 from certssb.features._maps import checked_map
-from certssb.laws import Gaussian, Partition
+from certssb.laws import Gaussian
 from certssb.learners import _devices
 from certssb.watch._log import log_fit
 from certssb.watch.callbacks._watched import Watched, checked_callbacks
@@ -151,7 +151,7 @@ class Fitting(Building, Growing):
         # Levels as they are asked for here: the user's call of fit.
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         feature_map = checked_map(self.features, features, law)
-        received, features = features, through(feature_map, features, alone=isinstance(law, Partition))
+        received, features = features, through(feature_map, features, alone=leaves_samples_out(law))
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         augment = prepared(self.augment, features, received, at_least_one("batch_size", self.batch_size))

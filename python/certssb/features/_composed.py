@@ -49,6 +49,11 @@ class Composed(FeatureMap):
             X = mapped(one, X)
         return X
 
+    def _one_by_one(self, X: Features) -> Features:
+        for one in self.maps:
+            X = mapped(one, X) if one.rows_alone else one._one_by_one(X)
+        return X
+
     def describe(self) -> str:
         """The maps in a few words, for guarantees.
 

@@ -6,6 +6,7 @@ import copy
 import warnings
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -32,7 +33,8 @@ class FeatureMap(ABC):
         A proven Lipschitz constant, 1 unless it is set; ``math.inf`` if there is none.
     rows_alone : bool
         Whether what a sample becomes is the same to the last bit whichever samples it comes with. Sums in libraries seldom
-        are, so that it is False unless it is set; a :class:`~certssb.Partition` then asks for samples one at a time.
+        are, so that it is False unless it is set; laws under which members see some of the samples (:class:`~certssb.Subsample`,
+        :class:`~certssb.Partition`) then have training samples mapped one at a time. Where it is True, the trial compares bits.
 
     Examples
     --------
@@ -56,6 +58,10 @@ class FeatureMap(ABC):
     @abstractmethod
     def __call__(self, X: Features) -> Features:
         """Map samples of shape (n_samples, ...); the result is float32 and new."""
+
+    def _one_by_one(self, X: Features) -> Features:
+        """Each sample mapped by itself, so that no bit of it depends on the others."""
+        return np.concatenate([mapped(self, X[i : i + 1]) for i in range(len(X))])
 
     @abstractmethod
     def describe(self) -> str:
@@ -147,8 +153,10 @@ def checked_map(given: object, X: Features, law: _core.Law) -> FeatureMap | None
     return own
 
 
-def mapped(feature_map: FeatureMap, X: Features) -> Features:
-    """The features of X: float32, as many as samples, finite; X itself is left as it is."""
+def mapped(
+    feature_map: FeatureMap, X: Features, ask: Callable[[Features], Features] | None = None
+) -> Features:
+    """The features of X, by `ask` if it is not the map itself: float32, as many as samples, finite; X is left as it is."""
     before = zlib.crc32(np.ascontiguousarray(X).data)
     view = X.view()
     view.setflags(write=False)
@@ -156,7 +164,7 @@ def mapped(feature_map: FeatureMap, X: Features) -> Features:
         with warnings.catch_warnings():
             # torch says so of every array that must not be written to.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            out = np.asarray(feature_map(view))
+            out = np.asarray((ask or feature_map)(view))
     except ValueError as error:
         if "read-only" not in str(error):
             raise
@@ -189,12 +197,17 @@ def _fresh(feature_map: FeatureMap, rows: Features) -> Features:
 def _compare(
     feature_map: FeatureMap, one: Features, other: Features, samples: npt.NDArray[np.int64], when: str
 ) -> None:
-    """Refuse values that differ by more than the rounding of another order of summation."""
+    """Refuse values that differ by more than the rounding of another order of summation, or at all where that is claimed."""
     name = type(feature_map).__name__
     if one.shape != other.shape:
         raise parameter_error("features", _FIXED, f"{name}, which gives samples another shape {when}")
     apart = np.abs(one - other).reshape(len(one), -1).max(axis=1)
     allowed = 1e-4 * np.abs(one).reshape(len(one), -1).max(axis=1) + 1e-6
+    if feature_map.rows_alone and one.tobytes() != other.tobytes() and (apart <= allowed).all():
+        expected = (
+            "a map with rows_alone=False, or one that gives a sample the same bits whatever comes with it"
+        )
+        raise parameter_error("features", expected, f"{name}, whose last bits differ {when}")
     if (apart > allowed).any():
         worst = int((apart - allowed).argmax())
         got = f"{name}, which gives sample {samples[worst]} other values {when}, by up to {apart[worst]:.3g}"

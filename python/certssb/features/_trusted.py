@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_integer, parameter_error, shown
-from certssb.features._maps import FeatureMap, Features
+from certssb.features._maps import FeatureMap, Features, mapped
 
 _PROBED = 4
 """Samples that are encoded again, to see that an encoder is what it was."""
@@ -111,13 +111,24 @@ class Trusted(FeatureMap):
         return f"the encoder {self.name!r}" + (f" (weights {self.weights[:16]})" if self.weights else "")
 
     def __call__(self, X: Features) -> Features:
+        return self._features(X, self.batch_size)
+
+    def _one_by_one(self, X: Features) -> Features:
+        """In batches of one sample, kept apart from those of other batches."""
+        return mapped(self, X, lambda rows: self._features(rows, 1))
+
+    def _features(self, X: Features, batch_size: int) -> Features:
         self._check_unchanged()
         if len(X) == 0:
             raise parameter_error("X", "at least one sample", "none")
-        path = None if self.cache_dir is None or len(X) < _WORTH_KEEPING else self._place(X)
+        path = (
+            None
+            if self.cache_dir is None or len(X) < _WORTH_KEEPING
+            else self._place(X, alone=batch_size == 1)
+        )
         features = None if path is None else self._kept(path, X)
         if features is None:
-            features = self._encoded(X)
+            features = self._encoded(X, batch_size)
             if path is not None:
                 buffer = io.BytesIO()
                 np.save(buffer, features, allow_pickle=False)
@@ -128,10 +139,8 @@ class Trusted(FeatureMap):
             self._probe = (X[chosen].copy(), features[chosen].copy())
         return features
 
-    def _encoded(self, X: Features) -> Features:
-        parts = [
-            self._batch(X[start : start + self.batch_size]) for start in range(0, len(X), self.batch_size)
-        ]
+    def _encoded(self, X: Features, batch_size: int) -> Features:
+        parts = [self._batch(X[start : start + batch_size]) for start in range(0, len(X), batch_size)]
         shapes = {part.shape[1:] for part in parts}
         if len(shapes) > 1:
             got = f"{self.name!r}, which returns shapes {sorted(map(str, shapes))} for samples of one shape"
@@ -172,13 +181,15 @@ class Trusted(FeatureMap):
         """Ask for what is known: an encoder that went on learning answers differently."""
         if self._probe is not None:
             samples, known = self._probe
-            if not _same(known, self._encoded(samples)):
+            if not _same(known, self._encoded(samples, self.batch_size)):
                 got = f"{self.name!r}, which changed between calls"
                 raise parameter_error("encoder", "frozen: the same features for the same sample", got)
 
-    def _place(self, X: Features) -> str:
+    def _place(self, X: Features, *, alone: bool) -> str:
         digest = hashlib.sha256(f"certssb features 1\n{self.name}\n{self.weights}\n{X.shape}\n".encode())
         digest.update(np.ascontiguousarray(X).data)
+        if alone:
+            digest.update(b"one by one")
         return os.path.join(str(self.cache_dir), f"{digest.hexdigest()}.npy")
 
     def _kept(self, path: str, X: Features) -> Features | None:
@@ -192,7 +203,7 @@ class Trusted(FeatureMap):
             raise parameter_error("cache_dir", "a directory of features that can be read", got) from error
         chosen = _spread(len(X))
         fits = kept.dtype == np.float32 and kept.ndim in (2, 4) and len(kept) == len(X)
-        if not fits or not _same(np.asarray(kept[chosen]), self._encoded(X[chosen])):
+        if not fits or not _same(np.asarray(kept[chosen]), self._encoded(X[chosen], self.batch_size)):
             got = f"'{path}', which {self.name!r} does not. Remove it, or give another encoder another name"
             raise parameter_error("cache_dir", "features that the encoder gives as well", got)
         return kept
