@@ -104,9 +104,12 @@ attack: build
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} cargo test --quiet --no-default-features attack:: -- --nocapture
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_attack_*.py
 
-# What takes minutes: memory over 50 residual networks, and Ctrl-C in every long call.
+# What takes minutes: memory over 50 residual networks, Ctrl-C in every long call, and training with overflow checked in all
+# arithmetic, which costs kernels a twentieth of their speed (the profile of ring 0 has it anyhow).
 long: build
 	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py tests/python/test_interrupts.py
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/checked \
+	    cargo test --quiet --release --features training
 
 stubs: build
 	$(BIN)/python -m mypy -p certssb -p certssb_torch
