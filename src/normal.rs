@@ -43,6 +43,12 @@ static MILLS: LazyLock<Vec<[f64; 5]>> = LazyLock::new(|| {
         .collect()
 });
 
+/// Makes the table of [`mills`], which a child of a fork would wait for if another thread were making it.
+#[cfg(feature = "python")]
+pub(crate) fn prepare() {
+    LazyLock::force(&MILLS);
+}
+
 /// (1 - Phi(z)) / phi(z) for z >= 0, to nine digits (seven beyond 12): for guesses, never for bounds.
 #[inline]
 pub(crate) fn mills(z: f64) -> f64 {

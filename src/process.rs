@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, TryLockError, TryLockResult};
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -65,6 +65,20 @@ impl<T> PerProcess<T> {
         }
         Err(Error::device(format!("More than {GENERATIONS} processes were forked from one another.")))
     }
+}
+
+/// What a lock gives within a moment; `None` where a thread holds it for longer. For caches, whose threads hold their lock
+/// for no longer than an entry takes: a lock held for longer may be one that a fork left held for ever, and who asks a
+/// cache can do without it.
+pub(crate) fn within_a_moment<G>(attempt: impl Fn() -> TryLockResult<G>) -> Option<G> {
+    for _ in 0..1000 {
+        match attempt() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
 }
 
 /// Runs `work` in this process's pool of threads, where everything that rayon does stays; in the caller's own pool, if the
@@ -169,6 +183,16 @@ mod tests {
         let values = PerProcess::<u32>::new();
         values.slots[0].owner.store(4, Ordering::Relaxed);
         assert_eq!(values.get_as(5, || Ok(1)), Ok(&1));
+    }
+
+    #[test]
+    fn a_cache_whose_lock_nobody_releases_is_done_without() {
+        let cache = std::sync::RwLock::new(1);
+        assert_eq!(within_a_moment(|| cache.try_write()).map(|held| *held), Some(1));
+        let held = cache.write().unwrap();
+        assert!(within_a_moment(|| cache.try_read()).is_none());
+        drop(held);
+        assert!(within_a_moment(|| cache.try_read()).is_some());
     }
 
     #[test]

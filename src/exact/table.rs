@@ -14,9 +14,10 @@
 
 use std::collections::HashMap;
 use std::f64::consts::PI;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use super::noncentral::{NoncentralChi, Survival};
+use crate::process::within_a_moment;
 
 /// Width of a bin of noiseless distances. Within it a density changes by a factor of at most some e^5 where it matters.
 pub(crate) const BIN: f64 = 0.5;
@@ -187,12 +188,12 @@ impl Table {
     /// The tile of a block of nodes and a bin.
     pub(crate) fn tile(&self, level: u32, block: i64, bin: i64) -> Arc<Tile> {
         let address = (level, block, bin);
-        if let Some(tile) = self.tiles.read().unwrap_or_else(PoisonError::into_inner).get(&address) {
-            return Arc::clone(tile);
+        let known = within_a_moment(|| self.tiles.try_read()).and_then(|tiles| tiles.get(&address).cloned());
+        if let Some(tile) = known {
+            return tile;
         }
         let tile = Arc::new(self.make(level, block, bin));
-        let mut tiles = self.tiles.write().unwrap_or_else(PoisonError::into_inner);
-        if tiles.len() < KEPT_TILES {
+        if let Some(mut tiles) = within_a_moment(|| self.tiles.try_write()).filter(|t| t.len() < KEPT_TILES) {
             tiles.insert(address, Arc::clone(&tile));
         }
         tile

@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STILL: Duration = Duration::from_millis(5);
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::normal::prepare();
     module.add_function(wrap_pyfunction!(before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(resting, module)?)?;

@@ -14,13 +14,13 @@ mod bank;
 mod transform;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
 use crate::augment::Frame;
 use crate::error::{Error, Result};
-use crate::process;
+use crate::process::{self, within_a_moment};
 use crate::size;
 use crate::stop::Stop;
 use bank::Bank;
@@ -152,12 +152,15 @@ impl Scattering {
     }
 
     fn plan(&self, height: usize, width: usize) -> Arc<Plan> {
-        let known = |plans: &HashMap<_, Arc<Plan>>| plans.get(&(height, width)).cloned();
-        if let Some(plan) = known(&self.plans.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let size = (height, width);
+        let known = within_a_moment(|| self.plans.try_lock()).and_then(|plans| plans.get(&size).cloned());
+        if let Some(plan) = known {
             return plan;
         }
         let plan = Arc::new(Plan::new(self.scales, self.angles, self.order, height, width));
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert((height, width), Arc::clone(&plan));
+        if let Some(mut plans) = within_a_moment(|| self.plans.try_lock()) {
+            plans.insert(size, Arc::clone(&plan));
+        }
         plan
     }
 }
