@@ -24,6 +24,8 @@ Y = (X[:, 0] + X[:, 1] > 1.0).astype(np.int64)
 class Job:
     """What the core hands over with a call."""
 
+    augments = False
+
     def __init__(self, number: int = 0) -> None:
         self.numbers = [number]
         self.init_seeds = [1000 + number]
