@@ -248,7 +248,7 @@ impl fmt::Display for Modified<'_> {
 }
 
 /// A number with commas between thousands.
-struct Number(usize);
+pub(crate) struct Number(pub(crate) usize);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,10 @@
 //! Members' noised training sets: the only door between the received data and a member.
 //!
 //! Which samples a member sees, what is added to their features and what happens to their labels is
-//! decided here, once, by the law; training only ever sees the result. At most one stack's noised sets
-//! exist per worker: S n d floats. (A GPU has a worker that draws ahead beside the one that trains.)
+//! decided here, once, by the law; training only ever sees the result: first the trusted samples, as they are and in their
+//! order, then what was drawn from the others. Nothing of the trusted samples depends on the others, so that to a law's
+//! likelihood ratio they are a constant, and what a member makes of both is post-processing of what was drawn. At most one
+//! stack's noised sets exist per worker: S n d floats. (A GPU has a worker that draws ahead beside the one that trains.)
 //!
 //! Noise is drawn by the CPU whatever the device, so that one seed gives one set of noised sets.
 
@@ -34,6 +36,17 @@ pub struct NoisySet {
     labels: Vec<i64>,
     /// Samples of one member.
     n: usize,
+    /// The first of them, which are trusted and as they came.
+    n_trusted: usize,
+}
+
+/// A sample of a member's set, and where it comes from.
+#[derive(Clone, Copy, Debug)]
+enum Sample {
+    /// By its number among the trusted ones.
+    Trusted(usize),
+    /// Drawn for a member, by its number among the others.
+    Drawn(u64, usize),
 }
 
 /// Which noised sets: everything they depend on.
@@ -69,13 +82,37 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The noised features of (`member`, `index`).
-    fn draw(&self, &(member, index): &(u64, usize), row: &mut [f32]) -> Result<()> {
-        read(self.data, index, row)?;
-        self.noise(member, index, row)
+    /// The features of a sample as the member sees them.
+    fn draw(&self, sample: &Sample, row: &mut [f32]) -> Result<()> {
+        match *sample {
+            Sample::Trusted(index) => read(self.trusted()?, index, row),
+            Sample::Drawn(member, index) => {
+                read(self.data, index, row)?;
+                self.noise(member, index, row)
+            }
+        }
     }
 
-    /// The samples that `member` sees, in the order in which it sees them: that of the training set or of its buckets or,
+    /// The label of a sample as the member sees it.
+    fn label(&self, sample: &Sample) -> Result<i64> {
+        let k = self.data.n_classes();
+        let checked = |data: &dyn TrainingSet, index| {
+            let label = data.label(index)?;
+            check_label(index, label, k).map(|()| label)
+        };
+        Ok(i64::from(match *sample {
+            Sample::Trusted(index) => checked(self.trusted()?, index)?,
+            Sample::Drawn(member, index) => {
+                self.law.noise_label(self.seed, member, index, checked(self.data, index)?, k)
+            }
+        }))
+    }
+
+    fn trusted(&self) -> Result<&dyn TrainingSet> {
+        self.data.trusted().ok_or_else(|| Error::shape("trusted", "trusted samples", "none"))
+    }
+
+    /// The samples that are drawn for `member`, in the order in which it sees them: that of the training set or of its buckets or,
     /// where each sample is drawn on its own, one that says nothing of where in the training set a sample was.
     pub(crate) fn samples(&self, member: u64) -> Vec<usize> {
         if let (Some(parts), Law::Partition(law)) = (self.parts, self.law) {
@@ -92,10 +129,10 @@ impl Source<'_> {
         drawn
     }
 
-    /// Whether so few samples were drawn for `member` that none can be trained on them: fewer than `least`, of which there
-    /// is at least one.
+    /// Whether so few samples were drawn for `member` that none can be trained on them and the trusted ones: fewer than
+    /// `least`, of which there is at least one.
     pub(crate) fn is_too_small(&self, member: u64, least: usize) -> bool {
-        self.law.too_few(self.seed, member, self.data.n_samples(), least)
+        self.law.too_few(self.seed, member, self.data.n_samples(), self.data.n_trusted(), least)
     }
 }
 
@@ -112,13 +149,17 @@ impl NoisySet {
         stop: &AtomicBool,
     ) -> Result<Self> {
         let subsets: Vec<Vec<usize>> = members.iter().map(|&member| source.samples(member)).collect();
-        let n = subsets.first().map_or(0, Vec::len);
-        if n == 0 || subsets.iter().any(|subset| subset.len() != n) {
+        let n_trusted = source.data.n_trusted();
+        let n_drawn = subsets.first().map_or(0, Vec::len);
+        let n = n_trusted + n_drawn;
+        if n == 0 || subsets.iter().any(|subset| subset.len() != n_drawn) {
             return Err(Error::shape("X", "at least one sample", "none"));
         }
-        let pairs = members.iter().zip(subsets);
-        let samples: Vec<(u64, usize)> =
-            pairs.flat_map(|(&member, drawn)| drawn.into_iter().map(move |index| (member, index))).collect();
+        let one = |(&member, drawn): (&u64, Vec<usize>)| {
+            let drawn = drawn.into_iter().map(move |index| Sample::Drawn(member, index));
+            (0..n_trusted).map(Sample::Trusted).chain(drawn)
+        };
+        let samples: Vec<Sample> = members.iter().zip(subsets).flat_map(one).collect();
         let size = source.data.shape().n_features();
         let stride = stride.max(size);
         let mut features = Buffer::default();
@@ -127,7 +168,7 @@ impl NoisySet {
             true => Err(Error::cancelled("Training was cancelled.")),
             false => Ok(()),
         };
-        let draw = |(sample, row): (&(u64, usize), &mut [f32])| source.draw(sample, &mut row[..size]);
+        let draw = |(sample, row): (&Sample, &mut [f32])| source.draw(sample, &mut row[..size]);
         match cores {
             Cores::Own => {
                 for pair in samples.iter().zip(features.chunks_exact_mut(stride)) {
@@ -145,13 +186,18 @@ impl NoisySet {
                 }
             }
         }
-        let labels = draw_labels(source, &samples)?;
-        Ok(Self { features, size, stride, labels, n })
+        let labels = samples.iter().map(|sample| source.label(sample)).collect::<Result<_>>()?;
+        Ok(Self { features, size, stride, labels, n, n_trusted })
     }
 
     /// Samples of one member.
     pub fn n(&self) -> usize {
         self.n
+    }
+
+    /// How many of them, which come first, are trusted and must stay as they are.
+    pub fn n_trusted(&self) -> usize {
+        self.n_trusted
     }
 
     /// Number of members.
@@ -188,16 +234,6 @@ impl NoisySet {
         let rows = self.features.chunks_exact_mut(self.stride);
         rows.skip(place * self.n).take(self.n).map(move |row| &mut row[..size])
     }
-}
-
-fn draw_labels(source: Source<'_>, samples: &[(u64, usize)]) -> Result<Vec<i64>> {
-    let k = source.data.n_classes();
-    let noised = |&(member, index): &(u64, usize)| {
-        let label = source.data.label(index)?;
-        check_label(index, label, k)?;
-        Ok(i64::from(source.law.noise_label(source.seed, member, index, label, k)))
-    };
-    samples.iter().map(noised).collect()
 }
 
 #[cfg(test)]
@@ -295,6 +331,55 @@ mod tests {
         let rare = Law::Subsample(Subsample::poisson(None, 1e-6).unwrap());
         assert!(Source { law: &rare, ..source }.is_too_small(0, 1));
         assert!(NoisySet::draw(Source { law: &rare, ..source }, &[0], 1, Cores::Own, &STOP).is_err());
+    }
+
+    #[test]
+    fn trusted_samples_come_first_as_they_are_and_draws_are_those_of_the_others() {
+        let rows: Vec<f32> = [7.0, 0.0, -3.5].into_iter().flat_map(|v| [v, 2.0 * v]).collect();
+        let trusted = || {
+            let inputs = ArrayInputs::new(rows.clone(), FeatureShape::Flat(2)).unwrap();
+            ArrayTrainingSet::new(inputs, vec![2, 0, 1], 3).unwrap()
+        };
+        let noised = || Product::new(gaussian(1.0), Law::LabelNoise(LabelNoise::new(0.6).unwrap())).unwrap();
+        let laws = [
+            Law::Product(noised()),
+            Law::Subsample(Subsample::new(Some(Law::Product(noised())), 5).unwrap()),
+            Law::Subsample(Subsample::poisson(Some(gaussian(1.0)), 0.3).unwrap()),
+            Law::Subsample(Subsample::poisson(None, 1e-9).unwrap()),
+        ];
+        for law in &laws {
+            let others = draw_or_nothing(law, &data(40, 2), 3);
+            let (values, labels, n) = draw(law, &data(40, 2).with_trusted(trusted()), &[3]);
+            assert_eq!(
+                (n, &labels[..3], &values[..6]),
+                (3 + others.1.len(), &[2, 0, 1][..], &rows[..]),
+                "{law:?}"
+            );
+            assert_eq!((&values[6..], &labels[3..]), (&others.0[..], &others.1[..]), "{law:?}");
+            // Of several members each has its own.
+            if !law.sizes_vary() {
+                let (both, _, n) = draw(law, &data(40, 2).with_trusted(trusted()), &[8, 3]);
+                assert_eq!((&both[2 * n..], &both[..6]), (&values[..], &rows[..]));
+            }
+        }
+        let set = data(40, 2).with_trusted(trusted());
+        let source = Source { data: &set, law: &laws[3], seed: Seed::new(5), sigmas: None, parts: None };
+        assert!(!source.is_too_small(0, 3) && source.is_too_small(0, 4));
+        assert_eq!(NoisySet::draw(source, &[0], 2, Cores::Own, &STOP).unwrap().n_trusted(), 3);
+        // No trusted samples are none.
+        let empty = ArrayInputs::new(Vec::new(), FeatureShape::Flat(2)).unwrap();
+        let none = data(40, 2).with_trusted(ArrayTrainingSet::new(empty, Vec::new(), 3).unwrap());
+        assert!(none.trusted().is_none());
+    }
+
+    fn draw_or_nothing(law: &Law, data: &dyn TrainingSet, member: u64) -> (Vec<f32>, Vec<i64>) {
+        match law.subset(Seed::new(5), member, data.n_samples()) {
+            Some(drawn) if drawn.is_empty() => (Vec::new(), Vec::new()),
+            _ => {
+                let (values, labels, _) = draw(law, data, &[member]);
+                (values, labels)
+            }
+        }
     }
 
     #[test]

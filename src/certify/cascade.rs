@@ -315,6 +315,7 @@ mod tests {
             n_failed: 0,
             n_idle: 0,
             n_empty: 0,
+            n_trusted: 0,
             family: None,
         };
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()

@@ -321,6 +321,13 @@ impl Certificates {
         self
     }
 
+    /// The same certificates of members that saw so many trusted samples beside what was drawn from the training set, which
+    /// the guarantee says.
+    pub fn with_trusted(mut self, n_trusted: usize) -> Self {
+        self.record.n_trusted = n_trusted;
+        self
+    }
+
     /// The same certificates for members whose list of classes was learned from the received labels: one label of a
     /// new class, or one class that vanishes, changes every member, and the guarantee says so.
     pub fn with_classes_as_received(mut self) -> Self {

@@ -67,10 +67,11 @@ impl Elected<'_> {
             true => "; a change of the list of classes, which is taken as received, is not covered",
             false => "",
         };
+        let trusted = if self.record.n_trusted == 0 { "" } else { " but the trusted samples" };
         format!(
             "For each test sample, with certainty, the class that {n} learners elect by {elected} {what}, provided that \
              samples are put into buckets by {} and that each learner is a deterministic function of the set of samples in \
-             its own {buckets} and of nothing else that was received{classes}.{}",
+             its own {buckets} and of nothing else that was received{trusted}{classes}.{}",
             self.partition.assign().by(),
             sentence::notes(self.record)
         )

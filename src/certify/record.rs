@@ -35,7 +35,7 @@ pub enum Evidence {
 pub struct Record {
     /// The law from which the members' noised sets were drawn.
     pub law: Law,
-    /// Sizes of the training set.
+    /// Sizes of the training set; trusted samples are not counted.
     pub facts: DataFacts,
     /// Where the intervals come from.
     pub evidence: Evidence,
@@ -53,6 +53,9 @@ pub struct Record {
     /// Members for which no samples were drawn, or fewer than their model needs: they vote for the lowest class.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub n_empty: usize,
+    /// Samples beside those of `facts` that every member saw as they are, and that are assumed unchanged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_trusted: usize,
     /// In a table of selected rows: how many samples the whole one had, among which alpha was divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<usize>,
@@ -92,6 +95,9 @@ impl Record {
         // Learners of a partition may have been trained on a number of samples that nobody told.
         let sizes = [n_train.max(usize::from(elected)), n_features.unwrap_or(1)];
         crate::size::product("record", &sizes)?;
+        if self.n_trusted > crate::size::LARGEST {
+            return Err(Error::parameter("record", "a number of trusted samples", self.n_trusted));
+        }
         if sizes.contains(&0) || !(2..=usize::from(u16::MAX)).contains(&n_classes) {
             let got = format_args!("{n_train} samples of {n_features:?} features in {n_classes} classes");
             return Err(Error::parameter("record", "sizes of a training set", got));
@@ -117,6 +123,7 @@ impl Record {
             n_failed: 0,
             n_idle: 0,
             n_empty: 0,
+            n_trusted: 0,
             family: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::record::{Evidence, Record};
 use super::settings::{Bound, Selection};
-use crate::change::{Kind, Threat};
+use crate::change::{Kind, Number, Threat};
 use crate::law::{Law, NoiseLaw};
 use crate::quantity::{written, Quantity};
 
@@ -107,7 +107,7 @@ fn direction(threat: &Threat) -> &'static str {
     }
 }
 
-/// What was done before the noise, and which members could not be trained; empty if neither.
+/// What was done before the noise, what is trusted, and which members could not be trained; empty if nothing of it.
 pub(super) fn notes(record: &Record) -> String {
     let before = match &record.before_noise {
         Some(what) => format!(" Each sample first passes {what}."),
@@ -134,5 +134,33 @@ pub(super) fn notes(record: &Record) -> String {
             format!(" No samples, or too few to train on, were drawn for {n} members; they vote for the lowest class.")
         }
     };
-    before + &failed + &idle + &empty
+    before + &trusted(record) + &failed + &idle + &empty
+}
+
+/// Which samples the statement is about, where others are assumed to be as they were.
+fn trusted(record: &Record) -> String {
+    let n = record.n_trusted;
+    if n == 0 {
+        return String::new();
+    }
+    let use_of_them = match &record.evidence {
+        Evidence::Members { .. } => "every member was trained on all of them as they are",
+        Evidence::Election { .. } => "every learner was trained on all of them",
+        Evidence::Exact => "no noise was added to them",
+    };
+    let (further, they) = match n {
+        1 => ("1 further sample was taken as trusted".to_owned(), "it is"),
+        _ => (format!("{} further samples were taken as trusted", Number(n)), "they are"),
+    };
+    let use_of_them = match n {
+        1 => use_of_them
+            .replace("all of them as they are", "it as it is")
+            .replace("all of them", "it")
+            .replace("them", "it"),
+        _ => use_of_them.to_owned(),
+    };
+    format!(
+        " The training set that may differ is one of {} samples; {further}: {they} assumed unchanged, and {use_of_them}.",
+        Number(record.facts.n_train)
+    )
 }

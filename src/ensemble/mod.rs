@@ -23,7 +23,7 @@ use crate::law::{Law, NoiseLaw};
 use crate::member::built_in::{closed_form, ClosedForm};
 use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
 use crate::member::{check_features, check_members, check_sizes, Device, Gpus, Settings, SCHEMA};
-use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet};
+use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet, Trusted};
 use crate::seed::{Seed, SCOUT};
 
 pub use control::{Control, Progress};
@@ -110,6 +110,7 @@ impl Ensemble {
             learning_rate: settings.learning_rate,
             precision: settings.precision,
             data_digest: data.digest()?,
+            trusted: Trusted::of(data)?,
             augment: config.augment.as_ref().map(|augment| augment.recorded().clone()),
             copies: checked_copies(config, &settings, backend.as_ref())?,
             penalty: recorded_penalty(config, &settings),
@@ -123,6 +124,7 @@ impl Ensemble {
         }
         record.check_augment()?;
         check_features(data, &record.law)?;
+        data.trusted().map_or(Ok(()), |trusted| check_features(trusted, &record.law))?;
         check_member_size(&record, backend.as_ref())?;
         Ok(Self::without_members(record, settings, backend))
     }
@@ -361,9 +363,9 @@ impl Ensemble {
         let outcome = self.scout(data, checkpoint.as_ref(), control);
         let outcome =
             outcome.and_then(|()| train::train(self, data, n_members, checkpoint.as_ref(), control));
-        let digest = data.digest();
+        let same = self.has_digests_of(data);
         let trained = std::mem::replace(&mut self.new, before);
-        if digest? == self.record.data_digest {
+        if same? {
             self.new.extend(trained);
             return outcome.and_then(|()| self.remember_parts(data));
         }
@@ -420,7 +422,7 @@ impl Ensemble {
     /// Whether that is why a member votes for the lowest class.
     fn is_empty(&self, member: &Member) -> bool {
         let Record { law, seed, n_train, .. } = &self.record;
-        law.too_few(*seed, member.number, *n_train, self.backend.min_samples())
+        law.too_few(*seed, member.number, *n_train, self.record.n_trusted(), self.backend.min_samples())
     }
 
     /// The trained members, by number.
@@ -522,12 +524,16 @@ impl Ensemble {
     fn check_same_data(&self, data: &dyn TrainingSet) -> Result<()> {
         let same = data.shape() == self.record.shape
             && data.n_samples() == self.record.n_train
-            && data.n_classes() == self.record.n_classes
-            && data.digest()? == self.record.data_digest;
-        if same {
+            && data.n_classes() == self.record.n_classes;
+        if same && self.has_digests_of(data)? {
             return Ok(());
         }
         Err(Error::parameter("X", "the training set the ensemble was begun with", "another training set"))
+    }
+
+    /// Whether samples, and trusted samples, are those of the record.
+    fn has_digests_of(&self, data: &dyn TrainingSet) -> Result<bool> {
+        Ok(data.digest()? == self.record.data_digest && Trusted::of(data)? == self.record.trusted)
     }
 }
 
@@ -581,7 +587,7 @@ fn check_member_size(record: &Record, backend: &dyn Backend) -> Result<()> {
         return Ok(());
     }
     let n = record.law.subset(record.seed, 0, record.n_train).map_or(record.n_train, |subset| subset.len());
-    if n >= backend.min_samples() {
+    if n + record.n_trusted() >= backend.min_samples() {
         return Ok(());
     }
     Err(Error::parameter(

@@ -116,7 +116,8 @@ fn by_memory(job: Job<'_>) -> usize {
 fn set_values(job: Job<'_>) -> usize {
     let n_train = job.source.data.n_samples();
     let drawn = job.source.law.subset(job.source.seed, 0, n_train);
-    drawn.map_or(n_train, |drawn| drawn.len()) * job.source.data.shape().n_features()
+    let n = drawn.map_or(n_train, |drawn| drawn.len()) + job.source.data.n_trusted();
+    n * job.source.data.shape().n_features()
 }
 
 #[cfg(test)]

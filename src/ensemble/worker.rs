@@ -177,7 +177,7 @@ fn draw(
 
 /// Whether a learner has too few samples.
 fn is_idle(job: Job<'_>, number: u64) -> bool {
-    job.source.samples(number).len() < job.backend.min_samples().max(1)
+    job.source.samples(number).len() + job.source.data.n_trusted() < job.backend.min_samples().max(1)
 }
 
 struct Trainer<'a> {

@@ -277,12 +277,20 @@ impl Law {
         Err(Error::parameter("law", "a law as its constructor makes it", self.describe()))
     }
 
-    /// Whether so few samples are drawn for `member` that none can be trained on them: fewer than `least`, of which there is
-    /// at least one. Only where sizes vary; others are refused before training.
+    /// Whether so few samples are drawn for `member` that none can be trained on them and the `trusted` ones beside them: fewer
+    /// than `least`, of which there is at least one. Only where sizes vary; others are refused before training.
     #[cfg_attr(not(feature = "training"), allow(dead_code))]
-    pub(crate) fn too_few(&self, seed: Seed, member: u64, n_train: usize, least: usize) -> bool {
-        let few = |drawn: Vec<usize>| drawn.len() < least.max(1);
-        self.sizes_vary() && self.subset(seed, member, n_train).is_some_and(few)
+    pub(crate) fn too_few(
+        &self,
+        seed: Seed,
+        member: u64,
+        n_train: usize,
+        trusted: usize,
+        least: usize,
+    ) -> bool {
+        let needed = least.max(1).saturating_sub(trusted);
+        let few = |drawn: Vec<usize>| drawn.len() < needed;
+        needed > 0 && self.sizes_vary() && self.subset(seed, member, n_train).is_some_and(few)
     }
 
     fn noises_labels(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::FeatureShape;
@@ -34,7 +35,19 @@ pub trait TrainingSet: Inputs {
     /// Whatever reading a sample may meet; the error names the index.
     fn label(&self, index: usize) -> Result<u32>;
 
+    /// Samples that nobody could have changed, if there are any: every member sees all of them as they are, beside what the
+    /// law draws from the others. Those others are the samples of this set, which alone the law and its certificates count.
+    fn trusted(&self) -> Option<&dyn TrainingSet> {
+        None
+    }
+
+    /// Number of trusted samples.
+    fn n_trusted(&self) -> usize {
+        self.trusted().map_or(0, |trusted| trusted.n_samples())
+    }
+
     /// SHA-256 over sizes, features and labels, in hexadecimal: tells whether two runs saw the same data.
+    /// Trusted samples have a digest of their own.
     ///
     /// # Errors
     /// As [`Inputs::features`] and [`TrainingSet::label`].
@@ -59,6 +72,27 @@ pub trait TrainingSet: Inputs {
     }
 }
 
+/// The trusted samples that every member saw, in a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trusted {
+    /// How many there are.
+    pub n: usize,
+    /// SHA-256 of them, in their order.
+    pub digest: String,
+}
+
+impl Trusted {
+    /// Those of a training set, if it has any.
+    ///
+    /// # Errors
+    /// As [`TrainingSet::digest`].
+    pub(crate) fn of(data: &dyn TrainingSet) -> Result<Option<Self>> {
+        let trusted = data.trusted().filter(|trusted| trusted.n_samples() > 0);
+        trusted.map(|trusted| Ok(Self { n: trusted.n_samples(), digest: trusted.digest()? })).transpose()
+    }
+}
+
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -79,8 +113,8 @@ fn check_finite(index: usize, features: &[f32]) -> Result<()> {
     Err(Error::parameter("X", "an array of finite values", format_args!("{bad} in sample {index}")))
 }
 
-/// Asks the law about every sample: of the training set before anything is trained, and of test inputs before any
-/// member is asked about them.
+/// Asks the law about every sample: of the training set and of the trusted ones before anything is trained, and of test
+/// inputs before any member is asked about them.
 pub(crate) fn check_features(inputs: &dyn Inputs, law: &Law) -> Result<()> {
     if !law.restricts_features() {
         return Ok(());
@@ -100,7 +134,14 @@ pub(crate) fn check_sizes(data: &dyn TrainingSet) -> Result<()> {
     if data.shape().n_features() == 0 {
         return Err(Error::shape("X", "at least one feature", format_args!("shape {}", data.shape())));
     }
-    crate::size::product("X", &[&data.shape().sizes()[..], &[data.n_samples()]].concat())?;
+    let all = data.n_samples().saturating_add(data.n_trusted());
+    crate::size::product("X", &[&data.shape().sizes()[..], &[all]].concat())?;
+    if let Some(trusted) = data.trusted() {
+        if trusted.shape() != data.shape() || trusted.n_classes() != data.n_classes() {
+            let expected = format_args!("samples of shape {}, as 'X' has", data.shape());
+            return Err(Error::shape("trusted", expected, format_args!("shape {}", trusted.shape())));
+        }
+    }
     check_classes(data.n_classes())
 }
 
@@ -164,6 +205,7 @@ pub struct ArrayTrainingSet<'a> {
     inputs: ArrayInputs<'a>,
     labels: Cow<'a, [u32]>,
     n_classes: usize,
+    trusted: Option<Box<ArrayTrainingSet<'a>>>,
 }
 
 impl<'a> ArrayTrainingSet<'a> {
@@ -179,7 +221,13 @@ impl<'a> ArrayTrainingSet<'a> {
             return Err(Error::shape("y", expected, labels.len()));
         }
         labels.iter().enumerate().try_for_each(|(index, &label)| check_label(index, label, n_classes))?;
-        Ok(Self { inputs, labels, n_classes })
+        Ok(Self { inputs, labels, n_classes, trusted: None })
+    }
+
+    /// The same set with trusted samples beside it; without samples, `trusted` changes nothing.
+    #[must_use]
+    pub fn with_trusted(self, trusted: Self) -> Self {
+        Self { trusted: Some(Box::new(trusted)).filter(|trusted| trusted.n_samples() > 0), ..self }
     }
 }
 
@@ -214,6 +262,10 @@ impl TrainingSet for ArrayTrainingSet<'_> {
     fn label(&self, index: usize) -> Result<u32> {
         let missing = || Error::shape("y", format_args!("a label {index}"), "none");
         self.labels.get(index).copied().ok_or_else(missing)
+    }
+
+    fn trusted(&self) -> Option<&dyn TrainingSet> {
+        self.trusted.as_deref().map(|trusted| -> &dyn TrainingSet { trusted })
     }
 }
 

@@ -20,7 +20,7 @@ pub use config::Settings;
 pub(crate) use config::STACK;
 pub use config::{Convolution, Precision, TrainConfig};
 pub(crate) use data::{check_classes, check_features, check_label, check_sizes, hex, read};
-pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet};
+pub use data::{ArrayInputs, ArrayTrainingSet, Inputs, TrainingSet, Trusted};
 pub use device::{Device, Gpus};
 pub use history::History;
 pub use layout::{Init, Layout, ParameterKind, ParameterSpec};

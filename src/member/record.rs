@@ -4,7 +4,7 @@ use super::Gpus;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::record_digest;
-use super::{check_classes, Behaviour, FeatureShape, Precision, TrainConfig};
+use super::{check_classes, Behaviour, FeatureShape, Precision, TrainConfig, Trusted};
 use crate::augment::{Augment, Recorded};
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
@@ -30,7 +30,7 @@ pub struct Record {
     pub shape: FeatureShape,
     /// Number of classes.
     pub n_classes: usize,
-    /// Number of training samples.
+    /// Number of training samples; trusted ones are not among them.
     pub n_train: usize,
     /// Passes over a member's noised set.
     pub epochs: usize,
@@ -42,6 +42,9 @@ pub struct Record {
     pub precision: Precision,
     /// SHA-256 of the received training set.
     pub data_digest: String,
+    /// Samples that every member sees as they are, beside the `n_train` that the law draws from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<Trusted>,
     /// What changed members' noised samples while they were trained, if anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augment: Option<Recorded>,
@@ -79,6 +82,9 @@ impl Record {
         if self.n_train == 0 {
             return Err(Error::shape("X", "at least one sample", "none"));
         }
+        if self.trusted.as_ref().is_some_and(|trusted| !(1..=crate::size::LARGEST).contains(&trusted.n)) {
+            return Err(Error::parameter("trusted", "a number of samples, or left out", self.n_trusted()));
+        }
         check_classes(self.n_classes)?;
         self.check_augment()?;
         TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check(Gpus::default)?;
@@ -91,6 +97,11 @@ impl Record {
         let is_image = matches!(self.shape, FeatureShape::Image { .. });
         let given = self.augment.clone().map(Augment::of_record);
         given.map_or(Ok(()), |augment| augment.check(is_image))
+    }
+
+    /// Number of trusted samples.
+    pub fn n_trusted(&self) -> usize {
+        self.trusted.as_ref().map_or(0, |trusted| trusted.n)
     }
 
     /// The sizes a law has to know.

@@ -164,6 +164,11 @@ impl PyCertificates {
         Self { inner: self.inner.clone().with_empty(n_empty) }
     }
 
+    /// The table of members that saw so many trusted samples as they are, which its guarantee says.
+    pub(super) fn with_trusted(&self, n_trusted: usize) -> Self {
+        Self { inner: self.inner.clone().with_trusted(n_trusted) }
+    }
+
     /// The table of members whose list of classes was learned from the received labels, which its guarantee says.
     fn with_classes_as_received(&self) -> Self {
         Self { inner: self.inner.clone().with_classes_as_received() }
@@ -225,6 +230,12 @@ impl PyCertificates {
     #[getter]
     fn n_train(&self) -> Option<usize> {
         Some(self.inner.record().facts.n_train).filter(|n_train| *n_train > 0)
+    }
+
+    /// Trusted samples beside these.
+    #[getter]
+    fn n_trusted(&self) -> usize {
+        self.inner.record().n_trusted
     }
 
     /// How many buckets of a partition may change, for each sample.

@@ -51,13 +51,25 @@ fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs
     Ok(ArrayInputs::new(features.as_slice()?, shape)?)
 }
 
+/// Features and labels of samples that nobody could have changed.
+type Trusted<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, PyReadonlyArray1<'py, i64>)>;
+
 fn training_set<'a>(
     features: &'a PyReadonlyArrayDyn<'_, f32>,
     labels: &PyReadonlyArray1<'_, i64>,
     n_classes: usize,
+    trusted: &'a Trusted<'_>,
 ) -> PyResult<ArrayTrainingSet<'a>> {
-    let labels: Vec<u32> = labels.as_array().iter().map(|y| u32::try_from(*y).unwrap_or(u32::MAX)).collect();
-    Ok(ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?)
+    let own = |features: &'a PyReadonlyArrayDyn<'_, f32>, labels: &PyReadonlyArray1<'_, i64>| {
+        let labels = labels.as_array().to_vec().into_iter();
+        let labels: Vec<u32> = labels.map(|y| u32::try_from(y).unwrap_or(u32::MAX)).collect();
+        PyResult::Ok(ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?)
+    };
+    let set = own(features, labels)?;
+    match trusted {
+        None => Ok(set),
+        Some((features, labels)) => Ok(set.with_trusted(own(features, labels)?)),
+    }
 }
 
 /// Runs long work without the interpreter; reports progress to `report(done, total)`.
@@ -82,7 +94,7 @@ fn watched<T: Send>(
 impl PyEnsemble {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32", augment=None, copies=None, penalty=None))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32", augment=None, copies=None, penalty=None, trusted=None))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -103,8 +115,9 @@ impl PyEnsemble {
         augment: Option<&Bound<'_, PyAny>>,
         copies: Option<usize>,
         penalty: Option<f64>,
+        trusted: Trusted<'_>,
     ) -> PyResult<Self> {
-        let data = training_set(&features, &labels, n_classes)?;
+        let data = training_set(&features, &labels, n_classes, &trusted)?;
         let precision = Precision::parse(precision)?;
         let own = backend(model)?;
         let config = TrainConfig {
@@ -136,7 +149,8 @@ impl PyEnsemble {
     }
 
     /// Trains what is missing of the members 0 .. n_members; finished ones are kept whatever happens.
-    #[pyo3(signature = (features, labels, n_members, checkpoint=None, report=None))]
+    #[pyo3(signature = (features, labels, n_members, checkpoint=None, report=None, trusted=None))]
+    #[allow(clippy::too_many_arguments)]
     fn train(
         &mut self,
         py: Python<'_>,
@@ -145,8 +159,9 @@ impl PyEnsemble {
         n_members: u64,
         checkpoint: Option<PathBuf>,
         report: Option<Py<PyAny>>,
+        trusted: Trusted<'_>,
     ) -> PyResult<()> {
-        let data = training_set(&features, &labels, self.inner.record().n_classes)?;
+        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted)?;
         let inner = &mut self.inner;
         watched(py, report, |control| inner.train(&data, n_members, checkpoint.as_deref(), control))
     }
@@ -302,8 +317,10 @@ impl PyEnsemble {
         self.inner.check_inputs(&inputs)?;
         let record = self.inner.record();
         let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
+        let n_trusted = record.n_trusted();
         if law.sound() {
-            return Known { law, facts, before_noise }.certify(&votes, confidence.get());
+            let known = Known { law, facts, before_noise };
+            return Ok(known.certify(&votes, confidence.get())?.with_trusted(n_trusted));
         }
         let ballots = self.ballots(&votes)?;
         let confidence = confidence.get().asked.for_votes(ballots.n_members(), record.n_classes)?;
@@ -312,7 +329,7 @@ impl PyEnsemble {
         let certificates = listening(py, || {
             Certificates::published(law, facts, confidence, before_noise, &ballots, sigmas)
         })?;
-        Ok(PyCertificates::new(certificates))
+        Ok(PyCertificates::new(certificates.with_trusted(n_trusted)))
     }
 
     /// Certificates of a partition's learners: by plurality of their votes on `features`, or by a run-off, for which they
@@ -347,18 +364,21 @@ impl PyEnsemble {
                 elect(Choices::Scores(logits.view()))?
             }
         };
-        Ok(PyCertificates::new(elected.with_idle(self.inner.n_idle())))
+        let n_trusted = self.inner.record().n_trusted();
+        Ok(PyCertificates::new(elected.with_idle(self.inner.n_idle()).with_trusted(n_trusted)))
     }
 
     /// Takes over those learners of an earlier ensemble whose samples are the same in these data; how many.
+    #[pyo3(signature = (earlier, features, labels, trusted=None))]
     fn keep_unchanged(
         &mut self,
         py: Python<'_>,
         earlier: PyRef<'_, PyEnsemble>,
         features: PyReadonlyArrayDyn<'_, f32>,
         labels: PyReadonlyArray1<'_, i64>,
+        trusted: Trusted<'_>,
     ) -> PyResult<usize> {
-        let data = training_set(&features, &labels, self.inner.record().n_classes)?;
+        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted)?;
         let (inner, earlier) = (&mut self.inner, &earlier.inner);
         listening(py, || inner.keep_unchanged(earlier, &data))
     }
@@ -373,6 +393,12 @@ impl PyEnsemble {
         let digests: Result<Vec<[u8; 32]>> = digests.iter().map(|digest| unhex(digest)).collect();
         self.inner.recall_parts(digests?);
         Ok(())
+    }
+
+    /// Samples that every member saw as they are.
+    #[getter]
+    fn n_trusted(&self) -> usize {
+        self.inner.record().n_trusted()
     }
 
     /// Learners of a partition with too few samples, each of which votes for a fixed class.
@@ -624,5 +650,6 @@ fn certify_ensembles(
         return Err(Error::parameter("law", expected, "another").into());
     }
     let before_noise = first.before_noise.clone();
-    certify_levels(py, &votes, &cascade, first.facts(), confidence.get(), before_noise)
+    let certified = certify_levels(py, &votes, &cascade, first.facts(), confidence.get(), before_noise)?;
+    Ok(certified.with_trusted(first.n_trusted()))
 }

@@ -16,6 +16,7 @@ __all__ = ["as_labels"]
 
 Codes: TypeAlias = npt.NDArray[np.int64]
 
+GIVEN = "labels of the given classes, {}"
 _LABELS = "an array of class labels (integers, strings or booleans), one per sample"
 
 
@@ -65,15 +66,7 @@ def as_labels(
     >>> classes.tolist(), codes.tolist()
     (['cat', 'dog'], [0, 1, 0])
     """
-    if y is None:
-        raise ParameterError(
-            f"The '{name}' parameter must be {_LABELS}. Got None instead: "
-            f"this estimator requires y to be passed, but the target y is None."
-        )
-    labels = _one_dimension(_label_array(y, name), name)
-    if len(labels) != n_samples:
-        raise shape_error(name, f"one label per sample, {n_samples} in all", f"{len(labels)} labels")
-    labels = _known_kind(labels, name)
+    labels = read_labels(y, n_samples, name)
     if classes is not None:
         known = _class_list(classes)
         return known, _numbers(labels, known, name)
@@ -83,6 +76,25 @@ def as_labels(
         got = f"{len(received)} class, {received.tolist()},"
         raise parameter_error(name, "labels of at least two classes", got)
     return received, codes.astype(np.int64)
+
+
+def read_labels(y: Any, n_samples: int, name: str) -> npt.NDArray[Any]:
+    """One label for every sample, in a type that sorts."""
+    if y is None:
+        raise ParameterError(
+            f"The '{name}' parameter must be {_LABELS}. Got None instead: "
+            f"this estimator requires y to be passed, but the target y is None."
+        )
+    labels = _one_dimension(_label_array(y, name), name)
+    if len(labels) != n_samples:
+        raise shape_error(name, f"one label per sample, {n_samples} in all", f"{len(labels)} labels")
+    return _known_kind(labels, name)
+
+
+def codes_among(y: Any, n_samples: int, known: npt.NDArray[Any], name: str, expected: str) -> Codes:
+    """Class numbers of labels among classes that are known from elsewhere, as :func:`as_labels` gives them; `expected` says of
+    which, with a place for the list."""
+    return _numbers(read_labels(y, n_samples, name), known, name, expected)
 
 
 def _class_list(classes: Any) -> npt.NDArray[Any]:
@@ -105,7 +117,7 @@ def _check_words(classes: npt.NDArray[Any], name: str) -> None:
             raise parameter_error(name, _LABELS, got) from None
 
 
-def _numbers(labels: npt.NDArray[Any], known: npt.NDArray[Any], name: str) -> Codes:
+def _numbers(labels: npt.NDArray[Any], known: npt.NDArray[Any], name: str, expected: str = GIVEN) -> Codes:
     """Each label's place among the given classes."""
     inside = np.zeros(len(labels), dtype=np.bool_)
     codes = np.zeros(len(labels), dtype=np.int64)
@@ -121,7 +133,7 @@ def _numbers(labels: npt.NDArray[Any], known: npt.NDArray[Any], name: str) -> Co
             ", ..." if len(known) > 10 else ""
         )
         got = f"{labels[index : index + 1].tolist()[0]!r} at index {index}"
-        raise parameter_error(name, f"labels of the given classes, [{listed}]", got)
+        raise parameter_error(name, expected.format(f"[{listed}]"), got)
     return codes
 
 

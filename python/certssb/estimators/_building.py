@@ -14,7 +14,7 @@ from certssb.augment._applied import Applied
 from certssb.certificates._asked import asked_law
 from certssb.estimators._cascade_levels import Levels, Members
 from certssb.estimators._learners import check_learners
-from certssb.estimators._with_members import Features, WithMembers, n_levels
+from certssb.estimators._with_members import Features, Trusted, WithMembers, n_levels
 from certssb.estimators.until import Until
 from certssb.laws import Cascade, Gaussian, Law, Partition
 from certssb.learners import _devices
@@ -59,13 +59,18 @@ class Building(WithMembers):
         codes: npt.NDArray[np.int64],
         n_classes: int,
         augment: Applied | str | None,
+        trusted: Trusted,
     ) -> Members:
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         if isinstance(law, Cascade):
             return Levels(
-                law, [self._new_level(level, features, codes, n_classes, augment) for level in law.levels]
+                law,
+                [
+                    self._new_level(level, features, codes, n_classes, augment, trusted)
+                    for level in law.levels
+                ],
             )
-        return self._new_level(law, features, codes, n_classes, augment)
+        return self._new_level(law, features, codes, n_classes, augment, trusted)
 
     def _new_level(
         self,
@@ -74,12 +79,14 @@ class Building(WithMembers):
         codes: npt.NDArray[np.int64],
         n_classes: int,
         augment: Applied | str | None,
+        trusted: Trusted,
     ) -> _core.Ensemble:
         stack = None if self.stack is None else at_least_one("stack", self.stack)
-        model = self._checked_model(law, features, n_classes)
+        n_trusted = 0 if trusted is None else len(trusted[1])
+        model = self._checked_model(law, features, n_classes, n_trusted)
         if not isinstance(model, str):
             model.try_stacks(str(self.device), stack)
-            batches = -(-len(features) // at_least_one("batch_size", self.batch_size))
+            batches = -(-(len(features) + n_trusted) // at_least_one("batch_size", self.batch_size))
             model.check_alone(str(self.device), at_least_one("epochs", self.epochs) * batches)
         return _core.Ensemble(
             features,
@@ -100,9 +107,10 @@ class Building(WithMembers):
             augment=augment,
             copies=None if self.copies is None else _copies(self.copies),
             penalty=None if self.penalty is None else check_positive("penalty", self.penalty),
+            trusted=trusted,
         )
 
-    def _checked_model(self, law: Law, features: Features, n_classes: int) -> str | Learner:
+    def _checked_model(self, law: Law, features: Features, n_classes: int, n_trusted: int) -> str | Learner:
         if isinstance(self.model, str):
             for name in ("optimizer", "loss"):
                 if getattr(self, name) is not None:
@@ -113,7 +121,7 @@ class Building(WithMembers):
         if isinstance(self.model, str):
             return self.model
         n_samples, jobs = (
-            set_size(law, len(features)),
+            set_size(law, len(features), n_trusted),
             None if self.n_jobs is None else checked_jobs(self.n_jobs),
         )
         recipe = (self.optimizer, self.loss)

@@ -15,9 +15,11 @@ from certssb._core import Cascade
 from certssb.estimators._execution import Execution
 from certssb.watch.progress import Report
 
-__all__ = ["Levels", "Members", "place"]
+__all__ = ["Levels", "Members", "Trusted", "place"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
+Trusted: TypeAlias = tuple[Features, npt.NDArray[np.int64]] | None
+"""Features and class numbers of trusted samples, if there are any."""
 
 
 class Levels:
@@ -144,10 +146,11 @@ class Levels:
         n_members: int,
         checkpoint: str | None = None,
         report: Report | None = None,
+        trusted: Trusted = None,
     ) -> None:
         """Train what is missing at every level; a checkpoint has a directory per level."""
         for (ensemble, folder), told in zip(self._places(checkpoint), self._reports(report), strict=True):
-            ensemble.train(features, labels, n_members, folder, told)
+            ensemble.train(features, labels, n_members, folder, told, trusted)
 
     def votes(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:
         pairs = zip(self._ensembles, self._reports(report), strict=True)

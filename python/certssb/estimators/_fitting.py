@@ -14,7 +14,7 @@ from certssb import _core
 from certssb._checks import check_path, check_seed, frozen, parameter_error, shown
 from certssb.augment._applied import prepared
 from certssb.certificates._asked import asked_law
-from certssb.data import as_arrays, as_labels
+from certssb.data._trusted import TrainingSamples, read_training
 from certssb.estimators._building import Building, at_least_one
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
@@ -54,6 +54,9 @@ class Fitting(Building, Growing):
         until: Until | None = None,
         callbacks: Iterable[Callback] | None = None,
         classes: Any = None,
+        trusted: Any = None,
+        X_trusted: Any = None,
+        y_trusted: Any = None,
     ) -> Self:
         """Train the members.
 
@@ -77,8 +80,18 @@ class Fitting(Building, Growing):
             Who is told about the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
         classes : array-like of shape (n_classes,), optional
             All classes that there are, known without a look at `y`. Labels that are none of them are refused; a class
-            without samples is a class. Left out, the list of classes is learned from `y`: one label of a new class
-            would change every member, and guarantees say that the list is taken as received.
+            without samples is a class. Left out, the list of classes is that of the trusted samples, and labels that none
+            of these has are refused. Without trusted samples it is learned from `y`: one label of a new class would change
+            every member, and guarantees say that the list is taken as received.
+        trusted : array-like of bool of shape (n_samples,) or of int, optional
+            Which samples nobody but you could have changed, label included: a mask, or their numbers. Every member sees
+            all of them as they are, without noise and never left out, beside what the law draws from the others. Laws,
+            certificates and shares of a threat count the others only, and guarantees name both numbers. Whatever is
+            computed from trusted samples alone is no way around the noise: a scaler, a choice of features, of a law or of
+            settings.
+        X_trusted, y_trusted : array-like, optional
+            Trusted samples in place of `trusted`, which are none of `X`: of the same shape, and in the same units. `y_trusted`
+            is left out if `X_trusted` holds labels.
 
         Returns
         -------
@@ -119,6 +132,17 @@ class Fitting(Building, Growing):
         >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> clf.fit(X[:300], y[:300]).n_members_
         20
+
+        The first 40 samples were taken by hand, the others from the web:
+
+        >>> law = cs.Subsample(size=20)
+        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False)
+        >>> certs = clf.fit(X[:300], y[:300], trusted=range(40)).certify(X[300:])
+        >>> clf.n_trusted_, certs.n_train
+        (40, 260)
+        >>> certs.guarantee.endswith("40 further samples were taken as trusted: they are assumed unchanged, and every "
+        ...                          "member was trained on all of them as they are.")
+        True
         """
         if until is not None and not isinstance(until, Until):
             raise parameter_error("until", "None or a certssb.Until", shown(until))
@@ -130,7 +154,11 @@ class Fitting(Building, Growing):
             )
         before = self.__dict__.copy()
         try:
-            self._train(X, y, until, checked_callbacks(callbacks), classes)
+            samples = read_training(
+                X, y, trusted=trusted, X_trusted=X_trusted, y_trusted=y_trusted, classes=classes
+            )
+            given = classes is not None or samples.n_trusted > 0
+            self._train(X, X_trusted, samples, until, checked_callbacks(callbacks), given)
         except BaseException:
             # An earlier fit stays as it was; what this one finished waits for the next.
             unfinished = self.__dict__.get("_unfinished")
@@ -143,20 +171,37 @@ class Fitting(Building, Growing):
         return self
 
     def _train(
-        self, X: Any, y: Any, until: Until | None, callbacks: list[Callback], given_classes: Any
+        self,
+        X: Any,
+        X_trusted: Any,
+        samples: TrainingSamples,
+        until: Until | None,
+        callbacks: list[Callback],
+        classes_given: bool,
     ) -> None:
-        features, y = as_arrays(X, y)
-        classes, codes = as_labels(y, len(features), classes=given_classes)
+        features, codes, classes = samples.features, samples.codes, samples.classes
         check_shape(self, X, features, reset=True)
+        if X_trusted is not None and samples.trusted is not None:
+            check_shape(self, X_trusted, samples.trusted[0], reset=False)
         # Levels as they are asked for here: the user's call of fit.
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         feature_map = checked_map(self.features, features, law)
-        received, features = features, through(feature_map, features, alone=leaves_samples_out(law))
+        received, alone = features, leaves_samples_out(law)
+        features = through(feature_map, features, alone=alone)
+        # On their own: nothing of what becomes of them may depend on the others.
+        trusted = (
+            None
+            if samples.trusted is None
+            else (through(feature_map, samples.trusted[0], alone=alone), samples.trusted[1])
+        )
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
         augment = prepared(self.augment, features, received, at_least_one("batch_size", self.batch_size))
-        ensemble = self._new_ensemble(features, codes, len(classes), augment)
+        ensemble = self._new_ensemble(features, codes, len(classes), augment, trusted)
         warn_of_scaler(received, law, stacklevel=4)
+        if trusted is not None:
+            # A scaler that was fitted on all of them was fitted on the others too.
+            warn_of_scaler(samples.received, law, stacklevel=4)
         warn_of_spread(features, law, "mlp" if self.model == "auto" else self.model, stacklevel=4)
         if self.seed is None:
             self.seed_ = self._seed_to_go_on_with(ensemble)
@@ -165,7 +210,7 @@ class Fitting(Building, Growing):
         for earlier in ("_ensemble", "_unfinished"):
             known: Members | None = getattr(self, earlier, None)
             if known is not None and not _adopt(ensemble, known):
-                n_kept = max(n_kept, keep_unchanged(ensemble, known, features, codes))
+                n_kept = max(n_kept, keep_unchanged(ensemble, known, features, codes, trusted))
         self._unfinished = ensemble
         goal = None
         if until is not None:
@@ -180,9 +225,9 @@ class Fitting(Building, Growing):
         with self._independent(ensemble), watched as report, _devices.products(self.precision):
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
-                ensemble.train(features, codes, n_members, self._checkpoint(), report)
+                ensemble.train(features, codes, n_members, self._checkpoint(), report, trusted)
             else:
-                self._grow(ensemble, features, codes, goal, report)
+                self._grow(ensemble, features, codes, goal, report, trusted)
         self._ensemble, self._unfinished = ensemble, None
         # Members are asked as they were trained, whatever the parameters become.
         self._map, self._precision = feature_map, str(self.precision)
@@ -191,10 +236,11 @@ class Fitting(Building, Growing):
             None if self.checkpoint is None else os.path.abspath(check_path("checkpoint", self.checkpoint))
         )
         self._votes = {}
-        self._seed_given, self._classes_given = self.seed is not None, given_classes is not None
+        self._seed_given, self._classes_given = self.seed is not None, classes_given
         self.classes_ = frozen(classes)
         self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
         self.n_idle_, self.n_kept_ = ensemble.n_idle, n_kept
+        self.n_trusted_ = samples.n_trusted
         if self.n_failed_:
             _warn_of_failed(self.n_failed_, self.n_members_ * n_levels(ensemble.law), self.classes_[0])
         self.execution_ = describe(ensemble.execution, str(self.device), ensemble.model)

@@ -261,6 +261,7 @@ class Keeping(WithMembers):
         new._map, new._precision = new.features, record["precision"]
         new.n_members_, new.n_failed_ = ensemble.n_members, ensemble.n_failed
         new.n_idle_, new.n_kept_ = ensemble.n_idle, 0
+        new.n_trusted_ = (record.get("trusted") or {"n": 0})["n"]
         if isinstance(ensemble, _core.Ensemble):
             ensemble.recall_parts(facts.get("trained_on", []))
         new.seed_, new._shape = record["seed"], tuple(facts["shape"])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import parameter_error
-from certssb.estimators._cascade_levels import Levels, Members
+from certssb.estimators._cascade_levels import Levels, Members, Trusted
 from certssb.features import FeatureMap
 from certssb.features._maps import mapped
 from certssb.laws import Cascade, Law, Partition, Subsample
@@ -29,12 +29,16 @@ def check_learners(n_members: Any, law: Partition) -> int:
 
 
 def keep_unchanged(
-    ensemble: Members, earlier: Members, features: Features, codes: npt.NDArray[np.int64]
+    ensemble: Members,
+    earlier: Members,
+    features: Features,
+    codes: npt.NDArray[np.int64],
+    trusted: Trusted,
 ) -> int:
-    """Take over the learners of an earlier fit whose samples are the same in these data; how many."""
+    """Take over the learners of an earlier fit whose samples, trusted ones included, are the same in these data; how many."""
     if isinstance(ensemble, Levels) or isinstance(earlier, Levels):
         return 0
-    return ensemble.keep_unchanged(earlier, features, codes)
+    return ensemble.keep_unchanged(earlier, features, codes, trusted)
 
 
 def settings_of(ensemble: Members) -> dict[str, Any]:

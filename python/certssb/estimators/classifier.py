@@ -122,6 +122,8 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         the samples in their buckets are the same. 0 for every other law.
     n_members_ : int
         Number of trained members.
+    n_trusted_ : int
+        How many trusted samples every member saw as they are, beside what the law drew from the others.
     seed_ : int
         The seed that was used.
     execution_ : str

@@ -22,15 +22,17 @@ __all__ = ["Learner", "is_object_learner", "learner_of", "set_size"]
 Learner: TypeAlias = "Blueprint | EstimatorLearner"
 
 
-def set_size(law: Law, n_train: int) -> int:
-    """Samples of a member's noised set; about so many where members' sets differ."""
+def set_size(law: Law, n_train: int, n_trusted: int = 0) -> int:
+    """Samples of a member's set, trusted ones included; about so many where members' sets differ."""
     if isinstance(law, Partition):
-        return max(1, n_train // law.n_parts)
-    if not isinstance(law, Subsample):
-        return n_train
-    if law.size is not None:
-        return min(law.size, n_train)
-    return max(1, round((law.rate or 0.0) * n_train))
+        drawn = n_train // law.n_parts
+    elif not isinstance(law, Subsample):
+        drawn = n_train
+    elif law.size is not None:
+        drawn = min(law.size, n_train)
+    else:
+        drawn = round((law.rate or 0.0) * n_train)
+    return max(1, drawn + n_trusted)
 
 
 def is_object_learner(learner: Learner | None) -> TypeIs[EstimatorLearner]:

@@ -216,7 +216,8 @@ def _read_level(
         )
     learner = None
     if own:
-        size = set_size(_core.law_from_json(json.dumps(record["law"])), record["n_train"])
+        n_trusted = (record.get("trusted") or {"n": 0})["n"]
+        size = set_size(_core.law_from_json(json.dumps(record["law"])), record["n_train"], n_trusted)
         learner = learner_of(model, sample_shape(record), record["n_classes"], size, n_jobs, form, recipe)
         learner.try_stacks(device, None)
     ensemble = _core.Ensemble.open(folder, device, n_jobs, learner)
