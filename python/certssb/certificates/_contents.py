@@ -72,8 +72,14 @@ class Contents:
 
     @property
     def n_train(self) -> int | None:
-        """Number of training samples; None where nobody told it, which only a :class:`~certssb.Partition` does without."""
+        """Number of training samples, trusted ones left out; None where nobody told it, which only a
+        :class:`~certssb.Partition` does without."""
         return self._core.n_train
+
+    @property
+    def n_trusted(self) -> int:
+        """Number of trusted samples, which every member saw as they are and which are assumed unchanged."""
+        return self._core.n_trusted
 
     @property
     def n_members(self) -> int | None:
