@@ -257,7 +257,6 @@ impl PyVoters {
     }
 
     /// Logarithms of mean scores, n by classes, of the member at `place` at rows (n, d) with noise of magnitudes (n).
-    #[allow(clippy::too_many_arguments)]
     fn log_scores<'py>(
         &self,
         call: &Bound<'py, PyAny>,

@@ -52,11 +52,11 @@ __all__ = [
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, TypedDict, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Self, disjoint_base
+from typing_extensions import NotRequired, Self, Unpack, disjoint_base
 
 from certssb.augment._applied import Applied
 from certssb.learners._choice import Learner
@@ -338,6 +338,25 @@ def certify_scores(
 
 # Members.
 
+@type_check_only
+class _Training(TypedDict):
+    """How members are trained; what may be left out is None then."""
+
+    model: str | Learner
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    device: str
+    n_jobs: NotRequired[int | None]
+    before_noise: NotRequired[str | None]
+    stack: NotRequired[int | None]
+    memory: NotRequired[int | None]
+    precision: NotRequired[str]
+    augment: NotRequired[str | Applied | None]
+    copies: NotRequired[int | None]
+    penalty: NotRequired[float | None]
+
 @final
 class Ensemble:
     def __new__(
@@ -347,21 +366,8 @@ class Ensemble:
         n_classes: int,
         law: Law,
         *,
-        model: str | Learner,
-        epochs: int,
-        batch_size: int,
-        learning_rate: float,
-        seed: int,
-        device: str,
-        n_jobs: int | None = None,
-        before_noise: str | None = None,
-        stack: int | None = None,
-        memory: int | None = None,
-        precision: str = "f32",
-        augment: str | Applied | None = None,
-        copies: int | None = None,
-        penalty: float | None = None,
         trusted: tuple[_Float32, _Int64] | None = None,
+        **settings: Unpack[_Training],
     ) -> Ensemble: ...
     @property
     def law(self) -> Law: ...

@@ -4,22 +4,21 @@ use std::path::PathBuf;
 
 use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
-use super::certificates::{certify_levels, Known, PyCertificates, PyConfidence};
+use super::certificates::{PyCertificates, PyConfidence};
+use super::certifying::{certify_levels, Known};
 use super::law::{wrap, PyLaw};
 use super::learner::{of_object, value_of};
 use super::listen::{calling, holding, listening};
 use super::model::backend;
 use super::threat::{threat as asked, Asked};
+use super::training::Training;
 use crate::certify::{decided, Certificates, Choices};
 use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
-use crate::member::{
-    hex, ArrayInputs, ArrayTrainingSet, Behaviour, FeatureShape, History, Member, Precision, Record,
-    TrainConfig,
-};
+use crate::member::{hex, ArrayInputs, ArrayTrainingSet, Behaviour, FeatureShape, History, Member, Record};
 use crate::partition::Election;
 use crate::stop::Stop;
 use crate::votes::{Ballots, Poll};
@@ -93,59 +92,24 @@ fn watched<T: Send>(
 #[pymethods]
 impl PyEnsemble {
     #[new]
-    #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (features, labels, n_classes, law, *, model, epochs, batch_size, learning_rate, seed, device, n_jobs=None, before_noise=None, stack=None, memory=None, precision="f32", augment=None, copies=None, penalty=None, trusted=None))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, trusted=None, **settings))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
         labels: PyReadonlyArray1<'_, i64>,
         n_classes: usize,
         law: PyRef<'_, PyLaw>,
-        model: &Bound<'_, PyAny>,
-        epochs: usize,
-        batch_size: usize,
-        learning_rate: f64,
-        seed: u64,
-        device: String,
-        n_jobs: Option<usize>,
-        before_noise: Option<String>,
-        stack: Option<usize>,
-        memory: Option<u64>,
-        precision: &str,
-        augment: Option<&Bound<'_, PyAny>>,
-        copies: Option<usize>,
-        penalty: Option<f64>,
         trusted: Trusted<'_>,
+        settings: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let data = training_set(&features, &labels, n_classes, &trusted)?;
-        let precision = Precision::parse(precision)?;
-        let own = backend(model)?;
-        let config = TrainConfig {
-            model: match &own {
-                Some(own) => own.name().to_owned(),
-                None => model.extract()?,
-            },
-            epochs,
-            batch_size,
-            learning_rate,
-            seed,
-            device,
-            n_jobs,
-            stack,
-            memory,
-            precision,
-            augment: augment.map(super::augment::augment).transpose()?,
-            copies,
-            penalty,
-            before_noise,
-            ..TrainConfig::default()
-        };
+        let Training { config, own, model } = Training::named(settings, py)?;
         let law = law.law();
         let inner = listening(py, || match own {
             Some(own) => Ensemble::with_backend(&data, law, &config, own),
             None => Ensemble::new(&data, law, &config),
         })?;
-        Ok(Self { inner, model: own_module(model) })
+        Ok(Self { inner, model: own_module(model.bind(py)) })
     }
 
     /// Trains what is missing of the members 0 .. n_members; finished ones are kept whatever happens.

@@ -3,6 +3,7 @@
 mod augment;
 mod bounds;
 mod certificates;
+mod certifying;
 mod ensemble;
 mod extension;
 mod features;
@@ -19,6 +20,7 @@ mod model;
 mod number;
 mod partition;
 mod threat;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -33,6 +35,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     knn::register(module)?;
     metrics::register(module)?;
     certificates::register(module)?;
+    certifying::register(module)?;
     learner::register(module)?;
     ensemble::register(module)?;
     extension::register();

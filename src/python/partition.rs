@@ -3,7 +3,8 @@
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 
-use super::certificates::{count, facts, PyCertificates};
+use super::certificates::{count, PyCertificates};
+use super::certifying::facts;
 use super::law::PyLaw;
 use super::listen::listening;
 use super::number::given;

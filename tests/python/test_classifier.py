@@ -1,6 +1,7 @@
 """The ensemble as a scikit-learn estimator."""
 
 import copy
+import json
 import os
 import pickle
 import signal
@@ -22,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import certssb as cs
+from certssb import _core
 from certssb.exceptions import CancelledError, ParameterError
 
 
@@ -365,3 +367,26 @@ def test_bar_or_nothing_is_shown(digits: Digits, capfd: pytest.CaptureFixture[st
     assert "training" in capfd.readouterr().err
     small(n_members=15).fit(digits[0], digits[1]).predict(digits[2])
     assert capfd.readouterr() == ("", "")
+
+
+def test_settings_of_an_ensemble_are_read_by_name():
+    """Each once: one that is missing, unknown or of another type is named, and no ensemble is made."""
+    X, y = np.zeros((6, 4), np.float32), np.arange(6) % 2
+    settings = {
+        "model": "linear",
+        "epochs": 1,
+        "batch_size": 4,
+        "learning_rate": 0.1,
+        "seed": 0,
+        "device": "cpu",
+    }
+    made = _core.Ensemble(X, y, 2, cs.Gaussian(1.0), **settings, penalty=None, stack=1)
+    assert json.loads(made.record())["batch_size"] == 4
+    for wrong, kind, named in [
+        ({"epoch": 1}, TypeError, "no setting 'epoch'"),
+        ({"epochs": None}, TypeError, "needs the setting 'epochs'"),
+        ({"epochs": "1"}, ParameterError, "'epochs'"),
+        ({"precision": "f16"}, ParameterError, "'precision'"),
+    ]:
+        with pytest.raises(kind, match=named):
+            _core.Ensemble(X, y, 2, cs.Gaussian(1.0), **(settings | wrong))
