@@ -21,7 +21,8 @@ pub struct Change {
 /// What lies between the received training set and another one: at most so many of its samples changed in place, at most
 /// so many that only the other one has, and at most so many that only the received one has.
 ///
-/// The direction matters: a law can be surer of what removing a sample does than of what adding one does.
+/// The direction matters: a law can be surer of what removing a sample does than of what adding one does. A [`Threat`] has
+/// none ([`Threat::ways`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edits {
     /// Samples changed in place.
@@ -50,22 +51,26 @@ impl From<&Edits> for Edits {
     }
 }
 
-impl From<Threat> for Edits {
-    fn from(threat: Threat) -> Self {
-        threat.edits()
-    }
-}
-
-impl From<&Threat> for Edits {
-    fn from(threat: &Threat) -> Self {
-        threat.edits()
-    }
-}
-
 impl Edits {
     /// Whether the two sets have the same samples but for changes in place.
     pub fn in_place(&self) -> bool {
         self.inserted == 0 && self.deleted == 0
+    }
+
+    /// The way back: what the other set has alone is removed from it, what the received one has alone is put in.
+    fn back(&self) -> Self {
+        Self { inserted: self.deleted, deleted: self.inserted, ..*self }
+    }
+
+    /// Where more of the received samples would be touched than there are: all of them removed, and a new one for each that
+    /// was modified. Whatever can be done to the samples that there are is within that.
+    fn among(self, n_train: usize) -> Self {
+        let modified = self.modified.n_poisoned;
+        if modified > n_train || modified.saturating_add(self.deleted) <= n_train {
+            return self;
+        }
+        let inserted = self.inserted.saturating_add(modified);
+        Self { modified: Change { n_poisoned: 0, ..self.modified }, inserted, deleted: n_train }
     }
 }
 
@@ -75,9 +80,9 @@ impl Edits {
 pub enum Kind {
     /// Changes in place.
     Modified,
-    /// Samples that only the other training set has.
+    /// Samples that attackers put in.
     Inserted,
-    /// Samples that only the received training set has.
+    /// Samples that attackers took out.
     Deleted,
     /// All of them, in any mix.
     Any,
@@ -85,9 +90,9 @@ pub enum Kind {
     Mixed {
         /// Changed in place.
         modified: usize,
-        /// In the other training set only.
+        /// Put in by attackers.
         inserted: usize,
-        /// In the received training set only.
+        /// Taken out by attackers.
         deleted: usize,
     },
 }
@@ -105,13 +110,21 @@ pub enum Counted {
 
 /// What an attacker may have done, as it is asked: a number, which edits it counts, and how.
 ///
+/// **Whenever they did it.** One training set was received; what is claimed is that the prediction is the same for another
+/// one. The attacker may have made the received set of the other, which is then the clean one, or will make the other of the
+/// received one, which is then clean. A threat is both: [`ways`](Self::ways) has the edits from the received set to the
+/// other in either case, and a prediction is certified against it where it is certified against all of them.
+///
 /// # Example
-/// Fifty edits of any mix are no worse than fifty unlimited modifications, where a law can certify either at all.
+/// Fifty edits of any mix are no worse than fifty unlimited modifications, where a law can certify either at all. Fifty
+/// insertions are fifty more samples in the other set, or fifty fewer.
 /// ```
 /// use certssb::{Change, Counted, Kind, Threat};
 /// let change = Change { n_poisoned: 50, trigger_norm: f64::INFINITY, labels: true };
-/// let threat = Threat { change, kind: Kind::Any, counted: Counted::Edits };
-/// assert_eq!((threat.edits().inserted, threat.edits().deleted), (50, 50));
+/// let threat = |kind| Threat { change, kind, counted: Counted::Edits };
+/// let ways = |kind| threat(kind).ways(1000).iter().map(|way| (way.inserted, way.deleted)).collect::<Vec<_>>();
+/// assert_eq!(ways(Kind::Any), [(50, 50)]);
+/// assert_eq!(ways(Kind::Inserted), [(50, 0), (0, 50)]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Threat {
@@ -152,7 +165,40 @@ impl Threat {
         Self { change: Change { trigger_norm, ..self.change }, ..*self }
     }
 
-    /// The worst edits within the threat, for laws under which members see some of the samples.
+    /// The worst edits from the received training set, of `n_train` samples, to another one: if the attacker made the other
+    /// one of it, and if they made it of the other one, which exchanges inserted and deleted samples. One entry where that
+    /// is no difference.
+    ///
+    /// Every D' that D becomes within the threat is reached by edits within the first entry, and every D' that became D by
+    /// edits within the last. So what holds for all entries holds for both sets of each such pair, whichever was received.
+    /// This is the one place that knows the two ways; [`Law::against`](crate::Law::against) asks a law about both.
+    pub fn ways(&self, n_train: usize) -> Vec<Edits> {
+        let onward = self.onward();
+        let back = onward.back();
+        match self.kind {
+            // Both hold every mix, and with it the way back.
+            Kind::Modified | Kind::Any => vec![onward],
+            _ if back == onward => vec![onward.among(n_train)],
+            _ => vec![onward.among(n_train), back.among(n_train)],
+        }
+    }
+
+    /// Whether nothing is counted but changes in place.
+    pub fn in_place(&self) -> bool {
+        self.onward().in_place()
+    }
+
+    /// How many of the received samples have to be there for the threat to make sense: those that it counts as changed.
+    pub(crate) fn changed(&self) -> usize {
+        match (self.kind, self.counted) {
+            (Kind::Any, Counted::Edits) => self.change.n_poisoned,
+            (Kind::Any, Counted::SymmetricDifference) => 0,
+            _ => self.onward().modified.n_poisoned,
+        }
+    }
+
+    /// The worst edits within the threat when the received set is the one that they start from, for laws under which members
+    /// see some of the samples.
     ///
     /// With a samples that only the received set has and b that only the other one has, a certificate needs
     ///
@@ -164,7 +210,7 @@ impl Threat {
     /// a = b = 1, so r edits of any mix have a <= r and b <= r: they are within r deletions and r insertions, which is what
     /// r modifications are. Of a symmetric difference of r, a + b <= r, the worst is b = r: adding is worse than removing,
     /// because the number of ways to draw grows with the size of a set, ever faster.
-    pub fn edits(&self) -> Edits {
+    pub(crate) fn onward(&self) -> Edits {
         let r = self.change.n_poisoned;
         let none = Change { n_poisoned: 0, ..self.change };
         let (changed, inserted, deleted) = match (self.kind, self.counted) {
@@ -194,16 +240,17 @@ impl Threat {
     }
 }
 
-/// The threat after "when", as in "every training set that the received one becomes when at most 3 new samples join it".
+/// The threat after "when", as in "every training set that the received one becomes, or that became the received one, when at
+/// most 3 samples of any kind are added".
 impl fmt::Display for Threat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (r, edits) = (self.change.n_poisoned, self.edits());
+        let (r, edits) = (self.change.n_poisoned, self.onward());
         let how = Modified(&self.change);
         match self.kind {
             Kind::Modified => {
                 write!(f, "at most {} of its samples {} changed in place, {how}", Number(edits.modified.n_poisoned), are(edits.modified.n_poisoned))?;
             }
-            Kind::Inserted => write!(f, "at most {} of any kind {} it", new(r), joins(r))?,
+            Kind::Inserted => write!(f, "at most {} of any kind {} added", new(r), are(r))?,
             Kind::Deleted => write!(f, "at most {} of its samples {} removed", Number(r), are(r))?,
             Kind::Any => {
                 let what = "samples are changed, removed or added, in any mix and in any way, labels included";
@@ -212,13 +259,13 @@ impl fmt::Display for Threat {
             Kind::Mixed { modified, inserted, deleted } => write!(
                 f,
                 "at most {} of its samples {} changed in place, {how}, at most {} {} removed and at most {} of any kind \
-                 {} it",
+                 {} added",
                 Number(modified),
                 are(modified),
                 Number(deleted),
                 are(deleted),
                 new(inserted),
-                joins(inserted)
+                are(inserted)
             )?,
         }
         match (self.kind, self.counted) {
@@ -271,14 +318,6 @@ fn are(n: usize) -> &'static str {
     }
 }
 
-fn joins(n: usize) -> &'static str {
-    if n == 1 {
-        "joins"
-    } else {
-        "join"
-    }
-}
-
 fn new(n: usize) -> String {
     format!("{} new sample{}", Number(n), if n == 1 { "" } else { "s" })
 }
@@ -305,7 +344,7 @@ mod tests {
                 "at most 2 of its samples are changed in place, each in any way, label included (a symmetric \
                  difference of 5, of which each changed sample takes 2)",
             ),
-            (threat(Kind::Inserted, Edits, 40), "at most 40 new samples of any kind join it"),
+            (threat(Kind::Inserted, Edits, 40), "at most 40 new samples of any kind are added"),
             (threat(Kind::Deleted, Edits, 7), "at most 7 of its samples are removed"),
             (
                 threat(Kind::Any, Edits, 50),
@@ -315,7 +354,7 @@ mod tests {
             (
                 threat(mixed, Edits, 12_004),
                 "at most 3 of its samples are changed in place, each in any way, label included, at most 12,000 are \
-                 removed and at most 1 new sample of any kind joins it",
+                 removed and at most 1 new sample of any kind is added",
             ),
         ] {
             assert_eq!(threat.to_string(), words);
@@ -323,5 +362,27 @@ mod tests {
         }
         assert!(threat(mixed, Edits, 3).check().is_err());
         assert!(threat(mixed, SymmetricDifference, 12_007).check().is_ok());
+    }
+
+    #[test]
+    fn whoever_was_first_both_ways_are_there() {
+        let ways = |kind, counted, r| -> Vec<_> {
+            let ways = threat(kind, counted, r).ways(100);
+            ways.iter().map(|way| (way.modified.n_poisoned, way.inserted, way.deleted)).collect()
+        };
+        let mixed = |modified, inserted, deleted| {
+            ways(Kind::Mixed { modified, inserted, deleted }, Counted::Edits, modified + inserted + deleted)
+        };
+        for counted in [Counted::Edits, Counted::SymmetricDifference] {
+            assert_eq!(ways(Kind::Inserted, counted, 7), [(0, 7, 0), (0, 0, 7)]);
+            assert_eq!(ways(Kind::Deleted, counted, 7), [(0, 0, 7), (0, 7, 0)]);
+            // Of 100 received samples an attacker has put in 100 at most, and may have taken out any number.
+            assert_eq!(ways(Kind::Deleted, counted, 107), [(0, 0, 100), (0, 107, 0)]);
+        }
+        assert_eq!(ways(Kind::Modified, Counted::Edits, 7), [(7, 0, 0)]);
+        assert_eq!(ways(Kind::Any, Counted::Edits, 7), [(0, 7, 7)]);
+        assert_eq!(mixed(3, 40, 7), [(3, 40, 7), (3, 7, 40)]);
+        assert_eq!(mixed(3, 5, 5), [(3, 5, 5)]);
+        assert_eq!(mixed(30, 80, 7), [(30, 80, 7), (0, 37, 100)]);
     }
 }

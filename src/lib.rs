@@ -79,11 +79,11 @@ pub use ensemble::{devices, Control, Ensemble, Execution, Progress};
 pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 pub use interval::Interval;
+pub use law::{BothWays, Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use law::{
     Cascade, Discrete, Gaussian, Guarantee, LabelNoise, Law, Partition, Product, SampleSpecific, SigmaSearch,
     Subsample, Uniform,
 };
-pub use law::{Component, DataFacts, LikelihoodRatio, NoiseLaw};
 pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Patience, Record as LedgerRecord, Report, Watch};
 #[cfg(feature = "training")]
 pub use member::{

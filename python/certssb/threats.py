@@ -42,8 +42,8 @@ class Threat:
     labels : bool, default=False
         Whether the labels of modified samples may be any as well. (Samples that are inserted have any.)
     edits : {"modified", "inserted", "deleted", "any"} or dict, default="modified"
-        What is counted: samples modified in place, samples that another training set has and the received one has not,
-        the other way round, or all of them in any mix and in any way. A dict has numbers of each, such as
+        What attackers may have done, and what is counted: samples modified in place, samples put in, samples taken out,
+        or all of these in any mix and in any way. A dict has numbers of each, such as
         ``{"modified": 3, "inserted": 40, "deleted": 7}``.
     counted : {"edits", "symmetric difference"}, default="edits"
         Whether a modification counts once, or twice: as one sample removed and one added.
@@ -55,10 +55,11 @@ class Threat:
 
     Notes
     -----
-    Edits lead from the received training set to another one for which the prediction is the same. Samples that an
-    attacker *put into* the received set are removed again on that way, which is the easier direction: a certificate
-    against ``edits="inserted"`` covers both. Against samples that they *took out* before it was received, ask for
-    ``edits="inserted"`` too. ``edits="any"`` covers everything in both directions.
+    A certificate says that the prediction is the same for two training sets, of which one was received and the attackers
+    made one of the other. It holds whichever of them was received: if what you have was tampered with, the other set is the
+    clean one; if what you have is clean, it is what the attackers would make of it, and you would train on. Samples put in
+    on one way are taken out on the other, so that ``edits="inserted"`` and ``edits="deleted"`` make the same claim, and
+    certify the same numbers.
 
     Insertions and deletions are covered by laws under which members see some of the samples only:
     :class:`~certssb.Subsample`, with a fixed size or a rate.

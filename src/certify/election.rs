@@ -42,9 +42,10 @@ impl Elected<'_> {
     }
 
     /// How many buckets a threat may touch: one for each sample that is inserted or deleted, and for one that is modified as
-    /// many as [`Partition::touched`] says. Any edit is at worst a modification, which a symmetric difference counts twice.
+    /// many as [`Partition::touched`] says. Any edit is at worst a modification, which a symmetric difference counts twice. The
+    /// same number lies between two sets whichever of them was received, so that both ways are one question.
     fn touched(&self, threat: &Threat) -> usize {
-        let edits = threat.edits();
+        let edits = threat.onward();
         match (threat.kind, threat.counted) {
             (Kind::Any, Counted::Edits) => threat.change.n_poisoned.saturating_mul(2),
             _ => {
@@ -84,18 +85,17 @@ impl Proof for Elected<'_> {
         match budget {
             Budget::Total => Err(no_radius(law)),
             Budget::Samples(threat) => {
-                let edits = threat.edits();
-                if !edits.in_place() && !law.covers_edits() {
+                if !threat.in_place() && !law.covers_edits() {
                     let expected = format_args!("'modified' for {}", law.describe());
                     return Err(Error::parameter("edits", expected, "insertions or deletions"));
                 }
-                let gone = edits.modified.n_poisoned.max(edits.deleted);
+                let gone = threat.changed();
                 if facts.n_train > 0 && gone > facts.n_train {
                     let all = facts.n_train;
                     let expected = format_args!("an integer from 0 to the number of training samples, {all}");
                     return Err(Error::parameter("n_poisoned", expected, gone));
                 }
-                Radius::check("trigger_norm", edits.modified.trigger_norm).map(drop)
+                Radius::check("trigger_norm", threat.change.trigger_norm).map(drop)
             }
             Budget::Entries => law.flip_likelihood(0, facts).map(drop),
         }
@@ -158,8 +158,8 @@ impl Proof for Elected<'_> {
 
     fn statement(&self, threat: &Threat) -> String {
         self.sentence(&format!(
-            "stays the same, if it is certified against this threat, for every training set that the received one becomes \
-             when {threat}"
+            "stays the same, if it is certified against this threat, for every training set that the received one becomes, or \
+             that became the received one, when {threat}"
         ))
     }
 }

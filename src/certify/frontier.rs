@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::change::{Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::{Interval, Masses};
-use crate::law::{DataFacts, Law, LikelihoodRatio, ManyPairs, NormGuide, RatioByNorm};
+use crate::law::{BothWays, DataFacts, Law, ManyWays, NormGuide, RatioByNorm};
 use crate::normal::normal_quantile_upper;
 use crate::process::install;
 use crate::stop::Stop;
@@ -32,7 +32,7 @@ const COUNT_CHUNK: usize = 1024;
 /// A search for flips stops here, or at the number of entries that there are.
 const MOST_FLIPS: usize = 1_000_000;
 
-/// A search for inserted samples stops here.
+/// A search for inserted or deleted samples stops here.
 const MOST_INSERTED: usize = 1 << 36;
 
 /// So many flips are worth a guess.
@@ -76,7 +76,7 @@ impl Distinct {
 
     /// Whether each sample's prediction survives `threat`.
     pub(super) fn holds(&self, law: &Law, facts: &DataFacts, threat: &Threat) -> Result<Vec<bool>> {
-        let mut ratio = ManyPairs::new(law.likelihood(threat, facts)?);
+        let mut ratio = ManyWays::new(law.against(threat, facts)?);
         let (mut verdicts, stop) = (Vec::with_capacity(self.pairs.len()), Stop::current());
         for some in self.pairs.chunks(LOOK) {
             stop.check()?;
@@ -90,9 +90,9 @@ impl Distinct {
         let stop = Stop::current();
         let at = |trigger_norm| {
             stop.check()?;
-            law.likelihood(threat.with_norm(trigger_norm), facts)
+            law.against(threat.with_norm(trigger_norm), facts)
         };
-        let (none, any) = (ManyPairs::new(at(0.0)?), ManyPairs::new(at(f64::INFINITY)?));
+        let (none, any) = (ManyWays::new(at(0.0)?), ManyWays::new(at(f64::INFINITY)?));
         let ratio = RatioByNorm::of(law, facts, threat, self.smallest());
         let search = |chunk: &[Masses]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
@@ -117,7 +117,7 @@ impl Distinct {
 
     /// The largest number that each sample's prediction survives, whatever else `threat` says.
     pub(super) fn counts(&self, law: &Law, facts: &DataFacts, threat: &Threat) -> Result<Vec<usize>> {
-        let at = |n_poisoned| law.likelihood(threat.at(n_poisoned), facts);
+        let at = |n_poisoned| law.against(threat.at(n_poisoned), facts);
         self.largest_counts(most(threat, facts), at, |_, last| last)
     }
 
@@ -133,7 +133,7 @@ impl Distinct {
                 _ => last,
             }
         };
-        self.largest_counts(most, |flips| law.flip_likelihood(flips, facts), guess)
+        self.largest_counts(most, |flips| law.flip_likelihood(flips, facts).map(BothWays::from), guess)
     }
 
     /// The largest count up to `most` that each sample survives; each count's ratio is built once a chunk. A search begins
@@ -141,17 +141,17 @@ impl Distinct {
     fn largest_counts(
         &self,
         most: usize,
-        at: impl Fn(usize) -> Result<LikelihoodRatio> + Sync,
+        at: impl Fn(usize) -> Result<BothWays> + Sync,
         guess: impl Fn(&Masses, usize) -> usize + Sync,
     ) -> Result<Vec<usize>> {
         let stop = Stop::current();
         let search = |chunk: &[Masses]| -> Result<Vec<usize>> {
-            let mut known: HashMap<usize, ManyPairs> = HashMap::new();
+            let mut known: HashMap<usize, ManyWays> = HashMap::new();
             let mut holds = |count: usize, pair: &Masses| -> Result<bool> {
                 stop.check()?;
                 Ok(match known.entry(count) {
                     Entry::Occupied(ratio) => ratio.into_mut().holds(*pair),
-                    Entry::Vacant(free) => free.insert(ManyPairs::new(at(count)?)).holds(*pair),
+                    Entry::Vacant(free) => free.insert(ManyWays::new(at(count)?)).holds(*pair),
                 })
             };
             let mut start = 0;
@@ -169,11 +169,11 @@ impl Distinct {
     }
 }
 
-/// Where a search for the largest number of `threat` ends: nobody can remove or change more samples than there are, but
-/// anybody can add them.
+/// Where a search for the largest number of `threat` ends: nobody can change more samples than there are, but anybody can add
+/// them, or have removed them before.
 pub(super) fn most(threat: &Threat, facts: &DataFacts) -> usize {
     match (threat.kind, threat.counted) {
-        (Kind::Inserted, _) | (Kind::Any, Counted::SymmetricDifference) => MOST_INSERTED,
+        (Kind::Inserted | Kind::Deleted, _) | (Kind::Any, Counted::SymmetricDifference) => MOST_INSERTED,
         (Kind::Modified, Counted::SymmetricDifference) => facts.n_train.saturating_mul(2).saturating_add(1),
         _ => facts.n_train,
     }
@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
     use crate::change::Change;
-    use crate::law::{Gaussian, LabelNoise, Product, Subsample};
+    use crate::law::{Gaussian, LabelNoise, LikelihoodRatio, Product, Subsample};
     use crate::seed::{Role, Seed};
 
     fn laws() -> Vec<(Law, bool)> {

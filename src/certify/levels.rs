@@ -10,7 +10,7 @@ use super::sentence;
 use crate::change::{Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::Interval;
-use crate::law::{Cascade, LikelihoodRatio};
+use crate::law::{BothWays, Cascade};
 use crate::process::install;
 use crate::stop::Stop;
 
@@ -35,7 +35,7 @@ fn each_side(threat: &Threat) -> Threat {
 type Ends<T> = (T, Option<T>);
 
 /// A margin as a function of the likelihood ratio; how far it is above what is asked for.
-type Margin<'a> = dyn Fn(&LikelihoodRatio) -> f64 + 'a;
+type Margin<'a> = dyn Fn(&BothWays) -> f64 + 'a;
 
 impl Proof for Levels<'_> {
     fn covers(&self, budget: &Budget) -> Result<()> {
@@ -44,7 +44,7 @@ impl Proof for Levels<'_> {
             Budget::Total if self.cascade.has_radius(facts) => Ok(()),
             Budget::Total => Err(no_radius(&self.record.law)),
             Budget::Samples(threat) => {
-                self.cascade.levels().iter().try_for_each(|law| law.check_edits(&threat.edits(), facts))
+                self.cascade.levels().iter().try_for_each(|law| law.check_threat(threat, facts))
             }
             Budget::Entries => self.record.law.flip_likelihood(0, facts).map(drop),
         }
@@ -92,7 +92,7 @@ impl Proof for Levels<'_> {
                 let law = &self.cascade.levels()[level];
                 largest_norm(|trigger_norm| {
                     stop.check()?;
-                    let ratio = law.likelihood(threat.with_norm(trigger_norm), &self.record.facts)?;
+                    let ratio = law.against(threat.with_norm(trigger_norm), &self.record.facts)?;
                     Ok(margin(&ratio).clamp(f64::MIN, f64::MAX))
                 })
             }
@@ -113,7 +113,7 @@ impl Proof for Levels<'_> {
             let facts = &self.record.facts;
             let count = largest_count(1, most(threat, facts), |n_poisoned| {
                 stop.check()?;
-                Ok(margin(&law.likelihood(threat.at(n_poisoned), facts)?) > 0.0)
+                Ok(margin(&law.against(threat.at(n_poisoned), facts)?) > 0.0)
             })?;
             Ok(count as i64)
         };
@@ -156,16 +156,15 @@ impl Levels<'_> {
     ) -> Result<Ends<T>> {
         let threshold = self.cascade.threshold(level);
         let unit = self.cascade.units()[level];
-        let worst = |ratio: &LikelihoodRatio| {
-            contest.margins(unit, |p| ratio.worst_lower(p), |p| ratio.worst_upper(p))
-        };
+        let worst =
+            |ratio: &BothWays| contest.margins(unit, |p| ratio.worst_lower(p), |p| ratio.worst_upper(p));
         let sure = find(&|ratio| (worst(ratio).0 - threshold.unwrap_or(0.0)).next_down())?;
         let open = threshold.map(|tau| find(&|ratio| (tau - worst(ratio).1).next_down())).transpose()?;
         Ok((sure, open))
     }
 
-    fn ratios(&self, threat: &Threat) -> Result<Vec<LikelihoodRatio>> {
-        self.cascade.levels().iter().map(|law| law.likelihood(threat, &self.record.facts)).collect()
+    fn ratios(&self, threat: &Threat) -> Result<Vec<BothWays>> {
+        self.cascade.levels().iter().map(|law| law.against(threat, &self.record.facts)).collect()
     }
 
     /// Every sample's R from the ends of its levels, which are found once for contests that are alike.

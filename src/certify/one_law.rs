@@ -27,7 +27,7 @@ impl Proof for OneLaw<'_> {
                 Some(_) => Ok(()),
                 None => Err(no_radius(law)),
             },
-            Budget::Samples(threat) => law.check_edits(&threat.edits(), facts),
+            Budget::Samples(threat) => law.check_threat(threat, facts),
             Budget::Entries => law.flip_likelihood(0, facts).map(drop),
         }
     }

@@ -11,7 +11,7 @@ use super::settings::RunnerUp;
 use crate::change::{Change, Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::Interval;
-use crate::law::{DataFacts, Law, LikelihoodRatio, NoiseLaw, Subsample};
+use crate::law::{BothWays, DataFacts, Law, NoiseLaw, Subsample};
 use crate::stop::Stop;
 use crate::votes::{unanimous_but, Ballots};
 
@@ -64,7 +64,7 @@ impl Plan {
         threat.check()?;
         law.check(facts)?;
         check_level(confidence, confidence.share(facts.n_classes, 1))?;
-        let ratio = law.likelihood(threat, facts)?;
+        let ratio = law.against(threat, facts)?;
         let own_votes = votes_needed(&ratio, facts, confidence)?;
         Ok(Self {
             threat,
@@ -92,7 +92,7 @@ impl fmt::Display for Plan {
             (Kind::Modified, Counted::Edits) => {
                 write!(f, "{n_poisoned} poisoned samples, trigger norm {trigger_norm}{labels}")?;
             }
-            _ => write!(f, "Against a training set of which {}", self.threat)?,
+            _ => write!(f, "If, before the training set was received or afterwards, {}", self.threat)?,
         }
         write!(f, ", under {}: ", self.law)?;
         match (self.n_members, self.votes) {
@@ -120,11 +120,7 @@ impl fmt::Display for Plan {
 
 /// The smallest N with which unanimous votes certify. Far from 1, N is a search on the bound itself; beyond what
 /// anybody trains it is log(1/alpha) / -log(1 - q), q being the largest mass that other classes may have.
-fn unanimous_members(
-    ratio: &LikelihoodRatio,
-    facts: &DataFacts,
-    confidence: &Confidence,
-) -> Result<Option<f64>> {
+fn unanimous_members(ratio: &BothWays, facts: &DataFacts, confidence: &Confidence) -> Result<Option<f64>> {
     let Some(q) = largest_rest(ratio)? else { return Ok(None) };
     let alpha = confidence.share(facts.n_classes, 1);
     let estimate = (1.0 / alpha).ln() / -(-q).ln_1p();
@@ -154,7 +150,7 @@ fn unanimous_members(
 }
 
 /// The largest 1 - p_A that still certifies against p_B = 1 - p_A, from below; `None` if p_A = 1 does not.
-fn largest_rest(ratio: &LikelihoodRatio) -> Result<Option<f64>> {
+fn largest_rest(ratio: &BothWays) -> Result<Option<f64>> {
     // In logarithms: a full-set Gaussian may ask for 1e-57.
     let stop = Stop::current();
     let holds = |log: f64| stop.check().map(|()| 2.0 * ratio.worst_upper(log.exp()) < 1.0);
@@ -174,11 +170,7 @@ fn largest_rest(ratio: &LikelihoodRatio) -> Result<Option<f64>> {
 }
 
 /// How many of [`MEMBERS`] have to agree, all others voting for one other class.
-fn votes_needed(
-    ratio: &LikelihoodRatio,
-    facts: &DataFacts,
-    confidence: &Confidence,
-) -> Result<Option<usize>> {
+fn votes_needed(ratio: &BothWays, facts: &DataFacts, confidence: &Confidence) -> Result<Option<usize>> {
     let holds = |against: usize| {
         let ballots = unanimous_but(MEMBERS, against, facts.n_classes)?;
         // Choosing members agree; those that bound do not all.
@@ -214,7 +206,7 @@ fn suggest(
         law => Some(law.clone()),
     };
     let demand = |size: usize| -> Result<Option<usize>> {
-        let ratio = Law::Subsample(Subsample::new(inner.clone(), size)?).likelihood(threat, facts)?;
+        let ratio = Law::Subsample(Subsample::new(inner.clone(), size)?).against(threat, facts)?;
         let votes = votes_needed(&ratio, facts, confidence)?;
         Ok(votes.filter(|votes| *votes as f64 <= EASY * MEMBERS as f64))
     };
@@ -251,7 +243,7 @@ pub fn decided(
 ) -> Result<Vec<bool>> {
     let threat = threat.into();
     threat.check()?;
-    let ratio = law.likelihood(threat, facts)?;
+    let ratio = law.against(threat, facts)?;
     let tally = ballots.tally(confidence.choosing(), ballots.n_members());
     let alpha = confidence.share(facts.n_classes, ballots.n_samples());
     check_level(confidence, alpha)?;
@@ -276,7 +268,7 @@ pub fn decided(
 }
 
 fn hopeless(
-    ratio: &LikelihoodRatio,
+    ratio: &BothWays,
     share: f64,
     runner_up: f64,
     n_members: u64,
@@ -320,7 +312,7 @@ mod tests {
         let n = advice.n_members.unwrap() as usize;
         let holds = |n: usize| {
             let interval = settings().unanimous(n, 2, 1);
-            let ratio = law.likelihood(advice.threat, &facts()).unwrap();
+            let ratio = law.against(advice.threat, &facts()).unwrap();
             ratio.holds(interval.p_lower, interval.p_upper)
         };
         assert!(holds(n) && !holds(n - 1), "{n}");
@@ -353,7 +345,7 @@ mod tests {
     fn hopeless_samples_are_told_from_undecided_ones() {
         let law = Law::Subsample(Subsample::new(Some(gaussian(1.0)), 100).unwrap());
         let change = Change { n_poisoned: 253, trigger_norm: 1.0, labels: false };
-        let ratio = law.likelihood(change, &facts()).unwrap();
+        let ratio = law.against(change, &facts()).unwrap();
         let hopeless = |share: f64| hopeless(&ratio, share, 1.0 - share, 500, 0.001, &settings());
         assert!(hopeless(0.55) && !hopeless(0.99));
     }

@@ -22,7 +22,7 @@ impl Proof for Published<'_> {
         match budget {
             Budget::Total => Ok(()),
             // Always refused: a radius is all that it states.
-            Budget::Samples(threat) => law.check_edits(&threat.edits(), facts),
+            Budget::Samples(threat) => law.check_threat(threat, facts),
             Budget::Entries => law.flip_likelihood(0, facts).map(drop),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::record::{Evidence, Record};
 use super::settings::{Bound, Selection};
-use crate::change::{Kind, Number, Threat};
+use crate::change::{Number, Threat};
 use crate::law::{Law, NoiseLaw};
 use crate::quantity::{written, Quantity};
 
@@ -76,35 +76,14 @@ fn order(record: &Record) -> &'static str {
 
 /// The sentence about one threat, of the samples whose predictions survive it.
 pub(super) fn within(record: &Record, certainty: &str, threat: &Threat) -> String {
-    let order = if threat.edits().in_place() { "" } else { order(record) };
+    let order = if threat.in_place() { "" } else { order(record) };
     format!(
         "{certainty} the prediction of a sample that is certified against this threat is the same for every training \
-         set that the received one becomes when {threat}{order}, under {}{}.{}{}",
+         set that the received one becomes, or that became the received one, when {threat}{order}, under {}{}.{}",
         record.law.describe(),
         if record.classes_as_received { CLASSES } else { "" },
-        direction(threat),
         notes(record)
     )
-}
-
-/// Which way edits go, where that is not the same both ways. With as many added as removed or more, in any way, what is
-/// certified one way is certified the other way (`Threat::edits` and `threats.md`, section 9).
-fn direction(threat: &Threat) -> &'static str {
-    match threat.kind {
-        Kind::Inserted => {
-            " As adding samples is harder to withstand than removing them, the same holds where an attacker has added as \
-             many to what was received."
-        }
-        Kind::Deleted => {
-            " That is about removing samples from the received set; where an attacker may have removed some before it was \
-             received, ask about as many inserted."
-        }
-        Kind::Mixed { inserted, deleted, .. } if inserted != deleted => {
-            " That is about what is done to the received set; where an attacker may have done it before it was received, \
-             ask with the numbers of inserted and deleted samples exchanged."
-        }
-        _ => "",
-    }
 }
 
 /// What was done before the noise, what is trusted, and which members could not be trained; empty if nothing of it.

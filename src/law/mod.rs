@@ -17,6 +17,7 @@ mod sample_specific;
 mod subsample;
 mod uniform;
 mod walk;
+mod ways;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +33,10 @@ pub use product::Product;
 pub use sample_specific::{Guarantee, SampleSpecific, SigmaSearch};
 pub use subsample::Subsample;
 pub use uniform::Uniform;
+pub use ways::BothWays;
+pub(crate) use ways::ManyWays;
 
-use crate::change::{Change, Edits};
+use crate::change::{Change, Edits, Threat};
 use crate::error::{Error, Result};
 use crate::interval::Interval;
 use crate::quantity::{Quantity, Radius};
@@ -319,6 +322,31 @@ impl Law {
         }
     }
 
+    /// What a threat does to probabilities, whichever of the two training sets was received ([`Threat::ways`]).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) when the threat is out of range, or when the law says nothing
+    /// about such threats.
+    ///
+    /// # Example
+    /// Adding is harder to withstand than removing, so that it decides, whichever of the two the attacker did.
+    /// ```
+    /// use certssb::{Change, Counted, DataFacts, Edits, Kind, Law, Subsample, Threat};
+    /// let law = Law::Subsample(Subsample::poisson(None, 0.01)?);
+    /// let facts = DataFacts { n_train: 1000, n_features: None, n_classes: 2 };
+    /// let change = Change { n_poisoned: 40, trigger_norm: f64::INFINITY, labels: true };
+    /// let removed = Edits { modified: Change { n_poisoned: 0, ..change }, inserted: 0, deleted: 40 };
+    /// let deleted = Threat { change, kind: Kind::Deleted, counted: Counted::Edits };
+    /// let alone = law.likelihood(removed, &facts)?.worst_upper(0.1);
+    /// assert!(law.against(deleted, &facts)?.worst_upper(0.1) > alone);
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn against(&self, threat: impl Into<Threat>, facts: &DataFacts) -> Result<BothWays> {
+        let ways = threat.into().ways(facts.n_train);
+        let each = ways.into_iter().map(|edits| self.likelihood(edits, facts));
+        Ok(BothWays::of(each.collect::<Result<_>>()?))
+    }
+
     /// L for `flips` changed entries in total, for a law that counts entries.
     ///
     /// # Errors
@@ -363,11 +391,15 @@ impl Law {
         }
     }
 
-    /// Whether the law says anything of such edits.
+    /// Whether the law says anything of such threats.
     ///
     /// # Errors
     /// [`ErrorKind::Parameter`](crate::ErrorKind::Parameter) naming what is out of range, or what it says nothing about.
-    pub(crate) fn check_edits(&self, edits: &Edits, facts: &DataFacts) -> Result<()> {
+    pub(crate) fn check_threat(&self, threat: &Threat, facts: &DataFacts) -> Result<()> {
+        threat.ways(facts.n_train).iter().try_for_each(|edits| self.check_edits(edits, facts))
+    }
+
+    fn check_edits(&self, edits: &Edits, facts: &DataFacts) -> Result<()> {
         let Edits { modified, inserted, deleted } = edits;
         if edits.in_place() {
             return self.check_change(modified, facts);
@@ -390,7 +422,7 @@ impl Law {
             return Err(Error::parameter("edits", expected, modified.n_poisoned.saturating_add(*deleted)));
         }
         if *inserted > crate::size::LARGEST {
-            let expected = format_args!("with at most {} samples inserted", crate::size::LARGEST);
+            let expected = format_args!("with at most {} samples inserted or deleted", crate::size::LARGEST);
             return Err(Error::parameter("edits", expected, inserted));
         }
         Ok(())

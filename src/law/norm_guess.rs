@@ -61,7 +61,8 @@ impl RatioByNorm {
     /// among the pairs that will be asked about.
     pub(crate) fn of(law: &Law, facts: &DataFacts, threat: &Threat, smallest: f64) -> Option<Self> {
         let norm_unit = law.norm_unit()?;
-        let unit = law.likelihood(threat.with_norm(norm_unit), facts).ok()?.without(LIGHT * smallest);
+        // Where the ways differ, the slow search asks both.
+        let unit = law.against(threat.with_norm(norm_unit), facts).ok()?.only()?.without(LIGHT * smallest);
         let mut new = Self { norm_unit, parts: Vec::new(), own: 1.0, pinned: 0.0, unit };
         for c in new.unit.parts().0 {
             let weight_q = c.weight_q();

@@ -49,6 +49,60 @@ def edited(
     return X, y
 
 
+def attacked(
+    X: npt.NDArray[Any], y: npt.NDArray[Any], at: npt.NDArray[Any], wrong: int, r: int, kind: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """What attackers who may insert, or else delete, r samples make of a training set."""
+    return edited(X, y, at, wrong, r, {"inserted": "insert last", "deleted": "delete"}[kind])
+
+
+@pytest.mark.parametrize("kind", ["inserted", "deleted"])
+@pytest.mark.parametrize("law", [cs.Subsample(size=5), cs.Subsample(rate=0.08)], ids=repr)
+def test_certified_predictions_are_those_of_the_set_before_the_attack_and_after(
+    digits: Data, law: cs.Law, kind: Any
+) -> None:
+    """Onward, from the clean set to the attacked one; and back, where only the attacked one is received and certified."""
+    X, y, X_test, _ = digits
+    clean = fitted("discriminant", law, X, y, 400, 1)
+    numbers, onward, back = clean.certify(X_test, alpha=0.001).n_poisoned(edits=kind), 0, 0
+    for case in np.flatnonzero(numbers > 0)[::2][:10]:
+        at, right, r = X_test[case], int(clean.predict(X_test[[case]])[0]), int(numbers[case])
+        bad = fitted("discriminant", law, *attacked(X, y, at, 1 - right, r, kind), 400, 2 + int(case))
+        # What is certified is the probability behind the votes: of 400, four standard deviations are 0.1.
+        assert (bad.votes(X_test[[case]]) == right).mean() > 0.5 - 0.1, (case, r)
+        onward += 1
+        for fewer in sorted({1, max(r // 2, 1)}):
+            received = fitted("discriminant", law, *attacked(X, y, at, 1 - right, fewer, kind), 400, 900)
+            certs = received.certify(X_test[[case]], alpha=0.001)
+            if certs.holds(fewer, edits=kind)[0]:
+                # The clean set is within the threat: what is certified of the attacked one is its prediction too.
+                assert (clean.votes(X_test[[case]]) == certs.prediction[0]).mean() > 0.5 - 0.1, (case, fewer)
+                back += 1
+    assert onward >= 5 and back >= 5, (onward, back)
+
+
+def test_samples_taken_out_before_the_set_was_received_are_counted_the_harder_way() -> None:
+    """A planted case whose received set has lost marks: it is certified up to what they could turn, and no further."""
+    n, asked = 30, np.zeros((1, 2))
+    X = np.random.default_rng(0).random((n, 2))
+    y = (np.arange(n) >= n - 3).astype(int)
+    X[y == 1] += 100
+    law, nearest = cs.Subsample(rate=0.27), KNeighborsClassifier(n_neighbors=1)
+    # Members answer as the nearest of their samples. The attackers have removed every copy of `asked` of class 1.
+    certs = fitted(nearest, law, X, y, 600, 3).certify(asked)
+    r = int(certs.n_poisoned(edits="deleted")[0])
+    one_way = next(d for d in range(1, 99) if not certs.p_lower[0] - certs.p_upper[0] > 1 - 0.73**d) - 1
+    assert certs.prediction[0] == 0 and one_way > r >= 1
+
+    def clean(removed: int) -> int:
+        X_clean = np.concatenate([X, np.zeros((removed, 2))])
+        y_clean = np.concatenate([y, np.ones(removed, int)])
+        return int(fitted(nearest, law, X_clean, y_clean, 600, 3 + removed).predict(asked)[0])
+
+    # What only looks onward would have certified the set from which so many were removed, whose prediction is another.
+    assert clean(r) == 0 and clean(one_way) == 1
+
+
 HOW = ["relabel", "replace", "delete", "insert first", "insert last"]
 
 

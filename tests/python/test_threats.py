@@ -169,7 +169,11 @@ def test_what_a_law_cannot_say_is_refused_with_those_that_can(law: cs.Law, threa
         (lambda certs: certs.holds(threat=3), "'threat'.*a Threat"),
         (lambda certs: certs.holds(), "'n_poisoned'"),
         (lambda certs: certs.holds(12666), "'n_poisoned'.*12665"),
-        (lambda certs: certs.holds(cs.Threat(12666, edits="deleted")), "'edits'.*12665"),
+        (lambda certs: certs.holds(cs.Threat(12666, edits="any")), "'edits'.*12665"),
+        (
+            lambda certs: certs.holds(cs.Threat(edits={"modified": 12666, "deleted": 1})),
+            "'n_poisoned'.*12665",
+        ),
         (lambda certs: certs.trigger_norm(), "'n_poisoned'"),
         (lambda certs: certs.n_poisoned(edits={"inserted": 3}), "'edits'.*where a number is asked"),
         (lambda certs: certs.frontier([1], edits={"inserted": 3}), "'edits'"),
@@ -187,8 +191,22 @@ def test_questions_with_too_much_or_too_little_in_them(ask: Any, said: str) -> N
         ask(agreeing(cs.Subsample(size=30)))
 
 
+def directional(law: cs.Subsample, n: int, inserted: int, deleted: int) -> float:
+    """What p_A - p_B has to exceed for edits that lead one way, by the formulas of the design."""
+    if law.rate is not None:
+        rest = 1 - law.rate
+        missed, other, q = rest**deleted, rest**inserted, rest ** (inserted - deleted)
+    else:
+        k, m = law.size, n - deleted + inserted
+        assert k is not None
+        missed = math.comb(n - deleted, k) / math.comb(n, k)
+        other = math.comb(n - deleted, k) / math.comb(m, k)
+        q = math.comb(n, k) / math.comb(m, k)
+    return (1 - missed) + (1 - other) / q
+
+
 @pytest.mark.parametrize("row", ORACLE[::3], ids=lambda row: " ".join(map(str, row.values())))
-def test_tables_agree_with_the_reference(row: dict[str, Any]) -> None:
+def test_tables_agree_with_the_reference_on_the_worse_of_both_ways(row: dict[str, Any]) -> None:
     numbers = {kind: row[kind] for kind in ("modified", "inserted", "deleted")}
     law = cs.Subsample(size=row["size"]) if row["law"] == "fixed" else cs.Subsample(rate=row["rate"])
     n_train = row["n"] or 5000
@@ -196,19 +214,23 @@ def test_tables_agree_with_the_reference(row: dict[str, Any]) -> None:
     certs = cs.certify_votes(votes, law, n_train=n_train, n_classes=2)
     gap = certs.p_lower - certs.p_upper
     threat = cs.Threat(edits=numbers, labels=True)
-    assert (certs.holds(threat) == (gap > row["need"] + 1e-9))[abs(gap - row["need"]) > 1e-9].all()
+    # An unlimited modification is one sample of each side.
+    inserted, deleted = (row["modified"] + row[kind] for kind in ("inserted", "deleted"))
+    assert directional(law, n_train, inserted, deleted) == pytest.approx(row["need"], abs=1e-9)
+    need = max(row["need"], directional(law, n_train, deleted, inserted))
+    assert (certs.holds(threat) == (gap > need + 1e-9))[abs(gap - need) > 1e-9].all()
 
 
-def test_statements_say_who_may_have_done_what_and_which_way() -> None:
+def test_statements_say_who_may_have_done_what_before_or_after() -> None:
     certs = agreeing(cs.Subsample(rate=0.004))
+    both_ways = "for every training set that the received one becomes, or that became the received one, when at most 40 "
     inserted = certs.statement(cs.Threat(40, edits="inserted"))
-    assert "when at most 40 new samples of any kind join it" in inserted
-    assert "the same holds where an attacker has added as many to what was received" in inserted
+    assert f"{both_ways}new samples of any kind are added, under" in inserted
     deleted = certs.statement(cs.Threat(40, edits="deleted"))
-    assert "at most 40 of its samples are removed" in deleted and "ask about as many inserted" in deleted
+    assert f"{both_ways}of its samples are removed, under" in deleted
     anything = certs.statement(cs.Threat(40, edits="any"))
     assert (
-        "at most 40 samples are changed, removed or added, in any mix and in any way, labels included"
+        f"{both_ways}samples are changed, removed or added, in any mix and in any way, labels included"
         in anything
     )
     assert "(a changed sample counts once)" in anything
@@ -217,15 +239,54 @@ def test_statements_say_who_may_have_done_what_and_which_way() -> None:
     fixed = agreeing(cs.Subsample(size=30))
     assert "while the others stay in their order" in fixed.statement(cs.Threat(40, edits="any"))
     assert "order" not in anything and "order" not in fixed.statement(cs.Threat(40))
+    partition = cs.certify_votes([[1]] * 50, cs.Partition(50), n_classes=2)
+    assert f"{both_ways}of its samples are removed, provided" in partition.statement(
+        cs.Threat(40, edits="deleted")
+    )
 
 
-def test_adding_is_the_harder_direction_as_the_statement_says() -> None:
-    for law in (cs.Subsample(size=30), cs.Subsample(rate=0.004), cs.Subsample(cs.Gaussian(1.0), rate=0.01)):
-        certs = agreeing(law, n_train=1000, against=20)
-        counts = {kind: int(certs.n_poisoned(edits=kind)[0]) for kind in ("inserted", "deleted", "any")}
-        assert counts["any"] <= counts["inserted"] < counts["deleted"]
-        for number in range(1, counts["inserted"] + 1):
-            assert certs.holds(number, edits="deleted")[0]
+def test_headings_say_that_both_ways_are_meant() -> None:
+    words = {kind: cs.Threat(7, edits=kind).words(100) for kind in ("inserted", "deleted")}  # type: ignore[arg-type]
+    assert (
+        words["inserted"]
+        == "at most 7 samples of any kind added to 100 training samples, or removed from them"
+    )
+    assert words["deleted"] == "at most 7 samples removed from 100 training samples, or added to them"
+    mixed = cs.Threat(edits={"inserted": 4, "deleted": 3}).words(100)
+    assert mixed.endswith(
+        "at most 3 removed and at most 4 of any kind added, before they were received or after"
+    )
+    assert "before" not in cs.Threat(edits={"inserted": 4, "deleted": 4}).words(100)
+
+
+@pytest.mark.parametrize("law", [cs.Subsample(size=30), cs.Subsample(rate=0.01)], ids=repr)
+def test_what_is_asked_one_way_is_answered_both_ways(law: cs.Subsample) -> None:
+    n, one_way = 1000, 0
+    for against in range(0, 400, 23):
+        certs = agreeing(law, n_train=n, against=against)
+        gap = float(certs.p_lower[0] - certs.p_upper[0])
+        for inserted, deleted in [(0, 12), (12, 0), (30, 5), (5, 30), (0, 45), (45, 0), (20, 21)]:
+            onward, back = (
+                gap > directional(law, n, *way) for way in ((inserted, deleted), (deleted, inserted))
+            )
+            one_way += onward != back
+            threat = cs.Threat(edits={"inserted": inserted, "deleted": deleted})
+            assert certs.holds(threat)[0] == (onward and back), (against, inserted, deleted)
+            plan = law.plan(threat, n_train=n)
+            assert (plan.votes is not None and 1000 - against >= plan.votes) == certs.holds(threat)[0]
+            for kind, number in (("inserted", inserted), ("deleted", deleted)):
+                if inserted + deleted == number > 0:
+                    assert certs.holds(number, edits=kind)[0] == (onward and back)
+        numbers = {kind: int(certs.n_poisoned(edits=kind)[0]) for kind in ("inserted", "deleted")}  # type: ignore[arg-type]
+        assert numbers["inserted"] == numbers["deleted"]
+    # Some predictions hold one way only, and are not certified.
+    assert one_way > 5
+
+
+def test_more_samples_may_have_been_taken_out_than_there_are() -> None:
+    few = cs.certify_votes([[1]] * 1000, cs.Subsample(rate=1e-4), n_train=100, n_classes=2)
+    assert few.n_poisoned(edits="deleted")[0] == few.n_poisoned(edits="inserted")[0] > 1000
+    assert few.holds(1000, edits="deleted")[0] and few.holds(edits={"modified": 60, "deleted": 900})[0]
 
 
 def test_partitions_answer_threats_in_buckets() -> None:

@@ -94,7 +94,7 @@ class Budget:
         >>> Budget(1, 0.5).words()
         'at most 1 training sample changed, each by an L2 norm of at most 0.5, labels as received'
         >>> Budget(40, float("inf"), edits="inserted").words(1346)
-        'at most 40 samples of any kind added to 1,346 training samples'
+        'at most 40 samples of any kind added to 1,346 training samples, or removed from them'
         """
         of = "" if n_train is None else f" of {n_train:,}"
         number = "" if self.n_poisoned is None else f"at most {self.n_poisoned:,}{of} "
@@ -102,17 +102,19 @@ class Budget:
         if self.numbers is not None:
             modified, inserted, deleted = self.numbers
             how = f"at most {modified:,}{of} training samples changed{self._how()}, {self._labels()}"
-            return f"{how}, at most {deleted:,} removed and at most {inserted:,} of any kind added"
+            many = f"at most {deleted:,} removed and at most {inserted:,} of any kind added"
+            return f"{how}, {many}" + ("" if deleted == inserted else ", before they were received or after")
         if self.edits == "any":
             how = "changed, removed or added in any mix and any way, labels included"
             return f"{number}training {samples} {how}{self._twice()}"
-        if self.edits == "inserted":
+        if self.edits in ("inserted", "deleted"):
+            # Whoever took samples out before the set was received made one to which the other's are added: both ways hold.
             count = "" if self.n_poisoned is None else f"at most {self.n_poisoned:,} "
             one = "sample" if self.n_poisoned == 1 else "samples"
             whole = "the" if n_train is None else f"{n_train:,}"
-            return f"{count}{one} of any kind added to {whole} training samples"
-        if self.edits == "deleted":
-            return f"{number}training {samples} removed"
+            if self.edits == "inserted":
+                return f"{count}{one} of any kind added to {whole} training samples, or removed from them"
+            return f"{count}{one} removed from {whole} training samples, or added to them"
         return f"{number}training {samples} changed{self._how()}, {self._labels()}{self._twice()}"
 
     def _how(self) -> str:
@@ -151,7 +153,7 @@ class Budget:
         """
         if self.n_poisoned is not None:
             return f"over the trigger norm, {replace(self, trigger_norm=None).words(n_train)}"
-        if self.edits == "inserted":
+        if self.edits in ("inserted", "deleted"):
             return f"over the number of {self.words(n_train)}"
         words = self.words()
         if n_train is not None:

@@ -112,8 +112,8 @@ class Surviving(Contents):
         --------
         >>> import certssb as cs
         >>> certs = cs.certify_votes([[1]] * 1000, cs.Subsample(rate=0.01), n_train=5000, n_classes=2)
-        >>> certs.statement(cs.Threat(n_poisoned=20, edits="any"))[159:336]
-        'a sample that is certified against this threat is the same for every training set that the received one becomes when at most 20 samples are changed, removed or added, in any mix'
+        >>> certs.statement(cs.Threat(n_poisoned=20, edits="any"))[159:370]
+        'a sample that is certified against this threat is the same for every training set that the received one becomes, or that became the received one, when at most 20 samples are changed, removed or added, in any mix'
         """
         return self._core.statement(self._threat(threat, None, None, None, False, None, None).asked())
 

@@ -298,8 +298,8 @@ class CertifiedAccuracyDisplay:
 
 _OVER = {
     "any": "Training samples changed, removed or added (at most)",
-    "inserted": "Training samples added (at most)",
-    "deleted": "Training samples removed (at most)",
+    "inserted": "Training samples added, or removed (at most)",
+    "deleted": "Training samples removed, or added (at most)",
 }
 """What a curve over other edits than modifications runs over."""
 
@@ -318,7 +318,7 @@ def _over_counts(
     change = budget.change()
     if counts is None:
         beyond = int(np.max(certs.n_poisoned(**change), initial=0)) + 1
-        if budget.edits != "inserted" and budget.counted == "edits":
+        if budget.edits not in ("inserted", "deleted") and budget.counted == "edits":
             beyond = min(beyond, getattr(certs, "n_train", None) or beyond)
         grid = np.unique(np.linspace(0, max(beyond, 1), 101).round())
     else:

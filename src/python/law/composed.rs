@@ -13,7 +13,7 @@ use crate::size::LARGEST;
 ///
 /// Without an inner law this is bagging: members that see no changed sample carry the certificate, and
 /// triggers of any size and any labels are inside it. Both ways of drawing also cover samples that were inserted or
-/// deleted (``edits="any"``).
+/// deleted (``edits="any"``), before the training set was received or afterwards.
 ///
 /// Parameters
 /// ----------
