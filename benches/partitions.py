@@ -62,9 +62,8 @@ SETTINGS = {
         Setting("cifar10", 20, "discriminant", 3.0, 1),
     ],
     "mnist": [
-        Setting("mnist", 1_200, "discriminant", 3.0, 8),
-        Setting("mnist", 2_000, "discriminant", 3.0, 8, scales=3),
-        Setting("mnist", 3_000, "discriminant", 3.0, 8, scales=3),
+        Setting("mnist", 2_000, "discriminant", 1.0, 8),
+        Setting("mnist", 1_200, "discriminant", 1.0, 8),
     ],
 }
 COLUMNS = {"cifar10": [0, 5, 10, 15, 20, 40, 60], "mnist": [0, 100, 200, 300, 400, 500]}
