@@ -1,4 +1,4 @@
-"""Certificates without chance on CIFAR-10 and MNIST, beside what is published: ``python benches/partitions.py``.
+"""Certificates without chance on CIFAR-10, MNIST and Fashion-MNIST, beside what is published: ``python benches/partitions.py``.
 
 Learners are in closed form on scattering features of a part's samples and of changed copies of them; they see nothing else.
 Everything is a function of a part as a set: samples are sorted by their content, and copies are drawn by the place in that
@@ -65,13 +65,21 @@ SETTINGS = {
         Setting("mnist", 2_000, "discriminant", 1.0, 8),
         Setting("mnist", 1_200, "discriminant", 1.0, 8),
     ],
+    "fashion-mnist": [Setting("fashion-mnist", parts, "discriminant", 10.0, 0) for parts in (500, 1_000)],
 }
-COLUMNS = {"cifar10": [0, 5, 10, 15, 20, 40, 60], "mnist": [0, 100, 200, 300, 400, 500]}
+COLUMNS = {
+    "cifar10": [0, 5, 10, 15, 20, 40, 60],
+    "mnist": [0, 100, 200, 300, 400, 500],
+    "fashion-mnist": [0, 50, 100, 150, 200, 300],
+}
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts it."""
 PUBLISHED = {
     "cifar10": {
         "best published at each number, networks": [0.7037, 0.6256, 0.5255, 0.3883, 0.3856, 0.2361, 0.1306]
     },
     "mnist": {"DPA, 1,200 parts, networks": [0.958], "DPA, 3,000 parts, networks": [0.934]},
+    "fashion-mnist": {},
 }
 MEDIANS = {"DPA, 1,200 parts, networks": 448, "DPA, 3,000 parts, networks": 509}
 
@@ -80,9 +88,11 @@ COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
 COLOURS /= np.linalg.norm(COLOURS, axis=1, keepdims=True)
 
 
-def load(data: str) -> tuple[Array, Array, Array, Array]:
+def load(data: str, fashion: Path) -> tuple[Array, Array, Array, Array]:
     if data == "mnist":
         return cs.datasets.load_mnist(DATA)
+    if data == "fashion-mnist":
+        return cs.datasets.load_mnist(fashion)
     return cs.datasets.load_cifar10(DATA)
 
 
@@ -146,7 +156,7 @@ MOVE = cs.augment.Affine(angle=10.0, translate=0.06, scale=(0.85, 1.15), shear=5
 
 def copies(images: Array, setting: Setting) -> list[Array]:
     """Changed copies of a part's samples, which lie in the order of their content."""
-    if setting.data == "mnist":
+    if setting.data != "cifar10":
         return [WARP(images, number) for number in range(setting.copies)]
     later = [
         MOVE(mirrored(images) if number % 2 else images, number - 1) for number in range(1, setting.copies)
@@ -156,7 +166,7 @@ def copies(images: Array, setting: Setting) -> list[Array]:
 
 def asked_features(images: Array, setting: Setting) -> Array:
     """Features that learners are asked about; those of CIFAR-10 are the mean of an image's and its mirror image's."""
-    if setting.data == "mnist":
+    if setting.data != "cifar10":
         return features(images, setting)
     return (features(images, setting) + features(mirrored(images), setting)) / 2
 
@@ -247,8 +257,8 @@ def row(table: Array, setting: Setting, y: Array, election: str) -> tuple[list[f
     return [float((right >= r).mean()) for r in COLUMNS[setting.data]], int(np.median(right))
 
 
-def tables(data: str, cache: Path, n_asked: int | None) -> list[str]:
-    X, y, X_test, y_test = load(data)
+def tables(data: str, cache: Path, n_asked: int | None, fashion: Path) -> list[str]:
+    X, y, X_test, y_test = load(data, fashion)
     if n_asked is not None:
         X_test, y_test = X_test[:n_asked], y_test[:n_asked]
     head = [
@@ -279,9 +289,9 @@ def tables(data: str, cache: Path, n_asked: int | None) -> list[str]:
     return lines
 
 
-def tune(data: str, cache: Path, n_asked: int) -> None:
+def tune(data: str, cache: Path, n_asked: int, fashion: Path) -> None:
     """Certified shares on held-out training images; the test images are not read."""
-    X, y, _, _ = load(data)
+    X, y, _, _ = load(data, fashion)
     order = np.random.default_rng(0).permutation(len(X))
     fitted, asked = order[:-HELD_OUT], order[-HELD_OUT:][:n_asked]
     tuned = [("discriminant", p) for p in (1.0, 3.0, 10.0, 30.0)] + [("ridge", p) for p in (0.1, 0.3)]
@@ -299,16 +309,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", nargs="*", default=["cifar10", "mnist"], help="cifar10, mnist")
+    parser.add_argument("data", nargs="*", default=[*SETTINGS], help=", ".join(SETTINGS))
+    parser.add_argument("--fashion", type=Path, default=FASHION, help="folder of Fashion-MNIST")
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "partitions")
     parser.add_argument("--tune", action="store_true", help="choose settings on held-out training images")
     parser.add_argument("--asked", type=int, help="test images; all by default")
     options = parser.parse_args()
     if options.tune:
         for data in options.data:
-            tune(data, options.cache, options.asked or 2_000)
+            tune(data, options.cache, options.asked or 2_000, options.fashion)
         return
-    lines = [line for data in options.data for line in [*tables(data, options.cache, options.asked), ""]]
+    lines = [
+        line
+        for data in options.data
+        for line in [*tables(data, options.cache, options.asked, options.fashion), ""]
+    ]
     text = "\n".join(["# Certificates without chance", "", *lines])
     print(text)
     if options.asked is None:
