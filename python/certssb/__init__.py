@@ -60,11 +60,13 @@ if TYPE_CHECKING:
         FrontierDisplay,
         NoiseMagnitudeDisplay,
         PredictionGridDisplay,
+        RecommendationDisplay,
     )
     from certssb.estimators.classifier import CertifiedClassifier
     from certssb.estimators.knn import CertifiedKNN
     from certssb.estimators.until import Until
     from certssb.ledger import Ledger
+    from certssb.recommending import recommend
     from certssb.threats import Threat
 
 _HOMES = {
@@ -78,6 +80,8 @@ _HOMES = {
     "PredictionGridDisplay": "certssb.displays",
     "Threat": "certssb.threats",
     "Until": "certssb.estimators.until",
+    "RecommendationDisplay": "certssb.displays",
+    "recommend": "certssb.recommending",
     "certify_scores": "certssb.certificates",
     "certify_votes": "certssb.certificates",
 }
@@ -102,6 +106,7 @@ _ROOMS = frozenset(
         "metrics",
         "modules",
         "progress",
+        "recommending",
         "report",
         "threats",
         "triggers",
@@ -153,6 +158,7 @@ __all__ = [
     "ParameterError",
     "Partition",
     "PredictionGridDisplay",
+    "RecommendationDisplay",
     "SampleSpecific",
     "ScaleWarning",
     "ShapeError",
@@ -172,6 +178,7 @@ __all__ = [
     "datasets",
     "features",
     "metrics",
+    "recommend",
     "report",
     "threats",
     "triggers",

@@ -102,6 +102,22 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
     _add_law(plan)
     plan.set_defaults(command=_run_command("plan"))
+
+    recommend = commands.add_parser(
+        "recommend",
+        help="which laws can reach a threat, and what each needs, before training",
+        formatter_class=formatter,
+    )
+    recommend.add_argument(
+        "--threat", metavar="TEXT", required=True, help="what the attacker may have done, as for plan"
+    )
+    recommend.add_argument("--n-train", type=int, required=True, help="number of training samples")
+    recommend.add_argument("--n-classes", type=int, default=2, help="number of classes")
+    recommend.add_argument("--shape", type=int, nargs="+", help="shape of a sample; needed for uniform noise")
+    recommend.add_argument("--members", type=int, default=1000, help="number of members that vote")
+    recommend.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    recommend.add_argument("--json", action="store_true", help="write JSON instead of a table")
+    recommend.set_defaults(command=_run_command("recommend"))
     ledger = commands.add_parser("ledger", help="look at a ledger of certified regions")
     actions = ledger.add_subparsers(required=True, metavar="ACTION")
     for name, action, description in (

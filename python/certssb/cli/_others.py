@@ -1,8 +1,9 @@
-"""The commands beside the run: plan, certify, report and ledger."""
+"""The commands beside the run: plan, recommend, certify, report and ledger."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -35,6 +36,18 @@ def plan(options: argparse.Namespace) -> None:
         if getattr(options, name) is None:
             raise parameter_error(f"--{name.replace('_', '-')}", "given, or else --threat", "nothing")
     print(law.plan(options.n_train, options.n_poisoned, options.norm, options.labels, **settings))
+
+
+def recommend(options: argparse.Namespace) -> None:
+    found = cs.recommend(
+        cs.Threat.parse(options.threat),
+        options.n_train,
+        options.n_classes,
+        options.shape,
+        n_members=options.members,
+        alpha=options.alpha,
+    )
+    print(json.dumps(found._as_json(), indent=2) if options.json else found)
 
 
 def report(options: argparse.Namespace) -> None:

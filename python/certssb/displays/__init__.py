@@ -11,5 +11,12 @@ from certssb.displays.accuracy import CertifiedAccuracyDisplay
 from certssb.displays.frontier import FrontierDisplay
 from certssb.displays.grid import PredictionGridDisplay
 from certssb.displays.noise import NoiseMagnitudeDisplay
+from certssb.displays.recommended import RecommendationDisplay
 
-__all__ = ["CertifiedAccuracyDisplay", "FrontierDisplay", "NoiseMagnitudeDisplay", "PredictionGridDisplay"]
+__all__ = [
+    "CertifiedAccuracyDisplay",
+    "FrontierDisplay",
+    "NoiseMagnitudeDisplay",
+    "PredictionGridDisplay",
+    "RecommendationDisplay",
+]

@@ -1,0 +1,181 @@
+"""Which laws reach a threat: every family is tried, and fitted to a share of the votes that members can be hoped to give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from certssb._checks import check_integer, check_real, parameter_error, shown
+from certssb.laws import Partition, Subsample
+from certssb.recommending._candidates import OUT_OF_REACH, SHARES, Candidate, candidates, found
+from certssb.recommending._needed import Asked
+from certssb.recommending._rows import Recommendation, RecommendedLaw
+from certssb.recommending._trials import measured
+from certssb.threats import Threat
+
+__all__ = ["recommend"]
+
+
+def recommend(
+    threat: Threat,
+    n_train: int,
+    n_classes: int = 2,
+    shape: int | Sequence[int] | None = None,
+    *,
+    n_members: int = 1000,
+    alpha: float = 0.001,
+    trusted: tuple[Any, Any] | None = None,
+    model: Any = None,
+    n_trial: int = 100,
+    seed: int = 0,
+) -> Recommendation:
+    """Which laws can reach a threat, with what each of them needs: asked before training, without a look at the data.
+
+    Every family of laws is tried, and its parameter fitted twice: so that three quarters of the votes are enough, and
+    so that 95 % are. The most samples a member can see, or the least noise, is taken. The first come first; among them laws
+    without noise, then noise inside a subsample, then noise on the whole set, and within these the laws whose members see
+    more samples. With trusted samples the candidates are measured, and the one with the largest certified share comes first.
+
+    Parameters
+    ----------
+    threat : Threat
+        What attackers may have done.
+    n_train : int
+        Number of training samples, without trusted ones.
+    n_classes : int, default=2
+        Number of classes.
+    shape : int or sequence of int, optional
+        Shape of a sample, or its number of features; :class:`~certssb.Uniform` is left out without it.
+    n_members : int, default=1000
+        Number of members that vote. A :class:`~certssb.Partition` has its own number.
+    alpha : float, default=0.001
+        Chance that a certificate is wrong.
+    trusted : tuple of (X, y), optional
+        Samples and labels that no attacker had a hand in. Candidates are measured on them.
+    model : optional
+        The model to measure with, as :class:`~certssb.CertifiedClassifier` takes it; given with `trusted`.
+    n_trial : int, default=100
+        Number of members of each small ensemble.
+    seed : int, default=0
+        Seed of the small ensembles, which are thrown away: it is no secret.
+
+    Returns
+    -------
+    Recommendation
+        Rows of :class:`RecommendedLaw`, and `best`, the first law; `unreachable` has the others, with the reason.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range, or only one of `trusted` and `model` is given.
+    ShapeError
+        If there is not one label for each trusted sample.
+
+    Notes
+    -----
+    How samples are measured: one half of the trusted samples trains, the other is predicted, and the other way round. A
+    trial's member sees as many samples as a member of the law would, under the same noise; what differs is that they are
+    drawn from fewer, which no accuracy of a single member depends on. Where that is more than a quarter of the trusted
+    samples, a quarter is drawn, because members that all see nearly the same samples agree for no good reason; the row
+    says so (`scaled`). Votes are then repeated to the law's number of members and certified with the law's own training set
+    size. These are estimates: no statement of a later fit rests on them. As they come from trusted samples alone, whatever
+    is chosen by them leaves the guarantee of that fit what it is.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> found = cs.recommend(cs.Threat(n_poisoned=50, labels=True, edits="any"), n_train=5000, n_classes=10)
+    >>> found.best
+    Subsample(rate=0.0043)
+    >>> found[0].votes, found[0].n_members
+    (749, 1000)
+    >>> found.unreachable["Gaussian(...)"]
+    'insertions and deletions are not covered'
+    """
+    asked = _asked(threat, n_train, n_classes, shape, n_members, alpha)
+    if (trusted is None) != (model is None):
+        other, given = ("model", "trusted") if model is None else ("trusted", "model")
+        raise parameter_error(other, f"given with '{given}'", "None")
+    ordered, unreachable = _searched(asked)
+    looked = "It follows from these numbers alone: no data were looked at."
+    if trusted is not None:
+        ordered, looked = measured(asked, ordered, unreachable, trusted, model, n_trial, seed)
+    sizes = f"{n_classes} classes, {asked.n_members:,} members at alpha {alpha:g}"
+    what = f"Against {threat.words(n_train)}; {sizes}"
+    if not ordered:
+        sentence = f"{what}: no law reaches this threat. {looked}"
+    else:
+        sentence = f"{what}: laws that can certify a prediction, if so many votes agree on it. {looked}"
+    return Recommendation(ordered, unreachable, threat, asked.n_train, sentence)
+
+
+def _searched(asked: Asked) -> tuple[list[RecommendedLaw], dict[str, str]]:
+    """The laws that reach the threat, best first, and why others are left out."""
+    rows: dict[str, tuple[int, RecommendedLaw]] = {}
+    unreachable: dict[str, str] = {}
+    for candidate in candidates(asked):
+        reason, any_row = OUT_OF_REACH, False
+        for place, share in enumerate(SHARES):
+            law, why = found(candidate, share)
+            row = None if law is None else _row(asked, candidate, law)
+            if row is None:
+                reason = why or reason
+            elif row.n_seen < 1:
+                reason = "a member would see less than one sample"
+            else:
+                any_row = True
+                rows.setdefault(repr(row.law), (place, row))
+        if not any_row:
+            unreachable[candidate.name] = reason
+    placed = list(rows.values())
+    for place, row in list(placed):
+        # Noise for nothing: members see no more samples than without it.
+        plain = [other.n_seen for there, other in placed if there == place and _noise(other) == 0]
+        if _noise(row) == 1 and plain and row.n_seen <= max(plain):
+            placed.remove((place, row))
+            unreachable[repr(row.law)] = (
+                "without noise members see as many samples, and as many votes are enough"
+            )
+    placed.sort(key=lambda own: (own[0], _noise(own[1]), -own[1].n_seen, own[1].cost))
+    return [row for _, row in placed], unreachable
+
+
+def _asked(threat: Any, n_train: Any, n_classes: Any, shape: Any, n_members: Any, alpha: Any) -> Asked:
+    if not isinstance(threat, Threat):
+        raise parameter_error("threat", "a Threat", shown(threat))
+    n_train = check_integer("n_train", n_train, "an integer of at least 1", 1)
+    n_classes = check_integer("n_classes", n_classes, "an integer of at least 2", 2)
+    n_members = check_integer("n_members", n_members, "an integer of at least 1", 1)
+    alpha = check_real("alpha", alpha, "a float in the range [1e-200, 1)", 1e-200, math.nextafter(1.0, 0.0))
+    n_features = None
+    if shape is not None:
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        each = [check_integer("shape", size, "positive integers", 1) for size in sizes]
+        n_features = math.prod(each)
+    return Asked(threat, n_train, n_classes, n_features, alpha, n_members)
+
+
+def _row(asked: Asked, candidate: Candidate, law: Any) -> RecommendedLaw | None:
+    votes = asked.votes(law)
+    if votes is None:
+        return None
+    seen, exact = candidate.sees(law), isinstance(law, Partition)
+    members = asked.members(law)
+    return RecommendedLaw(
+        law=law,
+        n_members=members,
+        votes=votes,
+        n_seen=seen,
+        cost=members * seen / asked.n_train,
+        alpha=None if exact else asked.alpha,
+        secret=not exact,
+        not_covered=candidate.not_covered,
+    )
+
+
+def _noise(row: RecommendedLaw) -> int:
+    """0 without noise, 1 with noise on the samples that a member draws, 2 with noise on all of them."""
+    if isinstance(row.law, Partition):
+        return 0
+    return 2 if not isinstance(row.law, Subsample) else int(row.law.inner is not None)

@@ -1,0 +1,227 @@
+"""Which law: every recommended one reaches the threat with the votes stated and with no fewer, and what is measured is."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import certssb as cs
+from certssb.cli import main
+from certssb.exceptions import ParameterError, ShapeError
+from certssb.recommending import Recommendation, RecommendedLaw
+
+THREATS = [
+    (cs.Threat(50, labels=True, edits="any"), 5000, 10),
+    (cs.Threat(40, edits="inserted"), 5000, 2),
+    (cs.Threat(share=0.02, trigger_norm=1.0), 12665, 2),
+    (cs.Threat(20, trigger_norm=0.5, labels=True), 2000, 3),
+    (cs.Threat(30, trigger_norm=0.0, labels=True), 2000, 2),
+    (cs.Threat(edits={"modified": 2, "inserted": 9, "deleted": 3}, trigger_norm=0.5), 3000, 2),
+    (cs.Threat(40, edits="any", counted="symmetric difference"), 3000, 2),
+    (cs.Threat(3, trigger_norm=0.5), 500, 2),
+]
+
+
+def cast(row: RecommendedLaw, votes: int, n_classes: int) -> Any:
+    """So many votes for the class that loses ties, the others for class 0; the last members are those that agree."""
+    return (np.arange(row.n_members) >= row.n_members - votes)[:, None] * (n_classes - 1)
+
+
+def certified(row: RecommendedLaw, threat: cs.Threat, n_train: int, n_classes: int, votes: int) -> bool:
+    table = cs.certify_votes(
+        cast(row, votes, n_classes), row.law, n_train=n_train, n_classes=n_classes, n_features=784
+    )
+    return bool(table.holds(threat)[0]) and table.prediction[0] == n_classes - 1
+
+
+@pytest.mark.parametrize(("threat", "n_train", "n_classes"), THREATS, ids=str)
+def test_rows_need_the_votes_that_they_state_and_no_fewer(
+    threat: cs.Threat, n_train: int, n_classes: int
+) -> None:
+    found = cs.recommend(threat, n_train=n_train, n_classes=n_classes, shape=(28, 28))
+    assert len(found) >= 4 and found.best is found[0].law
+    for row in found:
+        assert certified(row, threat, n_train, n_classes, row.votes), row
+        assert not certified(row, threat, n_train, n_classes, row.votes - 1), row
+        assert row.agreement == row.votes / row.n_members <= 1 and row.n_seen >= 1
+        assert row.cost == pytest.approx(row.n_members * row.n_seen / n_train)
+        assert row.secret == (row.alpha is not None) == (not isinstance(row.law, cs.Partition))
+        if row.alpha is not None and row.n_members == 1000:
+            plan = row.law.plan(threat, n_train=n_train, n_classes=n_classes, n_features=784)
+            assert plan.votes == row.votes
+
+
+@pytest.mark.parametrize(("threat", "n_train", "n_classes"), THREATS, ids=str)
+def test_a_member_sees_as_much_as_the_votes_allow(threat: cs.Threat, n_train: int, n_classes: int) -> None:
+    for row in cs.recommend(threat, n_train=n_train, n_classes=n_classes):
+        share = 0.75 if row.votes <= math.ceil(0.75 * row.n_members) else 0.95
+        if isinstance(row.law, cs.Subsample) and row.law.size is not None and row.law.size < n_train:
+            larger = cs.Subsample(row.law.inner, size=row.law.size + 1)
+            votes = larger.plan(threat, n_train=n_train, n_classes=n_classes).votes
+            assert votes is None or votes > share * row.n_members, row
+        if isinstance(row.law, cs.Gaussian):
+            quieter = cs.Gaussian(row.law.sigma * 0.8)
+            votes = quieter.plan(threat, n_train=n_train, n_classes=n_classes).votes
+            assert votes is None or votes > share * row.n_members, row
+
+
+def test_the_order_is_fewer_votes_then_less_noise_then_more_samples() -> None:
+    found = cs.recommend(cs.Threat(share=0.02, trigger_norm=1.0), n_train=12665)
+    needs = [row.votes > math.ceil(0.75 * row.n_members) for row in found]
+    assert needs == sorted(needs) and 0 < sum(needs) < len(needs)
+
+    def noise(law: cs.Law) -> int:
+        plain = isinstance(law, cs.Partition) or (isinstance(law, cs.Subsample) and law.inner is None)
+        return 0 if plain else 1 if isinstance(law, cs.Subsample) else 2
+
+    for late in (False, True):
+        rows = [row for row, need in zip(found, needs, strict=True) if need == late]
+        assert [noise(row.law) for row in rows] == sorted(noise(row.law) for row in rows)
+        for kind in range(3):
+            seen = [row.n_seen for row in rows if noise(row.law) == kind]
+            assert seen == sorted(seen, reverse=True)
+
+
+def test_what_is_left_out_is_named_with_its_reason() -> None:
+    anything = cs.recommend(cs.Threat(20, edits="any"), n_train=2000, shape=10).unreachable
+    for law in ("Gaussian(...)", "Uniform(...)", "LabelNoise(...)", "Discrete(...)"):
+        assert anything[law] == "insertions and deletions are not covered"
+    labels = cs.recommend(cs.Threat(20, labels=True, trigger_norm=1.0), n_train=2000).unreachable
+    assert labels["Gaussian(...)"] == "changed labels are not covered"
+    assert labels["Uniform(...)"] in ("changed labels are not covered", "the shape of a sample is needed")
+    features = cs.recommend(cs.Threat(20), n_train=2000).unreachable
+    assert features["LabelNoise(...)"] == "changed features are not covered"
+    assert "no setting reaches" in features["Gaussian(...)"]
+    noisy = cs.recommend(cs.Threat(1, trigger_norm=40.0), n_train=50).unreachable
+    assert any(
+        "less than one sample" in r or "no setting" in r or "without noise" in r for r in noisy.values()
+    )
+
+
+def test_a_threat_that_nothing_covers_has_no_best() -> None:
+    nothing = cs.recommend(cs.Threat(2000, edits="any"), n_train=2000)
+    assert len(nothing) == 0 and list(nothing) == [] and "no law reaches this threat" in str(nothing)
+    with pytest.raises(ParameterError, match="'threat'.*some law reaches"):
+        nothing.best  # noqa: B018
+    assert nothing.unreachable and "<table>" not in nothing._repr_html_()
+    few = cs.recommend(cs.Threat(1), n_train=200, n_members=3)
+    # Three members certify nothing by chance; learners of a partition are counted on their own.
+    assert len(few) > 0 and all(isinstance(row.law, cs.Partition) for row in few)
+    for n_train in (1, 2, 3):
+        assert all(row.n_seen >= 1 for row in cs.recommend(cs.Threat(1), n_train=n_train))
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: cs.recommend(3, n_train=100), "'threat'.*a Threat"),  # type: ignore[arg-type]
+        (lambda: cs.recommend(cs.Threat(3), n_train=0), "'n_train'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, n_classes=1), "'n_classes'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, alpha=1.0), "'alpha'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, n_members=0), "'n_members'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, shape=(0,)), "'shape'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, shape="28x28"), "'shape'"),  # type: ignore[arg-type]
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, model="linear"), "'trusted'.*'model'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, trusted=([[0.0]], [0])), "'model'.*'trusted'"),
+        (lambda: cs.recommend(cs.Threat(3), n_train=100, trusted=3, model="linear"), "'trusted'"),  # type: ignore[arg-type]
+        (lambda: cs.recommend(cs.Threat(3), 100, trusted=([[0.0]] * 4, [0, 1] * 2), model="linear"), "'trusted'.*8"),
+        (lambda: cs.recommend(cs.Threat(3), 100, trusted=([[0.0]] * 9, [0] * 9), model="linear"), "'trusted'.*1 class"),
+        (lambda: cs.recommend(cs.Threat(101), n_train=100).best, "'threat'.*some law"),
+    ],
+)  # fmt: skip
+def test_wrong_questions_are_refused_by_name(ask: Any, said: str) -> None:
+    with pytest.raises(ParameterError, match=said):
+        ask()
+
+
+def test_a_recommendation_is_a_table_wherever_it_is_looked_at() -> None:
+    found = cs.recommend(cs.Threat(20, trigger_norm=0.5), n_train=2000, n_classes=2)
+    assert isinstance(found, Recommendation) and found[:2] == (found[0], found[1]) and found[0] in found
+    text, page, frame = str(found), found._repr_html_(), found.to_frame()
+    for row in found:
+        assert repr(row.law) in text and f"{row.votes:,} of {row.n_members:,}" in page
+    assert "no data were looked at" in text and "Not recommended" in page
+    assert frame["law"].tolist() == [row.law for row in found] and frame["votes"].tolist() == [
+        row.votes for row in found
+    ]
+    assert "accuracy" not in frame and "certified share" not in text
+    with pytest.raises(ParameterError, match="'recommendation'.*trusted"):
+        found.plot()
+
+
+@pytest.fixture(scope="module")
+def measured() -> Recommendation:
+    X, y = cs.datasets.load_digits(classes=(0, 1, 2))
+    return cs.recommend(
+        cs.Threat(20, trigger_norm=0.5),
+        n_train=2000,
+        n_classes=3,
+        trusted=(X[:120], y[:120]),
+        model="discriminant",
+        n_trial=40,
+    )
+
+
+def test_candidates_are_measured_on_trusted_samples(measured: Recommendation) -> None:
+    shares = [row.certified or 0.0 for row in measured]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0.7
+    assert all((row.certified or 0.0) <= (row.accuracy or 0.0) for row in measured)
+    # Noise on everything, for ten triggers, leaves nothing: the choice is not made by the votes alone.
+    worst = [row for row in measured if isinstance(row.law, cs.Gaussian)]
+    assert worst and all((row.certified or 0.0) < 0.5 < (measured[0].accuracy or 0.0) for row in worst)
+    # Sixty samples train: of 30 at most a member's are drawn, and the row says where the law has more.
+    for row in measured:
+        assert row.scaled == (round(row.n_seen) > 30)
+    assert "on 120 trusted samples, and on nothing else" in measured.sentence
+    assert {"accuracy", "certified", "scaled"} <= set(measured.to_frame())
+    assert "certified share" in str(measured) and "(fewer samples)" in measured._repr_html_()
+    # What cannot be trained on these features is left out, by name.
+    assert any("codes from 0 to 1" in reason for reason in measured.unreachable.values())
+
+
+def test_what_was_measured_is_what_the_votes_of_such_members_say(measured: Recommendation) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1, 2))
+    X, y = X[:120], y[:120]
+    row = next(
+        row for row in measured if not row.scaled and isinstance(row.law, cs.Subsample) and row.law.size
+    )
+    order = np.random.default_rng(0).permutation(120)
+    right = survived = 0
+    for own, other in ((order[:60], order[60:]), (order[60:], order[:60])):
+        clf = cs.CertifiedClassifier("discriminant", row.law, n_members=40, seed=0, progress=False)
+        votes = clf.fit(X[own], y[own], classes=[0, 1, 2]).votes(X[other])
+        certs = cs.certify_votes(np.tile(votes, (25, 1)), row.law, n_train=2000, n_classes=3)
+        right += int((certs.prediction == y[other]).sum())
+        survived += int(((certs.prediction == y[other]) & certs.holds(measured.threat)).sum())
+    assert (row.accuracy, row.certified) == (right / 120, survived / 120)
+
+
+def test_the_picture_has_a_point_for_each_law(measured: Recommendation) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    display = measured.plot()
+    places = [tuple(points.get_offsets()[0]) for points in display.points_]
+    assert places == [(row.accuracy, row.certified) for row in measured]
+    legend = display.ax_.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [repr(row.law) for row in measured]
+    with pytest.raises(ShapeError, match="'certified'"):
+        cs.RecommendationDisplay([0.5], [0.5, 0.5], ["one"])
+    with pytest.raises(ParameterError, match="'accuracy'"):
+        cs.RecommendationDisplay([1.5], [0.5], ["one"])
+
+
+def test_the_command_line_recommends(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["recommend", "--threat", "n_poisoned=50, edits=any", "--n-train", "5000", "--n-classes", "10"]
+    found = cs.recommend(cs.Threat(50, edits="any"), 5000, 10)
+    assert main(words) == 0 and capsys.readouterr().out.strip() == str(found)
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [law["law"] for law in told["laws"]] == [repr(row.law) for row in found]
+    assert told["laws"][0]["votes"] == found[0].votes and told["unreachable"] == found.unreachable
+    assert cs.Threat.parse(told["threat"]) == found.threat
+    assert main([*words[:2], "share=1.5", *words[3:]]) == 2
+    assert "'share'" in capsys.readouterr().err
