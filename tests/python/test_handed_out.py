@@ -382,6 +382,12 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "magnitudes": _display(lambda table, X, y: cs.NoiseMagnitudeDisplay(np.linspace(0.25, 1.0, 7), X, y, n=2)),
     "plan": _plain(lambda: cs.Subsample(cs.Gaussian(1.0), size=100).plan(400, 2, 0.5)),
+    "recommendation": _plain(
+        lambda: cs.recommend(
+            cs.Threat(1), 90, trusted=cs.datasets.load_digits(classes=(0, 1)), model="discriminant", n_trial=4
+        )
+    ),
+    "recommendation of arrays": _plain(lambda: cs.RecommendationDisplay([0.9, 0.5], [0.7, 0.5], ["one", "two"])),
     "laws": _plain(lambda: [CASCADE, PUBLISHED, cs.Subsample(cs.Uniform(0.5) & cs.LabelNoise(0.1), size=3), cs.Discrete(0.9), cs.LabelNoise(0.1), cs.Uniform(0.5), cs.Subsample(rate=0.1), cs.Partition(5), cs.Threat(3, edits="any")]),
     "triggers": _plain(lambda: [cs.triggers.OnePixel(), cs.triggers.FourPixel(), cs.triggers.Patch(3), cs.triggers.Blend(0.5)]),
     "augmentations": _plain(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb._checks import check_floats, frozen, parameter_error, shape_error
+from certssb._checks import check_floats, frozen, parameter_error, shape_error, shown
 from certssb._extras import needed
 from certssb.displays._style import COLOURS, FAINT, INK, dressed_axes, figure_of, write_note
 
@@ -78,6 +78,8 @@ class RecommendationDisplay:
         title: str | None = None,
         sentence: str | None = None,
     ) -> None:
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            raise parameter_error("names", "a list of names, one for each law", shown(names))
         self.names = tuple(names)
         self.accuracy = frozen(check_floats("accuracy", accuracy, copy=True))
         self.certified = frozen(check_floats("certified", certified, copy=True))

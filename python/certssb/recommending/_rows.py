@@ -138,11 +138,11 @@ class Recommendation(Sequence[RecommendedLaw]):
         self.sentence = sentence
 
     @overload
-    def __getitem__(self, place: int) -> RecommendedLaw: ...
+    def __getitem__(self, index: int) -> RecommendedLaw: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[RecommendedLaw, ...]: ...
-    def __getitem__(self, place: int | slice) -> RecommendedLaw | tuple[RecommendedLaw, ...]:
-        return self._rows[place]
+    def __getitem__(self, index: slice) -> tuple[RecommendedLaw, ...]: ...
+    def __getitem__(self, index: int | slice) -> RecommendedLaw | tuple[RecommendedLaw, ...]:
+        return self._rows[index]
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -38,17 +38,15 @@ def measured(
     )
     order = np.random.default_rng(check_seed("seed", seed)).permutation(len(X))
     halves = order[: len(X) // 2], order[len(X) // 2 :]
-    tried = []
+    tried, reason = [], ""
     for row in rows:
         try:
             tried.append(_measured(asked, row, X, y, halves, model, n_trial, seed))
         except ParameterError as error:
             # A law for which these features, or so few samples, are none.
-            unreachable[repr(row.law)] = str(error)
+            reason = unreachable[repr(row.law)] = str(error)
     if rows and not tried:
-        raise parameter_error(
-            "model", "one that can be trained under some of the laws", next(iter(unreachable.values()))
-        )
+        raise parameter_error("model", "one that can be trained under some of the laws", reason)
     tried.sort(key=lambda row: (-(row.certified or 0.0), -(row.accuracy or 0.0)))
     sentence = (
         f"Accuracy and certified share were estimated by {n_trial} members for each law on {len(X):,} trusted samples, and "
@@ -93,7 +91,7 @@ def _measured(
     right = certified = 0
     for own, other in (halves, halves[::-1]):
         clf = CertifiedClassifier(
-            model, _drawing(row.law, drawn), n_members=n_trial, seed=seed, progress=False
+            model, _drawing(row.law, drawn), n_members=n_trial, seed=seed, progress=False, alpha=0.9
         )
         with warnings.catch_warnings():
             # Too much noise is what is measured.
