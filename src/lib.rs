@@ -65,7 +65,7 @@ mod torch;
 mod vectors;
 mod votes;
 
-pub use augment::{Augment, Augmentation, Augmenter, Frame, Pixel, Place, Recorded};
+pub use augment::{Augment, Augmentation, Augmenter, FeatureMap, Frame, Pixel, Place, Recorded};
 #[cfg(feature = "training")]
 pub use backend::{Backend, Batch, Batching, Fit, NoisySet, Panel, Search, Session};
 pub use certify::{bounds, cascade_radius, decide, decided, members_needed};

@@ -59,6 +59,7 @@ import numpy.typing as npt
 from typing_extensions import NotRequired, Self, Unpack, disjoint_base
 
 from certssb.augment._applied import Applied
+from certssb.features._maps import OfRows
 from certssb.learners._choice import Learner
 from certssb.threats import Counted, Edits, Threat
 
@@ -356,6 +357,7 @@ class _Training(TypedDict):
     augment: NotRequired[str | Applied | None]
     copies: NotRequired[int | None]
     penalty: NotRequired[float | None]
+    feature_map: NotRequired[OfRows | None]
 
 @final
 class Ensemble:
@@ -367,6 +369,7 @@ class Ensemble:
         law: Law,
         *,
         trusted: tuple[_Float32, _Int64] | None = None,
+        received: tuple[_Float32, _Float32 | None] | None = None,
         **settings: Unpack[_Training],
     ) -> Ensemble: ...
     @property
@@ -390,6 +393,7 @@ class Ensemble:
         features: _Float32,
         labels: _Int64,
         trusted: tuple[_Float32, _Int64] | None = None,
+        received: tuple[_Float32, _Float32 | None] | None = None,
     ) -> int: ...
     @property
     def n_trusted(self) -> int: ...
@@ -406,6 +410,7 @@ class Ensemble:
         checkpoint: str | os.PathLike[str] | None = None,
         report: _Report | None = None,
         trusted: tuple[_Float32, _Int64] | None = None,
+        received: tuple[_Float32, _Float32 | None] | None = None,
     ) -> None: ...
     def plan(self, n_members: int, checkpoint: str | os.PathLike[str] | None = None) -> bool: ...
     def see(self, checkpoint: str | os.PathLike[str] | None = None) -> None: ...

@@ -1,13 +1,18 @@
 //! Whatever changes a member's samples while it is trained: an [`Augmentation`], or a function of the caller's.
 //!
 //! It is handed batches of one member's noised samples and the address of their random stream, nothing else; so what a
-//! member becomes stays a function of its noised set and of randomness that is independent of the data.
+//! member becomes stays a function of its noised set and of randomness that is independent of the data. Where samples pass a
+//! fixed map and nothing is added to their features, it may be handed a member's samples as they were before the map
+//! ([`before`](super::before)).
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::before::FeatureMap;
+#[cfg(feature = "training")]
+use super::before::{Originals, OwnSamples};
 use super::{Augmentation, Frame, Scratch};
 use crate::error::{Error, Result};
 use crate::seed::{Role, Seed};
@@ -57,26 +62,51 @@ pub enum Recorded {
 
 /// An [`Augmenter`], as settings hold it: equal to another if both are recorded alike.
 #[derive(Clone, Debug)]
-pub struct Augment(Arc<dyn Augmenter>);
+pub struct Augment {
+    augmenter: Arc<dyn Augmenter>,
+    /// The map that changed samples pass, where they are changed before it.
+    map: Option<Arc<dyn FeatureMap>>,
+}
 
 impl Augment {
     /// A function of the caller's.
     pub fn new(augmenter: Arc<dyn Augmenter>) -> Self {
-        Self(augmenter)
+        Self { augmenter, map: None }
+    }
+
+    /// The same, before `map`: it changes a member's samples as they were received
+    /// ([`TrainingSet::received`](crate::TrainingSet::received)), and members see what the map makes of them. For laws that add
+    /// nothing to features.
+    #[must_use]
+    pub fn before(self, map: Arc<dyn FeatureMap>) -> Self {
+        Self { map: Some(map), ..self }
+    }
+
+    /// Whether samples are changed before they pass a map.
+    pub fn is_before_map(&self) -> bool {
+        self.map.is_some()
+    }
+
+    /// What changes samples of which `originals` knows what they were before the map; itself where there is none.
+    #[cfg(feature = "training")]
+    pub(crate) fn of(&self, originals: Originals) -> Self {
+        let Some(map) = &self.map else { return self.clone() };
+        let (augmenter, map) = (Arc::clone(&self.augmenter), Arc::clone(map));
+        Self { augmenter: Arc::new(OwnSamples { augmenter, map, originals }), map: None }
     }
 
     /// What a record says: a built-in works again; a function of the caller's is only remembered, and an error when it is
     /// asked for.
     pub fn of_record(recorded: Recorded) -> Self {
         match recorded {
-            Recorded::BuiltIn(_) => Self(Arc::new(BuiltIn(recorded))),
-            Recorded::Own(_) => Self(Arc::new(Absent(recorded))),
+            Recorded::BuiltIn(_) => Self::new(Arc::new(BuiltIn(recorded))),
+            Recorded::Own(_) => Self::new(Arc::new(Absent(recorded))),
         }
     }
 
     /// What stands in a record for it.
     pub fn recorded(&self) -> &Recorded {
-        self.0.recorded()
+        self.augmenter.recorded()
     }
 
     /// See [`Augmenter::change`].
@@ -88,12 +118,16 @@ impl Augment {
         if size == 0 || !rows.len().is_multiple_of(size) {
             return Err(Error::shape("rows", format_args!("a multiple of {size} values"), rows.len()));
         }
-        self.0.change(batch, rows)
+        if self.is_before_map() {
+            let expected = "a member whose samples are known as they were before the map";
+            return Err(Error::parameter("augment", expected, "another"));
+        }
+        self.augmenter.change(batch, rows)
     }
 
-    /// See [`Augmenter::may_keep_state`].
+    /// See [`Augmenter::may_keep_state`]; a map is somebody else's code too.
     pub fn may_keep_state(&self) -> bool {
-        self.0.may_keep_state()
+        self.map.is_some() || self.augmenter.may_keep_state()
     }
 
     /// Refuses what cannot be done with such samples, and descriptions with values outside their ranges.

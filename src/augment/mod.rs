@@ -5,6 +5,7 @@
 //! the fill value; a place that falls on a pixel gives that pixel bit for bit.
 
 mod augmenter;
+mod before;
 mod elastic;
 mod warp;
 
@@ -18,6 +19,9 @@ use crate::process;
 use crate::seed::{MemberStreams, Role, Seed};
 use crate::stop::Stop;
 pub use augmenter::{Augment, Augmenter, Place, Recorded};
+pub use before::FeatureMap;
+#[cfg(feature = "training")]
+pub(crate) use before::Originals;
 use warp::Affine;
 pub use warp::Pixel;
 

@@ -38,7 +38,8 @@ impl Addresses {
     }
 }
 
-fn frame(shape: FeatureShape) -> Frame {
+/// A sample's shape, as augmentations see it; a table's is (1, 1, features).
+pub(crate) fn frame(shape: FeatureShape) -> Frame {
     match shape {
         FeatureShape::Flat(width) => Frame { channels: 1, height: 1, width },
         FeatureShape::Image { channels, height, width } => Frame { channels, height, width },

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
+use super::changed::frame;
+use crate::augment::Originals;
 use crate::error::{Error, Result};
 use crate::kernel::Buffer;
 use crate::law::{Gaussian, Law, NoiseLaw};
@@ -127,6 +129,36 @@ impl Source<'_> {
             drawn.shuffle(&mut self.seed.stream(Role::Order, member, 0));
         }
         drawn
+    }
+
+    /// What the members' samples were before the map that they passed, if they passed one.
+    ///
+    /// # Errors
+    /// Whatever reading a sample may meet.
+    pub(crate) fn originals(&self, members: &[u64]) -> Result<Originals> {
+        let received = self.data.received();
+        let shape = received.map_or(self.data.shape(), |received| received.shape());
+        let mut originals = Originals::new(frame(shape));
+        let (mut row, mut before) =
+            (vec![0.0; self.data.shape().n_features()], vec![0.0; shape.n_features()]);
+        for &member in members {
+            let mut add = |data: &dyn TrainingSet, indices: Vec<usize>| {
+                let Some(received) = data.received() else { return Ok(()) };
+                indices.into_iter().try_for_each(|index| {
+                    read(data, index, &mut row)?;
+                    read(received, index, &mut before)?;
+                    originals.add(member, &row, &before);
+                    Ok(())
+                })
+            };
+            if let Some(trusted) = self.data.trusted() {
+                add(trusted, (0..trusted.n_samples()).collect())?;
+            }
+            if received.is_some() {
+                add(self.data, self.samples(member))?;
+            }
+        }
+        Ok(originals)
     }
 
     /// Whether so few samples were drawn for `member` that none can be trained on them and the trusted ones: fewer than

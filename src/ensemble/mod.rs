@@ -17,12 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::augment::Augment;
 use crate::backend::{self, Backend, Changes};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
 use crate::member::built_in::{closed_form, ClosedForm};
 use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
-use crate::member::{check_features, check_members, check_sizes, Device, Gpus, Settings, SCHEMA};
+use crate::member::{
+    check_features, check_members, check_sizes, Device, FeatureShape, Gpus, Settings, SCHEMA,
+};
 use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet, Trusted};
 use crate::seed::{Seed, SCOUT};
 
@@ -112,6 +115,7 @@ impl Ensemble {
             data_digest: data.digest()?,
             trusted: Trusted::of(data)?,
             augment: config.augment.as_ref().map(|augment| augment.recorded().clone()),
+            changed_before_map: changed_before_map(data, config)?,
             copies: checked_copies(config, &settings, backend.as_ref())?,
             penalty: recorded_penalty(config, &settings),
             before_noise: config.before_noise.clone(),
@@ -556,6 +560,17 @@ fn check_same_model(record: &Record, backend: &dyn Backend) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The shape of samples as an augmentation changes them, where it goes before a map.
+fn changed_before_map(data: &dyn TrainingSet, config: &TrainConfig) -> Result<Option<FeatureShape>> {
+    let received = data.received().map(|received| received.shape());
+    let is_before = config.augment.as_ref().is_some_and(Augment::is_before_map);
+    if is_before == received.is_some() {
+        return Ok(received);
+    }
+    let expected = "one before a map exactly where the samples are known as they were before it";
+    Err(Error::parameter("augment", expected, "another"))
 }
 
 /// Copies of the noised set belong to the record where members look at it once, and nowhere else.

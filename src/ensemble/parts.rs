@@ -35,12 +35,18 @@ impl Ensemble {
             }
         }
         let k = data.n_classes();
+        // What a sample is: all that its learner is computed from.
+        let received = data.received();
         let sample = |index: usize, row: &mut [f32]| {
-            read(data, index, row)?;
+            match received {
+                Some(received) => read(received, index, row)?,
+                None => read(data, index, row)?,
+            }
             let label = data.label(index)?;
             check_label(index, label, k).map(|()| label)
         };
-        let sizes = (data.n_samples(), data.shape().n_features());
+        let shape = received.map_or(data.shape(), |received| received.shape());
+        let sizes = (data.n_samples(), shape.n_features());
         let key = HashKey::from_seed(self.record.seed.root());
         let assigned =
             Arc::new(Assignment::reading(sizes, partition.spread(), partition.assign(), key, sample)?);

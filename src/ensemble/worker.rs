@@ -258,7 +258,12 @@ impl Trainer<'_> {
     fn train_on(&mut self, missing: &[u64], set: NoisySet) -> Result<Vec<Member>> {
         let source = self.job.source;
         let (seed, n_classes) = (source.seed, source.data.n_classes());
-        let fit = Fit { members: missing, seed, n_classes, settings: &self.own };
+        let augment = match &self.own.augment {
+            Some(augment) if augment.is_before_map() => Some(augment.of(source.originals(missing)?)),
+            other => other.clone(),
+        };
+        let settings = Settings { augment, ..self.own.clone() };
+        let fit = Fit { members: missing, seed, n_classes, settings: &settings };
         own_noise::fit(self.session.as_mut(), fit, source.law, set, self.stop)
     }
 }

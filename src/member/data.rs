@@ -46,6 +46,12 @@ pub trait TrainingSet: Inputs {
         self.trusted().map_or(0, |trusted| trusted.n_samples())
     }
 
+    /// The samples as they were received, where they have passed a map since and are changed by an augmentation before it:
+    /// as many, in the same order.
+    fn received(&self) -> Option<&dyn Inputs> {
+        None
+    }
+
     /// SHA-256 over sizes, features and labels, in hexadecimal: tells whether two runs saw the same data.
     /// Trusted samples have a digest of their own.
     ///
@@ -67,6 +73,14 @@ pub trait TrainingSet: Inputs {
             }
             hash.update(&bytes);
             hash.update(self.label(index)?.to_le_bytes());
+        }
+        if let Some(received) = self.received() {
+            hash.update(format!("received {}", received.shape()));
+            features.resize(received.shape().n_features(), 0.0);
+            for index in 0..self.n_samples() {
+                received.features(index, &mut features)?;
+                hash.update(bytemuck::cast_slice::<f32, u8>(&features));
+            }
         }
         Ok(hex(&hash.finalize()))
     }
@@ -206,6 +220,7 @@ pub struct ArrayTrainingSet<'a> {
     labels: Cow<'a, [u32]>,
     n_classes: usize,
     trusted: Option<Box<ArrayTrainingSet<'a>>>,
+    received: Option<ArrayInputs<'a>>,
 }
 
 impl<'a> ArrayTrainingSet<'a> {
@@ -221,13 +236,25 @@ impl<'a> ArrayTrainingSet<'a> {
             return Err(Error::shape("y", expected, labels.len()));
         }
         labels.iter().enumerate().try_for_each(|(index, &label)| check_label(index, label, n_classes))?;
-        Ok(Self { inputs, labels, n_classes, trusted: None })
+        Ok(Self { inputs, labels, n_classes, trusted: None, received: None })
     }
 
     /// The same set with trusted samples beside it; without samples, `trusted` changes nothing.
     #[must_use]
     pub fn with_trusted(self, trusted: Self) -> Self {
         Self { trusted: Some(Box::new(trusted)).filter(|trusted| trusted.n_samples() > 0), ..self }
+    }
+
+    /// The same set, with its samples as they were before a map.
+    ///
+    /// # Errors
+    /// A shape error if they are not as many.
+    pub fn with_received(self, received: ArrayInputs<'a>) -> Result<Self> {
+        if received.n_samples() != self.n_samples() {
+            let expected = format_args!("as many received samples as mapped ones, {}", self.n_samples());
+            return Err(Error::shape("X", expected, received.n_samples()));
+        }
+        Ok(Self { received: Some(received), ..self })
     }
 }
 
@@ -266,6 +293,10 @@ impl TrainingSet for ArrayTrainingSet<'_> {
 
     fn trusted(&self) -> Option<&dyn TrainingSet> {
         self.trusted.as_deref().map(|trusted| -> &dyn TrainingSet { trusted })
+    }
+
+    fn received(&self) -> Option<&dyn Inputs> {
+        self.received.as_ref().map(|received| -> &dyn Inputs { received })
     }
 }
 

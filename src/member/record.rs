@@ -48,6 +48,9 @@ pub struct Record {
     /// What changed members' noised samples while they were trained, if anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augment: Option<Recorded>,
+    /// The shape of samples before the map, where they are changed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_before_map: Option<FeatureShape>,
     /// Changed copies beside the noised set of members that look at it once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<usize>,
@@ -87,6 +90,11 @@ impl Record {
         }
         check_classes(self.n_classes)?;
         self.check_augment()?;
+        if self.changed_before_map.is_some() && (self.augment.is_none() || self.law.measures_features()) {
+            let expected =
+                "left out unless an augmentation goes before a map under a law that adds nothing to features";
+            return Err(Error::parameter("changed_before_map", expected, "a shape"));
+        }
         TrainConfig { device: "cpu".to_owned(), ..TrainConfig::of(self) }.check(Gpus::default)?;
         self.law.check_own()?;
         self.law.check(&self.facts())
@@ -94,7 +102,8 @@ impl Record {
 
     /// What it says of an augmentation must be possible for its samples.
     pub(crate) fn check_augment(&self) -> Result<()> {
-        let is_image = matches!(self.shape, FeatureShape::Image { .. });
+        let changed = self.changed_before_map.unwrap_or(self.shape);
+        let is_image = matches!(changed, FeatureShape::Image { .. });
         let given = self.augment.clone().map(Augment::of_record);
         given.map_or(Ok(()), |augment| augment.check(is_image))
     }

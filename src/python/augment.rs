@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use numpy::{Element, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray2, PyReadonlyArray4};
+use numpy::{
+    Element, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4,
+};
 use numpy::{PyUntypedArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 use rand::Rng;
 
 use super::listen::listening;
-use crate::augment::{Augment, Augmentation, Augmenter, Frame, Pixel, Place, Recorded};
+use crate::augment::{Augment, Augmentation, Augmenter, FeatureMap, Frame, Pixel, Place, Recorded};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seed::{Role, Seed};
 
@@ -68,13 +70,38 @@ impl PyAugmenter {
     }
 }
 
-/// What `augment` stands for: the description of a built-in, or a `certssb._augmenting.Applied`.
-pub(super) fn augment(given: &Bound<'_, PyAny>) -> PyResult<Augment> {
-    if let Ok(description) = given.extract::<String>() {
-        return Ok(Augmentation::from_json(&description)?.into());
+/// What `augment` stands for: the description of a built-in, or a `certssb.augment._applied.Applied`; before the map that a
+/// `certssb.features._maps.OfRows` computes, if one is given.
+pub(super) fn augment(given: &Bound<'_, PyAny>, feature_map: Option<Py<PyAny>>) -> PyResult<Augment> {
+    let augment = if let Ok(description) = given.extract::<String>() {
+        Augmentation::from_json(&description)?.into()
+    } else {
+        let recorded = Recorded::Own(given.getattr("description")?.extract()?);
+        Augment::new(Arc::new(Own { applied: given.clone().unbind(), recorded }))
+    };
+    Ok(match feature_map {
+        Some(of_rows) => augment.before(Arc::new(OwnMap(of_rows))),
+        None => augment,
+    })
+}
+
+/// The map that changed samples pass: flat rows in, flat rows of features out.
+struct OwnMap(Py<PyAny>);
+
+impl fmt::Debug for OwnMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnMap").finish_non_exhaustive()
     }
-    let recorded = Recorded::Own(given.getattr("description")?.extract()?);
-    Ok(Augment::new(Arc::new(Own { applied: given.clone().unbind(), recorded })))
+}
+
+impl FeatureMap for OwnMap {
+    fn features(&self, member: u64, samples: &[f32]) -> Result<Vec<f32>> {
+        Python::attach(|py| -> PyResult<Vec<f32>> {
+            let features = self.0.bind(py).call1((samples.to_pyarray(py),))?;
+            Ok(features.extract::<PyReadonlyArray1<'_, f32>>()?.to_vec()?)
+        })
+        .map_err(|error| failure("features", &error, member))
+    }
 }
 
 /// A callable of the user's, which holds the interpreter once for each batch.
@@ -109,7 +136,7 @@ impl Augmenter for Own {
             rows.copy_from_slice(changed);
             Ok(())
         })
-        .map_err(|error: PyErr| failure(&error, batch.member))
+        .map_err(|error: PyErr| failure("augment", &error, batch.member))
     }
 
     fn may_keep_state(&self) -> bool {
@@ -118,7 +145,7 @@ impl Augmenter for Own {
 }
 
 /// An exception of the user's code as an error of the member that it happened to; what breaks a rule names the parameter.
-fn failure(error: &PyErr, member: u64) -> Error {
+fn failure(parameter: &str, error: &PyErr, member: u64) -> Error {
     Python::attach(|py| {
         let value = error.value(py).to_string();
         let known = py.import("certssb.exceptions").and_then(|all| all.getattr("ParameterError"));
@@ -127,6 +154,6 @@ fn failure(error: &PyErr, member: u64) -> Error {
         }
         let name = error.get_type(py).name().map_or_else(|_| "exception".to_owned(), |name| name.to_string());
         let first = value.lines().next().unwrap_or_default();
-        Error::training(Some(member), format_args!("'augment' raised {name}: {first}"))
+        Error::training(Some(member), format_args!("'{parameter}' raised {name}: {first}"))
     })
 }

@@ -53,21 +53,32 @@ fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs
 /// Features and labels of samples that nobody could have changed.
 type Trusted<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, PyReadonlyArray1<'py, i64>)>;
 
+/// Samples as they were before a map, and trusted ones, if there are any.
+type Received<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, Option<PyReadonlyArrayDyn<'py, f32>>)>;
+
 fn training_set<'a>(
     features: &'a PyReadonlyArrayDyn<'_, f32>,
     labels: &PyReadonlyArray1<'_, i64>,
     n_classes: usize,
     trusted: &'a Trusted<'_>,
+    received: &'a Received<'_>,
 ) -> PyResult<ArrayTrainingSet<'a>> {
-    let own = |features: &'a PyReadonlyArrayDyn<'_, f32>, labels: &PyReadonlyArray1<'_, i64>| {
+    let own = |features: &'a PyReadonlyArrayDyn<'_, f32>,
+               labels: &PyReadonlyArray1<'_, i64>,
+               received: Option<&'a PyReadonlyArrayDyn<'_, f32>>| {
         let labels = labels.as_array().to_vec().into_iter();
         let labels: Vec<u32> = labels.map(|y| u32::try_from(y).unwrap_or(u32::MAX)).collect();
-        PyResult::Ok(ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?)
+        let set = ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?;
+        PyResult::Ok(match received {
+            Some(received) => set.with_received(inputs(received)?)?,
+            None => set,
+        })
     };
-    let set = own(features, labels)?;
+    let set = own(features, labels, received.as_ref().map(|(received, _)| received))?;
+    let of_trusted = received.as_ref().and_then(|(_, trusted)| trusted.as_ref());
     match trusted {
         None => Ok(set),
-        Some((features, labels)) => Ok(set.with_trusted(own(features, labels)?)),
+        Some((features, labels)) => Ok(set.with_trusted(own(features, labels, of_trusted)?)),
     }
 }
 
@@ -92,7 +103,8 @@ fn watched<T: Send>(
 #[pymethods]
 impl PyEnsemble {
     #[new]
-    #[pyo3(signature = (features, labels, n_classes, law, *, trusted=None, **settings))]
+    #[pyo3(signature = (features, labels, n_classes, law, *, trusted=None, received=None, **settings))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArrayDyn<'_, f32>,
@@ -100,9 +112,10 @@ impl PyEnsemble {
         n_classes: usize,
         law: PyRef<'_, PyLaw>,
         trusted: Trusted<'_>,
+        received: Received<'_>,
         settings: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let data = training_set(&features, &labels, n_classes, &trusted)?;
+        let data = training_set(&features, &labels, n_classes, &trusted, &received)?;
         let Training { config, own, model } = Training::named(settings, py)?;
         let law = law.law();
         let inner = listening(py, || match own {
@@ -112,8 +125,9 @@ impl PyEnsemble {
         Ok(Self { inner, model: own_module(model.bind(py)) })
     }
 
-    /// Trains what is missing of the members 0 .. n_members; finished ones are kept whatever happens.
-    #[pyo3(signature = (features, labels, n_members, checkpoint=None, report=None, trusted=None))]
+    /// Trains what is missing of the members 0 .. n_members; finished ones are kept whatever happens. `received` are the
+    /// samples, and trusted ones, as they were before the map, where an augmentation goes before it.
+    #[pyo3(signature = (features, labels, n_members, checkpoint=None, report=None, trusted=None, received=None))]
     #[allow(clippy::too_many_arguments)]
     fn train(
         &mut self,
@@ -124,8 +138,9 @@ impl PyEnsemble {
         checkpoint: Option<PathBuf>,
         report: Option<Py<PyAny>>,
         trusted: Trusted<'_>,
+        received: Received<'_>,
     ) -> PyResult<()> {
-        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted)?;
+        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted, &received)?;
         let inner = &mut self.inner;
         watched(py, report, |control| inner.train(&data, n_members, checkpoint.as_deref(), control))
     }
@@ -333,7 +348,8 @@ impl PyEnsemble {
     }
 
     /// Takes over those learners of an earlier ensemble whose samples are the same in these data; how many.
-    #[pyo3(signature = (earlier, features, labels, trusted=None))]
+    #[pyo3(signature = (earlier, features, labels, trusted=None, received=None))]
+    #[allow(clippy::too_many_arguments)]
     fn keep_unchanged(
         &mut self,
         py: Python<'_>,
@@ -341,8 +357,9 @@ impl PyEnsemble {
         features: PyReadonlyArrayDyn<'_, f32>,
         labels: PyReadonlyArray1<'_, i64>,
         trusted: Trusted<'_>,
+        received: Received<'_>,
     ) -> PyResult<usize> {
-        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted)?;
+        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted, &received)?;
         let (inner, earlier) = (&mut self.inner, &earlier.inner);
         listening(py, || inner.keep_unchanged(earlier, &data))
     }

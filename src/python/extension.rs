@@ -139,12 +139,15 @@ impl Backend for Network {
         let text = json("settings", settings)?;
         let augment = match settings.augment.as_ref().map(Augment::recorded) {
             None => None,
+            Some(Recorded::BuiltIn(_)) if settings.augment.as_ref().is_some_and(Augment::is_before_map) => {
+                Some(String::new())
+            }
             Some(Recorded::BuiltIn(own)) => Some(json("augment", own)?),
             Some(Recorded::Own(_)) => Some(String::new()),
         };
         let session = Python::attach(|py| self.network.call_method1(py, "session", (text, augment)))
             .map_err(|error| exception::read(&error).unwrap_or_else(|| Error::device(sentence(&error))))?;
-        Ok(Box::new(Thread { session, augment: settings.augment.clone(), shape }))
+        Ok(Box::new(Thread { session, shape }))
     }
 }
 
@@ -198,13 +201,12 @@ impl Call {
 /// One thread of the core.
 struct Thread {
     session: Py<PyAny>,
-    augment: Option<Augment>,
     shape: FeatureShape,
 }
 
 impl Thread {
-    fn call(&self, seed: Seed, stop: &Flag) -> Call {
-        Call { stop: Arc::clone(stop), seed, shape: self.shape, augment: self.augment.clone() }
+    fn call(&self, seed: Seed, augment: Option<&Augment>, stop: &Flag) -> Call {
+        Call { stop: Arc::clone(stop), seed, shape: self.shape, augment: augment.cloned() }
     }
 }
 
@@ -216,7 +218,7 @@ impl Session for Thread {
             let features = PyArray1::from_slice(py, set.features());
             let labels = PyArray1::from_slice(py, set.labels());
             drop(set);
-            let call = self.call(job.seed, stop);
+            let call = self.call(job.seed, job.settings.augment.as_ref(), stop);
             let given = (call, numbers.to_vec(), job.seed.root(), features, labels, n);
             let trained = self.session.bind(py).call_method1("train", given)?;
             let (values, losses): (Vec<PyReadonlyArray1<'_, f32>>, PyReadonlyArray1<'_, f32>) =
@@ -277,7 +279,7 @@ impl Panel for Voters<'_> {
         let logits = |py: Python<'_>| {
             let _at_work = at_work(py);
             let values = PyArray1::from_slice(py, batch.values);
-            let call = self.thread.call(Seed::new(0), stop);
+            let call = self.thread.call(Seed::new(0), None, stop);
             self.ask(py, "logits", (call, values, batch.rows, batch.shared, batch.number))
         };
         called(self.number(0), Python::attach(logits))
@@ -296,7 +298,7 @@ impl Panel for Voters<'_> {
             let _at_work = at_work(py);
             let size = rows.first().map_or(0, |row| row.len());
             let table = PyArray1::from_vec(py, rows.concat()).reshape([rows.len(), size])?;
-            let call = self.thread.call(search.seed, stop);
+            let call = self.thread.call(search.seed, None, stop);
             let classes = labels.map(<[usize]>::to_vec);
             self.ask(py, "magnitudes", (call, place, table, classes, spec, search.seed.root()))
         };
@@ -316,7 +318,7 @@ impl Panel for Voters<'_> {
             let _at_work = at_work(py);
             let size = rows.first().map_or(0, |row| row.len());
             let table = PyArray1::from_vec(py, rows.concat()).reshape([rows.len(), size])?;
-            let call = self.thread.call(search.seed, stop);
+            let call = self.thread.call(search.seed, None, stop);
             let sigmas = PyArray1::from_slice(py, sigmas);
             self.ask(py, "log_scores", (call, place, table, sigmas, spec, search.seed.root()))
         };

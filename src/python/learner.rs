@@ -255,5 +255,7 @@ fn called<T>(member: u64, outcome: PyResult<Option<T>>) -> Result<T> {
 /// A broken rule of the caller's augmentation names the parameter, whoever computes the member.
 fn augment_failure(error: &PyErr) -> Option<Error> {
     let text = Python::attach(|py| error.value(py).to_string());
-    text.starts_with("The 'augment' parameter").then(|| Error::new(ErrorKind::Parameter, text))
+    let rule =
+        ["augment", "features"].iter().any(|name| text.starts_with(&format!("The '{name}' parameter")));
+    rule.then(|| Error::new(ErrorKind::Parameter, text))
 }

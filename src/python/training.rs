@@ -32,6 +32,7 @@ impl Training {
         let own = backend(&model)?;
         let precision: Option<String> = named.optional("precision")?;
         let changed: Option<Bound<'_, PyAny>> = named.optional("augment")?;
+        let feature_map: Option<Py<PyAny>> = named.optional("feature_map")?;
         let config = TrainConfig {
             model: match &own {
                 Some(own) => own.name().to_owned(),
@@ -46,7 +47,7 @@ impl Training {
             stack: named.optional("stack")?,
             memory: named.optional("memory")?,
             precision: precision.map_or(Ok(Precision::default()), |name| Precision::parse(&name))?,
-            augment: changed.as_ref().map(augment).transpose()?,
+            augment: changed.as_ref().map(|given| augment(given, feature_map)).transpose()?,
             copies: named.optional("copies")?,
             penalty: named.optional("penalty")?,
             before_noise: named.optional("before_noise")?,

@@ -111,7 +111,9 @@ impl Session for Thread {
         // Where it was drawn for this, the memory of the CPU is free again before training.
         drop(set);
         let sets = sets.map_err(|error| training_error(first, &error))?;
-        let Fit { members, seed, n_classes, .. } = job;
+        let Fit { members, seed, n_classes, settings } = job;
+        // One that goes before a map knows these members' samples.
+        self.settings.augment.clone_from(&settings.augment);
         self.train_on(Job { members, seed, n_classes }, &sets, stop)
     }
 

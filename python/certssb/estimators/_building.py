@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,35 @@ from certssb.augment._applied import Applied
 from certssb.certificates._asked import asked_law
 from certssb.estimators._cascade_levels import Levels, Members
 from certssb.estimators._learners import check_learners
-from certssb.estimators._with_members import Features, Trusted, WithMembers, n_levels
+from certssb.estimators._with_members import Features, Received, Trusted, WithMembers, n_levels
 from certssb.estimators.until import Until
+from certssb.features._maps import FeatureMap, OfRows
 from certssb.laws import Cascade, Gaussian, Law, Partition
 from certssb.learners import _devices
 from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
 
-__all__ = ["Building", "at_least_one", "checked_jobs"]
+__all__ = ["Building", "Changes", "at_least_one", "checked_jobs"]
 
 _MEMBERS = 1000
 """Members of an ensemble whose number nobody said."""
 
 _MOST_JOBS = 2**15
 """Threads that no machine has; more are a slip."""
+
+
+class Changes(NamedTuple):
+    """How members' own samples are changed, and what of them."""
+
+    augment: Applied | str | None
+    feature_map: FeatureMap | None
+    """The map that they pass afterwards, where they are changed before it."""
+    received: Received
+    """The samples as they came, and trusted ones, if so."""
+
+    def of_rows(self) -> OfRows | None:
+        if self.feature_map is None or self.received is None:
+            return None
+        return OfRows(self.feature_map, self.received[0].shape[1:])
 
 
 class Building(WithMembers):
@@ -58,7 +74,7 @@ class Building(WithMembers):
         features: Features,
         codes: npt.NDArray[np.int64],
         n_classes: int,
-        augment: Applied | str | None,
+        changes: Changes,
         trusted: Trusted,
     ) -> Members:
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
@@ -66,11 +82,11 @@ class Building(WithMembers):
             return Levels(
                 law,
                 [
-                    self._new_level(level, features, codes, n_classes, augment, trusted)
+                    self._new_level(level, features, codes, n_classes, changes, trusted)
                     for level in law.levels
                 ],
             )
-        return self._new_level(law, features, codes, n_classes, augment, trusted)
+        return self._new_level(law, features, codes, n_classes, changes, trusted)
 
     def _new_level(
         self,
@@ -78,7 +94,7 @@ class Building(WithMembers):
         features: Features,
         codes: npt.NDArray[np.int64],
         n_classes: int,
-        augment: Applied | str | None,
+        changes: Changes,
         trusted: Trusted,
     ) -> _core.Ensemble:
         stack = None if self.stack is None else at_least_one("stack", self.stack)
@@ -104,7 +120,9 @@ class Building(WithMembers):
             stack=stack,
             memory=_devices.free_memory(str(self.device), None if isinstance(model, str) else model),
             precision=str(self.precision),
-            augment=augment,
+            augment=changes.augment,
+            feature_map=changes.of_rows(),
+            received=changes.received,
             copies=None if self.copies is None else _copies(self.copies),
             penalty=None if self.penalty is None else check_positive("penalty", self.penalty),
             trusted=trusted,

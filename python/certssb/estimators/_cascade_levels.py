@@ -15,10 +15,13 @@ from certssb._core import Cascade
 from certssb.estimators._execution import Execution
 from certssb.watch.progress import Report
 
-__all__ = ["Levels", "Members", "Trusted", "place"]
+__all__ = ["Levels", "Members", "Received", "Trusted", "place"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Trusted: TypeAlias = tuple[Features, npt.NDArray[np.int64]] | None
+
+Received: TypeAlias = tuple[Features, Features | None] | None
+"""Samples as they came, and trusted ones, where they are changed before a map."""
 """Features and class numbers of trusted samples, if there are any."""
 
 
@@ -147,10 +150,11 @@ class Levels:
         checkpoint: str | None = None,
         report: Report | None = None,
         trusted: Trusted = None,
+        received: Received = None,
     ) -> None:
         """Train what is missing at every level; a checkpoint has a directory per level."""
         for (ensemble, folder), told in zip(self._places(checkpoint), self._reports(report), strict=True):
-            ensemble.train(features, labels, n_members, folder, told, trusted)
+            ensemble.train(features, labels, n_members, folder, told, trusted, received)
 
     def votes(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:
         pairs = zip(self._ensembles, self._reports(report), strict=True)

@@ -15,7 +15,7 @@ from certssb._checks import check_path, check_seed, frozen, parameter_error, sho
 from certssb.augment._applied import prepared
 from certssb.certificates._asked import asked_law
 from certssb.data._trusted import TrainingSamples, read_training
-from certssb.estimators._building import Building, at_least_one
+from certssb.estimators._building import Building, Changes, at_least_one
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
 from certssb.estimators._growing import Growing, warn_of_growth
@@ -196,8 +196,13 @@ class Fitting(Building, Growing):
         )
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)
-        augment = prepared(self.augment, features, received, at_least_one("batch_size", self.batch_size))
-        ensemble = self._new_ensemble(features, codes, len(classes), augment, trusted)
+        # Where nothing is added to features, samples are changed as they came, and mapped afterwards.
+        before = self.augment is not None and feature_map is not None and not _core.measures_features(law)
+        own = None if samples.trusted is None else samples.trusted[0]
+        shown, raw = (received, (received, own)) if before else (features, None)
+        augment = prepared(self.augment, shown, received, at_least_one("batch_size", self.batch_size))
+        changes = Changes(augment, feature_map if before else None, raw)
+        ensemble = self._new_ensemble(features, codes, len(classes), changes, trusted)
         warn_of_scaler(received, law, stacklevel=4)
         if trusted is not None:
             # A scaler that was fitted on all of them was fitted on the others too.
@@ -210,7 +215,7 @@ class Fitting(Building, Growing):
         for earlier in ("_ensemble", "_unfinished"):
             known: Members | None = getattr(self, earlier, None)
             if known is not None and not _adopt(ensemble, known):
-                n_kept = max(n_kept, keep_unchanged(ensemble, known, features, codes, trusted))
+                n_kept = max(n_kept, keep_unchanged(ensemble, known, features, codes, trusted, raw))
         self._unfinished = ensemble
         goal = None
         if until is not None:
@@ -225,9 +230,9 @@ class Fitting(Building, Growing):
         with self._independent(ensemble), watched as report, _devices.products(self.precision):
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
-                ensemble.train(features, codes, n_members, self._checkpoint(), report, trusted)
+                ensemble.train(features, codes, n_members, self._checkpoint(), report, trusted, raw)
             else:
-                self._grow(ensemble, features, codes, goal, report, trusted)
+                self._grow(ensemble, features, codes, goal, report, trusted, raw)
         self._ensemble, self._unfinished = ensemble, None
         # Members are asked as they were trained, whatever the parameters become.
         self._map, self._precision = feature_map, str(self.precision)

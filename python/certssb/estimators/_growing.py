@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import parameter_error
-from certssb.estimators._with_members import Features, Trusted, WithMembers
+from certssb.estimators._with_members import Features, Received, Trusted, WithMembers
 from certssb.estimators.until import Until
 from certssb.exceptions import GrowthWarning
 from certssb.features import FeatureMap
@@ -47,13 +47,14 @@ class Growing(WithMembers):
         goal: tuple[Until, Features],
         report: Report,
         trusted: Trusted,
+        received: Received,
     ) -> None:
         until, test = goal
         confidence = _core.Confidence(self.alpha, "betting")
         threat = until._threat._budget(len(codes)).asked()
         target = min(max(until.first, ensemble.n_members), until.max_members)
         while True:
-            ensemble.train(features, codes, target, self._checkpoint(), report, trusted)
+            ensemble.train(features, codes, target, self._checkpoint(), report, trusted, received)
             # Before the look, so that nothing that happens afterwards can make it forgotten.
             ensemble.grow(self._checkpoint())
             decided = ensemble.decided(ensemble.votes(test), confidence, threat)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import parameter_error
-from certssb.estimators._cascade_levels import Levels, Members, Trusted
+from certssb.estimators._cascade_levels import Levels, Members, Received, Trusted
 from certssb.features import FeatureMap
 from certssb.features._maps import mapped
 from certssb.laws import Cascade, Law, Partition, Subsample
@@ -34,11 +34,12 @@ def keep_unchanged(
     features: Features,
     codes: npt.NDArray[np.int64],
     trusted: Trusted,
+    received: Received,
 ) -> int:
     """Take over the learners of an earlier fit whose samples, trusted ones included, are the same in these data; how many."""
     if isinstance(ensemble, Levels) or isinstance(earlier, Levels):
         return 0
-    return ensemble.keep_unchanged(earlier, features, codes, trusted)
+    return ensemble.keep_unchanged(earlier, features, codes, trusted, received)
 
 
 def settings_of(ensemble: Members) -> dict[str, Any]:

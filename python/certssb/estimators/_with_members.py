@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from certssb._checks import check_path, frozen
 from certssb.data import as_features
-from certssb.estimators._cascade_levels import Members, Trusted
+from certssb.estimators._cascade_levels import Members, Received, Trusted
 from certssb.estimators._learners import one_by_one
 from certssb.estimators._seen_shape import check_shape
 from certssb.features import FeatureMap
@@ -22,7 +22,7 @@ from certssb.laws import Cascade, Law
 from certssb.learners import _devices
 from certssb.watch.progress import Report, progress_bar
 
-__all__ = ["Features", "Trusted", "WithMembers", "n_levels", "through"]
+__all__ = ["Features", "Received", "Trusted", "WithMembers", "n_levels", "through"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 

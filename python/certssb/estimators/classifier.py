@@ -97,7 +97,10 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         every law: an augmentation of :mod:`certssb.augment`, a transform of torchvision, a ``torch.nn.Module`` on a batch of
         images, or a callable ``augment(batch, rng)`` that returns an array like `batch` and draws from the
         ``numpy.random.Generator`` `rng` alone. It must look at nothing else: no other training samples, nothing that it
-        remembers. Part of the record: a callable of your own by its name and a digest of its code.
+        remembers. Part of the record: a callable of your own by its name and a digest of its code. With `features`, it goes
+        before the map where the law adds nothing to features (``Partition``, ``Subsample`` without inner noise, ``LabelNoise``):
+        samples are changed as they came, and what the map makes of them is what members see. Under other laws noise is added
+        to the features that the map makes, so that these are what is changed.
     copies : int, optional
         With `augment`, for members that look at their noised set once ("discriminant", "ridge", and estimators with fit and
         predict): how many changed copies follow the noised samples, from 1 to 1000; 8 if not given.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 import zlib
 from abc import ABC, abstractmethod
@@ -184,6 +185,22 @@ def mapped(
         got = f"{type(feature_map).__name__}, which returns NaN or infinity for sample {int(finite.argmin())}"
         raise parameter_error("features", "a map to finite numbers", got)
     return features
+
+
+class OfRows:
+    """A map as training calls it for changed copies of a member's own samples: flat rows in, flat rows of features out.
+
+    All rows of a call are one member's, so that nothing is lost if their last bits depend on one another. Members are trained
+    side by side, and a map of somebody else's is asked by one at a time.
+    """
+
+    def __init__(self, feature_map: FeatureMap, shape: tuple[int, ...]) -> None:
+        self._map, self._shape, self._turn = feature_map, shape, threading.Lock()
+
+    def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        rows = values.reshape(-1, *self._shape)
+        with self._turn:
+            return mapped(self._map, rows).reshape(-1)
 
 
 def _counts_entries(law: _core.Law) -> bool:

@@ -71,6 +71,8 @@ impl Session for Thread<'_> {
             model_seeds: word(Role::Model),
             seed: job.seed,
             n,
+            // One that goes before a map knows these members' samples.
+            settings: job.settings.clone(),
             ..self.job(numbers, stop)
         };
         let train = |py: Python<'_>| -> PyResult<Option<Vec<Member>>> {
