@@ -262,6 +262,14 @@ impl Ensemble {
         self.known().merge(history);
     }
 
+    /// Begins a checkpoint directory, or finds it begun for the same members.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be used, or belongs to other members.
+    pub fn begin(&self, checkpoint: &Path) -> Result<()> {
+        Checkpoint::open(checkpoint, &self.record, self.backend.layout()).map(drop)
+    }
+
     /// Says that `n_members` are going to be asked for, before they are; whether that makes this a grown ensemble,
     /// because answers of another number were seen. [`Ensemble::train`] does the same. Written into the checkpoint.
     ///

@@ -1,8 +1,10 @@
-//! The members still to be trained, handed out in stacks whose size follows the memory.
+//! The members still to be trained, handed out in stacks whose size follows the memory; those that other processes are
+//! training come last, again and again, until they are there.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::train::Job;
 use crate::error::{Error, ErrorKind};
@@ -22,24 +24,55 @@ const PER_PARAMETER: usize = 8;
 /// Members in the order of their numbers, and how many are trained together at present.
 #[derive(Debug)]
 pub(super) struct Stacks {
-    todo: Mutex<VecDeque<u64>>,
+    queue: Mutex<Queue>,
     size: AtomicUsize,
     /// What a stack of an architecture whose stacks are not sure stumbled over.
     failure: Mutex<Option<String>>,
 }
 
+/// How long a worker without work sleeps before it looks again for what others are training.
+const MOMENT: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Default)]
+struct Queue {
+    todo: VecDeque<u64>,
+    /// Members that other processes have claimed.
+    elsewhere: Vec<u64>,
+}
+
 impl Stacks {
     pub(super) fn new(todo: &[u64], size: usize) -> Self {
-        let (todo, size) = (Mutex::new(todo.iter().copied().collect()), AtomicUsize::new(size.max(1)));
-        Self { todo, size, failure: Mutex::new(None) }
+        let queue = Queue { todo: todo.iter().copied().collect(), elsewhere: Vec::new() };
+        Self { queue: Mutex::new(queue), size: AtomicUsize::new(size.max(1)), failure: Mutex::new(None) }
     }
 
-    /// The next stack; `None` when there is none at present.
-    pub(super) fn take(&self) -> Option<Vec<u64>> {
-        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = self.size.load(Ordering::Relaxed).min(todo.len());
-        let stack: Vec<u64> = todo.drain(..size).collect();
-        Some(stack).filter(|stack| !stack.is_empty())
+    /// The next stack; `None` when there is none at present, or `stop` is set. While all that is left is trained
+    /// elsewhere, this waits a moment.
+    pub(super) fn take(&self, stop: &AtomicBool) -> Option<Vec<u64>> {
+        loop {
+            let mut queue = self.queue();
+            let size = self.size.load(Ordering::Relaxed).min(queue.todo.len());
+            if size > 0 {
+                return Some(queue.todo.drain(..size).collect());
+            }
+            if queue.elsewhere.is_empty() || stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            drop(queue);
+            std::thread::sleep(MOMENT);
+            let mut queue = self.queue();
+            let elsewhere = std::mem::take(&mut queue.elsewhere);
+            queue.todo.extend(elsewhere);
+        }
+    }
+
+    /// Takes note that members are trained elsewhere: somebody has to look for them later.
+    pub(super) fn leave(&self, members: &[u64]) {
+        self.queue().elsewhere.extend_from_slice(members);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes back a stack for which memory did not suffice: its members come next, half as many at a time.
@@ -64,8 +97,8 @@ impl Stacks {
             return false;
         }
         self.size.fetch_min(size, Ordering::Relaxed);
-        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
-        stack.iter().rev().for_each(|&member| todo.push_front(member));
+        let mut queue = self.queue();
+        stack.iter().rev().for_each(|&member| queue.todo.push_front(member));
         true
     }
 
@@ -126,13 +159,13 @@ mod tests {
 
     #[test]
     fn a_halved_stack_comes_next_and_nobody_is_lost() {
-        let stacks = Stacks::new(&[0, 1, 2, 3, 4, 5, 6], 4);
-        let first = stacks.take().unwrap_or_default();
+        let (stacks, going) = (Stacks::new(&[0, 1, 2, 3, 4, 5, 6], 4), AtomicBool::new(false));
+        let first = stacks.take(&going).unwrap_or_default();
         assert_eq!(first, [0, 1, 2, 3]);
-        let ahead = stacks.take().unwrap_or_default();
+        let ahead = stacks.take(&going).unwrap_or_default();
         assert!(stacks.halve(&first) && stacks.halve(&ahead));
         let mut seen = Vec::new();
-        while let Some(stack) = stacks.take() {
+        while let Some(stack) = stacks.take(&going) {
             assert!(stack.len() <= 1, "half of the smaller one, 3 / 2: {stack:?}");
             assert!(!stacks.halve(&stack), "a single member is not halved");
             assert!(!stacks.part(&stack, &Error::training(Some(1), "x")), "nor parted");
@@ -140,6 +173,20 @@ mod tests {
         }
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn what_is_trained_elsewhere_is_looked_for_again_until_it_is_there_or_all_is_to_stop() {
+        let (stacks, stop) = (Stacks::new(&[0, 1, 2], 2), AtomicBool::new(false));
+        assert_eq!(stacks.take(&stop), Some(vec![0, 1]));
+        stacks.leave(&[1]);
+        assert_eq!(stacks.take(&stop), Some(vec![2]), "what is free comes first");
+        assert_eq!(stacks.take(&stop), Some(vec![1]));
+        stacks.leave(&[1]);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(stacks.take(&stop), None);
+        stop.store(false, Ordering::Relaxed);
+        assert_eq!((stacks.take(&stop), stacks.take(&stop)), (Some(vec![1]), None));
     }
 
     #[test]

@@ -63,10 +63,15 @@ pub(super) fn train(
     let parts = ensemble.assignment(data)?;
     let parts = parts.as_deref();
     let source = Source { data, law: &record.law, seed: record.seed, parts, sigmas: sigmas.as_deref() };
+    let mut free = |numbers: &[u64]| first_free(numbers, checkpoint, control);
     let twice = match &record.law {
-        Law::Partition(_) => learner_again(&mut todo, |number| source.samples(number).len()),
-        _ => again(&mut todo, backend.as_ref(), &settings),
-    };
+        Law::Partition(_) => learner_again(&mut todo, |number| source.samples(number).len(), &mut free),
+        _ => again(&mut todo, backend.as_ref(), &settings, &mut free),
+    }
+    .map_err(|error| match error.kind() {
+        ErrorKind::Cancelled => cancelled(ensemble, n_members),
+        _ => error,
+    })?;
     let job = Job { source, backend: backend.as_ref(), settings: &settings, twice };
     let (mut compared, mut unsound) = (Twice::of(&record.law), Ok(()));
     let execution = run(job, &todo, checkpoint, control, |(member, resumed)| {
@@ -106,6 +111,31 @@ pub(super) fn train(
     // Where nothing was left to train, what is known of an earlier run stays.
     ensemble.execution = execution.or_else(|| ensemble.execution.take());
     Ok(())
+}
+
+/// The first of `numbers` that no other process is training, claimed; `None` if the checkpoint has all of them by now. Waits
+/// while others are training all that is left.
+fn first_free(
+    numbers: &[u64],
+    checkpoint: Option<&Checkpoint>,
+    control: &Control<'_>,
+) -> Result<Option<u64>> {
+    let Some(checkpoint) = checkpoint else { return Ok(numbers.first().copied()) };
+    loop {
+        let missing: Vec<u64> = numbers.iter().copied().filter(|number| !checkpoint.has(*number)).collect();
+        for &number in &missing {
+            if checkpoint.claim(number)? {
+                return Ok(Some(number));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        if control.stops() {
+            return Err(Error::cancelled("Training was cancelled."));
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 /// Refuses a fit of which too many members fail; before it is finished, as soon as that is certain.
@@ -184,7 +214,7 @@ pub(super) fn run(
         job.backend,
         work,
         |threads| {
-            collect(&results, &stop, control, keep)?;
+            collect(&results, &stop, checkpoint, control, keep)?;
             Ok(trains.iter().take(threads).filter(|trains| **trains).count())
         },
     )??;
@@ -198,6 +228,7 @@ pub(super) fn run(
 fn collect(
     results: &Receiver<Result<Vec<Finished>>>,
     stop: &AtomicBool,
+    checkpoint: Option<&Checkpoint>,
     control: &Control<'_>,
     mut keep: impl FnMut(Finished) -> Result<()>,
 ) -> Result<()> {
@@ -209,6 +240,7 @@ fn collect(
         if outcome.is_err() {
             stop.store(true, Ordering::Relaxed);
         }
+        checkpoint.into_iter().for_each(Checkpoint::keep_claims);
         match results.recv_timeout(POLL) {
             Ok(Ok(members)) => {
                 for member in members {

@@ -13,26 +13,52 @@ use crate::error::{Error, Result};
 use crate::law::Law;
 use crate::member::{Device, Member, Settings};
 
-/// The number of the member that is trained twice, put at the end of `todo` once more; `None` where there is none. On a
-/// GPU, and in stacks, sums are not the same twice.
-pub(super) fn again(todo: &mut Vec<u64>, backend: &dyn Backend, settings: &Settings) -> Option<u64> {
+/// Of some members the first that may be trained here: not already there, and no other process's.
+pub(super) type Free<'a> = dyn FnMut(&[u64]) -> Result<Option<u64>> + 'a;
+
+/// The number of the member that is trained twice, put at the beginning of `todo` and at the end once more; `None` where there
+/// is none. On a GPU, and in stacks, sums are not the same twice.
+///
+/// # Errors
+/// Those of `free`.
+pub(super) fn again(
+    todo: &mut Vec<u64>,
+    backend: &dyn Backend,
+    settings: &Settings,
+    free: &mut Free<'_>,
+) -> Result<Option<u64>> {
     let comparable = settings.device == Device::Cpu && backend.max_stack() == 1;
     let remembers = settings.augment.as_ref().is_some_and(Augment::may_keep_state);
-    let first = todo.first().copied().filter(|_| comparable && (remembers || backend.may_keep_state()))?;
-    todo.push(first);
-    Some(first)
+    if !comparable || !(remembers || backend.may_keep_state()) {
+        return Ok(None);
+    }
+    let first = free(todo)?;
+    first.into_iter().for_each(|first| put_around(first, todo));
+    Ok(first)
 }
 
 /// The same for the learners of a partition, whose certificates rest on each being a deterministic function of its samples:
 /// whatever computes them, the one with the most samples is trained twice.
-pub(super) fn learner_again(todo: &mut Vec<u64>, n_samples: impl Fn(u64) -> usize) -> Option<u64> {
-    let largest =
-        todo.iter().copied().max_by_key(|number| (n_samples(*number), std::cmp::Reverse(*number)))?;
+///
+/// # Errors
+/// Those of `free`.
+pub(super) fn learner_again(
+    todo: &mut Vec<u64>,
+    n_samples: impl Fn(u64) -> usize,
+    free: &mut Free<'_>,
+) -> Result<Option<u64>> {
+    let mut by_size = todo.clone();
+    by_size.sort_by_key(|number| (std::cmp::Reverse(n_samples(*number)), *number));
     // First of all, so that a learner that is none is found with the others still before it.
-    todo.retain(|number| *number != largest);
-    todo.insert(0, largest);
-    todo.push(largest);
-    Some(largest)
+    let largest = free(&by_size)?;
+    largest.into_iter().for_each(|largest| put_around(largest, todo));
+    Ok(largest)
+}
+
+fn put_around(number: u64, todo: &mut Vec<u64>) {
+    todo.retain(|other| *other != number);
+    todo.insert(0, number);
+    todo.push(number);
 }
 
 /// What is known of it: its first training, until the second is there.
@@ -89,10 +115,14 @@ mod tests {
     #[test]
     fn a_learner_of_a_partition_is_refused_if_it_is_another_one_the_second_time() -> Result<()> {
         let mut todo = vec![2, 3, 5];
-        // The one with the most samples, first and last.
-        assert_eq!(learner_again(&mut todo, |number| [0, 0, 7, 9, 0, 9][number as usize]), Some(3));
+        let n_samples = |number: u64| [0, 0, 7, 9, 0, 9][number as usize];
+        // The one with the most samples, first and last; the next one where another process has that.
+        assert_eq!(learner_again(&mut todo, n_samples, &mut |all| Ok(all.first().copied()))?, Some(3));
         assert_eq!(todo, [3, 2, 5, 3]);
-        assert_eq!(learner_again(&mut Vec::new(), |_| 1), None);
+        let mut todo = vec![2, 3, 5];
+        assert_eq!(learner_again(&mut todo, n_samples, &mut |all| Ok(all.get(1).copied()))?, Some(5));
+        assert_eq!(todo, [5, 2, 3, 5]);
+        assert_eq!(learner_again(&mut Vec::new(), |_| 1, &mut |all| Ok(all.first().copied()))?, None);
         let law = Law::Partition(Partition::new(6, 1, Assign::Content, None)?);
         let mut twice = Twice::of(&law);
         assert_eq!(twice.compare(member(&[1.0]))?, None);

@@ -111,8 +111,8 @@ impl Role {
     pub(super) fn play(self, job: Job<'_>, stacks: &Stacks, checkpoint: Option<&Checkpoint>, stop: &Flag) {
         match self {
             Self::Draw(sender, cores) => {
-                while let Some(stack) = stacks.take() {
-                    let drawn = draw(job, stack, checkpoint, cores, stop);
+                while let Some(stack) = stacks.take(stop) {
+                    let drawn = draw(job, stack, stacks, checkpoint, cores, stop);
                     if sender.send(drawn).is_err() || stop.load(Ordering::Relaxed) {
                         return;
                     }
@@ -139,22 +139,30 @@ impl Role {
     }
 }
 
-/// A stack's members that the checkpoint has, and noised sets for the others.
+/// A stack's members that the checkpoint has, and noised sets for the others. Those that another process is training leave
+/// the stack.
 fn draw(
     job: Job<'_>,
-    stack: Vec<u64>,
+    mut stack: Vec<u64>,
+    stacks: &Stacks,
     checkpoint: Option<&Checkpoint>,
     cores: Cores,
     stop: &AtomicBool,
 ) -> Result<Drawn> {
     let first = stack.first().copied().unwrap_or(0);
     guarded(first, || {
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        let (mut found, mut missing, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
         for &number in &stack {
-            // Another process may have put it there meanwhile.
+            // The one that is trained twice was claimed before.
             let kept = checkpoint.filter(|_| job.twice != Some(number));
+            let ours = kept.map_or(Ok(true), |checkpoint| checkpoint.claim(number))?;
+            // Another process may have put it there meanwhile.
             match kept.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten() {
-                Some(member) => found.push((job.backend.read(member)?, true)),
+                Some(member) => {
+                    kept.into_iter().for_each(|checkpoint| checkpoint.give_up(number));
+                    found.push((job.backend.read(member)?, true));
+                }
+                None if !ours => elsewhere.push(number),
                 None if job.source.is_too_small(number, job.backend.min_samples()) => {
                     let member = Member::failed(number, job.backend.layout().n_values());
                     kept.map_or(Ok(()), |checkpoint| checkpoint.save(&member))?;
@@ -163,6 +171,8 @@ fn draw(
                 None => missing.push(number),
             }
         }
+        stack.retain(|number| !elsewhere.contains(number));
+        stacks.leave(&elsewhere);
         let idle = match job.source.parts {
             Some(_) => missing.iter().copied().filter(|&number| is_idle(job, number)).collect(),
             None => Vec::new(),
@@ -194,7 +204,7 @@ struct Trainer<'a> {
 impl Trainer<'_> {
     /// Draws and trains whatever is left.
     fn alone(&mut self) {
-        while let Some(stack) = self.stacks.take() {
+        while let Some(stack) = self.stacks.take(self.stop) {
             let drawn = self.draw(stack);
             if !self.finish(drawn) {
                 return;
@@ -205,7 +215,7 @@ impl Trainer<'_> {
     fn draw(&self, stack: Vec<u64>) -> Result<Drawn> {
         let own = self.own.device == Device::Cpu || self.lanes.several;
         let cores = if own { Cores::Own } else { Cores::All };
-        draw(self.job, stack, self.checkpoint, cores, self.stop)
+        draw(self.job, stack, self.stacks, self.checkpoint, cores, self.stop)
     }
 
     /// Trains a stack and delivers it, or hands it back: halved when memory does not suffice, one by one when it

@@ -24,7 +24,7 @@ pub(crate) fn is_draft(name: &str) -> bool {
 }
 
 /// Keyed by the system's random numbers. Forked children may begin with the same keys: creation is exclusive.
-fn name() -> String {
+pub(super) fn name() -> String {
     let half = || {
         let mut hash = RandomState::new().build_hasher();
         hash.write_u32(std::process::id());
@@ -61,10 +61,20 @@ impl Draft {
 
     /// A synced draft of `bytes` in `folder`.
     pub(super) fn of(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
-        let mut draft = Self::new(folder)?;
-        draft.file.write_all(bytes)?;
+        let draft = Self::unsynced(folder, bytes)?;
         draft.file.sync_all()?;
         Ok(draft)
+    }
+
+    /// The same of what need not outlive the system.
+    pub(super) fn unsynced(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let mut draft = Self::new(folder)?;
+        draft.file.write_all(bytes)?;
+        Ok(draft)
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Locks it; false if somebody who sweeps was faster.

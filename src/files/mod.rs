@@ -2,15 +2,18 @@
 //!
 //! What is written goes into a draft beside its place (`draft.rs`), is synced and then gets its name in one step
 //! (`write.rs`), so that whoever reads sees the old file, the new one, or none. What is read is a regular file of a size
-//! that the caller allows (`read.rs`): a pipe does not block, a device does not fill the memory.
+//! that the caller allows (`read.rs`): a pipe does not block, a device does not fill the memory. A name can be held for as long
+//! as a process works on what it stands for (`hold.rs`).
 
 mod draft;
+mod hold;
 mod read;
 mod write;
 
 pub(crate) use draft::{is_draft, sweep};
 #[cfg(any(test, feature = "python"))]
 pub(crate) use draft::{replaced, DraftFolder};
+pub(crate) use hold::{clear, hold, trace, Held, Trace};
 pub(crate) use read::{open, read};
 #[cfg(feature = "python")]
 pub(crate) use write::replace_all;

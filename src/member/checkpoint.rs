@@ -3,7 +3,7 @@
 //! `manifest.json` holds the [`Record`]; `member-000017.safetensors` holds member 17's parameters under
 //! their names, with the manifest's digest and a digest of the values in its metadata. Every file is
 //! written beside its place, synced and renamed, so that any number of processes may share a directory:
-//! they would write the same bytes. The number of members is no part of the identity; how it came about is kept in
+//! they would write the same bytes, and claim the members they train (`claims.rs`) so that none is trained twice. The number of members is no part of the identity; how it came about is kept in
 //! files such as `history-seen-000100.json`, one per fact, so that whatever processes do at the same time, no fact is lost.
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::claims::{is_claim, Claims};
 use super::{hex, Behaviour, History, Layout, Member, Packed, Record, Values, SCHEMA};
 use crate::error::{Error, Result};
 use crate::files;
@@ -68,6 +69,7 @@ pub(crate) struct Checkpoint {
     folder: PathBuf,
     digest: String,
     layout: Layout,
+    claims: Claims,
 }
 
 impl Checkpoint {
@@ -104,7 +106,8 @@ impl Checkpoint {
     /// # Errors
     /// None in practice.
     pub(crate) fn view(folder: &Path, record: &Record, layout: &Layout) -> Result<Self> {
-        Ok(Self { folder: folder.to_owned(), digest: record_digest(record)?, layout: layout.clone() })
+        let (digest, claims) = (record_digest(record)?, Claims::of(folder));
+        Ok(Self { folder: folder.to_owned(), digest, layout: layout.clone(), claims })
     }
 
     /// The directory that was opened before; `None` if it is gone, or is another ensemble's by now.
@@ -183,7 +186,26 @@ impl Checkpoint {
         Ok(Some(Member { number: member, values, loss: header.loss.unwrap_or(learned_nothing) }))
     }
 
-    /// Writes a member's file.
+    /// Claims a member for this training, which lasts until it is saved, given up, or the checkpoint is closed; false if
+    /// another training has it.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be written.
+    pub(crate) fn claim(&self, member: u64) -> Result<bool> {
+        self.claims.take(member).map_err(|error| refuse(&self.folder, error))
+    }
+
+    /// Leaves a member that was claimed to others.
+    pub(crate) fn give_up(&self, member: u64) {
+        self.claims.give_up(member);
+    }
+
+    /// Tells those who wait for claimed members that somebody works on them; to be called all the time.
+    pub(crate) fn keep_claims(&self) {
+        self.claims.keep();
+    }
+
+    /// Writes a member's file, and gives up the claim.
     ///
     /// # Errors
     /// A checkpoint error if it cannot be written.
@@ -203,7 +225,9 @@ impl Checkpoint {
             tensors.push((spec.name.as_str(), view.map_err(|error| refuse(&path, error))?));
         }
         let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| refuse(&path, error))?;
-        files::replace(&path, &bytes).map_err(|error| refuse(&path, error))
+        files::replace(&path, &bytes).map_err(|error| refuse(&path, error))?;
+        self.claims.give_up(member.number);
+        Ok(())
     }
 
     /// Whether the directory has this very member, whole.
@@ -324,10 +348,10 @@ fn check_empty(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
         let name = entry.map_err(|error| refuse(folder, error))?.file_name();
         // Another process may be beginning the directory right now; its manifest is then checked as usual.
-        let known = files::is_draft(&name.to_string_lossy()) || name == MANIFEST;
+        let name = name.to_string_lossy();
+        let known = files::is_draft(&name) || is_claim(&name) || name == MANIFEST;
         if !known && !folder.join(MANIFEST).exists() {
-            let why =
-                format!("it has no {MANIFEST} but holds other files, such as '{}'", name.to_string_lossy());
+            let why = format!("it has no {MANIFEST} but holds other files, such as '{name}'");
             return Err(refuse(folder, why));
         }
     }

@@ -4,6 +4,7 @@
 mod behaviour;
 pub(crate) mod built_in;
 pub(crate) mod checkpoint;
+mod claims;
 mod config;
 mod data;
 mod device;

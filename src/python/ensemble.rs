@@ -145,6 +145,11 @@ impl PyEnsemble {
         watched(py, report, |control| inner.train(&data, n_members, checkpoint.as_deref(), control))
     }
 
+    /// Begins a checkpoint directory, or finds it begun for the same members.
+    fn begin(&self, py: Python<'_>, checkpoint: PathBuf) -> PyResult<()> {
+        listening(py, || self.inner.begin(&checkpoint))
+    }
+
     /// Says that so many members are going to be asked for; whether that makes this a grown ensemble.
     #[pyo3(signature = (n_members, checkpoint=None))]
     fn plan(&self, py: Python<'_>, n_members: u64, checkpoint: Option<PathBuf>) -> PyResult<bool> {

@@ -56,6 +56,34 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
 }
 
 #[test]
+fn trainings_that_share_a_directory_share_the_work() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let whole = fit(&config("mlp"), 60, None).unwrap();
+    let one = TrainConfig { n_jobs: Some(1), ..config("mlp") };
+    let trained: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
+    std::thread::scope(|scope| {
+        for counter in &trained {
+            scope.spawn(|| {
+                let count = |progress: &certssb::Progress| {
+                    counter.fetch_add(usize::from(!progress.resumed), Ordering::Relaxed);
+                };
+                let control = Control::new().on_progress(count);
+                let data = training_set(30, 8);
+                let shared = Ensemble::fit(&data, gaussian(0.5), &one, 60, Some(&path), &control).unwrap();
+                assert_eq!(values(&shared), values(&whole));
+            });
+        }
+    });
+    let trained: Vec<usize> = trained.into_iter().map(AtomicUsize::into_inner).collect();
+    assert_eq!(trained.iter().sum::<usize>(), 60, "no member is trained twice: {trained:?}");
+    assert!(trained.iter().filter(|n| **n > 0).count() >= 2, "one has not done it all: {trained:?}");
+    let names = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("claim-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn the_number_of_members_is_no_part_of_the_identity() {
     let folder = Folder::new();
     let path = folder.join("run");

@@ -60,6 +60,11 @@ class Levels:
         for g, ensemble in enumerate(self._ensembles):
             ensemble.save(place(folder, g))
 
+    def begin(self, checkpoint: str) -> None:
+        """Begin a checkpoint directory, or find it begun for the same members."""
+        for ensemble, folder in self._places(checkpoint):
+            ensemble.begin(str(folder))
+
     def plan(self, n_members: int, checkpoint: str | None = None) -> bool:
         """Say that so many members are going to be asked for; whether that makes this a grown ensemble."""
         grew = [ensemble.plan(n_members, folder) for ensemble, folder in self._places(checkpoint)]

@@ -225,6 +225,7 @@ class Fitting(Building, Growing):
             goal = self._goal(ensemble, until, feature_map, len(features), len(classes))
         bar = progress_bar(self.progress, "training")
         watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
+        self._begin(ensemble)
         if until is None and ensemble.plan(n_members, self._checkpoint()):
             warn_of_growth(n_members)
         with self._independent(ensemble), watched as report, _devices.products(self.precision):
@@ -269,6 +270,20 @@ class Fitting(Building, Growing):
                 raise
             what = f"{str(error).rstrip('.')}. Changed by it: {' and '.join(suspects[:2])}."
             raise TrainingError(what, member=error.member) from error
+
+    def _begin(self, ensemble: Members) -> None:
+        """Begin the checkpoint; where another process was just faster, go on under the secret that it drew."""
+        checkpoint = self._checkpoint()
+        if checkpoint is None or self.seed is not None:
+            return
+        try:
+            ensemble.begin(checkpoint)
+        except CheckpointError:
+            seed = self._seed_to_go_on_with(ensemble)
+            if seed == self.seed_ or ensemble.n_members > 0:
+                raise
+            self.seed_ = seed
+            ensemble.reseed(seed)
 
     def _seed_to_go_on_with(self, ensemble: Members) -> int:
         """The seed of members of the same data and settings, in the checkpoint or here; else the fresh one."""

@@ -64,7 +64,9 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         Reserved for running members elsewhere; only None is accepted.
     checkpoint : str or path, optional
         Directory in which every finished member is kept. Members already in it are not trained again,
-        whatever interrupted the run that made them; a directory made with other settings or data is refused.
+        whatever interrupted the run that made them; a directory made with other settings or data is refused. Processes that
+        share a directory, on one machine or on several beside one disk, share the work: each claims the members that it
+        trains, and takes over those of a process that is killed.
     progress : bool or callable, default=True
         Whether to show a bar with the time left; or a function called with (done, total).
     alpha : float, default=0.001

@@ -33,7 +33,7 @@ __all__ = [
 _FILE = "estimator.json"
 _OURS = re.compile(
     r"estimator\.json|manifest\.json|member-[0-9]{6,}\.safetensors|level-[0-9]+"
-    r"|history-(grown|(seen|planned)-[0-9]{6,})\.json|\.certssb-[0-9a-f]{32}\.draft"
+    r"|history-(grown|(seen|planned)-[0-9]{6,})\.json|claim-[0-9]{6,}|\.certssb-[0-9a-f]{32}\.draft"
 )
 
 
