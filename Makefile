@@ -21,7 +21,7 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' '
 # Tests of votes, plans, the ledger, 1-NN and built-in members.
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
     ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness))
-SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs
+SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
 HERE := $(shell pwd | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.core-$(HERE)
 EXTENSION := $(VENV)/.extension-$(HERE)
@@ -138,7 +138,10 @@ docs: build
 
 build: $(CORE) $(EXTENSION)
 
+# Packages are unpacked while the crate is compiled; the second call finds both done.
 $(CORE): $(TOOLS) $(SOURCES)
+	$(BIN)/python -m pip install --quiet --group run & packages=$$!; \
+	    $(BIN)/maturin develop --release --skip-install; built=$$?; wait $$packages && exit $$built
 	$(BIN)/maturin develop --release --extras plot
 	@rm -f $(VENV)/.core-*
 	@touch $@
@@ -148,10 +151,12 @@ $(EXTENSION): $(CORE) $(DEPENDENCIES) $(SOURCES) extension/pyproject.toml
 	@rm -f $(VENV)/.extension-*
 	@touch $@
 
+# Crates are fetched meanwhile; if they cannot be, the build says so.
 $(TOOLS): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group build
+	cargo fetch --quiet --locked 2>/dev/null & crates=$$!; \
+	    (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) \
+	    && $(BIN)/python -m pip install --quiet --upgrade pip \
+	    && $(BIN)/python -m pip install --quiet --group build; made=$$?; wait $$crates; exit $$made
 	@rm -f $(VENV)/.tools-*
 	@touch $@
 

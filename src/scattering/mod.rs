@@ -93,7 +93,7 @@ impl Scattering {
     /// Shape of the features of images of a shape: the paths of the first channel, then those of the next.
     ///
     /// # Errors
-    /// A shape error for images that are smaller than the window of 2^J pixels.
+    /// A shape error for images that are smaller than the window of 2^J pixels, and for those whose filters no memory holds.
     pub fn frame(&self, images: Frame) -> Result<Frame> {
         let window = 1_usize << self.scales;
         if images.height.min(images.width) < window || images.channels == 0 {
@@ -102,6 +102,12 @@ impl Scattering {
                 format_args!("images of at least {window} x {window}, the window of J={}", self.scales),
                 format_args!("{} channels of {} x {}", images.channels, images.height, images.width),
             ));
+        }
+        // Filters are made for a size of images, before one is looked at, and there may be none: memory has to hold them.
+        let (rows, columns) = (images.height, images.width);
+        size::fits("X", &[rows, columns, (self.scales as usize + 1) * self.angles + 8], size_of::<f64>())?;
+        for side in [rows, columns] {
+            size::fits("X", &[side, side.div_ceil(window)], size_of::<f32>())?;
         }
         let channels = size::product("X", &[images.channels, self.paths()])?;
         let along = |side: usize| side.div_ceil(window);

@@ -311,3 +311,13 @@ fn bad_values_are_refused_and_the_work_stops() {
     let stopped = until(&Arc::new(AtomicBool::new(true)), || scattering.apply(frame(1, 8, 8), &[0.0; 64]));
     assert_eq!(*stopped.unwrap_err().kind(), crate::ErrorKind::Cancelled);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn images_whose_filters_no_memory_holds_are_refused_even_without_images() {
+    let scattering = Scattering::new(2, 8, 2, false, false).unwrap();
+    for (height, width) in [(1 << 22, 1 << 22), (4, 1 << 29), (1 << 29, 4)] {
+        let refused = scattering.apply(frame(1, height, width), &[]).unwrap_err();
+        assert_eq!(*refused.kind(), crate::ErrorKind::Shape, "{refused}");
+    }
+}
