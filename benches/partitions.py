@@ -59,7 +59,6 @@ SETTINGS = {
         Setting("cifar10", 250, "discriminant", 10.0, 3),
         Setting("cifar10", 100, "discriminant", 5.0, 3),
         Setting("cifar10", 50, "discriminant", 3.0, 3),
-        Setting("cifar10", 20, "discriminant", 3.0, 1),
     ],
     "mnist": [
         Setting("mnist", 2_000, "discriminant", 1.0, 8),
