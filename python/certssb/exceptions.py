@@ -217,10 +217,11 @@ class MissingFileError(FileError, FileNotFoundError):
 
 
 class FailedMembersWarning(UserWarning):
-    """The training of some members diverged; they vote for the lowest class.
+    """The training of some members diverged or was refused by the estimator; they vote for the lowest class.
 
-    One training sample of 3e38 is enough for that, and must not be enough to stop a fit. Whether a member's loss and
-    parameters stay finite is decided by its own noised set, so its vote is a function of that as every other member's,
+    One training sample of 3e38 is enough for that, or one label that a cross-validation wants three of, and must not be
+    enough to stop a fit. Whether a member's loss and parameters stay finite, and whether an estimator takes its samples, is
+    decided by its own noised set, so its vote is a function of that as every other member's,
     and certificates hold as they stand; ``n_failed_`` and the guarantee give the number. If it happens to more than half
     of the members, :meth:`CertifiedClassifier.fit` raises :class:`TrainingError`.
 

@@ -94,8 +94,8 @@ pub(super) fn notes(record: &Record) -> String {
     };
     let failed = match record.n_failed {
         0 => String::new(),
-        1 => " The training of 1 member diverged; it votes for the lowest class.".to_owned(),
-        n => format!(" The training of {n} members diverged; they vote for the lowest class."),
+        1 => " The training of 1 member failed; it votes for the lowest class.".to_owned(),
+        n => format!(" The training of {n} members failed; they vote for the lowest class."),
     };
     let idle = match record.n_idle {
         0 => String::new(),

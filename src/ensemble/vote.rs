@@ -13,7 +13,7 @@ use super::threads::{guarded, with_workers};
 use super::{Control, Ensemble};
 use crate::backend::{go_on, Batch, Batching, Flag, Search, Session};
 use crate::error::{Error, Result};
-use crate::law::NoiseLaw;
+use crate::law::{Law, NoiseLaw};
 use crate::member::{all_finite, check_features, keep_freed_memory, read, Device, Inputs, Member, STACK};
 use crate::noise::unit_normals;
 use crate::quantity::Quantity;
@@ -250,7 +250,11 @@ fn run<T: Copy + Default + Send>(
     }
     let (places, members): (Vec<usize>, Vec<&Member>) = alive.into_iter().unzip();
     let (settings, backend) = (&ensemble.settings, ensemble.backend.as_ref());
-    let size = settings.stack.unwrap_or(STACK).min(backend.max_stack()).max(1);
+    let size = match &ensemble.record.law {
+        // Who stands in a stack would depend on which others have learned something, and the last bits of an answer on that.
+        Law::Partition(_) => 1,
+        _ => settings.stack.unwrap_or(STACK).min(backend.max_stack()).max(1),
+    };
     let stacks: Vec<&[&Member]> = members.chunks(size).collect();
     // As in training: a GPU whose members cannot be stacked has several threads.
     let on_gpu = settings.device != Device::Cpu;

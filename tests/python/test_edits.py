@@ -210,3 +210,11 @@ def test_an_ensemble_grows_until_a_threat_is_decided(digits: Data) -> None:
         clf.fit(X, y, until=cs.Until(X_test, threat=cs.Threat(30, edits="any")))
     with pytest.raises(cs.ParameterError, match="'edits'"):
         clf.set_params(law=cs.Gaussian(1.0)).fit(X, y, until=cs.Until(X_test, threat=threat))
+
+
+@pytest.mark.parametrize("law", [cs.Subsample(rate=0.1), cs.Partition(10)])
+def test_trials_before_training_hang_on_no_number_of_samples(law: Any) -> None:
+    from certssb.learners._choice import set_size
+
+    assert len({set_size(law, n) for n in (1, 50, 109, 110, 119, 120, 10**6)}) == 1
+    assert set_size(cs.Subsample(size=60), 5000, 3) == 63

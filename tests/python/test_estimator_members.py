@@ -241,15 +241,22 @@ def test_an_estimator_searches_no_noise() -> None:
 
 def test_a_member_that_fails_is_named() -> None:
     class Picky(GaussianNB):  # type: ignore[misc]
+        raises = RuntimeError
+
         def fit(self, X: Any, y: Any) -> Any:
             if X.max() > 1.5:
-                raise ValueError("that is too bright")
+                raise self.raises("that is too bright")
             return super().fit(X, y)
+
+    class Refusing(Picky):
+        raises = ValueError
 
     bright = X.copy()
     bright[:500] *= 2.0
-    with pytest.raises(TrainingError, match=r"member \d+ failed: ValueError: that is too bright"):
+    with pytest.raises(TrainingError, match=r"member \d+ failed: RuntimeError: that is too bright"):
         ensemble(Picky(), n_jobs=1).fit(bright[TRAIN], Y[TRAIN])
+    with pytest.raises(TrainingError, match="more than half.*ValueError: that is too bright"):
+        ensemble(Refusing(), n_jobs=1).fit(bright[TRAIN], Y[TRAIN])
 
 
 def test_members_that_turn_out_to_share_state_are_all_taken_back(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import certssb as cs
@@ -147,6 +150,43 @@ def test_a_member_that_raises_when_it_is_asked_is_named_and_asked_again(stack: i
     assert (clf.votes(DIGITS[:5].copy()) == before).all()
 
 
+FLAT, THREE = DIGITS.reshape(300, -1), Y % 3
+COUNTED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a bag": (cs.Subsample(size=60), {}),
+    "a bag of any size": (cs.Subsample(rate=0.2), {}),
+    "parts": (cs.Partition(8), {"n_members": None}),
+}
+
+
+@pytest.mark.parametrize("law", COUNTED)
+def test_one_odd_label_costs_the_estimators_that_met_it_and_nobody_else(law: str) -> None:
+    """A cross-validation wants three of each class: whoever adds one of a class of their own cannot stop the fit by it."""
+    own, settings = COUNTED[law]
+    odd = THREE.copy()
+    odd[5] = 3
+    model = CalibratedClassifierCV(GaussianNB(), cv=3)
+    clean, clf = (made(model, own, **settings).fit(FLAT, labels, classes=range(4)) for labels in (THREE, odd))
+    bad = failed(clf)
+    assert clean.n_failed_ == 0 and 0 < len(bad) == clf.n_failed_ <= clf.n_members_ // 2
+    assert (clf.votes(FLAT[:40])[bad] == 0).all()
+    differ = (clf.votes(FLAT[:40]) != clean.votes(FLAT[:40])).any(axis=1)
+    # Under a partition by contents the sample left another part.
+    left = [m for m, part in enumerate(own.parts(FLAT, THREE, seed=3)) if 5 in part] if law == "parts" else []
+    assert set(np.flatnonzero(differ)) <= {*bad, *left}
+    assert f"The training of {len(bad)} member" in clf.certify(FLAT[:3]).guarantee
+
+
+def test_an_estimator_that_refuses_most_sets_is_an_error_with_its_reason() -> None:
+    small = made(KNeighborsClassifier(5), cs.Partition(50), n_members=None)
+    with pytest.warns(cs.FailedMembersWarning, match="failed, as with ValueError: Expected n_neighbors"):
+        small.fit(FLAT, THREE, classes=range(3))
+    assert 0 < small.n_failed_ < 25
+    with pytest.raises(
+        cs.TrainingError, match="more than half of the members, as with ValueError: Expected n_n"
+    ):
+        made(KNeighborsClassifier(7), cs.Partition(50), n_members=None).fit(FLAT, THREE, classes=range(3))
+
+
 def test_a_closed_form_is_not_stopped_either() -> None:
     assert made("discriminant").fit(ATTACKED, Y).votes(DIGITS[:5]).shape == (16, 5)
 
@@ -205,9 +245,9 @@ def test_the_mark_is_told_once_and_kept_by_files_pickles_and_growth(tmp_path: Pa
 def test_guarantees_say_how_many() -> None:
     clf = made().fit(ATTACKED, NAMES)
     certs = clf.certify(DIGITS[:5])
-    sentence = f"The training of {clf.n_failed_} members diverged; they vote for the lowest class."
+    sentence = f"The training of {clf.n_failed_} members failed; they vote for the lowest class."
     assert sentence in certs.guarantee and sentence in pickle.loads(pickle.dumps(certs))[:2].guarantee
-    assert "diverged" not in made().fit(DIGITS, NAMES).certify(DIGITS[:5]).guarantee
+    assert "failed" not in made().fit(DIGITS, NAMES).certify(DIGITS[:5]).guarantee
 
 
 @pytest.mark.parametrize("path", ["mlp", "cnn", "stacks", "own module", "search", "search of an own module"])

@@ -108,7 +108,8 @@ class Fitting(Building, Growing):
             If the device is not there.
         TrainingError
             If a member fails; `member` is its number. If the loss or the parameters of more than half of the members
-            become infinite or NaN; up to half only count as failed. Or if members of a module of your own turn out to
+            become infinite or NaN, or an estimator refuses their samples (by a ValueError or an ArithmeticError); up to half
+            only count as failed. Or if members of a module of your own turn out to
             share state; none of them is kept then.
         CancelledError
             After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
@@ -116,7 +117,8 @@ class Fitting(Building, Growing):
         Warns
         -----
         FailedMembersWarning
-            If the training of up to half of the members diverged; those vote for the lowest class.
+            If the training of up to half of the members diverged, or an estimator refused their samples; those vote for the
+            lowest class.
         ScaleWarning
             If the data look as if a scaler had been fitted on them, which voids the proof if they are the received ones,
             or if their scale and that of the noise do not fit.
@@ -248,7 +250,8 @@ class Fitting(Building, Growing):
         self.n_idle_, self.n_kept_ = ensemble.n_idle, n_kept
         self.n_trusted_ = samples.n_trusted
         if self.n_failed_:
-            _warn_of_failed(self.n_failed_, self.n_members_ * n_levels(ensemble.law), self.classes_[0])
+            n_members = self.n_members_ * n_levels(ensemble.law)
+            _warn_of_failed(self.n_failed_, n_members, self.classes_[0], _refusals(ensemble))
         self.execution_ = describe(ensemble.execution, str(self.device), ensemble.model)
 
     @contextlib.contextmanager
@@ -265,6 +268,12 @@ class Fitting(Building, Growing):
 
                 raise TrainingError(DISTURBED)
         except TrainingError as error:
+            refusals = _refusals(ensemble)
+            if refusals and error.member is None and "more than half" in str(error):
+                what = (
+                    f"the model refused the samples of more than half of the members, as with {refusals[0]}"
+                )
+                raise TrainingError(f"Training failed: {what}.") from error
             suspects = [suspect for blueprint in blueprints for suspect in blueprint.suspects()]
             if not suspects:
                 raise
@@ -303,14 +312,25 @@ class Fitting(Building, Growing):
         return self.seed_
 
 
-def _warn_of_failed(n_failed: int, n_members: int, lowest: Any) -> None:
+def _warn_of_failed(n_failed: int, n_members: int, lowest: Any, refusals: list[str]) -> None:
+    whose = f"{n_failed} of the {n_members} members"
+    if refusals:
+        what = f"The training of {whose} failed, as with {refusals[0].rstrip('.')}"
+        advice = "A model that takes smaller or odder sets of samples may help"
+    else:
+        what = f"The loss or the parameters of {whose} became infinite or NaN"
+        advice = "A smaller learning_rate or inputs of ordinary size may help"
     warnings.warn(
-        f"The loss or the parameters of {n_failed} of the {n_members} members became infinite or NaN: they vote for the "
-        f"lowest class, {lowest!r}. Certificates hold, and are smaller for other classes. A smaller learning_rate or inputs "
-        "of ordinary size may help.",
+        f"{what}: they vote for the lowest class, {lowest!r}. Certificates hold, and are smaller for other classes. {advice}.",
         FailedMembersWarning,
         stacklevel=4,
     )
+
+
+def _refusals(ensemble: Members) -> list[str]:
+    """Why the user's estimator could not be trained on some members' sets."""
+    models = ensemble.models if isinstance(ensemble, Levels) else [ensemble.model]
+    return [reason for model in models for reason in getattr(model, "refusals", ())]
 
 
 def _adopt(ensemble: Members, known: Members) -> bool:

@@ -118,7 +118,8 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
     n_features_in_ : int
         Number of features; for tables only.
     n_failed_ : int
-        How many members' training diverged (of all levels of a cascade together). They vote for the lowest class.
+        How many members' training diverged, or was refused by the estimator (of all levels of a cascade together). They vote
+        for the lowest class.
     n_idle_ : int
         How many learners of a :class:`~certssb.Partition` had too few samples to be trained: each votes for a class that its
         number fixes. 0 for every other law.

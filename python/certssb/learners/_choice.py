@@ -23,16 +23,22 @@ Learner: TypeAlias = "Blueprint | EstimatorLearner"
 
 
 def set_size(law: Law, n_train: int, n_trusted: int = 0) -> int:
-    """Samples of a member's set, trusted ones included; about so many where members' sets differ."""
-    if isinstance(law, Partition):
-        drawn = n_train // law.n_parts
-    elif not isinstance(law, Subsample):
-        drawn = n_train
-    elif law.size is not None:
+    """Samples of a member's set, trusted ones included, for trials; where sets differ, a number that says nothing of how many
+    there are.
+
+    What a trial finds out is part of how every member is trained. Where samples may be inserted and members see a share of
+    them, it must not hang on their number: learners of 11 samples were told of classes in another way than those of 12.
+    """
+    if isinstance(law, Partition) or (isinstance(law, Subsample) and law.size is None):
+        return _ANY_SIZE
+    drawn = n_train
+    if isinstance(law, Subsample) and law.size is not None:
         drawn = min(law.size, n_train)
-    else:
-        drawn = round((law.rate or 0.0) * n_train)
     return max(1, drawn + n_trusted)
+
+
+_ANY_SIZE = 4096
+"""Made-up samples that are enough for any estimator."""
 
 
 def is_object_learner(learner: Learner | None) -> TypeIs[EstimatorLearner]:

@@ -12,14 +12,11 @@ from sklearn import config_context
 from certssb.exceptions import ParameterError
 from certssb.learners.sklearn._globals import OneThread, in_turn, seeded
 from certssb.learners.sklearn._making import EXPECTED, Maker, refusal
-from certssb.learners.sklearn._member import Floats, Member
+from certssb.learners.sklearn._member import Floats, Member, NoAnswer
 
-__all__ = ["ONE_THREAD", "Recipe", "asked", "fitted"]
+__all__ = ["ONE_THREAD", "Recipe", "asked", "attempted", "fitted"]
 
 ONE_THREAD = OneThread()
-
-_HUGE = 1e15
-"""Values whose squares, summed over the features, leave single precision: an estimator that raises there has diverged."""
 
 _ROWS_OF_LOSS = 64
 
@@ -56,7 +53,7 @@ class Recipe:
 def fitted(
     recipe: Recipe, seed: int, model_seed: int, X: Floats, y: npt.NDArray[np.int64]
 ) -> tuple[Member, float]:
-    """A member of a noised set of shape (n, ...), and its mean loss there; NaN if its training diverged.
+    """A member of a noised set of shape (n, ...), and its mean loss there.
 
     Changed copies of the set follow it, as part of `X` and `y`.
 
@@ -68,22 +65,32 @@ def fitted(
     samples = X.reshape(len(X), -1)
     labels = np.searchsorted(seen, y) if recipe.relabelled else y
     with in_turn(recipe.warns), ONE_THREAD(), config_context(**recipe.maker.config):
-        try:
-            if recipe.draws:
-                with seeded(model_seed):
-                    estimator = _fit(recipe, seed, samples, labels)
-            else:
+        if recipe.draws:
+            with seeded(model_seed):
                 estimator = _fit(recipe, seed, samples, labels)
-        except ParameterError:
-            raise
-        except (ArithmeticError, ValueError):
-            if np.abs(X).max() < _HUGE:
-                raise
-            # One training sample of 3e38 shall not stop a fit. The core lets a member without a loss vote for the
-            # lowest class.
-            return Member(None, seen[:1], False, recipe.n_classes), float("nan")
+        else:
+            estimator = _fit(recipe, seed, samples, labels)
         member = Member(estimator, seen, recipe.relabelled, recipe.n_classes)
         return member, _loss(member, X, y)
+
+
+def attempted(
+    recipe: Recipe, seed: int, model_seed: int, X: Floats, y: npt.NDArray[np.int64]
+) -> tuple[Member, float, str | None]:
+    """What :func:`fitted` gives and no word or, where the estimator refuses its samples, no loss (NaN) and its reason.
+
+    Nobody shall stop a fit by what they put into it: one sample of 3e38, one of a class that a cross-validation wants
+    three of, or one that is missing among as many neighbours. What an estimator refuses is a function of the noised set,
+    and the core lets a member without a loss vote for the lowest class. An estimator that refuses more than half of the
+    sets is an error.
+    """
+    try:
+        return *fitted(recipe, seed, model_seed, X, y), None
+    except (NoAnswer, ParameterError):
+        raise
+    except (ArithmeticError, ValueError) as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
+        return Member(None, np.unique(y)[:1], False, recipe.n_classes), float("nan"), reason
 
 
 def asked(recipe: Recipe, member: Member, X: Floats) -> Floats:

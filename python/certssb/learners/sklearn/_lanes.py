@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb.learners.sklearn._fitting import Recipe, fitted
+from certssb.learners.sklearn._fitting import Recipe, attempted
 from certssb.learners.sklearn._member import Floats, Member
 
 __all__ = ["Lanes"]
@@ -48,8 +48,8 @@ class Lanes:
         X: Floats,
         y: npt.NDArray[np.int64],
         stopped: Callable[[], bool],
-    ) -> tuple[Member, float] | None:
-        """A member; None if `stopped` said so meanwhile."""
+    ) -> tuple[Member, float, str | None] | None:
+        """A member, its loss, and why there is none; None if `stopped` said so meanwhile."""
         if self.in_processes and self._spent > _WORTH_IT:
             try:
                 return self._elsewhere(recipe, seeds, X, y, stopped)
@@ -57,7 +57,7 @@ class Lanes:
                 # Somebody ended a worker, such as a system short of memory.
                 self.in_processes = False
         start = time.monotonic()
-        found = fitted(recipe, *seeds, X, y)
+        found = attempted(recipe, *seeds, X, y)
         with self._lock:
             self._spent += time.monotonic() - start
         return None if stopped() else found
@@ -69,14 +69,14 @@ class Lanes:
         X: Floats,
         y: npt.NDArray[np.int64],
         stopped: Callable[[], bool],
-    ) -> tuple[Member, float] | None:
+    ) -> tuple[Member, float, str | None] | None:
         from joblib.externals.loky import get_reusable_executor
 
         executor: Any = get_reusable_executor(max_workers=self._n_jobs, timeout=60)
-        future = executor.submit(fitted, recipe, *seeds, X, y)
+        future = executor.submit(attempted, recipe, *seeds, X, y)
         while True:
             try:
-                found: tuple[Member, float] = future.result(timeout=_LOOK)
+                found: tuple[Member, float, str | None] = future.result(timeout=_LOOK)
                 self.used_processes = True
                 return found
             except (NotYet, CancelledError):

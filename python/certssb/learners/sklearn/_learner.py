@@ -58,6 +58,8 @@ class EstimatorLearner:
         Class, digest of the parameters, versions of the libraries.
     behaviour : list of list of float
         What a member of made-up samples says of others; empty if the name says all.
+    refusals : list of str
+        Why members could not be trained on their sets, in the order in which that came out.
 
     Raises
     ------
@@ -105,6 +107,7 @@ class EstimatorLearner:
         self.name = _identity.described(first)
         self.behaviour = [] if _identity.is_exact(first) else _identity.numbers(self._witness.answers)
         self._lanes = Lanes(n_jobs or os.cpu_count() or 1, crowded)
+        self.refusals: list[str] = []
         self.form: _storage.Form | None = None
         self.write_as(form)
 
@@ -127,7 +130,8 @@ class EstimatorLearner:
     def train(
         self, job: Any, X: Floats, y: npt.NDArray[np.int64]
     ) -> tuple[list[Member], npt.NDArray[np.float32]] | None:
-        """Members of noised sets of shape (S, n, ...), and their losses; None if the run was stopped."""
+        """Members of noised sets of shape (S, n, ...), and their losses, NaN where the estimator refused its set; None if the
+        run was stopped."""
         members, losses = [], np.zeros(len(X), dtype=np.float32)
         for place, seeds in enumerate(zip(job.init_seeds, job.model_seeds, strict=True)):
             if job.stopped():
@@ -136,8 +140,10 @@ class EstimatorLearner:
             found = self._lanes.fit(self._recipe, seeds, samples, labels, job.stopped)
             if found is None:
                 return None
-            members.append(found[0])
-            losses[place] = found[1]
+            member, losses[place], refusal = found
+            members.append(member)
+            if refusal is not None:
+                self.refusals.append(refusal)
         return members, losses
 
     def ask(self, job: Any, values: Sequence[Member], X: Floats) -> Floats | None:
