@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use super::distance::{relative_error, squared_distances, ROUNDOFF};
-use super::nearest::{class_probabilities, Estimate};
+use super::nearest::{class_probabilities, Estimate, Fixed};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::process::install;
@@ -37,6 +37,18 @@ const GROUP: usize = 16;
 /// noncentrality `||x_i - x||^2 / sigma^2` (Weber et al., *RAB*, IEEE S&P 2023, section on K-NN). No sampling error
 /// enters: the prediction holds for every change of the training features (labels unchanged) of total L2 norm below
 /// `sigma/2 (Phi^-1(p_lower) - Phi^-1(p_upper))`.
+///
+/// **Trusted points** have no noise. The nearest of them, of class t, lies at a distance c that nothing random moves (of
+/// several at the same distance, as it is computed, the one of the smallest class counts), and
+///
+/// ```text
+/// p_c = integral from 0 to c^2 of (sum over i in class c of f_i(u) product over j != i of (1 - F_j(u))) du
+///       + [c = t] product over j of (1 - F_j(c^2)),
+/// ```
+///
+/// i and j being the others. The classifier is a function of the others' noised features in which c and t are constants, so
+/// that the certificate is the same one, of changes of the others. In many dimensions noise lengthens distances by about
+/// `sigma sqrt(d)`: where that is more than neighbours differ by, a trusted point is nearly always the nearest.
 ///
 /// # Example
 /// ```
@@ -77,6 +89,8 @@ pub struct FittedKnn {
     sigma: NoiseScale,
     train: Array2<f32>,
     labels: Vec<u32>,
+    /// Points without noise, and their classes.
+    trusted: Option<(Array2<f32>, Vec<u32>)>,
     n_classes: usize,
     table: Table,
 }
@@ -115,6 +129,7 @@ impl CertifiedKnn {
             sigma: self.sigma,
             train: train.as_standard_layout().into_owned(),
             labels: labels.to_vec(),
+            trusted: None,
             n_classes,
             table: Table::new(train.ncols()),
         })
@@ -122,6 +137,34 @@ impl CertifiedKnn {
 }
 
 impl FittedKnn {
+    /// The same classifier with trusted points beside the training set: `trusted` of shape (n_trusted, n_features) and their
+    /// `labels`. No noise is added to them, and no certificate allows for a change of theirs.
+    ///
+    /// # Errors
+    /// As [`CertifiedKnn::fit`], naming `trusted`; a shape error for another number of features.
+    ///
+    /// # Example
+    /// ```
+    /// use certssb::CertifiedKnn;
+    /// use ndarray::array;
+    /// let train = array![[0.0_f32], [4.0]];
+    /// let knn = CertifiedKnn::new(1.0)?.fit(train.view(), &[0, 1], 2)?;
+    /// let alone = knn.certify(array![[1.0_f32]].view())?;
+    /// let knn = knn.with_trusted(array![[0.9_f32]].view(), &[0])?;
+    /// assert!(knn.certify(array![[1.0_f32]].view())?[0].p_lower > alone[0].p_lower);
+    /// # Ok::<(), certssb::Error>(())
+    /// ```
+    pub fn with_trusted(self, trusted: ArrayView2<f32>, labels: &[u32]) -> Result<Self> {
+        check_features("trusted", trusted)?;
+        if trusted.ncols() != self.train.ncols() {
+            let expected = format!("{} features, as the training set has", self.train.ncols());
+            return Err(Error::shape("trusted", expected, trusted.ncols()));
+        }
+        check_labels(labels, trusted.nrows(), self.n_classes)?;
+        let points = (trusted.as_standard_layout().into_owned(), labels.to_vec());
+        Ok(Self { trusted: Some(points).filter(|(points, _)| points.nrows() > 0), ..self })
+    }
+
     /// The standard deviation of the noise.
     pub fn sigma(&self) -> f64 {
         self.sigma.get()
@@ -136,7 +179,7 @@ impl FittedKnn {
         let estimates = self.estimates(test, &|_| {})?;
         let mut probabilities = Array2::zeros((test.nrows(), self.n_classes));
         for (mut row, (estimate, _)) in probabilities.axis_iter_mut(Axis(0)).zip(&estimates) {
-            row.iter_mut().zip(&estimate.probability).for_each(|(p, &value)| *p = value);
+            row.iter_mut().zip(&estimate.probability).for_each(|(p, value)| *p = value.clamp(0.0, 1.0));
         }
         Ok(probabilities)
     }
@@ -175,7 +218,8 @@ impl FittedKnn {
             let expected = format!("{} features, as the training set has", self.train.ncols());
             return Err(Error::shape("test", expected, test.ncols()));
         }
-        let group = (DISTANCES / self.train.nrows()).clamp(1, GROUP);
+        let all = self.train.nrows() + self.trusted.as_ref().map_or(0, |(points, _)| points.nrows());
+        let group = (DISTANCES / all).clamp(1, GROUP);
         let done = AtomicUsize::new(0);
         let groups: Vec<_> = test.axis_chunks_iter(Axis(0), group).collect();
         let stop = Stop::current();
@@ -187,9 +231,11 @@ impl FittedKnn {
 
     fn group(&self, points: ArrayView2<f32>, stop: &Stop, done: &dyn Fn()) -> Result<Vec<(Estimate, f64)>> {
         let mut estimates = Vec::with_capacity(points.nrows());
-        for distances in self.distances(points, stop)? {
+        let fixed = self.nearest_trusted(points, stop)?;
+        for (distances, fixed) in self.distances(self.train.view(), points, stop)?.into_iter().zip(fixed) {
             self.check_range(&distances)?;
-            let estimate = class_probabilities(&self.table, &distances, &self.labels, self.n_classes, stop)?;
+            let estimate =
+                class_probabilities(&self.table, &distances, &self.labels, self.n_classes, fixed, stop)?;
             let shift = self.relative_rounding() * estimate.squared_total.sqrt();
             estimates.push((estimate, shift));
             done();
@@ -197,14 +243,31 @@ impl FittedKnn {
         Ok(estimates)
     }
 
-    /// Noiseless distances, in units of sigma, of all training points for a group of test points: one pass over the training set.
-    fn distances(&self, points: ArrayView2<f32>, stop: &Stop) -> Result<Vec<Vec<f64>>> {
+    /// The nearest trusted point of each test point, if there are any.
+    fn nearest_trusted(&self, points: ArrayView2<f32>, stop: &Stop) -> Result<Vec<Option<Fixed>>> {
+        let Some((trusted, labels)) = &self.trusted else { return Ok(vec![None; points.nrows()]) };
+        let nearest = |distances: Vec<f64>| {
+            self.check_range(&distances)?;
+            let pairs = distances.into_iter().zip(labels.iter().map(|label| *label as usize));
+            let least = pairs.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            Ok(least.map(|(distance, class)| Fixed { distance, class }))
+        };
+        self.distances(trusted.view(), points, stop)?.into_iter().map(nearest).collect()
+    }
+
+    /// Noiseless distances, in units of sigma, of all `train` points for a group of test points: one pass over them.
+    fn distances(
+        &self,
+        train: ArrayView2<f32>,
+        points: ArrayView2<f32>,
+        stop: &Stop,
+    ) -> Result<Vec<Vec<f64>>> {
         let variance = self.sigma.get() * self.sigma.get();
         let points: Vec<Vec<f64>> =
             points.outer_iter().map(|point| point.iter().map(|&x| f64::from(x)).collect()).collect();
-        let mut distances = vec![Vec::with_capacity(self.train.nrows()); points.len()];
-        let rows = (LOOK / (points.len() * self.train.ncols()).max(1)).max(1);
-        for rows in self.train.axis_chunks_iter(Axis(0), rows) {
+        let mut distances = vec![Vec::with_capacity(train.nrows()); points.len()];
+        let rows = (LOOK / (points.len() * train.ncols()).max(1)).max(1);
+        for rows in train.axis_chunks_iter(Axis(0), rows) {
             stop.check()?;
             squared_distances(&points, rows, &mut distances);
         }
@@ -439,6 +502,95 @@ mod tests {
         let certificate = knn.certify(array![[9.0_f32, 0.0]].view()).unwrap()[0];
         assert_eq!((certificate.class, certificate.p_lower >= 1.0 - 1e-15), (1, true));
         assert!(certificate.one_minus_p_lower < 1e-290);
+    }
+
+    #[test]
+    fn simulated_nearest_neighbours_beside_trusted_ones_vote_as_computed() {
+        const DRAWS: usize = 4000;
+        let mut shares = Vec::new();
+        for (dimension, sigma) in [(1, 0.7), (2, 1.0), (5, 0.5), (40, 0.08)] {
+            let (train, labels, test) = problem(15, 3, dimension);
+            let (others, trusted) = train.view().split_at(Axis(0), 12);
+            let knn = CertifiedKnn::new(sigma).unwrap().fit(others, &labels[..12], 3).unwrap();
+            let knn = knn.with_trusted(trusted, &labels[12..]).unwrap();
+            let exact = knn.probabilities(test.view()).unwrap();
+            for (x, exact) in test.outer_iter().zip(exact.outer_iter()) {
+                let mut rng = Seed::new(1).stream(Role::Noise, dimension as u64, 0);
+                let mut votes = [0.0; 3];
+                let mut of_trusted = 0.0;
+                for _ in 0..DRAWS {
+                    let mut distance = |i: usize| {
+                        let noise = if i < 12 { sigma } else { 0.0 };
+                        let differences =
+                            train.row(i).iter().zip(x).map(|(a, b)| f64::from(a - b)).collect::<Vec<_>>();
+                        differences
+                            .iter()
+                            .map(|v| (v + noise * rng.sample::<f64, _>(StandardNormal)).powi(2))
+                            .sum::<f64>()
+                    };
+                    let distances: Vec<f64> = (0..15).map(&mut distance).collect();
+                    let nearest = (0..15).min_by(|a, b| distances[*a].total_cmp(&distances[*b])).unwrap();
+                    votes[labels[nearest] as usize] += 1.0 / DRAWS as f64;
+                    of_trusted += f64::from(u8::from(nearest >= 12)) / DRAWS as f64;
+                }
+                shares.push(of_trusted);
+                assert!((exact.sum() - 1.0).abs() < 1e-10);
+                for (vote, p) in votes.iter().zip(exact) {
+                    // Five standard deviations.
+                    let allowed = 5.0 * (p * (1.0 - p) / DRAWS as f64).max(0.0).sqrt() + 1e-3;
+                    assert!((vote - p).abs() < allowed, "{dimension} {vote} {p}");
+                }
+            }
+        }
+        assert!(shares.iter().filter(|share| (0.05..0.95).contains(*share)).count() > 3, "{shares:?}");
+    }
+
+    #[test]
+    fn a_trusted_point_that_is_far_away_changes_nothing_and_one_at_hand_decides() {
+        let (knn, test) = fitted(0.5, 60, 6, 4);
+        let plain = knn.probabilities(test.view()).unwrap();
+        let far = knn.with_trusted(Array2::from_elem((2, 4), 50.0).view(), &[1, 2]).unwrap();
+        let beside = far.probabilities(test.view()).unwrap();
+        assert!(plain.iter().zip(&beside).all(|(a, b)| (a - b).abs() < 1e-11), "{plain} {beside}");
+        let certificates = far.certify(test.view()).unwrap();
+        // Where the test points are: of two at the same place the smaller class counts.
+        let twice = ndarray::concatenate![Axis(0), test.view(), test.view()];
+        let at_hand = far.with_trusted(twice.view(), &[2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1]).unwrap();
+        for (own, before) in at_hand.certify(test.view()).unwrap().iter().zip(certificates) {
+            assert!(own.class == 1 && own.p_lower > 1.0 - 1e-14 && own.one_minus_p_lower < 1e-200);
+            assert!(before.p_lower < 1.0 - 1e-6);
+        }
+    }
+
+    #[test]
+    fn no_change_of_the_others_within_the_radius_turns_a_prediction_beside_trusted_points() {
+        use statrs::distribution::{ContinuousCDF, Normal};
+        let normal = Normal::standard();
+        let (train, labels, test) = problem(30, 12, 3);
+        let (others, trusted) = train.view().split_at(Axis(0), 24);
+        let fit = |others: ArrayView2<f32>| {
+            let knn = CertifiedKnn::new(0.6).unwrap().fit(others, &labels[..24], 3).unwrap();
+            knn.with_trusted(trusted, &labels[24..]).unwrap()
+        };
+        let knn = fit(others);
+        let mut tried = 0;
+        for (x, own) in test.outer_iter().zip(knn.certify(test.view()).unwrap()) {
+            let radius = 0.3 * (normal.inverse_cdf(own.p_lower) - normal.inverse_cdf(own.p_upper));
+            if radius <= 0.05 || !radius.is_finite() {
+                continue;
+            }
+            tried += 1;
+            // All points of other classes towards the test point, those of its class away from it.
+            let mut moved = others.to_owned();
+            let towards: Array2<f32> = Array2::from_shape_fn(moved.dim(), |(i, j)| {
+                (x[j] - moved[[i, j]]) * if labels[i] == own.class { -1.0 } else { 1.0 }
+            });
+            let length = towards.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+            moved.scaled_add((0.999 * radius / length) as f32, &towards);
+            let point = x.to_owned().insert_axis(Axis(0));
+            assert_eq!(fit(moved.view()).certify(point.view()).unwrap()[0].class, own.class);
+        }
+        assert!(tried > 4, "{tried}");
     }
 
     #[test]

@@ -15,11 +15,11 @@ use std::f64::consts::PI;
 
 /// Nodes and weights of a Gauss-Legendre rule on [-1, 1].
 #[derive(Debug)]
-struct GaussLegendre(Vec<(f64, f64)>);
+pub(super) struct GaussLegendre(Vec<(f64, f64)>);
 
 impl GaussLegendre {
     /// Newton's method on the Legendre polynomial of degree `n` (Golub and Welsch's nodes, Tricomi's first guess).
-    fn new(n: usize) -> Self {
+    pub(super) fn new(n: usize) -> Self {
         let node = |i: usize| {
             let mut x = (PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();
             let mut slope = 1.0;
@@ -33,6 +33,11 @@ impl GaussLegendre {
         Self((0..n).map(node).collect())
     }
 
+    /// Nodes and weights.
+    pub(super) fn nodes(&self) -> &[(f64, f64)] {
+        &self.0
+    }
+
     /// Integral of `f` over [a, b].
     fn integrate(&self, a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
         let (middle, half) = (0.5 * (a + b), 0.5 * (b - a));
@@ -41,7 +46,7 @@ impl GaussLegendre {
 }
 
 /// The Legendre polynomial of degree `n` and its derivative at `x`.
-fn legendre(n: usize, x: f64) -> (f64, f64) {
+pub(super) fn legendre(n: usize, x: f64) -> (f64, f64) {
     let (mut before, mut value) = (0.0, 1.0);
     for k in 0..n {
         let k = k as f64;

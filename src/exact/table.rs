@@ -17,6 +17,7 @@ use std::f64::consts::PI;
 use std::sync::{Arc, RwLock};
 
 use super::noncentral::{NoncentralChi, Survival};
+use super::panels;
 use crate::process::within_a_moment;
 
 /// Width of a bin of noiseless distances. Within it a density changes by a factor of at most some e^5 where it matters.
@@ -105,9 +106,14 @@ pub(crate) fn distance_at(t: f64) -> f64 {
     t.max(0.0) + (-t.abs()).exp().ln_1p()
 }
 
+/// The integration variable at a distance.
+pub(crate) fn t_at(distance: f64) -> f64 {
+    distance + (-(-distance).exp_m1()).ln()
+}
+
 /// The block that holds a noised distance.
 pub(crate) fn block_of(distance: f64) -> i64 {
-    (distance + (-(-distance).exp_m1()).ln()).floor() as i64
+    t_at(distance).floor() as i64
 }
 
 /// A function on (nodes of a block) x (one bin): Chebyshev coefficients and error bound, node by node.
@@ -155,7 +161,25 @@ pub(crate) struct Tile {
     pub(crate) hazard: Series,
 }
 
-type Address = (u32, i64, i64);
+type Address = (Grid, i64, i64);
+
+/// Which nodes a block has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Grid {
+    /// Those of the trapezoidal rule on the whole line, by their level.
+    Line(u32),
+    /// Those of 2^level panels, for integrals that end somewhere.
+    Panels(u32),
+}
+
+impl Grid {
+    pub(crate) fn nodes(self, block: i64) -> Nodes {
+        match self {
+            Self::Line(level) => Nodes::new(level, block),
+            Self::Panels(level) => panels::nodes(level, block),
+        }
+    }
+}
 
 /// All tiles of one law, made when first asked for. A tile depends on its address alone, never on who asked.
 #[derive(Debug)]
@@ -186,21 +210,21 @@ impl Table {
     }
 
     /// The tile of a block of nodes and a bin.
-    pub(crate) fn tile(&self, level: u32, block: i64, bin: i64) -> Arc<Tile> {
-        let address = (level, block, bin);
+    pub(crate) fn tile(&self, grid: Grid, block: i64, bin: i64) -> Arc<Tile> {
+        let address = (grid, block, bin);
         let known = within_a_moment(|| self.tiles.try_read()).and_then(|tiles| tiles.get(&address).cloned());
         if let Some(tile) = known {
             return tile;
         }
-        let tile = Arc::new(self.make(level, block, bin));
+        let tile = Arc::new(self.make(grid, block, bin));
         if let Some(mut tiles) = within_a_moment(|| self.tiles.try_write()).filter(|t| t.len() < KEPT_TILES) {
             tiles.insert(address, Arc::clone(&tile));
         }
         tile
     }
 
-    fn make(&self, level: u32, block: i64, bin: i64) -> Tile {
-        let distances = Nodes::new(level, block).distances;
+    fn make(&self, grid: Grid, block: i64, bin: i64) -> Tile {
+        let distances = grid.nodes(block).distances;
         let distance = |x: f64| bin_edge(bin) + 0.5 * BIN * (1.0 + x);
         let columns: Vec<_> =
             self.points.iter().map(|&x| self.law.profile(&distances, distance(x))).collect();

@@ -23,24 +23,37 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 struct PyKnn {
     fitted: FittedKnn,
     facts: DataFacts,
+    n_trusted: usize,
 }
 
 #[pymethods]
 impl PyKnn {
     #[new]
+    #[pyo3(signature = (features, labels, n_classes, sigma, trusted=None))]
     fn new(
         py: Python<'_>,
         features: PyReadonlyArray2<'_, f32>,
         labels: PyReadonlyArray1<'_, i64>,
         n_classes: usize,
         sigma: f64,
+        trusted: Option<(PyReadonlyArray2<'_, f32>, PyReadonlyArray1<'_, i64>)>,
     ) -> PyResult<Self> {
-        let labels: Vec<u32> =
-            labels.as_array().iter().map(|y| u32::try_from(*y).unwrap_or(u32::MAX)).collect();
+        let numbers = |labels: &PyReadonlyArray1<'_, i64>| -> Vec<u32> {
+            labels.as_array().iter().map(|y| u32::try_from(*y).unwrap_or(u32::MAX)).collect()
+        };
+        let labels = numbers(&labels);
+        let apart = trusted.as_ref().map(|(points, labels)| (points.as_array(), numbers(labels)));
         let (n_train, d) = features.as_array().dim();
         let (knn, features) = (CertifiedKnn::new(sigma)?, features.as_array());
-        let fitted = listening(py, || knn.fit(features, &labels, n_classes))?;
-        Ok(Self { fitted, facts: DataFacts { n_train, n_features: Some(d), n_classes } })
+        let n_trusted = apart.as_ref().map_or(0, |(points, _)| points.nrows());
+        let fitted = listening(py, || {
+            let fitted = knn.fit(features, &labels, n_classes)?;
+            match apart {
+                Some((points, labels)) => fitted.with_trusted(points, &labels),
+                None => Ok(fitted),
+            }
+        })?;
+        Ok(Self { fitted, facts: DataFacts { n_train, n_features: Some(d), n_classes }, n_trusted })
     }
 
     /// Probability of each class, shape (n_samples, n_classes), each to 1e-10.
@@ -74,7 +87,8 @@ impl PyKnn {
     ) -> PyResult<PyCertificates> {
         let intervals = self.bounds(py, &features, report)?.iter().map(interval).collect();
         let law = Law::Gaussian(Gaussian::new(self.fitted.sigma())?);
-        Ok(PyCertificates::new(Certificates::exact(law, self.facts, intervals)?))
+        let exact = Certificates::exact(law, self.facts, intervals)?;
+        Ok(PyCertificates::new(exact.with_trusted(self.n_trusted)))
     }
 }
 

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from certssb import _core
 from certssb._checks import check_positive, frozen
 from certssb.certificates import CertificateTable
-from certssb.data import as_features, as_labels
+from certssb.data import as_features
+from certssb.data._trusted import read_training
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
 from certssb.watch._log import log_certify, log_fit
@@ -40,6 +41,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The classes that were given, or the different labels, ascending.
     n_features_in_ : int
         Number of features; for tables only.
+    n_trusted_ : int
+        How many trusted samples there are, to which no noise is added.
 
     Examples
     --------
@@ -56,7 +59,16 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.progress = progress
 
     @log_fit
-    def fit(self, X: Any, y: Any, *, classes: Any = None) -> CertifiedKNN:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        classes: Any = None,
+        trusted: Any = None,
+        X_trusted: Any = None,
+        y_trusted: Any = None,
+    ) -> CertifiedKNN:
         """Keep the training points.
 
         Parameters
@@ -67,6 +79,11 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Their labels.
         classes : array-like of shape (n_classes,), optional
             All classes that there are; as for :meth:`certssb.CertifiedClassifier.fit`.
+        trusted, X_trusted, y_trusted : array-like, optional
+            Samples that nobody could have changed, told as for :meth:`certssb.CertifiedClassifier.fit`. They are neighbours
+            without noise; certificates speak of changes of the others. In many dimensions noise lengthens distances by
+            about ``sigma * sqrt(n_features)``: where that is more than neighbours differ by, a trusted sample is nearly always
+            the nearest.
 
         Returns
         -------
@@ -91,20 +108,30 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> knn.fit(X[:300], y[:300]).classes_
         array([0, 1])
         """
-        features = as_features(X)
-        known, codes = as_labels(y, len(features), classes=classes)
+        samples = read_training(
+            X, y, trusted=trusted, X_trusted=X_trusted, y_trusted=y_trusted, classes=classes
+        )
+        features, codes, known = samples.features, samples.codes, samples.classes
         sigma = check_positive("sigma", self.sigma)
         # A copy: what is kept for pickles is what was fitted, whatever becomes of the caller's array.
         flat = self._flat(features).copy()
-        core = _core.Knn(flat, codes, len(known), sigma)
+        apart = None
+        if samples.trusted is not None:
+            apart = (frozen(self._flat(samples.trusted[0]).copy()), samples.trusted[1])
+        core = _core.Knn(flat, codes, len(known), sigma, apart)
         check_shape(self, X, features, reset=True)
+        if X_trusted is not None and samples.trusted is not None:
+            check_shape(self, X_trusted, samples.trusted[0], reset=False)
         law = _core.Gaussian(sigma)
         warn_of_scaler(features, law, stacklevel=3)
+        if samples.trusted is not None:
+            warn_of_scaler(samples.received, law, stacklevel=3)
         warn_of_spread(features, law, None, stacklevel=3)
         # What a pickle is made of: a copy, since the user's array may be written to.
-        self._train = (frozen(flat.copy()), codes, sigma)
+        self._train = (frozen(flat.copy()), codes, sigma, apart)
         self.classes_, self._core = frozen(known), core
-        self._classes_given = classes is not None
+        self._classes_given = classes is not None or apart is not None
+        self.n_trusted_ = samples.n_trusted
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -232,5 +259,5 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "_train" in state:
-            features, codes, sigma = state["_train"]
-            self._core = _core.Knn(features, codes, len(self.classes_), sigma)
+            features, codes, sigma, apart = state["_train"]
+            self._core = _core.Knn(features, codes, len(self.classes_), sigma, apart)
