@@ -209,3 +209,17 @@ def test_a_damaged_file_of_a_partition_is_refused(tmp_path: Path) -> None:
     np.savez(content, digest=np.array(_file.digest(parts)), **parts)
     with pytest.raises(cs.ParameterError, match="buckets"):
         _file.read("path", content.getvalue(), "it")
+
+
+def test_a_number_of_samples_says_all_where_norms_make_no_difference() -> None:
+    votes, y = np.array([[0, 1, 1]] * 9 + [[1, 1, 0]] * 2), np.array([0, 1, 0])
+    certs = cs.certify_votes(votes, cs.Partition(11), n_train=400, n_classes=2, election="plurality")
+    for number in (0, 1, 2, 3):
+        share = certs.certified_accuracy(y, cs.Threat(n_poisoned=number, labels=True))
+        assert certs.certified_accuracy(y, n_poisoned=number, labels=True) == share
+    assert certs.certified_accuracy(y, n_poisoned=1, labels=True) > certs.certified_accuracy(
+        y, n_poisoned=3, labels=True
+    )
+    noised = cs.certify_votes(np.zeros((100, 3), int), cs.Gaussian(1.0), n_train=400, n_classes=2)
+    with pytest.raises(cs.ParameterError, match="trigger_norm"):
+        noised.certified_accuracy(y, n_poisoned=2)

@@ -455,3 +455,109 @@ def test_members_are_added_until_a_goal_beside_trusted_samples() -> None:
     clf = ensemble(cs.Subsample(size=5), "discriminant", n_members="auto", alpha=0.01)  # type: ignore[arg-type]
     clf.fit(X[:60], Y[:60], trusted=INDEX, until=until)
     assert clf.n_trusted_ == 6 and clf.certify(X[TEST]).n_train == 54
+
+
+def test_exact_neighbours_without_noise() -> None:
+    """In one dimension, against the integral by brute force; and the radius by the closed form of Gaussian noise."""
+    from scipy.integrate import quad
+    from scipy.stats import norm
+
+    X_one = np.array([[0.0], [0.9], [2.0], [3.1], [4.0]], dtype=np.float32)
+    y_one = np.array([0, 1, 0, 2, 1])
+    knn = cs.CertifiedKNN(sigma=0.8).fit(X_one, y_one, trusted=[2, 4], classes=[0, 1, 2])
+    others, labels = X_one[[0, 1, 3], 0].astype(float), y_one[[0, 1, 3]]
+    asked = np.array([[0.4], [1.0], [1.9], [2.6], [3.3], [9.0], [2.0]], dtype=np.float32)
+    found = knn.predict_proba(asked)
+    for x, row in zip(asked[:, 0].astype(float), found, strict=True):
+        apart = np.abs(np.array([2.0, 4.0]) - x)
+        end, of = apart.min(), [0, 1][apart.argmin()]
+        exact = np.zeros(3)
+
+        def within(r: float, at: float, x: float = x) -> float:
+            return float(norm.cdf((x + r - at) / 0.8) - norm.cdf((x - r - at) / 0.8))
+
+        def density(r: float, i: int, x: float = x) -> float:
+            own = norm.pdf((x + r - others[i]) / 0.8) + norm.pdf((x - r - others[i]) / 0.8)
+            return float(own / 0.8 * np.prod([1 - within(r, at) for j, at in enumerate(others) if j != i]))
+
+        for i, label in enumerate(labels):
+            exact[label] += quad(density, 0.0, end, args=(i,), epsabs=1e-13)[0]
+        exact[of] += np.prod([1 - within(end, at) for at in others])
+        assert np.abs(row - exact).max() < 1e-10
+    certs = knn.certify(asked)
+    assert certs.n_train == 3 and certs.n_trusted == 2 and knn.n_trusted_ == 2
+    expected = 0.4 * (norm.ppf(certs.p_lower) - norm.ppf(certs.p_upper))
+    some = (certs.radius > 0.0) & (certs.p_lower < 1.0 - 1e-9)
+    assert some.sum() >= 3 and np.allclose(certs.radius[some], expected[some], rtol=1e-6)
+    # The test sample is a trusted one: nothing is nearer.
+    assert certs.prediction[6] == 0 and certs.radius[6] > 10.0
+    assert (
+        "1-nearest" not in certs.guarantee
+        and "3 samples; 2 further samples were taken as trusted" in certs.guarantee
+    )
+    assert "no noise was added to them" in certs.guarantee
+    again = pickle.loads(pickle.dumps(knn))
+    assert again.certify(asked).to_frame().equals(certs.to_frame()) and again.n_trusted_ == 2
+
+
+def test_exact_neighbours_as_before_without_trusted_ones_and_the_same_either_way() -> None:
+    plain = cs.CertifiedKNN(sigma=0.5).fit(X[:60], Y[:60]).certify(X[TEST])
+    empty = cs.CertifiedKNN(sigma=0.5).fit(X[:60], Y[:60], trusted=[]).certify(X[TEST])
+    assert empty.to_frame().equals(plain.to_frame()) and empty.guarantee == plain.guarantee
+    told = cs.CertifiedKNN(sigma=0.1).fit(X[:60], Y[:60], trusted=INDEX).certify(X[TEST])
+    apart = cs.CertifiedKNN(sigma=0.1).fit(X[OTHERS], Y[OTHERS], X_trusted=X[INDEX], y_trusted=Y[INDEX])
+    assert apart.certify(X[TEST]).to_frame().equals(told.to_frame()) and told.n_train == 54
+    with pytest.raises(ShapeError, match="'X_trusted'"):
+        cs.CertifiedKNN().fit(X[OTHERS], Y[OTHERS], X_trusted=X[INDEX, :9], y_trusted=Y[INDEX])
+    with pytest.raises(ParameterError, match="'trusted' .*Got 60"):
+        cs.CertifiedKNN().fit(X[:60], Y[:60], trusted=[60])
+
+
+def test_trusted_samples_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from certssb import cli
+
+    np.savez(tmp_path / "data.npz", X_train=X[:60], y_train=Y[:60], X_test=X[TEST], y_test=Y[TEST])
+    np.save(tmp_path / "core.npy", np.isin(np.arange(60), INDEX))
+    asked = ["run", "--dataset", str(tmp_path / "data.npz"), "--members", "60", "--seed", "0", "--quiet"]
+    asked += ["--subsample", "9", "--alpha", "0.1", "--model", "discriminant"]
+    expected = {"6": 6, str(tmp_path / "core.npy"): 6}
+    for told, number in expected.items():
+        out = tmp_path / f"run-{len(told)}"
+        assert cli.main([*asked, "--trusted", told, "--out", str(out)]) == 0
+        assert "54 training samples and 6 trusted ones" in capsys.readouterr().out
+        summary = json.loads((out / "summary.json").read_text())
+        assert (summary["n_train"], summary["n_trusted"]) == (54, number)
+        assert "54 samples; 6 further samples were taken as trusted" in summary["guarantee"]
+        assert "54 training samples and 6 trusted ones" in (out / "report.html").read_text()
+    clf = ensemble(cs.Subsample(size=9), "discriminant", n_members=60)
+    record = json.loads(clf.fit(X[:60], Y[:60], trusted=INDEX).record())
+    assert summary["record"]["trusted"] == record["trusted"]
+    for wrong, said in (
+        ("0", "'--trusted' parameter must be a number of samples from 1 to 59"),
+        ("60", "'--trusted' parameter must be a number of samples from 1 to 59"),
+        ("-3", "--trusted"),
+        ("nowhere.npy", "'--trusted' parameter must be a number of samples, or a .npy file"),
+    ):
+        assert cli.main([*asked, "--trusted", wrong, "--out", str(tmp_path / "c")]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_run_poisons_no_trusted_sample(tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    from certssb.cli._inputs import read_inputs
+
+    images = X[:60].reshape(-1, 1, 8, 8)
+    data = {"X_train": images, "y_train": Y[:60], "X_test": X[TEST].reshape(-1, 1, 8, 8), "y_test": Y[TEST]}
+    np.savez(tmp_path / "data.npz", **data)
+    options = Namespace(dataset=str(tmp_path / "data.npz"), classes=None, trusted="25", data_seed=3)
+    options.__dict__.update(trigger="none", norm=1.0, target=0)
+    # All that may be poisoned is.
+    own = read_inputs(options).y_train
+    options.__dict__.update(trigger="patch", rate=float((own != 0).mean()))
+    inputs = read_inputs(options)
+    assert inputs.trusted is not None and inputs.attack is not None
+    assert 0 < inputs.attack.n_poisoned == (own != 0).sum() < 35
+    clean = {(row.tobytes(), int(label)) for row, label in zip(images, Y[:60], strict=True)}
+    assert all((row.tobytes(), int(label)) in clean for row, label in zip(*inputs.trusted, strict=True))
+    assert (inputs.y_train == 0).all() and len(inputs.X_train) == 35

@@ -12,6 +12,7 @@ from certssb._checks import parameter_error
 from certssb.certificates._contents import Floats
 from certssb.certificates._surviving import Surviving
 from certssb.data._truth import are_equal, true_labels
+from certssb.laws import Law, Partition, Subsample
 
 if TYPE_CHECKING:
     from certssb.threats import Counted, Edits, Threat
@@ -116,7 +117,7 @@ class WithAccuracy(Surviving):
             )
         others = [value for value in (share, edits) if value is not None]
         counts = n_poisoned is not None or bool(others)
-        if others and trigger_norm is None:
+        if counts and trigger_norm is None and (others or not _limits_norms(self.law)):
             trigger_norm = math.inf
         if (radii is None) != counts or counts != (trigger_norm is not None):
             raise parameter_error(
@@ -135,6 +136,11 @@ class WithAccuracy(Surviving):
 
     def _correct(self, y_true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         return are_equal(self.prediction, true_labels(y_true, len(self)))
+
+
+def _limits_norms(law: Law) -> bool:
+    """Whether it makes a difference under a law by how much a counted sample was changed."""
+    return not isinstance(law, Partition) and not (isinstance(law, Subsample) and law.inner is None)
 
 
 def _sizes(name: str, values: Any) -> Floats:

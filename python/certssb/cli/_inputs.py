@@ -17,6 +17,7 @@ import certssb as cs
 from certssb._checks import check_real, one_of, parameter_error, shape_error
 from certssb.certificates._budget import Budget
 from certssb.cli._options import ARRAYS
+from certssb.data._trusted import numbers_of
 from certssb.storage import _files
 
 _TRIGGERS: dict[str, Callable[[float], cs.triggers.Trigger]] = {
@@ -34,7 +35,7 @@ class Inputs:
     Attributes
     ----------
     X_train, y_train : ndarray
-        Training data, poisoned if that was asked for.
+        Training data that are not trusted, poisoned if that was asked for.
     listed : list or None
         All classes, where they are known without a look at the labels.
     n_classes : int
@@ -43,6 +44,8 @@ class Inputs:
         Test samples and their true classes, by name.
     attack : Budget or None
         What the run's own attack changed, measured.
+    trusted : tuple of ndarray or None
+        Trusted samples and their labels, which no attack of the run reaches.
     """
 
     X_train: npt.NDArray[Any]
@@ -51,6 +54,11 @@ class Inputs:
     n_classes: int
     tests: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
     attack: Budget | None
+    trusted: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+
+    @property
+    def n_trusted(self) -> int:
+        return 0 if self.trusted is None else len(self.trusted[1])
 
     @property
     def n_features(self) -> int:
@@ -72,8 +80,9 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
         expected = f"samples of the shape of those in X_train, {X_train.shape[1:]}"
         raise shape_error("X_test", expected, f"shape {X_test.shape[1:]}")
     tests = {"clean": (X_test, y_test)}
+    X_train, y_train, trusted = _without_trusted(X_train, y_train, options)
     if options.trigger == "none":
-        return Inputs(X_train, y_train, listed, len(classes), tests, None)
+        return Inputs(X_train, y_train, listed, len(classes), tests, None, trusted)
     trigger = _TRIGGERS[options.trigger](options.norm)
     X_bad, y_bad, attack = _poisoned(X_train, y_train, trigger, options)
     others = y_test != options.target
@@ -81,7 +90,29 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
         expected = "a class that some test samples do not have: those are given the trigger"
         raise parameter_error("--target", expected, repr(options.target))
     tests["triggered"] = (trigger(X_test[others]), y_test[others])
-    return Inputs(X_bad, y_bad, listed, len(classes), tests, attack)
+    return Inputs(X_bad, y_bad, listed, len(classes), tests, attack, trusted)
+
+
+def _without_trusted(
+    X: npt.NDArray[Any], y: npt.NDArray[Any], options: argparse.Namespace
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]:
+    """Training samples that are not trusted, and those that are, if there are any."""
+    if options.trusted is None:
+        return X, y, None
+    if options.trusted.isdecimal():
+        number = int(options.trusted)
+        if not 0 < number < len(X):
+            expected = f"a number of samples from 1 to {len(X) - 1}, so that there are others to certify, or a .npy file"
+            raise parameter_error("--trusted", expected, options.trusted)
+        index = np.sort(np.random.default_rng(options.data_seed).permutation(len(X))[:number])
+    else:
+        expected = "a number of samples, or a .npy file with a mask or with numbers of samples"
+        index = numbers_of(read_arrays("--trusted", expected, options.trusted), len(X), "--trusted")
+    if not len(index):
+        return X, y, None
+    others = np.ones(len(X), dtype=np.bool_)
+    others[index] = False
+    return X[others], y[others], (X[index], y[index])
 
 
 def _poisoned(

@@ -161,7 +161,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--data-seed",
         type=int,
         default=0,
-        help="which digits are test samples, and which samples are poisoned",
+        help="which digits are test samples, which samples are trusted, and which are poisoned",
     )
     group.add_argument(
         "--classes",
@@ -169,6 +169,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="of the data sets that are known: keep these classes only, numbered in this order; of a file of your own: "
         "all classes that there are, so that guarantees do not take the list as received",
+    )
+    group.add_argument(
+        "--trusted",
+        metavar="N|FILE",
+        help="training samples that nobody could have changed: so many, drawn by --data-seed, or those that a .npy file names "
+        "by a mask or by numbers; they are never poisoned, and certificates are about the others",
     )
 
 

@@ -179,11 +179,16 @@ def text(summary: dict[str, Any], outcome: Outcome, options: argparse.Namespace)
     seconds = summary["seconds"]
     memory = summary["peak_memory_mb"]
     lines.append(
-        f"{outcome.n_train:,} training samples, {options.members:,} members, "
+        f"{outcome.n_train:,} training samples{_beside(summary)}, {options.members:,} members, "
         f"{seconds['training']:.0f} s training, {seconds['total']:.0f} s in all"
         + ("" if memory is None else f", {memory:.0f} MB at most")
     )
     return "\n".join(lines)
+
+
+def _beside(summary: dict[str, Any]) -> str:
+    n_trusted = summary.get("n_trusted", 0)
+    return f" and {n_trusted:,} trusted ones" if n_trusted else ""
 
 
 def _row(name: str, cells: Sequence[str]) -> str:

@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> None:
         augment=_augmentation(options), copies=options.copies, penalty=options.penalty,
     )  # fmt: skip
     out = made_folders(options)
-    clf.fit(inputs.X_train, inputs.y_train, classes=inputs.listed)
+    X_trusted, y_trusted = inputs.trusted or (None, None)
+    clf.fit(inputs.X_train, inputs.y_train, classes=inputs.listed, X_trusted=X_trusted, y_trusted=y_trusted)
     trained = time.monotonic()
     tables = {
         name: clf.certify(X, **facts.settings, election=asked_election(options))
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
         "law": repr(law),
         "best_possible": best,
         "n_train": facts.n_train,
+        "n_trusted": inputs.n_trusted,
         "n_poisoned": 0 if inputs.attack is None else inputs.attack.n_poisoned,
         "budget": saved_budget(budget),
         "own_attack": _own_attack(outcome),

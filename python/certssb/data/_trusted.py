@@ -13,7 +13,7 @@ from certssb.data._features import read_arrays
 from certssb.data._labels import GIVEN, as_labels, codes_among, read_labels
 from certssb.data._tensors import is_array, to_numpy
 
-__all__ = ["TrainingSamples", "read_training"]
+__all__ = ["TrainingSamples", "numbers_of", "read_training"]
 
 Features = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
@@ -111,7 +111,7 @@ def read_training(
         codes = codes_among(labels, len(features), known, "y", _expected(classes))
         received = np.concatenate([own, features])
         return TrainingSamples(features, codes, (own, own_codes), known, received)
-    index = _numbers_of(trusted, len(features))
+    index = numbers_of(trusted, len(features))
     if len(index) == 0:
         known, codes = as_labels(labels, len(features), classes=classes)
         return TrainingSamples(features, codes, None, known, features)
@@ -150,39 +150,39 @@ def _is_empty(X: Any) -> bool:
     return hasattr(X, "__len__") and len(X) == 0
 
 
-def _numbers_of(trusted: Any, n: int) -> Codes:
-    """The trusted samples' numbers, ascending."""
+def numbers_of(trusted: Any, n: int, name: str = "trusted") -> Codes:
+    """The numbers of the trusted ones of `n` samples, ascending."""
     if trusted is None:
         return np.zeros(0, dtype=np.int64)
     expected = _EXPECTED.format(n=n, last=n - 1)
     if isinstance(trusted, (str, bytes)) or not (
         is_array(trusted) or isinstance(trusted, (list, tuple, range))
     ):
-        raise parameter_error("trusted", expected, shown(trusted))
+        raise parameter_error(name, expected, shown(trusted))
     try:
-        given = to_numpy(trusted, "trusted") if is_array(trusted) else np.asarray(list(trusted))
+        given = to_numpy(trusted, name) if is_array(trusted) else np.asarray(list(trusted))
     except ValueError:
-        raise parameter_error("trusted", expected, shown(trusted)) from None
+        raise parameter_error(name, expected, shown(trusted)) from None
     if given.ndim != 1:
-        raise shape_error("trusted", f"1 dimension: {expected}", f"an array of shape {given.shape}")
+        raise shape_error(name, f"1 dimension: {expected}", f"an array of shape {given.shape}")
     if given.dtype.kind == "b":
         if len(given) != n:
-            raise shape_error("trusted", f"one boolean for each of the {n} samples", f"{len(given)} booleans")
+            raise shape_error(name, f"one boolean for each of the {n} samples", f"{len(given)} booleans")
         index = np.flatnonzero(given)
     elif len(given) == 0:
         return np.zeros(0, dtype=np.int64)
     elif given.dtype.kind in "iu":
         outside = (given < 0) | (given >= n)
         if outside.any():
-            raise parameter_error("trusted", expected, f"{given[outside][0]}")
+            raise parameter_error(name, expected, f"{given[outside][0]}")
         index, times = np.unique(given.astype(np.int64), return_counts=True)
         if len(index) < len(given):
             got = f"{index[times.argmax()]} {times.max()} times"
             if set(index.tolist()) <= {0, 1} and len(given) == n:
                 got += "; a mask is of booleans: trusted.astype(bool)"
-            raise parameter_error("trusted", expected, got)
+            raise parameter_error(name, expected, got)
     else:
-        raise parameter_error("trusted", expected, f"an array of {given.dtype}")
+        raise parameter_error(name, expected, f"an array of {given.dtype}")
     if len(index) == n:
         raise parameter_error(
             "trusted", "some of the samples, so that there are others to certify", f"all {n}"

@@ -76,8 +76,9 @@ def render(run: Run) -> str:
 
 def _subtitle(run: Run) -> str:
     summary, settings = run.summary, run.summary["settings"]
-    n_train = summary["n_train"]
-    return f"{settings.get('dataset')}, {n_train:,} training samples, {settings.get('members')} members, {summary['law']}"
+    n_train, n_trusted = summary["n_train"], summary.get("n_trusted", 0)
+    beside = f" and {n_trusted:,} trusted ones" if n_trusted else ""
+    return f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {settings.get('members')} members, {summary['law']}"
 
 
 def _guarantee(run: Run) -> Markup:
