@@ -131,7 +131,8 @@ def test_a_threat_that_nothing_covers_has_no_best() -> None:
         (lambda: cs.recommend(cs.Threat(3), 100, trusted=([[0.0]] * 4, [0, 1] * 2), model="linear"), "'trusted'.*8"),
         (lambda: cs.recommend(cs.Threat(3), 100, trusted=([[0.0]] * 9, [0] * 9), model="linear"), "'trusted'.*1 class"),
         (lambda: cs.recommend(cs.Threat(3), 100, trusted=([["a"]] * 9, [0, 1, 0] * 3), model="linear"), "'model'.*'X'"),
-        (lambda: cs.recommend(cs.Threat(101), n_train=100).best, "'threat'.*some law"),
+        (lambda: cs.recommend(cs.Threat(100), n_train=100).best, "'threat'.*some law"),
+        (lambda: cs.recommend(cs.Threat(101), n_train=100), "'threat'.*at most 100 samples"),
     ],
 )  # fmt: skip
 def test_wrong_questions_are_refused_by_name(ask: Any, said: str) -> None:

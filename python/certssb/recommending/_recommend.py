@@ -145,6 +145,10 @@ def _asked(threat: Any, n_train: Any, n_classes: Any, shape: Any, n_members: Any
     if not isinstance(threat, Threat):
         raise parameter_error("threat", "a Threat", shown(threat))
     n_train = check_integer("n_train", n_train, "an integer of at least 1", 1)
+    if isinstance(threat.edits, str) and threat.edits != "inserted" and threat.number(n_train) > n_train:
+        raise parameter_error(
+            "threat", f"about at most {n_train} samples, as many as there are", shown(threat)
+        )
     n_classes = check_integer("n_classes", n_classes, "an integer of at least 2", 2)
     n_members = check_integer("n_members", n_members, "an integer of at least 1", 1)
     alpha = check_real("alpha", alpha, "a float in the range [1e-200, 1)", 1e-200, math.nextafter(1.0, 0.0))
