@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import subprocess
 import sys
 from typing import Any
@@ -144,6 +145,13 @@ def test_shares_are_named_and_counted(certificates: cs.CertificateTable) -> None
     }
     with pytest.raises(cs.ParameterError, match="'n_poisoned'.*together with trigger_norms"):
         Keeper().log_certificates(certificates, truth, n_poisoned=4)
+    kept.clear()
+    threat = cs.Threat(n_poisoned=4, trigger_norm=0.1)
+    Keeper().log_certificates(certificates, truth, name="mine", threat=threat)
+    (name,) = (name for name in kept if "certified_accuracy" in name)
+    assert re.fullmatch(r"mine/certified_accuracy/[-\w. :/]+", name) and kept[name] == 0.4
+    with pytest.raises(cs.ParameterError, match="'threat' parameter must be a Threat"):
+        Keeper().log_certificates(certificates, truth, threat=4)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

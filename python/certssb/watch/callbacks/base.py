@@ -11,6 +11,7 @@ from certssb import metrics
 from certssb._checks import check_floats, parameter_error, shown
 from certssb.certificates import CertificateTable
 from certssb.exceptions import CertssbError
+from certssb.threats import Threat
 
 __all__ = ["Callback"]
 
@@ -96,6 +97,7 @@ class Callback:
         n_poisoned: int | None = None,
         trigger_norms: npt.ArrayLike | None = None,
         labels: bool = False,
+        threat: Threat | None = None,
     ) -> None:
         """Add what was certified to the run of the last fit.
 
@@ -115,6 +117,9 @@ class Callback:
             L2 norms per changed sample to report the certified accuracy at.
         labels : bool, default=False
             Whether labels may change as well, with `n_poisoned`.
+        threat : Threat, optional
+            What the attacker may have done: adds the share that is right and certified against it, under the name of the
+            threat as the command line writes it.
 
         Raises
         ------
@@ -122,7 +127,7 @@ class Callback:
             If this callback has not been passed to a fit yet.
         ParameterError
             If `n_poisoned` is given without `trigger_norms` or the other way round, or the law certifies nothing
-            of that kind.
+            of that kind, or `threat` is none.
 
         Examples
         --------
@@ -130,7 +135,7 @@ class Callback:
         >>> clf.fit(X, y, callbacks=[callback])  # doctest: +SKIP
         >>> callback.log_certificates(clf.certify(X_test), y_test, radii=[0, 0.25])  # doctest: +SKIP
         """
-        shares = certified_shares(certs, y_true, name, radii, n_poisoned, trigger_norms, labels)
+        shares = certified_shares(certs, y_true, name, radii, n_poisoned, trigger_norms, labels, threat)
         self._record_certificates(certs, name, shares)
 
     def _record_certificates(self, certs: CertificateTable, name: str, shares: dict[str, float]) -> None:
@@ -145,6 +150,7 @@ def certified_shares(
     n_poisoned: int | None,
     trigger_norms: npt.ArrayLike | None,
     labels: bool,
+    threat: Threat | None = None,
 ) -> dict[str, float]:
     """Name the shares that :meth:`Callback.log_certificates` reports."""
     if not isinstance(certs, CertificateTable):
@@ -167,6 +173,12 @@ def certified_shares(
             key = f"{name}/certified_accuracy/poisoned_{n_poisoned}_norm_{norm:g}"
             budget: Any = {"n_poisoned": n_poisoned, "trigger_norm": float(norm), "labels": labels}
             shares[key] = certs.certified_accuracy(y_true, **budget)
+    if threat is not None:
+        if not isinstance(threat, Threat):
+            raise parameter_error("threat", "a Threat", shown(threat))
+        # Trackers allow letters, digits, spaces and some signs in names; "=" and "," are none of them.
+        words = str(threat).replace("=", "_").replace(", ", "/")
+        shares[f"{name}/certified_accuracy/{words}"] = certs.certified_accuracy(y_true, threat)
     return {key: share for key, share in shares.items() if share is not None}
 
 
