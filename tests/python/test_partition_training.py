@@ -354,3 +354,26 @@ def test_a_run_on_the_command_line_and_votes_from_elsewhere(
         (["run", "--partition", "60", "--members", "61", "--out", out], "--members"),
     ):
         assert main(refused) == 2 and name in capsys.readouterr().err, refused
+
+
+def test_a_learners_answers_do_not_depend_on_who_is_asked_beside_it() -> None:
+    """In a stack the last bits of an answer hang on who else is in it, and that on which others have learned something."""
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Conv2d(1, 8, 3), torch.nn.Linear(288, 33)
+            self.last = torch.nn.Linear(33, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.last(torch.relu(self.second(torch.relu(self.first(x)).flatten(1))))
+
+    X, y = cs.datasets.load_digits()
+    alone, stacked = (
+        cs.CertifiedClassifier(Net, cs.Partition(12), epochs=3, seed=0, progress=False, stack=stack)
+        .fit(X[:200], y[:200], classes=range(10))
+        .scores(X[200:300])
+        for stack in (1, 3)
+    )
+    np.testing.assert_array_equal(alone, stacked)
