@@ -310,3 +310,15 @@ def test_partitions_answer_threats_in_buckets() -> None:
     assert index.n_poisoned()[0] == buckets
     with pytest.raises(ParameterError, match="'edits'.*partition"):
         index.holds(threat)
+
+
+def test_a_symmetric_difference_is_within_what_a_cascade_answers_for_it() -> None:
+    levels = [cs.Subsample(size=20), cs.Subsample(size=5)]
+    votes = np.ones((2, 1000, 1), dtype=int)
+    certs = cs.certify_votes(votes, cs.Cascade(levels, thresholds=[0.5]), n_train=2000, n_classes=2)
+    most = int(certs.n_poisoned(edits="any", counted="symmetric difference")[0])
+    assert most >= 4
+    # Whatever lies within it, taken apart: so many inserted, the others deleted; modified ones count two.
+    for inserted in range(0, most + 1, max(1, most // 7)):
+        assert certs.holds(edits={"inserted": inserted, "deleted": most - inserted})[0], inserted
+        assert certs.holds(edits={"modified": inserted // 2, "deleted": most - inserted})[0], inserted
