@@ -145,7 +145,7 @@ def _asked(threat: Any, n_train: Any, n_classes: Any, shape: Any, n_members: Any
     if not isinstance(threat, Threat):
         raise parameter_error("threat", "a Threat", shown(threat))
     n_train = check_integer("n_train", n_train, "an integer of at least 1", 1)
-    if isinstance(threat.edits, str) and threat.edits != "inserted" and threat.number(n_train) > n_train:
+    if threat.edits in ("modified", "any") and threat.number(n_train) > n_train:
         raise parameter_error(
             "threat", f"about at most {n_train} samples, as many as there are", shown(threat)
         )
