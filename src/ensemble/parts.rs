@@ -11,7 +11,7 @@ use crate::partition::{Assignment, HashKey};
 /// What an ensemble under a partition knows of its learners' samples.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// Digests of what learners were trained on, by number; empty until they all are.
+    /// Digests of what learners were trained on and how they were computed, by number; empty until they all are.
     pub(super) trained_on: Vec<[u8; 32]>,
     /// Who sees which samples of the data that were looked at last, by their digest.
     assigned: Option<(String, Arc<Assignment>)>,
@@ -65,8 +65,9 @@ impl Ensemble {
         }
     }
 
-    /// Takes over those members of an earlier ensemble whose samples are the same in `data`, and says how many these are:
-    /// none unless both have the same partition, key and settings, and the earlier one is whole.
+    /// Takes over those members of an earlier ensemble whose samples are the same in `data` and that would be computed in the
+    /// same way, and says how many these are: none unless both have the same partition, key and settings, and the earlier one
+    /// is whole.
     ///
     /// # Errors
     /// A parameter error if the data are not those of the record.
@@ -95,14 +96,21 @@ impl Ensemble {
         Ok(())
     }
 
+    /// A digest for each learner of its samples and of how it is computed. Sums are rounded otherwise by another device, and by
+    /// stacks; which learners are kept follows from the data, so that a mixture would be a function of earlier data too.
     fn digests_of_parts(&mut self, data: &dyn TrainingSet) -> Result<Vec<[u8; 32]>> {
         let Some(assigned) = self.assignment(data)? else { return Ok(Vec::new()) };
         let Some(partition) = self.partition() else { return Ok(Vec::new()) };
         let spread = partition.spread();
-        Ok((0..spread.n_learners()).map(|learner| assigned.digest(learner, spread)).collect())
+        let way = format!("{:?}", (self.settings.device, self.settings.stack, self.settings.convolution));
+        let digest = |learner| {
+            let samples = assigned.digest(learner, spread);
+            *blake3::Hasher::new().update(&samples).update(way.as_bytes()).finalize().as_bytes()
+        };
+        Ok((0..spread.n_learners()).map(digest).collect())
     }
 
-    /// Digests of what learners were trained on, by number; empty for a law of noise, and before training.
+    /// Digests of what learners were trained on and how, by number; empty for a law of noise, and before training.
     pub fn trained_on(&self) -> &[[u8; 32]] {
         &self.parts.trained_on
     }

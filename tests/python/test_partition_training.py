@@ -181,6 +181,26 @@ def test_grown_and_shrunk_data_retrain_what_they_touch_and_come_out_as_a_first_f
     assert clf.certify(X_test) == fitted(law, X[left], y[left], model).certify(X_test)
 
 
+def test_learners_that_were_computed_in_another_way_are_not_kept(tmp_path: Path) -> None:
+    """Others would be rounded otherwise, and which ones are others follows from the data."""
+    X, y, X_test, _ = digits()
+    law = cs.Partition(30)
+    alone = learners(law, "linear").fit(X[:599], y[:599], classes=range(10))
+    stacked = learners(law, "linear", stack=2).fit(X[:599], y[:599], classes=range(10))
+    stacked.save(tmp_path / "stacked")
+    # A folder says nothing of stacks: loaded, it is an estimator without.
+    for clf in (
+        pickle.loads(pickle.dumps(alone)).set_params(stack=2),
+        pickle.loads(pickle.dumps(stacked)).set_params(stack=None),
+        cs.CertifiedClassifier.load(tmp_path / "stacked").set_params(progress=False),
+    ):
+        first = learners(law, "linear", stack=clf.stack).fit(X, y, classes=range(10))
+        assert clf.fit(X, y, classes=range(10)).n_kept_ == 0
+        np.testing.assert_array_equal(clf.scores(X_test), first.scores(X_test))
+    assert alone.fit(X, y, classes=range(10)).n_kept_ == 29
+    assert stacked.fit(X, y, classes=range(10)).n_kept_ == 29
+
+
 def test_what_a_fit_keeps_survives_a_pickle_and_a_folder_and_no_other_setting(tmp_path: Path) -> None:
     X, y, X_test, _ = digits()
     law = cs.Partition(60)
