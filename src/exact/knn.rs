@@ -38,15 +38,15 @@ const GROUP: usize = 16;
 /// enters: the prediction holds for every change of the training features (labels unchanged) of total L2 norm below
 /// `sigma/2 (Phi^-1(p_lower) - Phi^-1(p_upper))`.
 ///
-/// **Trusted points** have no noise. The nearest of them, of class t, lies at a distance c that nothing random moves (of
+/// **Trusted points** have no noise. The nearest of them, of class t, lies at a distance b that nothing random moves (of
 /// several at the same distance, as it is computed, the one of the smallest class counts), and
 ///
 /// ```text
-/// p_c = integral from 0 to c^2 of (sum over i in class c of f_i(u) product over j != i of (1 - F_j(u))) du
-///       + [c = t] product over j of (1 - F_j(c^2)),
+/// p_c = integral from 0 to b^2 of (sum over i in class c of f_i(u) product over j != i of (1 - F_j(u))) du
+///       + [c = t] product over j of (1 - F_j(b^2)),
 /// ```
 ///
-/// i and j being the others. The classifier is a function of the others' noised features in which c and t are constants, so
+/// i and j being the others. The classifier is a function of the others' noised features in which b and t are constants, so
 /// that the certificate is the same one, of changes of the others. In many dimensions noise lengthens distances by about
 /// `sigma sqrt(d)`: where that is more than neighbours differ by, a trusted point is nearly always the nearest.
 ///
