@@ -210,6 +210,11 @@ def test_the_picture_has_a_point_for_each_law(measured: Recommendation) -> None:
     legend = display.ax_.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == [repr(row.law) for row in measured]
+    close = cs.RecommendationDisplay([0.93, 0.96], [0.5, 0.5], ["one", "two"]).plot()
+    for axis in (close.ax_.xaxis, close.ax_.yaxis):
+        ticks, labels = axis.get_majorticklocs(), axis.get_ticklabels()
+        written = [float(label.get_text().rstrip("%")) for label in labels]
+        assert written == pytest.approx([100 * tick for tick in ticks]), "no tick is rounded"
     with pytest.raises(ShapeError, match="'certified'"):
         cs.RecommendationDisplay([0.5], [0.5, 0.5], ["one"])
     with pytest.raises(ParameterError, match="'accuracy'"):

@@ -177,7 +177,7 @@ class RecommendationDisplay:
         ax.set_xlim(low, 1)
         ax.set_ylim(0, 1)
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(percent(1.0, decimals=0))
+            axis.set_major_formatter(percent(1.0, decimals=None))
         ax.set_xlabel("Trusted samples predicted right", color=INK, fontsize=9.5)
         ax.set_ylabel("... with votes enough for the threat", color=INK, fontsize=9.5)
         if self.title:
