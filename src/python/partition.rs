@@ -86,7 +86,8 @@ impl PyPartition {
     /// Parameters
     /// ----------
     /// X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width)
-    ///     Training samples; what is hashed is their features as float32.
+    ///     Training samples; what is hashed is their features as float32. For an estimator with a map of features: what the map
+    ///     makes of them, or the samples as they came where an augmentation goes before the map.
     /// y : array-like of int, shape (n_samples,)
     ///     Their classes as numbers from 0.
     /// seed : int, default=0
