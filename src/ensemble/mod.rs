@@ -22,7 +22,8 @@ use crate::backend::{self, Backend, Changes};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
 use crate::member::built_in::{closed_form, ClosedForm};
-use crate::member::checkpoint::{member_digest, read_record, Checkpoint};
+use crate::member::checkpoint::{read_record, Checkpoint};
+use crate::member::encoding::member_digest;
 use crate::member::{
     check_features, check_members, check_sizes, Device, FeatureShape, Gpus, Settings, SCHEMA,
 };

@@ -6,20 +6,19 @@
 //! they would write the same bytes, and claim the members they train (`claims.rs`) so that none is trained twice. The number of members is no part of the identity; how it came about is kept in
 //! files such as `history-seen-000100.json`, one per fact, so that whatever processes do at the same time, no fact is lost.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::claims::{is_claim, Claims};
-use super::{hex, Behaviour, History, Layout, Member, Packed, Record, Values, SCHEMA};
+use super::encoding::{decode, encode, header_text, Foreign, Header, HEADER};
+use super::{hex, Behaviour, History, Layout, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -32,9 +31,6 @@ const LARGEST_MANIFEST: u64 = 1 << 20;
 const LARGEST_HEADER: u64 = 1 << 24;
 /// Bytes that a member may have that is an object.
 const LARGEST_OBJECT: u64 = 1 << 30;
-/// Under what name a file holds an object.
-const OBJECT: &str = "object";
-
 /// What stands in `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
@@ -46,22 +42,6 @@ struct Manifest {
     /// Which version of this crate began the directory; for the reader only.
     created_by: String,
 }
-
-/// What stands in the metadata of a member's file, as one JSON text so that equal members give equal bytes.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Header {
-    member: u64,
-    manifest: String,
-    values: String,
-    /// `null` of a member whose training diverged.
-    loss: Option<f32>,
-    /// Whether it had too few samples to be trained.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    idle: bool,
-}
-
-/// The key of [`Header`] in the metadata.
-const HEADER: &str = "certssb";
 
 /// An open checkpoint directory.
 #[derive(Debug)]
@@ -171,19 +151,13 @@ impl Checkpoint {
             Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
             Err(error) => return Err(refuse(&path, error)),
         };
-        let Some((header, values)) = parse(&bytes, &self.layout) else { return Ok(None) };
-        if header.values != digest_values(&values)? {
-            return Ok(None);
+        match decode(&bytes, &self.digest, &self.layout) {
+            Ok(Some(found)) if found.number != member => {
+                Err(refuse(&path, "it belongs to another checkpoint or member"))
+            }
+            Ok(found) => Ok(found),
+            Err(Foreign) => Err(refuse(&path, "it belongs to another checkpoint or member")),
         }
-        if header.manifest != self.digest || header.member != member {
-            return Err(refuse(&path, "it belongs to another checkpoint or member"));
-        }
-        // Of a member whose training diverged no values are kept: a mark beside values is damage.
-        if header.loss.is_none() && (values.object().is_some() || values.iter().any(|value| *value != 0.0)) {
-            return Ok(None);
-        }
-        let learned_nothing = if header.idle { f32::INFINITY } else { f32::NAN };
-        Ok(Some(Member { number: member, values, loss: header.loss.unwrap_or(learned_nothing) }))
     }
 
     /// Claims a member for this training, which lasts until it is saved, given up, or the checkpoint is closed; false if
@@ -211,20 +185,7 @@ impl Checkpoint {
     /// A checkpoint error if it cannot be written.
     pub(crate) fn save(&self, member: &Member) -> Result<()> {
         let path = self.path(member.number);
-        let header = header_text(&self.digest, member)?;
-        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
-        let data = member.values.bytes()?;
-        let mut tensors = Vec::new();
-        if member.values.object().is_some() {
-            let view = TensorView::new(Dtype::U8, vec![data.len()], &data);
-            tensors.push((OBJECT, view.map_err(|error| refuse(&path, error))?));
-        }
-        for (spec, range) in self.layout.ranges() {
-            let part = data.get(4 * range.start..4 * range.end).unwrap_or_default();
-            let view = TensorView::new(Dtype::F32, spec.shape.clone(), part);
-            tensors.push((spec.name.as_str(), view.map_err(|error| refuse(&path, error))?));
-        }
-        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| refuse(&path, error))?;
+        let bytes = encode(&self.digest, &self.layout, member)?;
         files::replace(&path, &bytes).map_err(|error| refuse(&path, error))?;
         self.claims.give_up(member.number);
         Ok(())
@@ -424,50 +385,4 @@ fn show(value: &Value) -> String {
 pub(crate) fn record_digest(record: &Record) -> Result<String> {
     let value = serde_json::to_value(record).map_err(|error| Error::checkpoint(error.to_string()))?;
     Ok(hex(&Sha256::digest(value.to_string())))
-}
-
-fn header_text(manifest: &str, member: &Member) -> Result<String> {
-    let header = Header {
-        member: member.number,
-        manifest: manifest.to_owned(),
-        values: digest_values(&member.values)?,
-        loss: (!member.is_failed()).then_some(member.loss),
-        idle: member.is_idle(),
-    };
-    serde_json::to_string(&header).map_err(|error| Error::checkpoint(error.to_string()))
-}
-
-/// A digest of everything that a member's file says.
-pub(crate) fn member_digest(manifest: &str, member: &Member) -> Result<String> {
-    Ok(hex(&Sha256::digest(header_text(manifest, member)?)))
-}
-
-fn digest_values(values: &Values) -> Result<String> {
-    Ok(hex(&Sha256::digest(values.bytes()?)))
-}
-
-/// Header and values of a member's file; `None` if it is not whole or has other parameters.
-fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Values)> {
-    // Before anything is reserved.
-    if bytes.len() / 4 < layout.n_values() {
-        return None;
-    }
-    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
-    let header = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
-    let file = SafeTensors::deserialize(bytes).ok()?;
-    if layout.specs().is_empty() {
-        // A member whose training diverged is no object.
-        let object = file.tensor(OBJECT).ok().map(|view| Arc::new(Packed(view.data().into())));
-        return Some((header, object.map_or_else(|| Vec::new().into(), |object| Values::of_object(object))));
-    }
-    let mut values = Vec::with_capacity(layout.n_values());
-    for (spec, _) in layout.ranges() {
-        let view = file.tensor(&spec.name).ok()?;
-        if view.dtype() != Dtype::F32 || view.shape() != spec.shape {
-            return None;
-        }
-        let four = |bytes: &[u8]| bytes.try_into().map_or(f32::NAN, f32::from_le_bytes);
-        values.extend(view.data().chunks_exact(4).map(four));
-    }
-    Some((header, values.into()))
 }

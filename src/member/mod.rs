@@ -8,6 +8,7 @@ mod claims;
 mod config;
 mod data;
 mod device;
+pub(crate) mod encoding;
 mod history;
 mod layout;
 mod record;
