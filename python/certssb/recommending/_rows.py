@@ -97,7 +97,7 @@ class RecommendedLaw:
 
 
 class Recommendation(Sequence[RecommendedLaw]):
-    """Laws that can reach a threat, best first; what :func:`recommend` returns.
+    """Laws that can reach a threat, best first; what :func:`certssb.recommend` returns.
 
     Behaves like a tuple of :class:`RecommendedLaw`, prints as a table and shows itself as one in notebooks. Parameters are
     attributes as well.
