@@ -112,7 +112,7 @@ long: build
 	    cargo test --quiet --release --features training
 
 stubs: build
-	$(BIN)/python -m mypy -p certssb -p certssb_torch
+	$(BIN)/python -m mypy -p certssb -p certssb_torch -p certssb_pytest
 	$(BIN)/python -m mypy.stubtest certssb._core certssb_torch._torch
 
 # What the next three need stays out of the environment: in a folder of its own, found through PYTHONPATH.

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         features,
         metrics,
         report,
+        testing,
         threats,
         triggers,
     )
@@ -108,6 +109,7 @@ _ROOMS = frozenset(
         "progress",
         "recommending",
         "report",
+        "testing",
         "threats",
         "triggers",
         "until",
@@ -180,6 +182,7 @@ __all__ = [
     "metrics",
     "recommend",
     "report",
+    "testing",
     "threats",
     "triggers",
 ]

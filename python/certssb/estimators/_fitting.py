@@ -28,6 +28,7 @@ from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingEr
 from certssb.features._maps import checked_map
 from certssb.laws import Gaussian
 from certssb.learners import _devices
+from certssb.storage._shelf import Shelf
 from certssb.watch._log import log_fit
 from certssb.watch.callbacks._watched import Watched, checked_callbacks
 from certssb.watch.callbacks.base import Callback
@@ -205,6 +206,8 @@ class Fitting(Building, Growing):
         augment = prepared(self.augment, shown, received, at_least_one("batch_size", self.batch_size))
         changes = Changes(augment, feature_map if before else None, raw)
         ensemble = self._new_ensemble(features, codes, len(classes), changes, trusted)
+        if isinstance(self.checkpoint, Shelf):
+            self.checkpoint = self.checkpoint.place(ensemble.record(), n_members, self.seed is not None)
         warn_of_scaler(received, law, stacklevel=4)
         if trusted is not None:
             # A scaler that was fitted on all of them was fitted on the others too.

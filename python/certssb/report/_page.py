@@ -7,6 +7,7 @@ import io
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -23,7 +24,7 @@ from certssb.report._plots import figures
 from certssb.report._run import Run
 from certssb.report._samples import Samples, least_certain
 
-__all__ = ["render"]
+__all__ = ["document", "render"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _THUMBNAIL = 128
@@ -56,6 +57,17 @@ def render(run: Run) -> str:
     if not isinstance(run, Run):
         raise parameter_error("run", "what Run.read returns", shown(run))
     title = f"Certificates: {run.name}"
+    sections = [
+        _guarantee(run), _results(run), tag("section", tag("h2", "Plots"), tag("div", *figures(run), class_="plots")),
+        *(_samples(run, name) for name in run.tables), _settings(run), _origin(run),
+    ]  # fmt: skip
+    return document(
+        title, tag("header", tag("h1", title), tag("p", _subtitle(run), class_="faint")), sections
+    )
+
+
+def document(title: str, header: Markup, sections: Sequence[Markup | None]) -> str:
+    """A whole page of these sections, in the house's style, that may load nothing."""
     css = resources.files("certssb.report").joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
@@ -65,11 +77,6 @@ def render(run: Run) -> str:
         tag("title", title),
         tag("style", Markup(css)),
     )
-    sections = [
-        _guarantee(run), _results(run), tag("section", tag("h2", "Plots"), tag("div", *figures(run), class_="plots")),
-        *(_samples(run, name) for name in run.tables), _settings(run), _origin(run),
-    ]  # fmt: skip
-    header = tag("header", tag("h1", title), tag("p", _subtitle(run), class_="faint"))
     body = tag("body", tag("main", header, *sections))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 

@@ -18,7 +18,7 @@ from certssb.report._run import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["figures"]
+__all__ = ["drawing", "figures"]
 
 # Small enough that its letters stay readable where a phone shows it in full width.
 _SIZE = (4.7, 3.3)
@@ -72,6 +72,13 @@ def _over(run: Run, kind: Kind) -> Markup:
             display = CertifiedAccuracyDisplay(results[kind.sizes], shares, name=name, sound=table.sound)
         _plot(display, ax, _XLABELS[kind.sizes])
     return _figure(ax, f"Predicted right and certified, {run._counted(kind)}")
+
+
+def drawing(display: CertifiedAccuracyDisplay, title: str) -> Markup:
+    """One curve as a drawing of a page; titles on a page must differ."""
+    ax = _axes()
+    display.plot(ax=ax)
+    return _figure(ax, title)
 
 
 def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str) -> None:

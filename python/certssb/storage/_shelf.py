@@ -1,0 +1,40 @@
+"""A folder of checkpoints, in which each ensemble has its own under a name that its record makes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from certssb import _core
+
+__all__ = ["Shelf"]
+
+
+class Shelf(os.PathLike[str]):
+    """In place of a checkpoint directory, until the record is known.
+
+    Attributes
+    ----------
+    found : pathlib.Path or None
+        The checkpoint that was named last.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.found = folder, None
+
+    found: Path | None
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def place(self, record: str, n_members: int, seed_given: bool) -> Path:
+        """The checkpoint of an ensemble; a seed that was drawn is none of its name, so that it is found again."""
+        facts = json.loads(record)
+        if not seed_given:
+            del facts["seed"]
+        # Members that were seen spoil another number of them.
+        text = json.dumps([_core.__version__, facts, n_members], sort_keys=True)
+        self.found = self.folder / hashlib.sha256(text.encode()).hexdigest()[:32]
+        return self.found
