@@ -20,7 +20,7 @@ TOOLS := $(VENV)/.tools-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # Tests of votes, plans, the ledger, 1-NN and built-in members.
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
-    ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness))
+    ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness testing))
 SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
 HERE := $(shell pwd | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.core-$(HERE)
