@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         threats,
         triggers,
     )
+    from certssb.auditing import audit
     from certssb.certificates import CertificateTable, certify_scores, certify_votes
     from certssb.displays import (
         CertifiedAccuracyDisplay,
@@ -81,6 +82,7 @@ _HOMES = {
     "PredictionGridDisplay": "certssb.displays",
     "Threat": "certssb.threats",
     "Until": "certssb.estimators.until",
+    "audit": "certssb.auditing",
     "RecommendationDisplay": "certssb.displays",
     "recommend": "certssb.recommending",
     "certify_scores": "certssb.certificates",
@@ -91,6 +93,7 @@ _HOMES = {
 _ROOMS = frozenset(
     [
         "adapters",
+        "auditing",
         "augment",
         "bounds",
         "callbacks",
@@ -171,6 +174,7 @@ __all__ = [
     "Until",
     "__version__",
     "adapters",
+    "audit",
     "augment",
     "bounds",
     "callbacks",

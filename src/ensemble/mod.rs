@@ -3,6 +3,7 @@
 //! Path of the data: [`TrainingSet`] -> a member's noised set (the only door) -> trained member -> votes.
 
 mod control;
+mod influence;
 mod own_noise;
 mod parts;
 mod scout;
@@ -31,6 +32,7 @@ use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet, T
 use crate::seed::{Seed, SCOUT};
 
 pub use control::{Control, Progress};
+pub use influence::Influence;
 use parts::Parts;
 
 /// Names of the devices that built-in networks can be computed on: "cpu", then "cuda:0" and on.
@@ -347,6 +349,23 @@ impl Ensemble {
     ) -> Result<()> {
         self.check_same_data(data)?;
         self.train_same(data, n_members, checkpoint, control)
+    }
+
+    /// Trains these members alone, whatever others there are: who audits takes a few and compares. They are what
+    /// [`Ensemble::train`] would make of them; no checkpoint is read or written, and no number of members is planned.
+    ///
+    /// # Errors
+    /// A parameter error if the data are not those of the record, a training error naming the member, or cancellation.
+    pub fn train_these(
+        &mut self,
+        data: &dyn TrainingSet,
+        numbers: &[u64],
+        control: &Control<'_>,
+    ) -> Result<()> {
+        self.check_same_data(data)?;
+        self.scout(data, None, control)?;
+        train::these(self, data, numbers, control)?;
+        self.check_same_data(data)
     }
 
     /// [`Ensemble::train`] on data that are known to be those of the record.

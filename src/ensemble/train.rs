@@ -113,6 +113,32 @@ pub(super) fn train(
     Ok(())
 }
 
+/// See [`Ensemble::train_these`].
+pub(super) fn these(
+    ensemble: &mut Ensemble,
+    data: &dyn TrainingSet,
+    numbers: &[u64],
+    control: &Control<'_>,
+) -> Result<()> {
+    keep_freed_memory();
+    let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
+    let (backend, sigmas) = (ensemble.backend.clone(), ensemble.sigmas.clone());
+    let parts = ensemble.assignment(data)?;
+    let parts = parts.as_deref();
+    let source = Source { data, law: &record.law, seed: record.seed, parts, sigmas: sigmas.as_deref() };
+    let job = Job { source, backend: backend.as_ref(), settings: &settings, twice: None };
+    let total = numbers.len() as u64;
+    let mut done = 0;
+    let execution = run(job, numbers, None, control, |(member, resumed)| {
+        done += 1;
+        control.report(&Progress { member: member.number, done, total, loss: member.loss, resumed });
+        ensemble.members.insert(member.number, member);
+        Ok(())
+    })?;
+    ensemble.execution = execution.or_else(|| ensemble.execution.take());
+    Ok(())
+}
+
 /// The first of `numbers` that no other process is training, claimed; `None` if the checkpoint has all of them by now. Waits
 /// while others are training all that is left.
 fn first_free(

@@ -82,6 +82,9 @@ fn training_set<'a>(
     }
 }
 
+/// Members that drew each sample, differences and their standard errors.
+type Influences<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
+
 /// Runs long work without the interpreter; reports progress to `report(done, total)`.
 fn watched<T: Send>(
     py: Python<'_>,
@@ -143,6 +146,40 @@ impl PyEnsemble {
         let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted, &received)?;
         let inner = &mut self.inner;
         watched(py, report, |control| inner.train(&data, n_members, checkpoint.as_deref(), control))
+    }
+
+    /// Trains these members alone, for a comparison with those that somebody else trained.
+    #[pyo3(signature = (features, labels, numbers, report=None, trusted=None, received=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn train_these(
+        &mut self,
+        py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        labels: PyReadonlyArray1<'_, i64>,
+        numbers: Vec<u64>,
+        report: Option<Py<PyAny>>,
+        trusted: Trusted<'_>,
+        received: Received<'_>,
+    ) -> PyResult<()> {
+        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted, &received)?;
+        let inner = &mut self.inner;
+        watched(py, report, |control| inner.train_these(&data, &numbers, control))
+    }
+
+    /// For each column of values, one row per member: how many members drew each training sample, by how much the mean over
+    /// them differs from that over the others, and the standard error of this difference.
+    fn influence<'py>(
+        &self,
+        py: Python<'py>,
+        values: numpy::PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Influences<'py>> {
+        let values = values.as_array().to_owned();
+        let found = watched(py, None, |control| self.inner.influence(values.view(), control))?;
+        Ok((
+            PyArray1::from_vec(py, found.n_drew),
+            PyArray2::from_owned_array(py, found.difference),
+            PyArray2::from_owned_array(py, found.error),
+        ))
     }
 
     /// Begins a checkpoint directory, or finds it begun for the same members.
@@ -257,6 +294,19 @@ impl PyEnsemble {
         let inputs = inputs(&features)?;
         let scores = watched(py, report, |control| self.inner.scores(&inputs, control))?;
         Ok(PyArray3::from_owned_array(py, scores))
+    }
+
+    /// Logits of shape (n_members, n_samples, n_classes), by whose order learners of a partition hold a run-off.
+    #[pyo3(signature = (features, report=None))]
+    fn logits<'py>(
+        &self,
+        py: Python<'py>,
+        features: PyReadonlyArrayDyn<'py, f32>,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray3<f32>>> {
+        let inputs = inputs(&features)?;
+        let logits = watched(py, report, |control| self.inner.logits(&inputs, control))?;
+        Ok(PyArray3::from_owned_array(py, logits))
     }
 
     /// Winners and vote counts of votes: shapes (n_samples,) and (n_samples, n_classes).

@@ -38,6 +38,7 @@ WRONG = [
 
 ROOMS = [
     "adapters",
+    "auditing",
     "augment",
     "bounds",
     "callbacks",

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _warned
             warnings.simplefilter("always", cs.ScaleWarning)
-            options.command(options)
+            status: int | None = options.command(options)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (cs.CancelledError, KeyboardInterrupt) as error:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _stopped(REFUSED, str(error))
     except (cs.CertssbError, OSError, MemoryError, ImportError) as error:
         return _stopped(FAILED, str(error) or type(error).__name__)
-    return DONE
+    return DONE if status is None else status
 
 
 def _make_writable() -> None:

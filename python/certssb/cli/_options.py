@@ -46,10 +46,11 @@ class _Parser(argparse.ArgumentParser):
 def _run_command(name: str) -> Any:
     """The function behind a command, imported when it is needed: help and refused words come at once."""
 
-    def command(options: argparse.Namespace) -> None:
+    def command(options: argparse.Namespace) -> int | None:
         from certssb.cli import _others, _run
 
-        (_run.run if name == "run" else getattr(_others, name))(options)
+        status: int | None = (_run.run if name == "run" else getattr(_others, name))(options)
+        return status
 
     return command
 
@@ -89,6 +90,39 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", help="the folder that certssb run wrote")
     report.add_argument("--out", help="file to write; report.html in the folder if not given")
     report.set_defaults(command=_run_command("report"))
+    audit = commands.add_parser(
+        "audit",
+        help="check what certssb run left in a folder, as somebody who did not see it run",
+        formatter_class=formatter,
+    )
+    audit.add_argument("folder", help="the folder that certssb run wrote")
+    audit.add_argument(
+        "--members",
+        type=_label,
+        default=5,
+        metavar="N",
+        help="how many members, drawn at random, are trained again and compared; or all, or 0",
+    )
+    audit.add_argument(
+        "--data",
+        metavar="PATH",
+        help="the run's data where they lie now: its .npz file, or the folder of MNIST or CIFAR-10; as the run had it if not given",
+    )
+    audit.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        help="share of a member's votes that may be others when it is trained again, as on another processor",
+    )
+    audit.add_argument(
+        "--seed", type=int, help="which members are drawn; nobody knows beforehand if not given"
+    )
+    audit.add_argument("--device", help="where members are trained again; as the run was if not given")
+    audit.add_argument(
+        "--jobs", type=int, help="members trained at the same time on the CPU; all cores if not given"
+    )
+    audit.add_argument("--quiet", action="store_true", help="no progress bar")
+    audit.set_defaults(command=_run_command("audit"))
     plan = commands.add_parser(
         "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
     )

@@ -1,4 +1,4 @@
-"""The commands beside the run: plan, recommend, certify, report and ledger."""
+"""The commands beside the run: plan, recommend, certify, report, audit and ledger."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ def report(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_target("--out", options.out)
     print(f"Written to {write_report(options.folder, options.out)}")
+
+
+def audit(options: argparse.Namespace) -> int:
+    found = cs.audit(
+        options.folder,
+        members=options.members,
+        data=options.data,
+        seed=options.seed,
+        tolerance=options.tolerance,
+        device=options.device,
+        n_jobs=options.jobs,
+        progress=not options.quiet,
+    )
+    print(found)
+    return 1 if not found.ok else 0 if found.complete else 2
 
 
 def _ledger(options: argparse.Namespace) -> cs.Ledger:

@@ -17,7 +17,7 @@ from certssb._extras import needed
 from certssb.certificates._budget import Budget
 from certssb.certificates._shares import share_down
 from certssb.displays._style import FAINT, write_note
-from certssb.report._counted import KINDS, counted
+from certssb.report._counted import KINDS, attack_sentence, counted, saved_budget
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -265,3 +265,14 @@ def _legend_options(legend: Any) -> dict[str, Any]:
         "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0,
         "labelcolor": legend.get_texts()[0].get_color() if legend is not None else None,
     }  # fmt: skip
+
+
+def own_attack(outcome: Outcome) -> dict[str, Any] | None:
+    """What the run's own attack changed, and whether what is certified covers it."""
+    attack = outcome.attack
+    if attack is None:
+        return None
+    shares = outcome.against_attack()
+    sentence = attack_sentence(attack, outcome.budget, shares, outcome.n_train)
+    covered = any(shares.values()) and "NOT covered" not in sentence
+    return {**saved_budget(attack), "certified_accuracy": shares, "covered": covered, "sentence": sentence}

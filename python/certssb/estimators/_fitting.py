@@ -7,8 +7,11 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_path, check_seed, frozen, parameter_error, shown
@@ -22,9 +25,10 @@ from certssb.estimators._growing import Growing, warn_of_growth
 from certssb.estimators._learners import keep_unchanged, leaves_samples_out, settings_of
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
-from certssb.estimators._with_members import n_levels, through
+from certssb.estimators._with_members import Features, Received, Trusted, n_levels, through
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
+from certssb.features import FeatureMap
 from certssb.features._maps import checked_map
 from certssb.laws import Gaussian
 from certssb.learners import _devices
@@ -32,7 +36,7 @@ from certssb.storage._shelf import Shelf
 from certssb.watch._log import log_fit
 from certssb.watch.callbacks._watched import Watched, checked_callbacks
 from certssb.watch.callbacks.base import Callback
-from certssb.watch.progress import progress_bar
+from certssb.watch.progress import Report, progress_bar
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,6 +45,26 @@ __all__ = ["Fitting"]
 
 _FITTING: dict[tuple[int, int], object] = {}
 """Estimators that are being trained, by process and identity."""
+
+
+class Untrained(NamedTuple):
+    """An ensemble without members, and what they would be trained on."""
+
+    ensemble: Members
+    features: Features
+    codes: npt.NDArray[np.int64]
+    trusted: Trusted
+    received: Received
+    feature_map: FeatureMap | None
+
+    @property
+    def levels(self) -> Sequence[_core.Ensemble]:
+        return self.ensemble.levels if isinstance(self.ensemble, Levels) else [self.ensemble]
+
+    def train_these(self, numbers: Sequence[int], report: Report | None = None) -> None:
+        """Train these members of every level, as a fit would."""
+        for level in self.levels:
+            level.train_these(self.features, self.codes, list(numbers), report, self.trusted, self.received)
 
 
 class Fitting(Building, Growing):
@@ -173,6 +197,16 @@ class Fitting(Building, Growing):
             del _FITTING[key]
         return self
 
+    def _untrained(
+        self, X: Any, y: Any, *, classes: Any = None, X_trusted: Any = None, y_trusted: Any = None
+    ) -> Untrained:
+        """What :meth:`fit` would train, of a given seed, with nothing trained yet: for who compares single members."""
+        samples = read_training(X, y, trusted=None, X_trusted=X_trusted, y_trusted=y_trusted, classes=classes)
+        given = classes is not None or samples.n_trusted > 0
+        made = self._train(X, X_trusted, samples, None, [], given, untrained=True)
+        assert made is not None
+        return made
+
     def _train(
         self,
         X: Any,
@@ -181,7 +215,8 @@ class Fitting(Building, Growing):
         until: Until | None,
         callbacks: list[Callback],
         classes_given: bool,
-    ) -> None:
+        untrained: bool = False,
+    ) -> Untrained | None:
         features, codes, classes = samples.features, samples.codes, samples.classes
         check_shape(self, X, features, reset=True)
         if X_trusted is not None and samples.trusted is not None:
@@ -213,6 +248,8 @@ class Fitting(Building, Growing):
             # A scaler that was fitted on all of them was fitted on the others too.
             warn_of_scaler(samples.received, law, stacklevel=4)
         warn_of_spread(features, law, "mlp" if self.model == "auto" else self.model, stacklevel=4)
+        if untrained:
+            return Untrained(ensemble, features, codes, trusted, raw, feature_map)
         if self.seed is None:
             self.seed_ = self._seed_to_go_on_with(ensemble)
             ensemble.reseed(self.seed_)
@@ -256,6 +293,7 @@ class Fitting(Building, Growing):
             n_members = self.n_members_ * n_levels(ensemble.law)
             _warn_of_failed(self.n_failed_, n_members, self.classes_[0], _refusals(ensemble))
         self.execution_ = describe(ensemble.execution, str(self.device), ensemble.model)
+        return None
 
     @contextlib.contextmanager
     def _independent(self, ensemble: Members) -> Iterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from certssb.certificates import CertificateTable
 from certssb.certificates._budget import asked_budget
@@ -19,7 +20,7 @@ from certssb.report._samples import parse_samples, samples_bytes
 from certssb.storage import _files
 from certssb.storage._tables import csv_bytes, parquet_bytes
 
-__all__ = ["write_run"]
+__all__ = ["finite", "frame", "frame_columns", "write_run"]
 
 _NOTHING = {"n_poisoned": None, "trigger_norm": None, "labels": False}
 """What a table is asked if nothing is."""
@@ -32,6 +33,7 @@ def write_run(
     summary: dict[str, Any],
     plot: bytes | None = None,
     asked: Mapping[str, Any] | None = None,
+    answers: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write tables, samples, frame, plot, report and, last, the summary with the digests of all others.
 
@@ -52,6 +54,8 @@ def write_run(
         A PNG.
     asked : mapping, optional
         The budget for which the frame has a column; keywords of ``CertificateTable.to_frame``.
+    answers : mapping of bytes, optional
+        Further files, by name: votes, and digests of who cast them.
 
     Raises
     ------
@@ -62,11 +66,13 @@ def write_run(
     for name, table in tables.items():
         files[f"certificates-{name}.npz"] = table._bytes()
         files[f"samples-{name}.npz"] = samples_bytes(table, *tests[name])
-    files |= _frame(tables, tests, asked or {})
+    truth = {name: np.asarray(y) for name, (_, y) in tests.items()}
+    files |= frame(tables, truth, asked or {})
+    files |= answers or {}
     if plot is not None:
         files["certified_accuracy.png"] = plot
     index = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    summary = _finite({**summary, "files": index})
+    summary = finite({**summary, "files": index})
     summary["digest"] = digest(summary)
     samples = {
         name: parse_samples(files[f"samples-{name}.npz"], len(table), name) for name, table in tables.items()
@@ -77,28 +83,40 @@ def write_run(
     _files.write_all(folder, files)
 
 
-def _frame(
-    tables: Mapping[str, CertificateTable], tests: Mapping[str, tuple[Any, Any]], asked: Mapping[str, Any]
-) -> dict[str, bytes]:
+def frame_columns(
+    tables: Mapping[str, CertificateTable],
+    truth: Mapping[str, npt.NDArray[Any]],
+    asked: Mapping[str, Any],
+) -> dict[str, npt.NDArray[Any]]:
+    """All tables under each other, with the name of the test set and the true class of every row."""
     parts = [
         {
             **tables[name]._columns(asked_budget(**{**_NOTHING, **asked})),
             "test": np.full(len(tables[name]), name),
-            "y_true": np.asarray(y),
+            "y_true": y,
         }
-        for name, (_, y) in tests.items()
+        for name, y in truth.items()
     ]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def frame(
+    tables: Mapping[str, CertificateTable],
+    truth: Mapping[str, npt.NDArray[Any]],
+    asked: Mapping[str, Any],
+) -> dict[str, bytes]:
+    """The same as a file, by its name."""
+    columns = frame_columns(tables, truth, asked)
     parquet = parquet_bytes(columns)
     if parquet is None:
         return {"certificates.csv": csv_bytes(columns)}
     return {"certificates.parquet": parquet}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no numbers that are not finite; they are words."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -131,10 +131,10 @@ def _check(value: Any, depth: int) -> None:
             _check(part, depth - 1)
 
 
-def npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
-    """Arrays as an uncompressed ``.npz``."""
+def npz(arrays: dict[str, npt.NDArray[Any]], *, packed: bool = False) -> bytes:
+    """Arrays as a ``.npz``, uncompressed unless it shall be `packed`."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    (np.savez_compressed if packed else np.savez)(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

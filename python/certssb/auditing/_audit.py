@@ -1,0 +1,89 @@
+"""The one door: which kind of folder it is, and what can be looked at in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any, Literal
+
+import numpy as np
+
+from certssb._checks import check_integer, check_path, check_real, check_seed, parameter_error, shown
+from certssb.auditing._rows import AuditReport
+
+__all__ = ["audit"]
+
+
+def audit(
+    folder: str | os.PathLike[str],
+    *,
+    members: int | Literal["all"] = 5,
+    data: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    tolerance: float = 0.0,
+    device: Any = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> AuditReport:
+    """Check what ``certssb run`` left in a folder, as somebody who did not see it run.
+
+    Digests of all files are compared; every certificate is computed anew from the members' votes; results, frame, picture
+    and report are made again from the certificates. Then the training data are made again from the recorded settings, and
+    some members, drawn at random, are trained again: they must be the same, and vote the same.
+
+    Parameters
+    ----------
+    folder : str or path
+        The folder that ``certssb run`` wrote.
+    members : int or "all", default=5
+        How many members are trained again; 0 for none. Somebody who wrote the whole folder anew, digests and all, around
+        false votes is found by these alone: with m of N members, false votes of k of them pass with a probability of about
+        (1 - k/N)^m.
+    data : str or path, optional
+        The data that the run was made from, where they lie now: the ``.npz`` file, or the folder of MNIST or CIFAR-10.
+    seed : int, optional
+        Which members are drawn; nobody knows beforehand if not given.
+    tolerance : float, default=0.0
+        Share of a member's votes in [0, 1] that may be others when it is trained again. 0 on the machine and with the
+        versions of the run; other processors round otherwise, and a vote near a tie may be another one there.
+    device : str or torch.device, optional
+        Where members are trained again; as the run was if not given.
+    n_jobs : int, optional
+        Members trained at the same time on the CPU; all cores if not given.
+    progress : bool, default=False
+        Whether to show a bar while members are trained.
+
+    Returns
+    -------
+    AuditReport
+        What was looked at, what came out, and what no audit can tell.
+
+    Raises
+    ------
+    ParameterError
+        If the folder is no run's, or a value is out of range.
+
+    Examples
+    --------
+    >>> import certssb as cs
+    >>> report = cs.audit("runs/digits", members=5)  # doctest: +SKIP
+    >>> report.ok  # doctest: +SKIP
+    True
+    """
+    from certssb.auditing._run import audit_run
+
+    path = check_path("folder", folder)
+    if not path.is_dir():
+        raise parameter_error("folder", "a folder that certssb run wrote", f"'{path}'")
+    wanted = (
+        members
+        if members == "all"
+        else check_integer("members", members, "an integer of at least 0, or 'all'", 0)
+    )
+    share = check_real("tolerance", tolerance, "a float in the range [0, 1]", 0.0, 1.0)
+    root = secrets.randbits(63) if seed is None else check_seed("seed", seed)
+    if not isinstance(progress, (bool, np.bool_)):
+        raise parameter_error("progress", "a bool", shown(progress))
+    place = None if data is None else str(check_path("data", data))
+    rows, limits = audit_run(path, wanted, place, root, share, device, n_jobs, bool(progress))
+    return AuditReport(str(path), rows, limits)
