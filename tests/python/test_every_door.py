@@ -38,7 +38,6 @@ WRONG = [
 
 ROOMS = [
     "adapters",
-    "auditing",
     "augment",
     "bounds",
     "callbacks",

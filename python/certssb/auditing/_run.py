@@ -186,7 +186,7 @@ def _parse(folder: Folder, rows: Rows, name: str, content: dict[str, bytes]) -> 
     ]
     for kind, found, read in readers:
         raw = content.get(f"{kind}-{name}.npz")
-        if raw is None:
+        if raw is None or (kind == "samples" and name not in folder.tables):
             continue
         try:
             found[name] = read(raw)
