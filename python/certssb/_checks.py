@@ -72,7 +72,8 @@ def check_integer(name: str, value: object, expected: str, low: int, high: int =
         raise parameter_error(name, expected, shown(value))
     number: int = int(value)  # type: ignore[call-overload]
     if number > high:
-        raise parameter_error(name, f"{expected}, and at most {high}", shown(value))
+        told = expected if " to " in expected else f"{expected}, and at most {high}"
+        raise parameter_error(name, told, shown(value))
     return number
 
 
@@ -93,6 +94,13 @@ def check_path(name: str, value: object) -> Path:
         return Path(os.fsdecode(value))  # type: ignore[arg-type]
     except TypeError:
         raise parameter_error(name, "a path", shown(value)) from None
+
+
+def unreadable(path: object, error: BaseException) -> str:
+    """A file for a message, with what was wrong with it; its name once, whatever the error says."""
+    why = getattr(error, "strerror", None) or str(error).strip().rstrip(".")
+    named = f"'{path}'"
+    return f"{named} ({why.removeprefix(f'{named} ').removeprefix('cannot be read: ')})"
 
 
 def check_callable(name: str, value: object, expected: str = "a callable") -> None:

@@ -333,6 +333,13 @@ def test_data_that_lie_elsewhere_or_are_others(folder: Path, tmp_path: Path) -> 
     summary = json.loads((folder / "summary.json").read_text())
     there = Path(summary["settings"]["dataset"])
     summary["settings"]["dataset"] = str(tmp_path / "gone.npz")
+    text = (
+        (folder / "run.toml")
+        .read_text()
+        .replace(json.dumps(str(there)), json.dumps(str(tmp_path / "gone.npz")))
+    )
+    (folder / "run.toml").write_text(text)
+    summary["files"]["run.toml"] = hashlib.sha256(text.encode()).hexdigest()
     summary["digest"] = digest(summary)
     (folder / "summary.json").write_text(json.dumps(summary))
     assert cli.main(["audit", str(folder), "--quiet"]) == 1

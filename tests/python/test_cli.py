@@ -34,7 +34,7 @@ def test_the_whole_job_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixtu
     names = {path.name for path in out.iterdir()}
     assert names == {
         "certificates-clean.npz", "certificates-triggered.npz", "certificates.parquet", "certified_accuracy.png", "members.npz",
-        "report.html", "samples-clean.npz", "samples-triggered.npz", "summary.json", "votes-clean.npz", "votes-triggered.npz",
+        "report.html", "run.toml", "samples-clean.npz", "samples-triggered.npz", "summary.json", "votes-clean.npz", "votes-triggered.npz",
     }  # fmt: skip
 
     summary = json.loads((out / "summary.json").read_text())

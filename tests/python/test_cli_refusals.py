@@ -214,6 +214,8 @@ def test_a_run_is_refused_in_one_sentence_before_training(
     common = ["run", "--members", "60", "--epochs", "1", "--quiet", "--out", str(tmp_path / "out")]
     err = refused([*common, *arguments], folder, capsys)
     assert re.search(said, err), err
+    paths = re.findall(r"'(/[^']+)'", err)
+    assert len(paths) == len(set(paths)), f"a file is named twice: {err}"
     assert not trained
     assert not (tmp_path / "out" / "summary.json").exists()
 
@@ -226,6 +228,8 @@ def test_the_other_commands_refuse_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     err = refused(arguments, folder, capsys)
     assert re.search(said, err), err
+    paths = re.findall(r"'(/[^']+)'", err)
+    assert len(paths) == len(set(paths)), f"a file is named twice: {err}"
     assert not list(tmp_path.iterdir())
 
 

@@ -36,7 +36,10 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "docs"}
-    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.FAIL_FAST | doctest.ELLIPSIS)
+    parser, runner = (
+        doctest.DocTestParser(),
+        doctest.DocTestRunner(optionflags=doctest.FAIL_FAST | doctest.ELLIPSIS),
+    )
     for found in BLOCK.finditer(path.read_text()):
         mark, code = (found["mark"] or "").strip(), found["code"]
         line = path.read_text().count("\n", 0, found.start("code"))

@@ -11,6 +11,7 @@ import pytest
 
 import certssb as cs
 from certssb import bounds, datasets, features, metrics, triggers
+from certssb._checks import check_integer
 from certssb.exceptions import ShapeError
 
 HUGE = [2**63, 2**64, 10**400, -(2**63) - 1, -(10**400)]
@@ -184,3 +185,15 @@ def test_scores_and_levels_that_no_memory_holds_are_refused() -> None:
         cs.certify_votes(
             np.zeros((1, 10**6), np.uint16).repeat(2, 0), cs.Gaussian(0.5), n_train=9, n_classes=65535
         )
+
+
+def test_a_number_that_is_too_large_is_told_one_upper_end() -> None:
+    for expected in (
+        "None or an integer from 1 to 1000",
+        "None, an integer from 1 to 32768, or -1 for all processors",
+    ):
+        with pytest.raises(cs.ParameterError) as refused:
+            check_integer("copies", 2000, expected, 1, 1000)
+        assert str(refused.value) == f"The 'copies' parameter must be {expected}. Got 2000 instead."
+    with pytest.raises(cs.ParameterError, match="an integer of at least 1, and at most 1000. Got"):
+        check_integer("copies", 2000, "an integer of at least 1", 1, 1000)

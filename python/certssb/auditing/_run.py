@@ -7,7 +7,6 @@ import hashlib
 import html
 import io
 import re
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,14 @@ from certssb.auditing._again import audit_members
 from certssb.auditing._certificates import certified_again, differences, law_of
 from certssb.auditing._rows import AuditRow, Rows
 from certssb.certificates import CertificateTable
-from certssb.cli._options import _parser, _settings
+from certssb.cli._config import NAME, toml, words_of
+from certssb.cli._options import _parser, _settings, commands_of
 from certssb.cli._results import Outcome, own_attack, plot
 from certssb.cli._run import versions
 from certssb.exceptions import CancelledError, CertssbError
 from certssb.report._counted import budget_of
 from certssb.report._folder import finite, frame, frame_columns
-from certssb.report._page import _command, render
+from certssb.report._page import render
 from certssb.report._run import Run, _summary, digest
 from certssb.report._samples import Samples, parse_samples
 from certssb.report._votes import parse_digests, parse_votes
@@ -198,7 +198,7 @@ def _options(settings: dict[str, Any]) -> Any:
     """The settings as ``certssb run`` takes them; None if it does not."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            return _parser().parse_args(shlex.split(_command(settings))[1:])
+            return _parser().parse_args(["run", *words_of(settings)])
     except (SystemExit, *_MALFORMED):
         return None
 
@@ -226,6 +226,10 @@ def _settled(folder: Folder, rows: Rows) -> None:
             wrong.append(f"the settings have {name} {getattr(options, name)}, the record {record.get(name)}")
     if options.seed is not None and options.seed != record["seed"]:
         wrong.append(f"the settings have the seed {options.seed}, the record {record['seed']}")
+    if NAME in summary["files"]:
+        made = toml(folder.settings, commands_of(_parser())["run"], record["seed"])
+        if made.encode() != _files.read(folder.path / NAME):
+            wrong.append(f"{NAME} is not what the summary's settings are")
     if summary["model"] not in (record["model"], "auto"):
         wrong.append(f"the summary names the model {summary['model']!r}, the record {record['model']!r}")
     for name, table in folder.tables.items():

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import certssb as cs
-from certssb.cli._options import _parser
+from certssb.cli._options import _parser as _parser
+from certssb.cli._options import parsed
 
 __all__ = ["main"]
 
@@ -38,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     _make_writable()
-    options = _parser().parse_args(arguments)
     try:
+        options = parsed(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = _warned
             warnings.simplefilter("always", cs.ScaleWarning)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import certssb as cs
-from certssb._checks import check_real, one_of, parameter_error, shape_error
+from certssb._checks import check_real, one_of, parameter_error, shape_error, unreadable
 from certssb.certificates._budget import Budget
 from certssb.cli._options import ARRAYS
 from certssb.data._trusted import numbers_of
@@ -147,7 +147,7 @@ def made_folders(options: argparse.Namespace) -> Path:
             with tempfile.TemporaryFile(dir=path):
                 pass
         except (OSError, ValueError) as error:
-            raise parameter_error(name, "a folder that can be written to", f"'{path}' ({error})") from None
+            raise parameter_error(name, "a folder that can be written to", unreadable(path, error)) from None
     return Path(options.out)
 
 
@@ -226,4 +226,4 @@ def read_arrays(name: str, expected: str, path: str) -> Any:
     except (OSError, ValueError) as error:
         if isinstance(error, cs.ParameterError):
             raise
-        raise parameter_error(name, expected, f"'{path}' ({error})") from None
+        raise parameter_error(name, expected, unreadable(path, error)) from None

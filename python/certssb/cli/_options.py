@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import certssb as cs
@@ -16,11 +17,21 @@ NOISES = ("cascade", "sigma", "uniform", "keep")
 """Options of which one at most says how features are noised."""
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults behind each option, but not that there is none."""
+class _Formatter(argparse.HelpFormatter):
+    """The default behind each option that need not be given, unless its words say what happens without it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None else super()._get_help_string(action)
+        words = action.help or ""
+        if not action.option_strings or action.required or isinstance(action, _SAYS_ITSELF):
+            return words
+        if action.default is not None and not isinstance(action.default, bool):
+            return f"{words} (default: %(default)s)"
+        if any(said in words for said in ("default", "if not given", "needed ", "or else")):
+            return words
+        return f"{words} (default: {'none' if action.default is None else 'yes' if action.default else 'no'})"
+
+
+_SAYS_ITSELF = (argparse._HelpAction, argparse._VersionAction)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +66,29 @@ def _run_command(name: str) -> Any:
     return command
 
 
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of a parser by name; none for one that has none."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was typed, with a file of options read before it."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if getattr(options, "config", None) is None:
+        return options
+    from certssb.cli._config import config_words
+
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    place = typed.index("run") + 1
+    return parser.parse_args(
+        [*typed[:place], *config_words(options.config, commands_of(parser)["run"]), *typed[place:]]
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="certssb", description="Provable robustness against training-data backdoors.")
     parser.add_argument("--version", action="version", version=f"certssb {cs.__version__}")
@@ -81,11 +115,19 @@ def _parser() -> argparse.ArgumentParser:
         "follows from the number in it",
     )
     run.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read options from a .toml or .json file first, such as the run.toml of an earlier run; what is typed beside it "
+        "takes precedence",
+    )
+    run.add_argument(
         "--out", default="runs/latest", help="folder to write certificates, summary, plot and report to"
     )
     run.set_defaults(command=_run_command("run"))
     report = commands.add_parser(
-        "report", help="write a self-contained HTML page about a run, from its folder"
+        "report",
+        help="write a self-contained HTML page about a run, from its folder",
+        formatter_class=formatter,
     )
     report.add_argument("folder", help="the folder that certssb run wrote")
     report.add_argument("--out", help="file to write; report.html in the folder if not given")
@@ -123,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
     audit.set_defaults(command=_run_command("audit"))
+    completion = commands.add_parser(
+        "completion",
+        help="print a script by which a shell completes commands and options",
+        formatter_class=formatter,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell")
+    completion.set_defaults(command=_run_command("completion"))
     plan = commands.add_parser(
         "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
     )
@@ -152,14 +201,16 @@ def _parser() -> argparse.ArgumentParser:
     recommend.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
     recommend.add_argument("--json", action="store_true", help="write JSON instead of a table")
     recommend.set_defaults(command=_run_command("recommend"))
-    ledger = commands.add_parser("ledger", help="look at a ledger of certified regions")
+    ledger = commands.add_parser(
+        "ledger", help="look at a ledger of certified regions", formatter_class=formatter
+    )
     actions = ledger.add_subparsers(required=True, metavar="ACTION")
     for name, action, description in (
         ("show", "ledger_show", "counts, and the last entries"),
         ("verify", "ledger_verify", "check the whole file"),
         ("export", "ledger_export", "write entries and centres to a .csv or .npz file"),
     ):
-        action_parser = actions.add_parser(name, help=description)
+        action_parser = actions.add_parser(name, help=description, formatter_class=formatter)
         action_parser.add_argument("ledger", help="the ledger's file")
         if name == "export":
             action_parser.add_argument("out", help=".csv without centres, or .npz with them")
@@ -190,7 +241,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dataset", default="digits", help="digits, mnist, cifar10, or a .npz with " + ", ".join(ARRAYS)
     )
-    group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10")
+    group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10; needed for these two")
     group.add_argument(
         "--data-seed",
         type=int,
@@ -202,7 +253,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         type=_label,
         nargs="+",
         help="of the data sets that are known: keep these classes only, numbered in this order; of a file of your own: "
-        "all classes that there are, so that guarantees do not take the list as received",
+        "all classes that there are, so that guarantees do not take the list as received; by default those that there are",
     )
     group.add_argument(
         "--trusted",
@@ -238,7 +289,11 @@ def _add_law(parser: argparse.ArgumentParser, description: str | None = None) ->
         help="these levels of Gaussian noise instead, in order",
     )
     group.add_argument(
-        "--thresholds", type=float, nargs="+", metavar="TAU", help="how sure each level but the last must be"
+        "--thresholds",
+        type=float,
+        nargs="+",
+        metavar="TAU",
+        help="how sure each level but the last must be; by default 0.2 times its own noise",
     )
     group.add_argument("--uniform", type=float, metavar="HALF_WIDTH", help="uniform noise instead")
     group.add_argument(
@@ -308,10 +363,17 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="number of members; 1000 by default, as many as there are learners with --partition",
     )
-    group.add_argument("--epochs", type=int, default=20)
-    group.add_argument("--batch-size", type=int, default=128)
-    group.add_argument("--learning-rate", type=float, default=1e-3)
-    group.add_argument("--device", default="auto")
+    group.add_argument(
+        "--epochs",
+        type=int,
+        default=20,
+        help="passes of a member over its noised set; nothing to closed forms",
+    )
+    group.add_argument("--batch-size", type=int, default=128, help="samples of one optimiser step")
+    group.add_argument("--learning-rate", type=float, default=1e-3, help="step size of Adam")
+    group.add_argument(
+        "--device", default="auto", help="auto (every GPU, or else the CPU), cpu, cuda or cuda:1"
+    )
     group.add_argument(
         "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
     )

@@ -73,6 +73,12 @@ def audit(options: argparse.Namespace) -> int:
     return 1 if not found.ok else 0 if found.complete else 2
 
 
+def completion(options: argparse.Namespace) -> None:
+    from certssb.cli._completion import script
+
+    print(script(options.shell), end="")
+
+
 def _ledger(options: argparse.Namespace) -> cs.Ledger:
     if not Path(options.ledger).is_file():
         raise parameter_error("ledger", "a ledger's file", f"'{options.ledger}'")

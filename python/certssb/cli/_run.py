@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 import certssb as cs
+from certssb.cli._config import NAME, toml
 from certssb.cli._inputs import made_folders
 from certssb.cli._laws import asked_election
+from certssb.cli._options import _parser, commands_of
 from certssb.cli._plan import planned
 from certssb.cli._results import Outcome, own_attack, plot, text
 from certssb.estimators._cascade_levels import Levels
@@ -49,6 +51,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"{what}: certssb audit cannot count them again.", file=sys.stderr)
         else:
             answers[f"votes-{name}.npz"] = packed
+    settings = {key: value for key, value in vars(options).items() if key not in ("command", "config")}
+    answers[NAME] = toml(settings, commands_of(_parser())["run"], clf.seed_).encode()
     truth = {name: y for name, (_, y) in inputs.tests.items()}
     target = None if options.trigger == "none" else options.target
     outcome = Outcome(tables, truth, plan.budget, inputs.attack, target)
@@ -56,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         "guarantee": tables["clean"].guarantee,
         "sound": tables["clean"].sound,
         "results": outcome.results(),
-        "settings": {key: value for key, value in vars(options).items() if key != "command"},
+        "settings": settings,
         "model": plan.model,
         "law": repr(law),
         "best_possible": plan.best,

@@ -163,7 +163,7 @@ def _copies(value: Any) -> int:
 
 def checked_jobs(value: Any) -> int:
     """scikit-learn's rule: -1 is all processors, -2 all but one."""
-    expected = "None, an integer of at least 1, or -1 for all processors"
+    expected = f"None, an integer from 1 to {_MOST_JOBS}, or -1 for all processors"
     jobs = check_integer("n_jobs", value, expected, -(2**31), _MOST_JOBS)
     if jobs == 0:
         raise parameter_error("n_jobs", expected, "0")

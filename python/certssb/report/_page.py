@@ -222,18 +222,9 @@ def _settings(run: Run) -> Markup:
 
 
 def _command(settings: dict[str, Any]) -> str:
-    words = ["certssb", "run"]
-    for key, value in settings.items():
-        option = f"--{key.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif isinstance(value, list):
-            words += [option, *(str(item) for item in value)]
-        elif value is False and key == "labels":
-            words.append("--no-labels")
-        elif value is not None and value is not False:
-            words += [option, str(value)]
-    return shlex.join(words)
+    from certssb.cli._config import words_of
+
+    return shlex.join(["certssb", "run", *words_of(settings)])
 
 
 def _origin(run: Run) -> Markup:
