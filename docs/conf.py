@@ -14,7 +14,7 @@ from certssb.cli import _parser
 project = "certssb"
 release = version = certssb.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "requirements.txt"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"certssb {release}"
 # Nothing is fetched from elsewhere when the pages are read.

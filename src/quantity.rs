@@ -87,7 +87,7 @@ quantity!(
     Probability, "a float in the range [0, 1]", |v| (0.0..=1.0).contains(&v)
 );
 quantity!(
-    /// The chance that a statement is wrong, one-sided; at least [`SMALLEST_LEVEL`].
+    /// The chance that a statement is wrong, one-sided; at least `SMALLEST_LEVEL`.
     Alpha,
     "a float in the range (0, 1)",
     |v| (SMALLEST_LEVEL..1.0).contains(&v),

@@ -188,8 +188,8 @@ pub struct Batching {
 pub trait Session {
     /// Trains the members with the given numbers on their noised sets as they are.
     ///
-    /// One noise draw per member and sample serves all epochs; the samples are shuffled anew every epoch ([`order`]) into
-    /// batches ([`batches`]). Nothing but the noised set is ever looked at.
+    /// One noise draw per member and sample serves all epochs; the samples are shuffled anew every epoch (`order`) into
+    /// batches (`batches`). Nothing but the noised set is ever looked at.
     ///
     /// # Errors
     /// A training error naming the member for anything that fails; cancellation. Members whose loss or values become

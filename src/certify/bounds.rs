@@ -15,7 +15,7 @@
 //! g, grows with g there, so that it is at most 2 (alpha/2) = alpha. (Binomial tails: P_g(X >= k) is convex in g up to
 //! (k - 1)/(N - 1), which is at least 1/2 for a majority k, and 0 at g = 0. Kullback-Leibler: g^(Nx - 1) (1 - g)^(N -
 //! Nx) grows up to (Nx - 1)/(N - 1), which is at least 1/2 once N kl(x, 1/2) >= log 2, because kl(x, 1/2) <= (2x -
-//! 1)^2 and so 2x - 1 >= sqrt(log 2 / N) >= 1/N; Hoeffding's refutes less. Betting: see [`betting_lower_shared`].)
+//! 1)^2 and so 2x - 1 >= sqrt(log 2 / N) >= 1/N; Hoeffding's refutes less. Betting: see `betting_lower_shared`.)
 
 use crate::binomial::{binomial_pmf, deviance};
 use crate::stop::Stop;

@@ -71,14 +71,6 @@ def test_every_command_has_options_that_exist() -> None:
         assert _parser().parse_args(command).command
 
 
-def test_requirements_are_those_of_the_extra() -> None:
-    extra = re.search(r"^docs = \[(.*)\]$", (DOCS.parent / "pyproject.toml").read_text(), re.MULTILINE)
-    lines = (DOCS / "requirements.txt").read_text().splitlines()
-    assert extra and [line for line in lines if not line.startswith("#")] == re.findall(
-        r'"([^"]+)"', extra[1]
-    )
-
-
 def test_links_between_sources_lead_somewhere() -> None:
     for path in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
