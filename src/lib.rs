@@ -75,7 +75,7 @@ pub use certify::{
 };
 pub use change::{Change, Counted, Edits, Kind, Threat};
 #[cfg(feature = "training")]
-pub use ensemble::{devices, Control, Ensemble, Execution, Influence, Progress};
+pub use ensemble::{devices, Control, Elsewhere, Ensemble, Execution, Influence, Progress};
 pub use error::{Error, ErrorKind, Result};
 pub use exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 pub use interval::Interval;

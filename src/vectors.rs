@@ -12,6 +12,12 @@ pub(crate) fn dispatch<O: WithSimd>(operation: O) -> O::Output {
     arch.dispatch(operation)
 }
 
+/// What the widest vectors of the processor are called.
+#[cfg(feature = "python")]
+pub(crate) fn name() -> String {
+    format!("{:?}", Arch::new()).split(['(', ' ']).next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 std::thread_local! {
     static CHOSEN: std::cell::Cell<Option<Arch>> = const { std::cell::Cell::new(None) };

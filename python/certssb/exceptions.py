@@ -19,6 +19,7 @@ __all__ = [
     "LedgerVersionError",
     "MissingFileError",
     "ParameterError",
+    "RoundingWarning",
     "ScaleWarning",
     "ShapeError",
     "TrainingError",
@@ -260,6 +261,20 @@ class GrowthWarning(UserWarning):
     ...     _ = clf.set_params(n_members=40).fit(X, y)
     >>> told[0].category.__name__, "however often" in clf.certify(X[:5]).guarantee
     ('GrowthWarning', True)
+    """
+
+
+class RoundingWarning(UserWarning):
+    """Members were trained or asked on processors or by libraries that round otherwise than those of this process.
+
+    Told once by a call that uses an `executor`, when a worker has other vector instructions, another kind of processor or
+    another torch: what it computes is the same up to rounding. Certificates hold; to get the same votes again, to the last
+    bit, the same members must be computed by the same processors and libraries.
+
+    Examples
+    --------
+    >>> issubclass(RoundingWarning, UserWarning)
+    True
     """
 
 

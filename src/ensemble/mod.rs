@@ -3,6 +3,7 @@
 //! Path of the data: [`TrainingSet`] -> a member's noised set (the only door) -> trained member -> votes.
 
 mod control;
+mod elsewhere;
 mod influence;
 mod own_noise;
 mod parts;
@@ -32,6 +33,7 @@ use crate::member::{History, Layout, Member, Record, TrainConfig, TrainingSet, T
 use crate::seed::{Seed, SCOUT};
 
 pub use control::{Control, Progress};
+pub use elsewhere::Elsewhere;
 pub use influence::Influence;
 use parts::Parts;
 
@@ -54,6 +56,8 @@ pub struct Ensemble {
     /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
+    /// Magnitudes of the inputs that are going to be asked about, where they are known from elsewhere.
+    asked_sigmas: Option<Vec<f32>>,
     execution: Option<Execution>,
     parts: Parts,
     /// Members that were trained here, in this process.
@@ -74,6 +78,14 @@ pub struct Execution {
     pub side_by_side: usize,
     /// Why stacks were given up during training, if they were.
     pub failure: Option<String>,
+}
+
+/// What was there before a run, and where it keeps its members.
+#[derive(Debug)]
+struct Run {
+    files: Option<Checkpoint>,
+    earlier: BTreeSet<u64>,
+    before: BTreeSet<u64>,
 }
 
 impl Ensemble {
@@ -144,6 +156,7 @@ impl Ensemble {
             members: BTreeMap::new(),
             scout: None,
             sigmas: None,
+            asked_sigmas: None,
             execution: None,
             parts: Parts::default(),
             new: BTreeSet::new(),
@@ -376,6 +389,13 @@ impl Ensemble {
         checkpoint: Option<&Path>,
         control: &Control<'_>,
     ) -> Result<()> {
+        let run = self.begin_run(n_members, checkpoint)?;
+        let outcome = self.scout(data, run.files.as_ref(), control);
+        let outcome = outcome.and_then(|()| train::train(self, data, n_members, run.files.as_ref(), control));
+        self.end_run(run, data, outcome)
+    }
+
+    fn begin_run(&mut self, n_members: u64, checkpoint: Option<&Path>) -> Result<Run> {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
@@ -383,32 +403,34 @@ impl Ensemble {
         if checkpoint.is_some() {
             self.backend.can_write()?;
         }
-        let checkpoint = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
-        let checkpoint = checkpoint.transpose()?;
-        self.plan_in(n_members, checkpoint.as_ref())?;
+        let files = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
+        let files = files.transpose()?;
+        self.plan_in(n_members, files.as_ref())?;
         let mut earlier: BTreeSet<u64> = self.trained().map(|member| member.number).collect();
-        if let Some(checkpoint) = &checkpoint {
-            earlier.extend(checkpoint.numbers()?);
+        if let Some(files) = &files {
+            earlier.extend(files.numbers()?);
         }
         // A damaged file's member is trained anew under a number that was there before.
-        let before = std::mem::take(&mut self.new);
-        let outcome = self.scout(data, checkpoint.as_ref(), control);
-        let outcome =
-            outcome.and_then(|()| train::train(self, data, n_members, checkpoint.as_ref(), control));
+        Ok(Run { files, earlier, before: std::mem::take(&mut self.new) })
+    }
+
+    /// Ends a run with its outcome, whatever that is: if the data are others by now, nothing of it is kept.
+    fn end_run<T>(&mut self, run: Run, data: &dyn TrainingSet, outcome: Result<T>) -> Result<T> {
+        let Run { files, mut earlier, before } = run;
         let same = self.has_digests_of(data);
         let trained = std::mem::replace(&mut self.new, before);
         if same? {
             self.new.extend(trained);
-            return outcome.and_then(|()| self.remember_parts(data));
+            return outcome.and_then(|outcome| self.remember_parts(data).map(|()| outcome));
         }
         earlier.retain(|number| !trained.contains(number));
         // Nobody can say which members saw which data: of those that were trained now none is kept.
         self.members.retain(|number, _| earlier.contains(number));
         self.scout = self.scout.take().filter(|scout| earlier.contains(&scout.number));
         self.sigmas = None;
-        if let Some(checkpoint) = &checkpoint {
-            for number in checkpoint.numbers()?.into_iter().filter(|number| !earlier.contains(number)) {
-                checkpoint.remove(number)?;
+        if let Some(files) = &files {
+            for number in files.numbers()?.into_iter().filter(|number| !earlier.contains(number)) {
+                files.remove(number)?;
             }
         }
         let got = "other values at the end than at the beginning; of the members trained now none is kept";
@@ -428,6 +450,11 @@ impl Ensemble {
     /// Names, shapes and kinds of a member's values.
     pub fn layout(&self) -> &Layout {
         self.backend.layout()
+    }
+
+    /// How many members are computed together, where that was asked for.
+    pub fn stack(&self) -> Option<usize> {
+        self.settings.stack
     }
 
     /// Number of trained members.

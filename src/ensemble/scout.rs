@@ -60,7 +60,9 @@ impl Ensemble {
         inputs: &dyn Inputs,
         control: &Control<'_>,
     ) -> Result<Option<Vec<f32>>> {
+        let known = self.asked_sigmas.as_ref().filter(|known| known.len() == inputs.n_samples());
         match self.published() {
+            Some(_) if known.is_some() => Ok(known.cloned()),
             Some(_) => self.search_all(inputs, None, control),
             None => Ok(None),
         }

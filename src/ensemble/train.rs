@@ -41,43 +41,118 @@ pub(super) fn train(
     checkpoint: Option<&Checkpoint>,
     control: &Control<'_>,
 ) -> Result<()> {
-    keep_freed_memory();
-    let mut todo = Vec::new();
-    for number in 0..n_members {
-        match find(ensemble, number, checkpoint)? {
-            None => todo.push(number),
-            Some((member, from_disk)) if from_disk => {
-                ensemble.members.insert(number, member);
-            }
-            Some(_) => {}
-        }
-        if control.stops() {
-            return Err(cancelled(ensemble, n_members));
-        }
-    }
-    report_resumed(ensemble, n_members, control);
-    check_failed(ensemble, n_members)?;
+    let mut course = Course::begin(ensemble, data, n_members, checkpoint, control)?;
     let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
-    let backend = ensemble.backend.clone();
-    let sigmas = ensemble.sigmas.clone();
+    let (backend, sigmas) = (ensemble.backend.clone(), ensemble.sigmas.clone());
     let parts = ensemble.assignment(data)?;
     let parts = parts.as_deref();
     let source = Source { data, law: &record.law, seed: record.seed, parts, sigmas: sigmas.as_deref() };
-    let mut free = |numbers: &[u64]| first_free(numbers, checkpoint, control);
-    let twice = match &record.law {
-        Law::Partition(_) => learner_again(&mut todo, |number| source.samples(number).len(), &mut free),
-        _ => again(&mut todo, backend.as_ref(), &settings, &mut free),
-    }
-    .map_err(|error| match error.kind() {
-        ErrorKind::Cancelled => cancelled(ensemble, n_members),
-        _ => error,
+    let job = Job { source, backend: backend.as_ref(), settings: &settings, twice: course.twice };
+    let todo = std::mem::take(&mut course.todo);
+    let execution =
+        run(job, &todo, checkpoint, control, |finished| course.keep(ensemble, finished, checkpoint, control))
+            .map_err(|error| match error.kind() {
+                ErrorKind::Cancelled => cancelled(ensemble, n_members),
+                _ => error,
+            })?;
+    course.end(ensemble, execution, checkpoint)
+}
+
+/// Trains some members alone, each of which `keep` gets: nothing is compared or remembered, which is the affair of whoever asked.
+///
+/// # Errors
+/// Those of training.
+pub(super) fn train_only(
+    ensemble: &mut Ensemble,
+    data: &dyn TrainingSet,
+    numbers: &[u64],
+    control: &Control<'_>,
+    mut keep: impl FnMut(&mut Ensemble, Member),
+) -> Result<()> {
+    keep_freed_memory();
+    let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
+    let (backend, sigmas) = (ensemble.backend.clone(), ensemble.sigmas.clone());
+    let parts = ensemble.assignment(data)?;
+    let parts = parts.as_deref();
+    let source = Source { data, law: &record.law, seed: record.seed, parts, sigmas: sigmas.as_deref() };
+    let job = Job { source, backend: backend.as_ref(), settings: &settings, twice: None };
+    let execution = run(job, numbers, None, control, |(member, _)| {
+        keep(ensemble, member);
+        Ok(())
     })?;
-    let job = Job { source, backend: backend.as_ref(), settings: &settings, twice };
-    let (mut compared, mut unsound) = (Twice::of(&record.law), Ok(()));
-    let execution = run(job, &todo, checkpoint, control, |(member, resumed)| {
-        let (number, loss) = (member.number, member.loss);
-        let member = if twice == Some(number) {
-            let same = compared.compare(member).and_then(|same| match (&same, checkpoint) {
+    ensemble.execution = execution.or_else(|| ensemble.execution.take());
+    Ok(())
+}
+
+/// A fit under way, wherever its members are trained: which are still to come, and what becomes of those that do.
+#[derive(Debug)]
+pub(super) struct Course {
+    n_members: u64,
+    /// In the order in which they are trained; the one that is trained twice is there twice.
+    pub(super) todo: Vec<u64>,
+    pub(super) twice: Option<u64>,
+    compared: Twice,
+    /// What was found when the two were compared.
+    unsound: Result<()>,
+}
+
+impl Course {
+    /// Takes over what is in the checkpoint; the others are to come.
+    ///
+    /// # Errors
+    /// Those of the checkpoint, cancellation, and a training error if too many members failed already.
+    pub(super) fn begin(
+        ensemble: &mut Ensemble,
+        data: &dyn TrainingSet,
+        n_members: u64,
+        checkpoint: Option<&Checkpoint>,
+        control: &Control<'_>,
+    ) -> Result<Self> {
+        keep_freed_memory();
+        let mut todo = Vec::new();
+        for number in 0..n_members {
+            match find(ensemble, number, checkpoint)? {
+                None => todo.push(number),
+                Some((member, from_disk)) if from_disk => {
+                    ensemble.members.insert(number, member);
+                }
+                Some(_) => {}
+            }
+            if control.stops() {
+                return Err(cancelled(ensemble, n_members));
+            }
+        }
+        report_resumed(ensemble, n_members, control);
+        check_failed(ensemble, n_members)?;
+        let parts = ensemble.assignment(data)?;
+        let (law, seed) = (&ensemble.record.law, ensemble.record.seed);
+        let source = Source { data, law, seed, parts: parts.as_deref(), sigmas: None };
+        let mut free = |numbers: &[u64]| first_free(numbers, checkpoint, control);
+        let twice = match law {
+            Law::Partition(_) => learner_again(&mut todo, |number| source.samples(number).len(), &mut free),
+            _ => again(&mut todo, ensemble.backend.as_ref(), &ensemble.settings, &mut free),
+        }
+        .map_err(|error| match error.kind() {
+            ErrorKind::Cancelled => cancelled(ensemble, n_members),
+            _ => error,
+        })?;
+        Ok(Self { n_members, todo, twice, compared: Twice::of(&ensemble.record.law), unsound: Ok(()) })
+    }
+
+    /// Takes a member that is there, and whether it came from the checkpoint.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be written, a training error if too many have failed by now.
+    pub(super) fn keep(
+        &mut self,
+        ensemble: &mut Ensemble,
+        (member, resumed): Finished,
+        checkpoint: Option<&Checkpoint>,
+        control: &Control<'_>,
+    ) -> Result<()> {
+        let (number, loss, total) = (member.number, member.loss, self.n_members);
+        let member = if self.twice == Some(number) {
+            let same = self.compared.compare(member).and_then(|same| match (&same, checkpoint) {
                 (Some(member), Some(checkpoint)) => checkpoint.save(member).map(|()| same),
                 _ => Ok(same),
             });
@@ -85,7 +160,7 @@ pub(super) fn train(
                 Ok(Some(member)) => member,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    unsound = Err(error);
+                    self.unsound = Err(error);
                     return Ok(());
                 }
             }
@@ -96,21 +171,34 @@ pub(super) fn train(
             ensemble.new.insert(number);
         }
         ensemble.members.insert(number, member);
-        let done = ensemble.members.range(..n_members).count() as u64;
-        control.report(&Progress { member: number, done, total: n_members, loss, resumed });
-        check_failed(ensemble, n_members)
-    })
-    .map_err(|error| match error.kind() {
-        ErrorKind::Cancelled => cancelled(ensemble, n_members),
-        _ => error,
-    })?;
-    if let Err(error) = unsound {
-        ensemble.discard(checkpoint)?;
-        return Err(error);
+        let done = ensemble.members.range(..total).count() as u64;
+        control.report(&Progress { member: number, done, total, loss, resumed });
+        check_failed(ensemble, total)
     }
-    // Where nothing was left to train, what is known of an earlier run stays.
-    ensemble.execution = execution.or_else(|| ensemble.execution.take());
-    Ok(())
+
+    /// All members are there.
+    ///
+    /// # Errors
+    /// A training error if the member that was trained twice is another one the second time; none is kept then.
+    pub(super) fn end(
+        self,
+        ensemble: &mut Ensemble,
+        execution: Option<Execution>,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<()> {
+        if let Err(error) = self.unsound {
+            ensemble.discard(checkpoint)?;
+            return Err(error);
+        }
+        // Where nothing was left to train, what is known of an earlier run stays.
+        ensemble.execution = execution.or_else(|| ensemble.execution.take());
+        Ok(())
+    }
+
+    /// What is said of a fit that was cancelled.
+    pub(super) fn cancelled(&self, ensemble: &Ensemble) -> Error {
+        cancelled(ensemble, self.n_members)
+    }
 }
 
 /// See [`Ensemble::train_these`].
@@ -120,23 +208,14 @@ pub(super) fn these(
     numbers: &[u64],
     control: &Control<'_>,
 ) -> Result<()> {
-    keep_freed_memory();
-    let (record, settings) = (ensemble.record.clone(), ensemble.settings.clone());
-    let (backend, sigmas) = (ensemble.backend.clone(), ensemble.sigmas.clone());
-    let parts = ensemble.assignment(data)?;
-    let parts = parts.as_deref();
-    let source = Source { data, law: &record.law, seed: record.seed, parts, sigmas: sigmas.as_deref() };
-    let job = Job { source, backend: backend.as_ref(), settings: &settings, twice: None };
     let total = numbers.len() as u64;
     let mut done = 0;
-    let execution = run(job, numbers, None, control, |(member, resumed)| {
+    train_only(ensemble, data, numbers, control, |ensemble, member| {
         done += 1;
-        control.report(&Progress { member: member.number, done, total, loss: member.loss, resumed });
-        ensemble.members.insert(member.number, member);
-        Ok(())
-    })?;
-    ensemble.execution = execution.or_else(|| ensemble.execution.take());
-    Ok(())
+        let (number, loss) = (member.number, member.loss);
+        control.report(&Progress { member: number, done, total, loss, resumed: false });
+        ensemble.members.insert(number, member);
+    })
 }
 
 /// The first of `numbers` that no other process is training, claimed; `None` if the checkpoint has all of them by now. Waits

@@ -92,6 +92,33 @@ impl Ensemble {
     }
 }
 
+impl Ensemble {
+    /// How many members are asked together.
+    fn asked_together(&self) -> usize {
+        match &self.record().law {
+            // Who stands in a stack would depend on which others have learned something, and the last bits of an answer on that.
+            Law::Partition(_) => 1,
+            _ => self.settings.stack.unwrap_or(STACK).min(self.backend.max_stack()).max(1),
+        }
+    }
+
+    /// Numbers of the members in the groups in which they are asked: members of a group, asked without the others, say the same
+    /// to the last bit. Those that learned nothing stand with the ones before them.
+    pub fn groups(&self) -> Vec<Vec<u64>> {
+        let (size, mut groups, mut alive) = (self.asked_together(), vec![Vec::new()], 0);
+        for member in self.members.values() {
+            if alive == size {
+                groups.push(Vec::new());
+                alive = 0;
+            }
+            alive += usize::from(!member.is_failed());
+            groups.last_mut().into_iter().for_each(|group: &mut Vec<u64>| group.push(member.number));
+        }
+        groups.retain(|group| !group.is_empty());
+        groups
+    }
+}
+
 fn bad_shape(error: ndarray::ShapeError) -> Error {
     Error::shape("votes", "one entry per member and sample", error)
 }
@@ -250,11 +277,7 @@ fn run<T: Copy + Default + Send>(
     }
     let (places, members): (Vec<usize>, Vec<&Member>) = alive.into_iter().unzip();
     let (settings, backend) = (&ensemble.settings, ensemble.backend.as_ref());
-    let size = match &ensemble.record.law {
-        // Who stands in a stack would depend on which others have learned something, and the last bits of an answer on that.
-        Law::Partition(_) => 1,
-        _ => settings.stack.unwrap_or(STACK).min(backend.max_stack()).max(1),
-    };
+    let size = ensemble.asked_together();
     let stacks: Vec<&[&Member]> = members.chunks(size).collect();
     // As in training: a GPU whose members cannot be stacked has several threads.
     let on_gpu = settings.device != Device::Cpu;

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::certificates::{PyCertificates, PyConfidence};
 use super::certifying::{certify_levels, Known};
+use super::elsewhere;
 use super::law::{wrap, PyLaw};
 use super::learner::{of_object, value_of};
 use super::listen::{calling, holding, listening};
@@ -25,6 +27,7 @@ use crate::votes::{Ballots, Poll};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyEnsemble>()?;
+    elsewhere::register(module)?;
     module.add_function(wrap_pyfunction!(certify_ensembles, module)?)?;
     module.add_function(wrap_pyfunction!(device_names, module)?)
 }
@@ -39,7 +42,7 @@ fn device_names() -> Vec<String> {
 /// Members trained on noised training sets; the Python class `CertifiedClassifier` dresses it.
 #[pyclass(name = "Ensemble", module = "certssb._core")]
 pub(super) struct PyEnsemble {
-    inner: Ensemble,
+    pub(super) inner: Ensemble,
     /// The blueprint of a user's module.
     model: Option<Py<PyAny>>,
 }
@@ -51,12 +54,12 @@ fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs
 }
 
 /// Features and labels of samples that nobody could have changed.
-type Trusted<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, PyReadonlyArray1<'py, i64>)>;
+pub(super) type Trusted<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, PyReadonlyArray1<'py, i64>)>;
 
 /// Samples as they were before a map, and trusted ones, if there are any.
-type Received<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, Option<PyReadonlyArrayDyn<'py, f32>>)>;
+pub(super) type Received<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, Option<PyReadonlyArrayDyn<'py, f32>>)>;
 
-fn training_set<'a>(
+pub(super) fn training_set<'a>(
     features: &'a PyReadonlyArrayDyn<'_, f32>,
     labels: &PyReadonlyArray1<'_, i64>,
     n_classes: usize,
@@ -86,7 +89,7 @@ fn training_set<'a>(
 type Influences<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// Runs long work without the interpreter; reports progress to `report(done, total)`.
-fn watched<T: Send>(
+pub(super) fn watched<T: Send>(
     py: Python<'_>,
     report: Option<Py<PyAny>>,
     work: impl FnOnce(&Control<'_>) -> Result<T> + Send,
@@ -260,9 +263,9 @@ impl PyEnsemble {
         self.inner.truncate(n_members);
     }
 
-    #[pyo3(signature = (device, n_jobs=None))]
-    fn reconfigure(&mut self, device: &str, n_jobs: Option<usize>) -> PyResult<()> {
-        Ok(self.inner.reconfigure(device, n_jobs, None)?)
+    #[pyo3(signature = (device, n_jobs=None, stack=None))]
+    fn reconfigure(&mut self, device: &str, n_jobs: Option<usize>, stack: Option<usize>) -> PyResult<()> {
+        Ok(self.inner.reconfigure(device, n_jobs, stack)?)
     }
 
     /// Refuses test inputs that members cannot be asked about, before there are members.
@@ -367,8 +370,8 @@ impl PyEnsemble {
     }
 
     /// Certificates of a partition's learners: by plurality of their votes on `features`, or by a run-off, for which they
-    /// are asked what they say of every class.
-    #[pyo3(signature = (features, votes, election, report=None))]
+    /// are asked what they say of every class unless `logits` are given.
+    #[pyo3(signature = (features, votes, election, report=None, logits=None))]
     fn elect(
         &self,
         py: Python<'_>,
@@ -376,6 +379,7 @@ impl PyEnsemble {
         votes: numpy::PyReadonlyArray2<'_, u16>,
         election: &str,
         report: Option<Py<PyAny>>,
+        logits: Option<numpy::PyReadonlyArray3<'_, f32>>,
     ) -> PyResult<PyCertificates> {
         let record = self.inner.record();
         let Law::Partition(partition) = record.law.clone() else {
@@ -394,7 +398,10 @@ impl PyEnsemble {
                 elect(Choices::Votes(votes.view()))?
             }
             Election::RunOff => {
-                let logits = watched(py, report, |control| self.inner.logits(&inputs, control))?;
+                let logits = match logits {
+                    Some(known) => known.as_array().to_owned(),
+                    None => watched(py, report, |control| self.inner.logits(&inputs, control))?,
+                };
                 elect(Choices::Scores(logits.view()))?
             }
         };
@@ -620,6 +627,65 @@ impl PyEnsemble {
     #[staticmethod]
     fn record_digest_of(folder: PathBuf) -> PyResult<String> {
         Ok(Ensemble::read_record(&folder)?.digest()?)
+    }
+
+    /// What makes the same ensemble, and what it is made of, without members and without data.
+    fn bare<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (py, this) = (slf.py(), slf.borrow());
+        let rebuild = py.get_type::<Self>().getattr("from_parts")?;
+        let (record, model) = (this.record()?, this.model(py));
+        let behaviour = this.inner.record().behaviour.0.clone();
+        let parts = (record, PyList::empty(py), model, this.history()?, behaviour);
+        Ok((rebuild, parts.into_pyobject(py)?))
+    }
+
+    /// Numbers of the members in the groups in which they are asked.
+    fn groups(&self) -> Vec<Vec<u64>> {
+        self.inner.groups()
+    }
+
+    /// Whether the law's certificates rest on no assumption; the published form of sample-specific noise asks one member first.
+    #[getter]
+    fn sound(&self) -> bool {
+        self.inner.record().law.sound()
+    }
+
+    /// How many members are computed together, where that was asked for.
+    #[getter]
+    fn stack(&self) -> Option<usize> {
+        self.inner.stack()
+    }
+
+    /// Members as bytes: all of them, or those with the given numbers.
+    #[pyo3(signature = (numbers=None))]
+    fn pack<'py>(
+        &self,
+        py: Python<'py>,
+        numbers: Option<Vec<u64>>,
+    ) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
+        let packed = listening(py, || self.inner.pack(numbers.as_deref()))?;
+        Ok(packed.into_iter().map(|(number, bytes)| (number, PyBytes::new(py, &bytes))).collect())
+    }
+
+    /// Takes over members as they were packed.
+    fn unpack(&mut self, py: Python<'_>, packed: Vec<(u64, PyBackedBytes)>) -> PyResult<()> {
+        let inner = &mut self.inner;
+        listening(py, || packed.iter().try_for_each(|(number, bytes)| inner.unpack(*number, bytes)))
+    }
+
+    /// The noise magnitudes of the training samples under the published form.
+    fn sigmas<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f32>>> {
+        self.inner.sigmas().map(|sigmas| PyArray1::from_slice(py, sigmas))
+    }
+
+    /// Takes them over.
+    fn recall_sigmas(&mut self, sigmas: Vec<f32>) {
+        self.inner.recall_sigmas(sigmas);
+    }
+
+    /// Takes over the magnitudes of the inputs that are going to be asked about, under the published form.
+    fn recall_magnitudes(&mut self, magnitudes: Vec<f32>) {
+        self.inner.recall_magnitudes(magnitudes);
     }
 
     /// The blueprint of the user's module, if the members are such.

@@ -4,6 +4,7 @@ mod augment;
 mod bounds;
 mod certificates;
 mod certifying;
+mod elsewhere;
 mod ensemble;
 mod extension;
 mod features;

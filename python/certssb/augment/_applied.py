@@ -61,6 +61,9 @@ class Applied:
         self._shape = tuple(shape)
         self._call = _way(augment)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Applied, (self.augment, self._shape)
+
     def __call__(self, rows: Array, seed: int) -> Array:
         """Rows (n, features) of single precision, changed; the given ones are not kept."""
         batch = rows.reshape(len(rows), *self._shape)

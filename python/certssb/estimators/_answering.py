@@ -14,6 +14,7 @@ from certssb.certificates._asked import BoundName, ElectionName, asked_confidenc
 from certssb.data import as_arrays, as_features
 from certssb.estimators._cascade_levels import Levels
 from certssb.estimators._seen_shape import check_shape
+from certssb.estimators._spreading import said
 from certssb.estimators._with_members import Features, WithMembers, n_levels, through
 from certssb.laws import Partition
 from certssb.learners import _devices
@@ -197,7 +198,7 @@ class Answering(WithMembers):
         """
         features = self._asked(X)
         with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
-            return self._look().scores(features, report)
+            return said(self, self._look(), features, "scores", report)
 
     def noise_magnitudes(self, X: Any) -> Features:
         """The noise magnitude that sample-specific noise gives each sample.
@@ -236,7 +237,7 @@ class Answering(WithMembers):
             raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
         features = self._asked(X)
         with progress_bar(self.progress, "searching") as report, _devices.products(self._precision):
-            return ensemble.magnitudes(features, report)
+            return said(self, ensemble, features, "magnitudes", report)
 
     @log_certify
     def certify(
@@ -330,7 +331,10 @@ class Answering(WithMembers):
         features = self._asked(X)
         votes = self._votes_on(features)
         with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
-            core = ensemble.elect(features, votes, election, report)
+            logits = None
+            if election == "run-off" and self.executor is not None:
+                logits = said(self, ensemble, features, "logits", report)
+            core = ensemble.elect(features, votes, election, report, logits)
         return self._table(self._described(core))
 
     def _described(self, core: _core.Certificates) -> _core.Certificates:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,11 @@ from certssb.augment._applied import Applied
 from certssb.certificates._asked import asked_law
 from certssb.estimators._cascade_levels import Levels, Members
 from certssb.estimators._learners import check_learners
+from certssb.estimators._spreading import checked_jobs, jobs_of_task
 from certssb.estimators._with_members import Features, Received, Trusted, WithMembers, n_levels
 from certssb.estimators.until import Until
+from certssb.executors._choice import check_executor
+from certssb.executors._training import Recipe
 from certssb.features._maps import FeatureMap, OfRows
 from certssb.laws import Cascade, Gaussian, Law, Partition
 from certssb.learners import _devices
@@ -25,9 +27,6 @@ __all__ = ["Building", "Changes", "at_least_one", "checked_jobs"]
 
 _MEMBERS = 1000
 """Members of an ensemble whose number nobody said."""
-
-_MOST_JOBS = 2**15
-"""Threads that no machine has; more are a slip."""
 
 
 class Changes(NamedTuple):
@@ -49,22 +48,19 @@ class Building(WithMembers):
     """Makes ensembles of what the parameters say."""
 
     def _checked_members(self, n_classes: int, until: Until | None) -> int:
+        check_executor(self.executor)
         if isinstance(self.law, Partition):
             n_members = check_learners(self.n_members, self.law)
             if until is not None:
                 raise parameter_error(
                     "until", "None for a Partition, which says how many learners there are", "a goal"
                 )
-            if self.executor is not None:
-                raise parameter_error("executor", "None", repr(self.executor))
             return n_members
         if (self.n_members == "auto") != (until is not None):
             got = f"n_members={self.n_members!r} and until={until if until is None else 'a goal'}"
             raise parameter_error("until", "given with n_members='auto', and with nothing else", got)
         asked = _MEMBERS if self.n_members is None else self.n_members
         n_members = at_least_one("n_members", asked) if until is None else until.max_members
-        if self.executor is not None:
-            raise parameter_error("executor", "None", repr(self.executor))
         alpha = check_real("alpha", self.alpha, "a float in the range (0, 1)", 0.0, 1.0)
         _core.Confidence(alpha).check_enough(n_members, n_classes, 1, n_levels(self.law))
         return n_members
@@ -76,17 +72,16 @@ class Building(WithMembers):
         n_classes: int,
         changes: Changes,
         trusted: Trusted,
-    ) -> Members:
+    ) -> tuple[Members, list[Recipe]]:
+        """An ensemble, and what workers make each of its levels of."""
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         if isinstance(law, Cascade):
-            return Levels(
-                law,
-                [
-                    self._new_level(level, features, codes, n_classes, changes, trusted)
-                    for level in law.levels
-                ],
-            )
-        return self._new_level(law, features, codes, n_classes, changes, trusted)
+            made = [
+                self._new_level(level, features, codes, n_classes, changes, trusted) for level in law.levels
+            ]
+            return Levels(law, [ensemble for ensemble, _ in made]), [recipe for _, recipe in made]
+        ensemble, recipe = self._new_level(law, features, codes, n_classes, changes, trusted)
+        return ensemble, [recipe]
 
     def _new_level(
         self,
@@ -96,37 +91,37 @@ class Building(WithMembers):
         n_classes: int,
         changes: Changes,
         trusted: Trusted,
-    ) -> _core.Ensemble:
+    ) -> tuple[_core.Ensemble, Recipe]:
         stack = None if self.stack is None else at_least_one("stack", self.stack)
         n_trusted = 0 if trusted is None else len(trusted[1])
         model = self._checked_model(law, features, n_classes, n_trusted)
+        batches = -(-(len(features) + n_trusted) // at_least_one("batch_size", self.batch_size))
+        n_steps = at_least_one("epochs", self.epochs) * batches
         if not isinstance(model, str):
             model.try_stacks(str(self.device), stack)
-            batches = -(-(len(features) + n_trusted) // at_least_one("batch_size", self.batch_size))
-            model.check_alone(str(self.device), at_least_one("epochs", self.epochs) * batches)
-        return _core.Ensemble(
-            features,
-            codes,
-            n_classes,
-            law,
-            model=model,
-            epochs=at_least_one("epochs", self.epochs),
-            batch_size=at_least_one("batch_size", self.batch_size),
-            learning_rate=check_positive("learning_rate", self.learning_rate),
-            seed=self.seed_,
-            device=str(self.device),
-            n_jobs=None if self.n_jobs is None else checked_jobs(self.n_jobs),
-            before_noise=None if self.features is None else self.features.before_noise(),
-            stack=stack,
-            memory=_devices.free_memory(str(self.device), None if isinstance(model, str) else model),
-            precision=str(self.precision),
-            augment=changes.augment,
-            feature_map=changes.of_rows(),
-            received=changes.received,
-            copies=None if self.copies is None else _copies(self.copies),
-            penalty=None if self.penalty is None else check_positive("penalty", self.penalty),
-            trusted=trusted,
-        )
+            model.check_alone(str(self.device), n_steps)
+        settings: Any = {
+            "model": model,
+            "epochs": at_least_one("epochs", self.epochs),
+            "batch_size": at_least_one("batch_size", self.batch_size),
+            "learning_rate": check_positive("learning_rate", self.learning_rate),
+            "seed": self.seed_,
+            "device": str(self.device),
+            "n_jobs": None if self.n_jobs is None else checked_jobs(self.n_jobs),
+            "before_noise": None if self.features is None else self.features.before_noise(),
+            "stack": stack,
+            "memory": _devices.free_memory(str(self.device), None if isinstance(model, str) else model),
+            "precision": str(self.precision),
+            "augment": changes.augment,
+            "feature_map": changes.of_rows(),
+            "received": changes.received,
+            "copies": None if self.copies is None else _copies(self.copies),
+            "penalty": None if self.penalty is None else check_positive("penalty", self.penalty),
+            "trusted": trusted,
+        }
+        ensemble = _core.Ensemble(features, codes, n_classes, law, **settings)
+        tasks = settings | {"n_jobs": jobs_of_task(self.n_jobs)}
+        return ensemble, Recipe(features, codes, n_classes, law, tasks, n_steps)
 
     def _checked_model(self, law: Law, features: Features, n_classes: int, n_trusted: int) -> str | Learner:
         if isinstance(self.model, str):
@@ -159,12 +154,3 @@ def at_least_one(name: str, value: Any) -> int:
 
 def _copies(value: Any) -> int:
     return check_integer("copies", value, "None or an integer from 1 to 1000", 1, 1000)
-
-
-def checked_jobs(value: Any) -> int:
-    """scikit-learn's rule: -1 is all processors, -2 all but one."""
-    expected = f"None, an integer from 1 to {_MOST_JOBS}, or -1 for all processors"
-    jobs = check_integer("n_jobs", value, expected, -(2**31), _MOST_JOBS)
-    if jobs == 0:
-        raise parameter_error("n_jobs", expected, "0")
-    return jobs if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + jobs)

@@ -100,6 +100,13 @@ class Levels:
             for g, ensemble in enumerate(self._ensembles)
         ]
 
+    def each(
+        self, checkpoint: str | None = None, report: Report | None = None
+    ) -> list[tuple[_core.Ensemble, str | None, Report | None]]:
+        """Each level's ensemble, with its folder in a checkpoint and its part of a report."""
+        places = zip(self._places(checkpoint), self._reports(report), strict=True)
+        return [(ensemble, folder, told) for (ensemble, folder), told in places]
+
     @property
     def n_members(self) -> int:
         """Number of members that every level has."""
@@ -158,7 +165,7 @@ class Levels:
         received: Received = None,
     ) -> None:
         """Train what is missing at every level; a checkpoint has a directory per level."""
-        for (ensemble, folder), told in zip(self._places(checkpoint), self._reports(report), strict=True):
+        for ensemble, folder, told in self.each(checkpoint, report):
             ensemble.train(features, labels, n_members, folder, told, trusted, received)
 
     def votes(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:

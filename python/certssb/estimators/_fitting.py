@@ -25,9 +25,11 @@ from certssb.estimators._growing import Growing, warn_of_growth
 from certssb.estimators._learners import keep_unchanged, leaves_samples_out, settings_of
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
+from certssb.estimators._spreading import elsewhere, train_elsewhere
 from certssb.estimators._with_members import Features, Received, Trusted, n_levels, through
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
+from certssb.executors._training import Disturbed
 from certssb.features import FeatureMap
 from certssb.features._maps import checked_map
 from certssb.laws import Gaussian
@@ -240,7 +242,7 @@ class Fitting(Building, Growing):
         shown, raw = (received, (received, own)) if before else (features, None)
         augment = prepared(self.augment, shown, received, at_least_one("batch_size", self.batch_size))
         changes = Changes(augment, feature_map if before else None, raw)
-        ensemble = self._new_ensemble(features, codes, len(classes), changes, trusted)
+        ensemble, recipes = self._new_ensemble(features, codes, len(classes), changes, trusted)
         if isinstance(self.checkpoint, Shelf):
             self.checkpoint = self.checkpoint.place(ensemble.record(), n_members, self.seed is not None)
         warn_of_scaler(received, law, stacklevel=4)
@@ -270,12 +272,27 @@ class Fitting(Building, Growing):
         self._begin(ensemble)
         if until is None and ensemble.plan(n_members, self._checkpoint()):
             warn_of_growth(n_members)
-        with self._independent(ensemble), watched as report, _devices.products(self.precision):
+        who = ""
+        with (
+            self._independent(ensemble),
+            elsewhere(self) as workforce,
+            watched as report,
+            _devices.products(self.precision),
+        ):
+
+            def train(target: int) -> None:
+                nonlocal who
+                if workforce is None:
+                    ensemble.train(features, codes, target, self._checkpoint(), report, trusted, raw)
+                else:
+                    new = train_elsewhere(workforce, ensemble, recipes, target, self._checkpoint(), report)
+                    who = new or who
+
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)
-                ensemble.train(features, codes, n_members, self._checkpoint(), report, trusted, raw)
+                train(n_members)
             else:
-                self._grow(ensemble, features, codes, goal, report, trusted, raw)
+                self._grow(ensemble, train, len(codes), goal)
         self._ensemble, self._unfinished = ensemble, None
         # Members are asked as they were trained, whatever the parameters become.
         self._map, self._precision = feature_map, str(self.precision)
@@ -292,7 +309,8 @@ class Fitting(Building, Growing):
         if self.n_failed_:
             n_members = self.n_members_ * n_levels(ensemble.law)
             _warn_of_failed(self.n_failed_, n_members, self.classes_[0], _refusals(ensemble))
-        self.execution_ = describe(ensemble.execution, str(self.device), ensemble.model)
+        how = describe(ensemble.execution, str(self.device), ensemble.model)
+        self.execution_ = f"{how}; by {who}" if who else how
         return None
 
     @contextlib.contextmanager
@@ -301,8 +319,12 @@ class Fitting(Building, Growing):
         models = ensemble.models if isinstance(ensemble, Levels) else [ensemble.model]
         blueprints = [model for model in models if model is not None]
         try:
-            yield
-            if any(blueprint.is_disturbed() for blueprint in blueprints):
+            disturbed = False
+            try:
+                yield
+            except Disturbed:
+                disturbed = True
+            if disturbed or any(blueprint.is_disturbed() for blueprint in blueprints):
                 ensemble.discard_new(self._checkpoint())
                 self._unfinished = None
                 from certssb.learners.torch.blueprint import DISTURBED

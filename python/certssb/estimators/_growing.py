@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import warnings
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable
 
 from certssb import _core
 from certssb._checks import parameter_error
-from certssb.estimators._with_members import Features, Received, Trusted, WithMembers
+from certssb.estimators._spreading import said
+from certssb.estimators._with_members import Features, WithMembers
 from certssb.estimators.until import Until
 from certssb.exceptions import GrowthWarning
 from certssb.features import FeatureMap
-from certssb.watch.progress import Report
 
 __all__ = ["Growing", "warn_of_growth"]
 
@@ -42,22 +40,21 @@ class Growing(WithMembers):
     def _grow(
         self,
         ensemble: _core.Ensemble,
-        features: Features,
-        codes: npt.NDArray[np.int64],
+        train: Callable[[int], None],
+        n_train: int,
         goal: tuple[Until, Features],
-        report: Report,
-        trusted: Trusted,
-        received: Received,
     ) -> None:
+        """Let `train` bring the ensemble to more and more members until the goal is reached."""
         until, test = goal
         confidence = _core.Confidence(self.alpha, "betting")
-        threat = until._threat._budget(len(codes)).asked()
+        threat = until._threat._budget(n_train).asked()
         target = min(max(until.first, ensemble.n_members), until.max_members)
         while True:
-            ensemble.train(features, codes, target, self._checkpoint(), report, trusted, received)
+            train(target)
             # Before the look, so that nothing that happens afterwards can make it forgotten.
             ensemble.grow(self._checkpoint())
-            decided = ensemble.decided(ensemble.votes(test), confidence, threat)
+            votes = said(self, ensemble, test, "votes", precision=str(self.precision))
+            decided = ensemble.decided(votes, confidence, threat)
             self.decided_ = float(decided.mean())
             if self.decided_ >= until.share or ensemble.n_members >= until.max_members:
                 return

@@ -16,6 +16,7 @@ from certssb.data import as_features
 from certssb.estimators._cascade_levels import Members, Received, Trusted
 from certssb.estimators._learners import one_by_one
 from certssb.estimators._seen_shape import check_shape
+from certssb.estimators._spreading import said
 from certssb.features import FeatureMap
 from certssb.features._maps import mapped
 from certssb.laws import Cascade, Law
@@ -55,7 +56,7 @@ class WithMembers:
     device: Any
     seed: int | None
     n_jobs: int | None
-    executor: None
+    executor: Any
     checkpoint: str | os.PathLike[str] | None
     progress: bool | Report
     alpha: float
@@ -127,7 +128,7 @@ class WithMembers:
         votes = self._votes.get(key)
         if votes is None:
             with progress_bar(self.progress, "voting") as report, _devices.products(self._precision):
-                votes = frozen(ensemble.votes(features, report))
+                votes = frozen(said(self, ensemble, features, "votes", report))
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
             self._votes[key] = votes

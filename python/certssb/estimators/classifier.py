@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _clone_parametrized, clone
 
 from certssb._checks import parameter_error
 from certssb.estimators._answering import Answering
@@ -60,8 +60,12 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         pass an integer from 0 to 2**64 - 1: the same seed gives the same votes for any `n_jobs` on one machine.
     n_jobs : int, optional
         Members trained at the same time on the CPU, one thread each; all cores if not given.
-    executor : None
-        Reserved for running members elsewhere; only None is accepted.
+    executor : object, optional
+        Who trains members, and asks them: threads of this process if not given; an executor with the interface of
+        ``concurrent.futures.Executor`` (a pool of processes, loky, MPI), a ``dask.distributed.Client``, "ray" (the cluster
+        that ``ray.init`` found), or "joblib" (whatever ``joblib.parallel_config`` names). Data travel once to each worker,
+        members of a worker that dies are trained by others, and members are the same whoever trains them. Each task
+        computes with `n_jobs` threads, one if not given, on the `device` of its worker. A pickled estimator has none.
     checkpoint : str or path, optional
         Directory in which every finished member is kept. Members already in it are not trained again,
         whatever interrupted the run that made them; a directory made with other settings or data is refused. Processes that
@@ -196,7 +200,7 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         device: Any = "auto",
         seed: int | None = None,
         n_jobs: int | None = None,
-        executor: None = None,
+        executor: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool | Report = True,
         alpha: float = 0.001,
@@ -287,4 +291,15 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
             state["_votes"] = {}
         if callable(state.get("progress")):
             state["progress"] = True
+        if not isinstance(state.get("executor"), str):
+            # Workers belong to a process.
+            state["executor"] = None
         return state
+
+    def __sklearn_clone__(self) -> Self:
+        # An executor is no value of which there could be another one.
+        bare = object.__new__(type(self))
+        bare.__dict__ = self.__dict__ | {"executor": None}
+        copied: Self = _clone_parametrized(bare)
+        copied.executor = self.executor
+        return copied

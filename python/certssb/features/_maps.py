@@ -8,7 +8,7 @@ import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -196,6 +196,9 @@ class OfRows:
 
     def __init__(self, feature_map: FeatureMap, shape: tuple[int, ...]) -> None:
         self._map, self._shape, self._turn = feature_map, shape, threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OfRows, (self._map, self._shape)
 
     def __call__(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         rows = values.reshape(-1, *self._shape)

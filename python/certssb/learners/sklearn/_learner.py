@@ -77,6 +77,8 @@ class EstimatorLearner:
     searches = False
     augments = "once"
     why_not: str | None = None
+    carried: _storage.Form | None = None
+    """In which form members travel between processes of one run, where no form for files was chosen."""
 
     def __init__(
         self,
@@ -167,15 +169,21 @@ class EstimatorLearner:
 
     def pack(self, member: Member) -> bytes:
         """A member as bytes, for a file."""
-        if self.form is None:
+        form = self.form or self.carried
+        if form is None:
             raise CheckpointError(_storage.NO_FORM)
-        return _storage.pack(member, self.form)
+        return _storage.pack(member, form)
 
     def unpack(self, content: bytes) -> Member:
         """A member from the bytes of a file."""
-        if self.form is None:
+        form = self.form or self.carried
+        if form is None:
             raise CheckpointError(_storage.NO_FORM)
-        return _storage.unpack(content, self.form, self._types)
+        return _storage.unpack(content, form, self._types)
+
+    def stay_in_threads(self) -> None:
+        """Fit members in the threads that ask for them: this process is one of several already."""
+        self._lanes.in_processes = False
 
     def same(self, a: Member, b: Member) -> bool:
         """Whether two members say the same of made-up samples, bit for bit."""

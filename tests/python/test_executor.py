@@ -1,0 +1,363 @@
+"""Members trained and asked by other processes: what comes out is what threads of one process give."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+from joblib.externals.loky import get_reusable_executor
+from sklearn.base import clone
+from sklearn.tree import DecisionTreeClassifier
+
+import certssb as cs
+from certssb.executors import _driving, _task
+from certssb.executors._workforce import Workforce
+
+X, Y = cs.datasets.load_digits(classes=(0, 1))
+TRAIN, TEST = (X[:200], Y[:200]), X[200:260]
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Two processes, started once."""
+    with ProcessPoolExecutor(2, mp_context=SPAWN) as made:
+        yield made
+
+
+def classifier(executor=None, model="linear", law=None, n_members=12, **others):
+    settings = {"epochs": 3, "learning_rate": 0.03, "seed": 3, "progress": False, "alpha": 0.1} | others
+    return cs.CertifiedClassifier(
+        model, cs.Gaussian(0.25) if law is None else law, n_members=n_members, executor=executor, **settings
+    )
+
+
+def votes_of(executor=None, **settings):
+    return classifier(executor, **settings).fit(*TRAIN).votes(TEST)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"law": cs.Subsample(cs.Gaussian(0.25), size=40), "n_members": 60},
+        {"model": "cnn", "n_members": 10, "epochs": 1},
+        {"model": DecisionTreeClassifier(max_depth=3), "law": cs.Subsample(size=60)},
+        {"model": "linear", "law": cs.Cascade([cs.Gaussian(0.5), cs.Gaussian(0.25)])},
+        {"law": cs.SampleSpecific(0.25, steps=2)},
+        {"law": cs.SampleSpecific(0.25, steps=2, guarantee="published")},
+        {"law": cs.Partition(8), "n_members": None},
+    ],
+    ids=["linear", "subsample", "cnn", "estimators", "cascade", "sample-specific", "published", "partition"],
+)
+def test_a_pool_of_processes_says_what_threads_say(pool, settings):
+    here, there = (classifier(executor, **settings).fit(*TRAIN) for executor in (None, pool))
+    assert np.array_equal(here.votes(TEST), there.votes(TEST))
+    assert there.execution_.endswith("(ProcessPoolExecutor)") and "; by" not in here.execution_
+    assert here.n_members_ == there.n_members_ and there.n_failed_ == 0
+    if not isinstance(settings.get("law"), cs.Cascade):
+        assert np.array_equal(here.scores(TEST), there.scores(TEST))
+    if isinstance(settings.get("law"), cs.SampleSpecific):
+        assert np.array_equal(here.noise_magnitudes(TEST), there.noise_magnitudes(TEST))
+    if isinstance(settings.get("law"), cs.Partition):
+        tables = [clf.certify(TEST, election="run-off") for clf in (here, there)]
+        assert np.array_equal(tables[0].prediction, tables[1].prediction)
+
+
+@pytest.mark.parametrize("engine", ["threads", "loky", "joblib", "joblib with threads"])
+def test_other_engines_say_the_same(engine):
+    expected = votes_of()
+    if engine == "threads":
+        with ThreadPoolExecutor(2) as threads:
+            assert np.array_equal(votes_of(threads), expected)
+    elif engine == "loky":
+        loky = get_reusable_executor(max_workers=2)
+        assert np.array_equal(votes_of(loky), expected)
+        # joblib keeps one of its own under the same name.
+        loky.shutdown()
+    else:
+        backend = "loky" if engine == "joblib" else "threading"
+        with joblib.parallel_config(backend=backend, n_jobs=2):
+            there = classifier("joblib").fit(*TRAIN)
+            assert np.array_equal(there.votes(TEST), expected)
+        assert there.execution_.endswith(f"(joblib, {backend})")
+
+
+def test_data_and_callables_of_the_caller_travel(pool):
+    def change(batch, rng):
+        return batch + rng.normal(size=batch.shape).astype(np.float32) * 0.1
+
+    settings = {
+        "augment": change,
+        "features": cs.features.Cosine(4),
+        "law": cs.Subsample(size=50),
+        "n_members": 20,
+    }
+    trusted = range(30)
+    here, there = (
+        classifier(executor, **settings).fit(*TRAIN, trusted=trusted).votes(TEST) for executor in (None, pool)
+    )
+    assert np.array_equal(here, there)
+
+
+def test_members_are_added_until_enough_are_there(pool):
+    until = cs.Until(TEST, trigger_norm=0.05, n_poisoned=1, share=0.9, first=20, max_members=60)
+    here, there = (
+        classifier(executor, n_members="auto").fit(*TRAIN, until=until) for executor in (None, pool)
+    )
+    assert there.n_members_ == here.n_members_ and there.decided_ == here.decided_
+    assert np.array_equal(here.votes(TEST), there.votes(TEST))
+
+
+def test_what_is_told_and_kept_is_what_threads_tell_and_keep(pool, tmp_path):
+    told = []
+    clf = classifier(pool, checkpoint=tmp_path, progress=lambda done, total: told.append((done, total)))
+    clf.fit(*TRAIN)
+    assert [done for done, _ in told] == list(range(1, 13)) and {total for _, total in told} == {12}
+    # By threads, with nothing left to train.
+    again = classifier(None, checkpoint=tmp_path).fit(*TRAIN)
+    assert again.execution_ == "nothing was left to train"
+    assert np.array_equal(again.votes(TEST), clf.votes(TEST))
+    for path in tmp_path.glob("member-00000[0-5]*"):
+        path.unlink()
+    assert np.array_equal(classifier(pool, checkpoint=tmp_path).fit(*TRAIN).votes(TEST), clf.votes(TEST))
+
+
+def test_a_worker_that_is_killed_costs_what_it_worked_on(tmp_path):
+    expected = votes_of(n_members=40, epochs=60)
+    with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
+        killed = []
+
+        def kill(done, total):
+            if done in (5, 15) and len(killed) < 2:
+                workers = [
+                    process for process in multiprocessing.active_children() if process.pid not in killed
+                ]
+                killed.append(workers[-1].pid)
+                os.kill(workers[-1].pid, signal.SIGKILL)
+
+        clf = classifier(pool, n_members=40, epochs=60, progress=kill).fit(*TRAIN)
+        assert len(killed) == 2
+        clf.executor, clf.progress = None, False
+        assert np.array_equal(clf.votes(TEST), expected)
+
+
+class Immediate:
+    """An executor that does what it is given at once, unless `loses` says that its worker is gone."""
+
+    _max_workers = 2
+
+    def __init__(self, loses=lambda numbers: False, work=_task.work):
+        self.loses, self.work, self.lost = loses, work, 0
+
+    def submit(self, function, *arguments):
+        future = Future()
+        if self.loses(arguments[-1]):
+            self.lost += 1
+            future.set_exception(ConnectionError("the worker is gone"))
+        else:
+            # As if it had travelled.
+            future.set_result(pickle.loads(pickle.dumps(self.work(*pickle.loads(pickle.dumps(arguments))))))
+        return future
+
+
+def test_members_that_end_their_workers_are_named_and_the_others_kept():
+    deadly = Immediate(lambda numbers: 7 in numbers)
+    clf = classifier(deadly, n_members=30)
+    with pytest.raises(
+        cs.TrainingError,
+        match="Member 7 was lost with its worker 6 times, at the end with nothing else.*ConnectionError",
+    ) as told:
+        clf.fit(*TRAIN)
+    assert told.value.member == 7 and 3 < deadly.lost < 30
+    # All others are there: only one is left to train.
+    done = []
+    clf.executor, clf.progress = None, lambda done_, total: done.append(done_)
+    assert np.array_equal(clf.fit(*TRAIN).votes(TEST), votes_of(n_members=30))
+    assert done == list(range(1, 31)) or done[-1] == 30
+
+
+def test_workers_that_are_lost_now_and_then_cost_nothing_else():
+    chances = np.random.default_rng(0)
+    unsteady = Immediate(lambda numbers: chances.random() < 0.3)
+    assert np.array_equal(votes_of(unsteady, n_members=30), votes_of(n_members=30))
+    assert unsteady.lost > 3
+
+
+def test_the_payload_goes_by_value_where_no_file_is_seen(monkeypatch):
+    sent = []
+
+    def elsewhere(version, key, packed, order):
+        sent.append(type(packed).__name__)
+        if type(packed).__name__ == "InFile":
+            packed.path = "/nowhere/else"
+        return _task.work(version, key, packed, order)
+
+    assert np.array_equal(votes_of(Immediate(work=elsewhere)), votes_of())
+    # Once for the fit and once for the question.
+    assert sent.count("Packed") == 2
+
+
+def test_a_worker_of_another_version_is_refused():
+    def other(version, *rest):
+        return _task.work(("0.0.1", version[1]), *rest)
+
+    with pytest.raises(
+        cs.ParameterError,
+        match=r"'executor' parameter must be one whose workers have certssb .*Got one whose worker on",
+    ):
+        classifier(Immediate(work=other)).fit(*TRAIN)
+
+
+def test_a_worker_that_rounds_otherwise_is_told_once():
+    def other(*arguments):
+        reply = _task.work(*arguments)
+        version, schema, _, *rest = reply["facts"]
+        return reply | {"facts": (version, schema, "V2", *rest)}
+
+    with pytest.warns(
+        cs.RoundingWarning, match=r"rounds otherwise than this machine \(vectors V2 there"
+    ) as told:
+        classifier(Immediate(work=other)).fit(*TRAIN)
+    assert len([one for one in told if one.category is cs.RoundingWarning]) == 1
+
+
+def test_what_a_task_raises_is_raised_here_and_what_was_finished_kept():
+    def unfit(version, key, packed, order):
+        if order and 9 in order:
+            return {
+                "kind": "failed",
+                "error": "TrainingError",
+                "text": "Training of member 9 failed: no",
+                "member": 9,
+                "trace": "",
+                "where": ("there", 1),
+            }
+        return _task.work(version, key, packed, order)
+
+    clf = classifier(Immediate(work=unfit))
+    with pytest.raises(cs.TrainingError, match="member 9 failed") as told:
+        clf.fit(*TRAIN)
+    assert told.value.member == 9 and clf._unfinished.n_members > 0
+
+
+def test_damaged_members_are_refused():
+    def damage(*arguments):
+        reply = _task.work(*arguments)
+        if "members" in reply:
+            number, content = reply["members"][0]
+            reply["members"][0] = number, content[:-1] + bytes([content[-1] ^ 1])
+        return reply
+
+    with pytest.raises(cs.TrainingError, match="what came back for it is damaged"):
+        classifier(Immediate(work=damage)).fit(*TRAIN)
+
+
+def test_the_member_that_is_trained_twice_is_a_task_of_its_own_and_compared():
+    seen = []
+
+    def twice(changes):
+        def work(version, key, packed, order):
+            reply = _task.work(version, key, packed, order)
+            if "members" in reply:
+                seen.append(order)
+                number = order[0]
+                if changes and len(order) == 1 and seen.count(order) == 2:
+                    own = _known(key, packed)
+                    own.unpack([(number, reply["members"][0][1])])
+                    reply["members"] = [_perturbed(own, number)]
+            return reply
+
+        return work
+
+    def _known(key, packed):
+        from certssb.executors._payload import found
+
+        return found(key, packed)._made()
+
+    def _perturbed(ensemble, number):
+        rebuild, parts = ensemble.__reduce__()
+        parts = list(parts)
+        parts[1] = [(number, loss, values + np.float32(1e-6)) for _, loss, values in parts[1]]
+        return rebuild(*parts).pack()[0]
+
+    settings = {"law": cs.Partition(6), "n_members": None}
+    assert np.array_equal(votes_of(Immediate(work=twice(False)), **settings), votes_of(**settings))
+    (again,) = [order for order in map(tuple, seen) if seen.count(list(order)) == 2][:1]
+    assert len(again) == 1 and seen[-1] == list(again)
+    seen.clear()
+    clf = classifier(Immediate(work=twice(True)), **settings)
+    with pytest.raises(cs.TrainingError, match="trained again on the same samples it is another one"):
+        clf.fit(*TRAIN)
+
+
+@pytest.mark.parametrize("engine", ["stdlib", "loky"])
+def test_an_executor_that_was_shut_down_is_named(engine):
+    if engine == "stdlib":
+        pool = ProcessPoolExecutor(1)
+        pool.shutdown()
+    else:
+        pool = get_reusable_executor(max_workers=1)
+        pool.shutdown()
+    with pytest.raises(cs.ParameterError, match="'executor' parameter must be one that takes tasks.*shut"):
+        classifier(pool).fit(*TRAIN)
+
+
+@pytest.mark.parametrize("executor", [3, "dask", object(), ProcessPoolExecutor])
+def test_what_is_no_executor_is_refused(executor):
+    with pytest.raises(
+        cs.ParameterError, match="'executor' parameter must be None, an executor with the interface"
+    ):
+        classifier(executor).fit(*TRAIN)
+
+
+def test_what_cannot_be_pickled_is_refused_by_the_name_of_the_parameter(pool):
+    lock = threading.Lock()
+
+    def change(batch, rng):
+        with lock:
+            return batch
+
+    with pytest.raises(
+        cs.ParameterError, match="'executor' parameter must be None for .*cannot be pickled.*lock"
+    ):
+        classifier(pool, augment=change).fit(*TRAIN)
+
+
+def test_a_clone_has_the_same_executor_and_a_pickle_has_none(pool):
+    clf = classifier(pool)
+    assert clone(clf).executor is pool and clf.executor is pool
+    clf.fit(*TRAIN)
+    there = pickle.loads(pickle.dumps(clf))
+    assert there.executor is None and np.array_equal(there.votes(TEST), clf.votes(TEST))
+
+
+def test_a_callback_or_ctrl_c_ends_the_work_elsewhere_too(pool):
+    def interrupt(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    clf = classifier(pool, n_members=50, progress=interrupt)
+    with pytest.raises(cs.CancelledError, match=r"\d+ of 50 members are finished and kept"):
+        clf.fit(*TRAIN)
+    assert clf._unfinished.n_members >= 3
+    clf.progress = False
+    assert np.array_equal(clf.fit(*TRAIN).votes(TEST), votes_of(n_members=50))
+
+
+def test_chunks_take_seconds_and_get_small_at_the_end():
+    class Here(Workforce):
+        n_workers = 4
+
+    run = _driving._Run(Here(4), None)
+    assert run._size(1000) == 1
+    run._seconds = 0.01
+    # Two seconds each; a fair share of what is left; at least a tenth of a second.
+    assert [run._size(left) for left in (100_000, 800, 8)] == [200, 100, 10]
+    run._seconds = 30.0
+    assert run._size(1000) == 1
