@@ -345,6 +345,13 @@ NORMS = [[np.inf, 2.0], [3.0, 1.0], [1.5, 0.5], [1.0, 0.0]]
 PUBLISHED = cs.SampleSpecific(0.25, guarantee="published", steps=2)
 CASCADE = cs.Cascade([cs.Gaussian(0.5), cs.Gaussian(0.25)])
 
+
+def _influence() -> Any:
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    clf = small("discriminant", cs.Subsample(size=20), n_members=40)
+    return clf.fit(X[:60], y[:60]).influence(X[60:63])
+
+
 SUBJECTS: dict[str, Subject] = {
     "estimator": _fitted(),
     "estimator of a table": _of_table(lambda: small(n_members=8, epochs=1, alpha=0.4)),
@@ -388,6 +395,11 @@ SUBJECTS: dict[str, Subject] = {
         )
     ),
     "recommendation of arrays": _plain(lambda: cs.RecommendationDisplay([0.9, 0.5], [0.7, 0.5], ["one", "two"])),
+    "influence": _plain(_influence),
+    "influence of arrays": _plain(lambda: cs.InfluenceDisplay([3, 1], [0.2, 0.1], [0.1, 0.1], beyond=[True, False])),
+    "audit": _plain(
+        lambda: cs.auditing.AuditReport("runs/one", [cs.auditing.AuditRow("votes", "FAILED", "too few")], ["all else"])
+    ),
     "laws": _plain(lambda: [CASCADE, PUBLISHED, cs.Subsample(cs.Uniform(0.5) & cs.LabelNoise(0.1), size=3), cs.Discrete(0.9), cs.LabelNoise(0.1), cs.Uniform(0.5), cs.Subsample(rate=0.1), cs.Partition(5), cs.Threat(3, edits="any")]),
     "triggers": _plain(lambda: [cs.triggers.OnePixel(), cs.triggers.FourPixel(), cs.triggers.Patch(3), cs.triggers.Blend(0.5)]),
     "augmentations": _plain(
@@ -454,6 +466,7 @@ HAND_OUT_NOTHING = {
     cs.Until: "holds what the caller passed",
     cs.adapters.ArtTrigger: "calls an attack of the caller's",
     cs.adapters.AttackSize: "is numbers",
+    cs.testing.KeptEnsembles: "fits what it is given and hands that back",
     cs.triggers.Trigger: "is never made; its kinds are walked",
     cs.features.FeatureMap: "is never made; its kinds are walked",
     cs.data.Reading: "is what a data set was read as, before anything is made of it",

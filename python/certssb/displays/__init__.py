@@ -10,12 +10,14 @@ from __future__ import annotations
 from certssb.displays.accuracy import CertifiedAccuracyDisplay
 from certssb.displays.frontier import FrontierDisplay
 from certssb.displays.grid import PredictionGridDisplay
+from certssb.displays.influence import InfluenceDisplay
 from certssb.displays.noise import NoiseMagnitudeDisplay
 from certssb.displays.recommended import RecommendationDisplay
 
 __all__ = [
     "CertifiedAccuracyDisplay",
     "FrontierDisplay",
+    "InfluenceDisplay",
     "NoiseMagnitudeDisplay",
     "PredictionGridDisplay",
     "RecommendationDisplay",

@@ -16,7 +16,8 @@ from certssb.estimators._cascade_levels import Levels
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators._spreading import said
 from certssb.estimators._with_members import Features, WithMembers, n_levels, through
-from certssb.laws import Partition
+from certssb.forensics._influence import Influence, checked_targets, measured
+from certssb.laws import Partition, Subsample
 from certssb.learners import _devices
 from certssb.ledger import Ledger
 from certssb.watch._log import log_certify
@@ -238,6 +239,66 @@ class Answering(WithMembers):
         features = self._asked(X)
         with progress_bar(self.progress, "searching") as report, _devices.products(self._precision):
             return said(self, ensemble, features, "magnitudes", report)
+
+    def influence(self, X: Any, targets: Any = None, *, top: int = 10) -> Influence:
+        """The training samples whose presence moves the votes on some inputs: where to look for poison first.
+
+        Under :class:`~certssb.Subsample` it was drawn which members see a training sample. Members that did and members that
+        did not are compared: a sample whose presence raises the votes for what a suspicious input is given is a suspect.
+        **No guarantee**: the numbers are exact for the draws that were made and an estimate of what presence does on
+        average; poison that moves no vote by itself is not found, and harmless samples like the input move some.
+
+        Parameters
+        ----------
+        X : array-like
+            Inputs, such as suspicious ones, of the shape seen in :meth:`fit`.
+        targets : array-like of shape (n_inputs,), optional
+            For each input the class whose votes are counted; the predicted one if not given.
+        top : int, default=10
+            How many training samples are kept for each input on its own.
+
+        Returns
+        -------
+        Influence
+            Of every training sample on all inputs together, and for each input the largest. Samples are numbered as in
+            :meth:`fit`, without trusted ones.
+
+        Raises
+        ------
+        ParameterError
+            If the law is no :class:`~certssb.Subsample`. Under noise alone every member sees every sample, and under a
+            :class:`~certssb.Partition` samples of one bucket are always seen together, so that votes cannot tell them apart.
+        ShapeError
+            For inputs of another shape than in :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits()
+        >>> X_bad, y_bad, poisoned = cs.triggers.poison(X[:1500], y[:1500], cs.triggers.Patch(norm=4.0), rate=0.02, target=0, seed=0)
+        >>> clf = cs.CertifiedClassifier("discriminant", cs.Subsample(size=100), n_members=2000, seed=0, progress=False)
+        >>> inputs = cs.triggers.Patch(norm=4.0)(X[1500:][y[1500:] != 0])
+        >>> found = clf.fit(X_bad, y_bad).influence(inputs, targets=[0] * len(inputs))
+        >>> bool(set(found.order[:10].tolist()) <= set(poisoned.tolist()))
+        True
+        """
+        ensemble = self._look()
+        if isinstance(ensemble, Levels) or not isinstance(ensemble.law, Subsample):
+            why = (
+                "samples of one bucket are always seen together"
+                if isinstance(ensemble.law, Partition)
+                else "the levels of a cascade answer in turn"
+                if isinstance(ensemble, Levels)
+                else "every member sees every sample"
+            )
+            expected = f"a Subsample, for which it is drawn who sees a sample; here {why}"
+            raise parameter_error("law", expected, repr(ensemble.law))
+        votes = self._votes_on(self._asked(X))
+        winners, _ = ensemble.count(votes)
+        numbers = checked_targets(targets, winners, self.classes_)
+        return measured(ensemble, votes, numbers, self.classes_[numbers], top)
 
     @log_certify
     def certify(
