@@ -137,9 +137,10 @@ chance in 5 % of ensembles if none moves a vote.
 What it says:
 
 - With about 200 draws of a sample or more, the first ranks are poison on both data sets; on digits nearly all of it is found
-  (recall 0.96 to 1.00 with 10,000 members), on MNIST half (0.43 to 0.53), since among 12,665 samples one of 253 poisoned ones
+  (recall 0.96 to 1.00 with 10,000 members), on MNIST about half (0.43 and 0.53), since among 12,665 samples one of 253 poisoned ones
   moves little.
-- With few draws it fails: 3 draws a sample (MNIST, 1,000 members) is hardly better than chance, 32 find a tenth.
+- With few draws it fails: of 3 draws a sample (MNIST, 1,000 members, size 40) a tenth is found. What one draw tells depends on the size:
+  32 draws find half of it in subsamples of 40, where one sample matters, and a tenth in subsamples of 400.
 - Counting votes for the *predicted* class finds nothing where the attack failed, which is what these laws are for: poison lowers those
   votes and stands at the end of the ranking (ROC near 0). Where the attack works (the patch), the predicted class finds it too.
 - The inputs without the trigger find much of the one-pixel poison: what shows is the wrong label. Against the patch, whose poison
