@@ -267,7 +267,7 @@ def hoeffding_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
 def betting_lower(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64]:
     """Lower bound for the expectation of scores that holds at every number of members at once.
 
-    Members may be added until the answer is liked: the statement stays true (Waudby-Smith & Ramdas 2024).
+    Members may be added after looking at results: the statement stays true (Waudby-Smith & Ramdas 2024).
 
     Parameters
     ----------

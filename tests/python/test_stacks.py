@@ -243,10 +243,10 @@ class OtherVotes(Body):
 @pytest.mark.parametrize(
     "model, reason",
     [
-        (OtherLogits, "logits and gradients are others in a stack"),
-        (OtherGradients, "logits and gradients are others in a stack"),
-        (OtherBuffers, "buffers are others in a stack"),
-        (OtherVotes, "logits in evaluation mode are others in a stack"),
+        (OtherLogits, "logits and gradients differ in a stack"),
+        (OtherGradients, "logits and gradients differ in a stack"),
+        (OtherBuffers, "buffers differ in a stack"),
+        (OtherVotes, "logits in evaluation mode differ in a stack"),
     ],
 )
 def test_the_trial_finds_a_stack_that_is_something_else(model: Make, reason: str) -> None:

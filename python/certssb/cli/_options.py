@@ -279,7 +279,9 @@ def _add_law(parser: argparse.ArgumentParser, description: str | None = None) ->
     group = parser.add_argument_group("noise", description)
     group.add_argument("--sigma", type=float, help="Gaussian noise on features, of this standard deviation")
     group.add_argument(
-        "--sample-specific", action="store_true", help="noise of each sample's own size on top of --sigma"
+        "--sample-specific",
+        action="store_true",
+        help="noise of a magnitude tuned for each sample, on top of --sigma",
     )
     group.add_argument(
         "--cascade",

@@ -34,7 +34,7 @@ def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
     A ``Dataset`` is read once, item after item in the order of the index, whatever shuffles or workers a
     ``DataLoader`` around it has: its batches, order, ``collate_fn`` and ``drop_last`` play no part. What was read is
     the training set that noise is added to and that is certified against. A transform that is random has been drawn
-    once with it; drawing it anew in every epoch would be a second door to the data, around the noise.
+    once with it; drawing it anew in every epoch would show members the received data past the noise.
 
     Parameters
     ----------

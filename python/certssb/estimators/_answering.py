@@ -368,11 +368,11 @@ class Answering(WithMembers):
                 raise parameter_error("ledger", "None under a Partition, which has no regions", repr(ledger))
             return self._elect(ensemble, X, election)
         if ensemble.grown and bound not in ("auto", "betting"):
-            expected = "'betting' for members that were added until the answer was liked"
+            expected = "'betting' for members that were added after looking at results"
             raise parameter_error("bound", expected, repr(bound))
         if ensemble.grown and selection != "union":
             # A split counted in members would move with every look.
-            expected = "'union' for members that were added until the answer was liked"
+            expected = "'union' for members that were added after looking at results"
             raise parameter_error("selection", expected, repr(selection))
         bound = "betting" if ensemble.grown else bound
         confidence = asked_confidence(

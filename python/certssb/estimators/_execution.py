@@ -37,7 +37,7 @@ def describe(execution: Execution | None, wish: str, blueprint: Learner | None) 
     if failure is not None:
         return f"{text}; then one by one, since a stack failed: {failure}"
     if smallest < stack:
-        return f"{text}; then stacks of {smallest}, for want of memory"
+        return f"{text}; then stacks of {smallest}, because memory ran out"
     if blueprint is not None and blueprint.why_not is not None:
         return f"{text}; not in stacks, since {blueprint.why_not}"
     if blueprint is None and wish == "auto" and device == "cpu" and (why := _extension.absence()) is not None:

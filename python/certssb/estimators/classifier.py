@@ -143,10 +143,10 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
     Notes
     -----
     Training data are what is certified against: their scaling must not be learned from them. Pixels in [0, 1]
-    need none. A scaler fitted on the received data would be a second door to it, around the noise. The same goes for
+    need none. A scaler fitted on the received data would carry them around the noise. The same goes for
     weights of a module that were learned from these data, frozen or not.
 
-    A module of your own is looked at before training: what cannot work is refused with the sub-module named. Members must
+    A module of your own is checked before training: what cannot work is refused, naming the sub-module. Members must
     not share state: a module is trained for up to 16 steps on made-up samples, alone and again beside another one, and
     refused if that shows (up to 256 steps on a GPU or in stacks); after training the same steps must come out the same.
     On the CPU, one by one, the first member of a fit is trained again after all others (at every look of ``until``, at

@@ -42,7 +42,7 @@ def render(run: Run) -> str:
     Returns
     -------
     str
-        A whole HTML document that loads nothing.
+        A self-contained HTML document.
 
     Raises
     ------

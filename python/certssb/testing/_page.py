@@ -28,7 +28,7 @@ def render_suite(name: str, assertions: list[dict[str, Any]]) -> str:
     Returns
     -------
     str
-        A whole HTML document that loads nothing.
+        A self-contained HTML document.
     """
     title = f"Certified accuracy: {name}"
     n_held = sum(found["held"] for found in assertions)

@@ -80,9 +80,9 @@ def why_not(blueprint: Blueprint, shape: tuple[int, ...], n_classes: int, device
     names = ("logits and gradients", "logits and gradients after a step", "logits in evaluation mode")
     for number, (name, (computed, buffers)) in enumerate(zip(names, together, strict=True)):
         if not _same(computed, [passes[number][0] for passes in alone]):
-            return f"{name} are others in a stack"
+            return f"{name} differ in a stack"
         if not _same(buffers, [passes[number][1] for passes in alone]):
-            return "buffers are others in a stack"
+            return "buffers differ in a stack"
     return None
 
 
