@@ -41,6 +41,7 @@ NOT_RUN = {
     "certssb.report._page.render",
     "certssb.report._run.Run",
     "certssb.report._samples.save_samples",
+    "certssb.report.write_comparison",
     "certssb.report.write_report",
 }
 

@@ -13,6 +13,7 @@ from conftest import HOSTILE
 
 import certssb as cs
 from certssb import cli, report
+from certssb.certificates._shares import share_down
 from certssb.report._markup import joined, tag
 from certssb.report._samples import least_certain
 
@@ -63,13 +64,70 @@ def test_it_says_what_was_certified_and_where_it_comes_from(page: Page, hostile_
     summary = json.loads((hostile_run / "summary.json").read_text())
     record = summary["record"]
     said = [
-        summary["guarantee"], summary["law"], record["data_digest"], summary["versions"]["torch"],
+        summary["guarantee"], summary["law"], record["data_digest"], summary["versions"]["numpy"],
         summary["finished"], "Seed of the noise 0", "learning rate 0.05", "Least certain clean test samples",
         f"at most {summary['budget']['n_poisoned']} of 400 training samples changed, labels as received",
     ]  # fmt: skip
     for sentence in said:
         assert sentence in page.text, sentence
     assert "Not a proof" not in page.text
+
+
+def test_the_headline_comes_first_and_is_what_the_table_certifies(page: Page, hostile_run: Path) -> None:
+    run = report.Run.read(hostile_run)
+    y, table = run.samples["clean"].y_true, run.tables["clean"]
+    certified = float(table.certified_accuracy(y, **run.budget.change()))
+    right = float((table.prediction == y).mean())
+    head = page.text[: page.text.index("What is guaranteed")]
+    assert f"{100 * share_down(right):.2f} % clean: predicted right " in head
+    assert f"{100 * share_down(certified):.2f} % clean: predicted right and certified" in head
+    assert (
+        f"Certified: the prediction stays the same with {run.budget.words(400)}, as the guarantee below says."
+        in head
+    )
+    (when,) = page.all("time")
+    assert when["datetime"] == run.summary["finished"] and " UTC" in head
+
+
+def test_curves_say_their_numbers_under_a_pointer(page: Page, hostile_run: Path) -> None:
+    clean = json.loads((hostile_run / "summary.json").read_text())["results"]["clean"]
+    told = re.findall(r"clean: ([\d.]+) % at ([\d.]+) \((samples|trigger norm \(L2\))\)", page.text)
+    shares = dict(zip(clean["counts"], clean["certified_accuracy_counts"], strict=True))
+    shares |= dict(zip(clean["trigger_norms"], clean["certified_accuracy_budget"], strict=True))
+    counted = [(float(share), float(size)) for share, size, unit in told if unit == "samples"]
+    assert counted and all(
+        share
+        == pytest.approx(
+            100
+            * share_down(dict(zip(clean["counts"], clean["certified_accuracy_counts"], strict=True))[size]),
+            abs=0.006,
+        )
+        for share, size in counted
+    )
+    assert len(page.all("title")) == 1 + len(told) + len(re.findall(r"% survive", page.text))
+    assert 0 < len(re.findall(r"% survive", page.text)) <= 60
+
+
+def test_a_curve_keeps_the_colour_of_its_place(tmp_path: Path) -> None:
+    words = [
+        "--classes",
+        "0",
+        "1",
+        "--members",
+        "30",
+        "--subsample",
+        "9",
+        "--model",
+        "discriminant",
+        "--alpha",
+        "0.1",
+    ]
+    attack = ["--trigger", "one-pixel", "--target", "1"]
+    assert cli.main(["run", *words, *attack, "--quiet", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "report.html").read_text()
+    first = text[text.index('class="plots"') :]
+    key = re.findall(r"<li>.*?stroke=\"([^\"]*)\".*?</svg>(\w+)</li>", first[: first.index("</ul>")])
+    assert key == [("var(--series-0)", "clean"), ("var(--series-1)", "triggered")]
 
 
 def test_it_loads_nothing_and_runs_nothing(page: Page, hostile_run: Path) -> None:
@@ -253,3 +311,83 @@ def test_markup_escapes_all_but_itself() -> None:
     made = tag("p", "<", tag("i", "&"), None, 3, title="\"'<")
     assert made == '<p title="&quot;&#x27;&lt;">&lt;<i>&amp;</i>3</p>'
     assert joined(made, "<") == made + "&lt;"
+
+
+def test_two_runs_are_compared(hostile_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(hostile_run, tmp_path / "one")
+    settings = json.loads((hostile_run / "summary.json").read_text())["settings"]
+    words = [
+        "--dataset",
+        settings["dataset"],
+        "--members",
+        "40",
+        "--subsample",
+        "150",
+        "--sigma",
+        "0.25",
+        "--model",
+        "linear",
+    ]
+    more = [
+        "--epochs",
+        "3",
+        "--learning-rate",
+        "0.05",
+        "--seed",
+        "1",
+        "--quiet",
+        "--out",
+        str(tmp_path / "two"),
+    ]
+    assert cli.main(["run", *words, *more]) == 0
+    assert cli.main(["report", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+    target = tmp_path / "two" / "comparison.html"
+    assert str(target) in capsys.readouterr().out
+    text = target.read_text()
+    page = Page(text)
+    assert HOSTILE not in text
+    policies = [m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    runs = [report.Run.read(tmp_path / name) for name in ("one", "two")]
+    right = [(run.tables["clean"].prediction == run.samples["clean"].y_true).mean() for run in runs]
+    shown = " ".join(f"{100 * share_down(float(share)):.2f} %" for share in right)
+    assert f"clean: predicted right {shown} {100 * (right[1] - right[0]):+.2f} points" in page.text
+    assert "members 30 40" in page.text and "seed 0 1" in page.text and "batch size" not in page.text
+    sure = [
+        ~run.tables["clean"].abstained & (run.tables["clean"].prediction == run.samples["clean"].y_true)
+        for run in runs
+    ]
+    cells = [sure[0] & sure[1], sure[0] & ~sure[1], ~sure[0] & sure[1], ~sure[0] & ~sure[1]]
+    assert "in neither clean " + " ".join(str(int(cell.sum())) for cell in cells) in page.text
+    assert all(run.tables["clean"].guarantee in page.text for run in runs)
+    assert "certify against different changes" not in page.text and page.text.count("Certified accuracy") >= 1
+    # The same run twice: one guarantee, and nothing differs.
+    assert (
+        cli.main(
+            ["report", str(tmp_path / "one"), str(tmp_path / "one"), "--out", str(tmp_path / "same.html")]
+        )
+        == 0
+    )
+    same = Page((tmp_path / "same.html").read_text()).text
+    assert "one (first)" in same and same.count(runs[0].tables["clean"].guarantee) == 1 and "nothing" in same
+
+
+def test_runs_that_count_different_changes_are_no_comparison(hostile_run: Path, tmp_path: Path) -> None:
+    settings = json.loads((hostile_run / "summary.json").read_text())["settings"]
+    words = [
+        "--dataset",
+        settings["dataset"],
+        "--members",
+        "30",
+        "--model",
+        "discriminant",
+        "--n-poisoned",
+        "3",
+        "--quiet",
+    ]
+    assert cli.main(["run", *words, "--out", str(tmp_path / "two")]) == 0
+    target = report.write_comparison(hostile_run, tmp_path / "two", tmp_path / "page.html")
+    assert "The runs certify against different changes" in Page(target.read_text()).text
+    with pytest.raises(cs.ParameterError, match="without summary.json"):
+        report.write_comparison(hostile_run, tmp_path)
+    assert cli.main(["report", str(hostile_run), str(tmp_path / "nowhere")]) == 2

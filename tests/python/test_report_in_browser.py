@@ -67,7 +67,8 @@ def test_all_images_are_decoded_and_drawings_have_a_size(browser: Any, hostile_r
     drawn = opened.run(
         "[...document.querySelectorAll('svg[role=img]')].map(s => s.getBoundingClientRect().height)"
     )
-    assert len(drawn) == 2 and min(drawn) > 150
+    # Over samples, over the norm, and the frontier.
+    assert len(drawn) == 3 and min(drawn) > 150
     letters = opened.run(
         "[...document.querySelectorAll('svg[role=img] text')].map(t => t.getBoundingClientRect().height)"
     )
@@ -92,3 +93,21 @@ def test_the_policy_stops_what_escaping_would_have_missed(
     opened = Opened(browser, tmp_path / "broken.html", DESKTOP)
     assert opened.page.title() != "broken"
     assert len(opened.said) == 2 and all("Content Security Policy" in message for message in opened.said)
+
+
+def test_on_paper_it_is_light_and_fits(browser: Any, hostile_run: Path) -> None:
+    opened = Opened(browser, hostile_run / "report.html", 720, "dark")
+    opened.page.emulate_media(media="print")
+    assert opened.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.run("document.documentElement.scrollWidth") <= 720
+    assert len(opened.page.pdf(format="A4")) > 10_000
+
+
+def test_a_point_of_a_curve_shows_itself_under_the_pointer(browser: Any, hostile_run: Path) -> None:
+    opened = Opened(browser, hostile_run / "report.html", DESKTOP)
+    point = opened.page.locator('g[id*="-point-"] use').nth(2)
+    point.scroll_into_view_if_needed()
+    seen = "e => getComputedStyle(e).fillOpacity"
+    assert float(point.evaluate(seen)) == 0
+    point.hover(force=True)
+    assert float(point.evaluate(seen)) > 0.5

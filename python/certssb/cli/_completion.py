@@ -14,6 +14,7 @@ _FILES = (
     "FILE",
     "PATH",
     "folder",
+    "other",
     "ledger",
     "votes",
     "out",

@@ -126,11 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run_command("run"))
     report = commands.add_parser(
         "report",
-        help="write a self-contained HTML page about a run, from its folder",
+        help="write a self-contained HTML page about a run, or about two",
         formatter_class=formatter,
     )
     report.add_argument("folder", help="the folder that certssb run wrote")
-    report.add_argument("--out", help="file to write; report.html in the folder if not given")
+    report.add_argument(
+        "other", nargs="?", help="that of another run: a page that compares both is written instead"
+    )
+    report.add_argument(
+        "--out",
+        help="file to write; report.html in the folder if not given, comparison.html in the second of two",
+    )
     report.set_defaults(command=_run_command("report"))
     audit = commands.add_parser(
         "audit",

@@ -17,7 +17,7 @@ from certssb.certificates._printed import Shown, aligned
 from certssb.cli._inputs import check_target, read_arrays
 from certssb.cli._laws import asked_election, asked_threat, needed_law
 from certssb.cli._options import _settings
-from certssb.report import write_report
+from certssb.report import write_comparison, write_report
 from certssb.storage import _files
 from certssb.storage._tables import csv_bytes
 
@@ -51,11 +51,16 @@ def recommend(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    if not Path(options.folder).is_dir():
-        raise parameter_error("folder", "a folder that certssb run wrote", f"'{options.folder}'")
+    for name in ("folder", "other"):
+        place = getattr(options, name)
+        if place is not None and not Path(place).is_dir():
+            raise parameter_error(name, "a folder that certssb run wrote", f"'{place}'")
     if options.out is not None:
         check_target("--out", options.out)
-    print(f"Written to {write_report(options.folder, options.out)}")
+    if options.other is None:
+        print(f"Written to {write_report(options.folder, options.out)}")
+    else:
+        print(f"Written to {write_comparison(options.folder, options.other, options.out)}")
 
 
 def audit(options: argparse.Namespace) -> int:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from certssb._checks import parameter_error, shown
 from certssb.certificates import CertificateTable
-from certssb.certificates._shares import share_down
 from certssb.report._counted import KINDS
-from certssb.report._markup import Markup, table, tag
+from certssb.report._headline import finished, headline, percent
+from certssb.report._markup import Markup, joined, table, tag
 from certssb.report._plots import figures
 from certssb.report._run import Run
 from certssb.report._samples import Samples, least_certain
@@ -56,11 +56,11 @@ def render(run: Run) -> str:
     """
     if not isinstance(run, Run):
         raise parameter_error("run", "what Run.read returns", shown(run))
-    title = f"Certificates: {run.name}"
     sections = [
-        _guarantee(run), _results(run), tag("section", tag("h2", "Plots"), tag("div", *figures(run), class_="plots")),
+        headline(run), _guarantee(run), _results(run), tag("section", tag("h2", "Plots"), tag("div", *figures(run), class_="plots")),
         *(_samples(run, name) for name in run.tables), _settings(run), _origin(run),
     ]  # fmt: skip
+    title = f"Certificates: {run.name}"
     return document(
         title, tag("header", tag("h1", title), tag("p", _subtitle(run), class_="faint")), sections
     )
@@ -81,11 +81,13 @@ def document(title: str, header: Markup, sections: Sequence[Markup | None]) -> s
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _subtitle(run: Run) -> str:
+def _subtitle(run: Run) -> Markup:
     summary, settings = run.summary, run.summary["settings"]
     n_train, n_trusted = summary["n_train"], summary.get("n_trusted", 0)
     beside = f" and {n_trusted:,} trusted ones" if n_trusted else ""
-    return f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {settings.get('members')} members, {summary['law']}"
+    words = f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {settings.get('members')} members, {summary['law']}"
+    when = finished(run)
+    return joined(words, ", finished " if when else None, when)
 
 
 def _guarantee(run: Run) -> Markup:
@@ -115,23 +117,18 @@ def _results(run: Run) -> Markup:
         ("attack_success_rate", "Given the attacker's class"),
     ):
         if any(r.get(key) is not None for r in results.values()):
-            rows.append([label, *(_share(r.get(key)) for r in results.values())])
+            rows.append([label, *(percent(r.get(key)) for r in results.values())])
     parts = [tag("h2", "Results"), table(["Test samples", *names], rows, class_="numbers")]
     for kind in KINDS:
         if all(kind.sizes in r for r in results.values()):
             points = zip(
                 results[names[0]][kind.sizes], *(r[kind.shares] for r in results.values()), strict=True
             )
-            body = [[f"{point[0]:,g}", *(_share(share) for share in point[1:])] for point in points]
+            body = [[f"{point[0]:,g}", *(percent(share) for share in point[1:])] for point in points]
             unit = kind.unit[0].upper() + kind.unit[1:]
             title = f"Predicted right and certified, {run._counted(kind)}"
             parts += [tag("h3", title), table([unit, *names], body, class_="numbers")]
     return tag("section", *parts)
-
-
-def _share(value: float | None) -> str:
-    """In percent with two decimals, rounded down, so that no share claims more than was certified."""
-    return "-" if value is None else f"{100 * share_down(value):.2f} %"
 
 
 def _samples(run: Run, name: str) -> Markup | None:
@@ -218,7 +215,7 @@ def _settings(run: Run) -> Markup:
     if note is not None:
         note += f" --seed {_record(run).get('seed')} repeats it."
     again = [tag("h3", "The same run again"), command, tag("p", note) if note else None]
-    return tag("section", tag("h2", "Settings"), table([], rows), *again)
+    return tag("section", tag("h2", "Settings"), _pairs(rows), *again)
 
 
 def _command(settings: dict[str, Any]) -> str:
@@ -246,7 +243,12 @@ def _origin(run: Run) -> Markup:
         tag("summary", "The ensemble's record"),
         tag("pre", json.dumps(summary["record"], indent=2)),
     )
-    return tag("section", tag("h2", "Where it comes from"), table([], rows), raw)
+    return tag("section", tag("h2", "Where it comes from"), _pairs(rows), raw)
+
+
+def _pairs(rows: list[list[Any]]) -> Markup:
+    """Names and values, in as many columns as fit."""
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows), class_="pairs")
 
 
 def _record(run: Run) -> dict[str, Any]:

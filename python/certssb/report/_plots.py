@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from certssb._extras import absent
 from certssb.certificates._budget import Budget
+from certssb.certificates._shares import share_down
 from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
 from certssb.displays._style import COLOURS, FAINT, INK
 from certssb.report._counted import KINDS, Kind
@@ -48,6 +50,9 @@ def figures(run: Run) -> list[Markup]:
     return drawn
 
 
+_TOLD = 20
+"""Points of one curve of a frontier that say their numbers: each takes a few hundred bytes."""
+
 _XLABELS = {
     "counts": "Changed training samples (at most)",
     "trigger_norms": "L2 norm of the change of each sample",
@@ -56,22 +61,69 @@ _XLABELS = {
 }
 
 
-def _over(run: Run, kind: Kind) -> Markup:
-    ax = _axes()
+def _display(run: Run, kind: Kind, name: str) -> CertifiedAccuracyDisplay:
     make, budget = CertifiedAccuracyDisplay.from_certificates, run.budget
-    for name, table in run.tables.items():
-        y_true, results = run.samples[name].y_true, run.summary["results"][name]
-        if kind.sizes == "radii":
-            display = make(table, y_true, name=name)
-        elif kind.sizes == "trigger_norms":
-            display = make(table, y_true, name=name, **replace(budget, trigger_norm=None).change())
-        elif kind.sizes == "counts":
-            display = make(table, y_true, name=name, **replace(budget, n_poisoned=None).change())
-        else:
-            shares = results[kind.shares]
-            display = CertifiedAccuracyDisplay(results[kind.sizes], shares, name=name, sound=table.sound)
+    table, y_true, results = run.tables[name], run.samples[name].y_true, run.summary["results"][name]
+    if kind.sizes == "radii":
+        return make(table, y_true, name=name)
+    if kind.sizes == "trigger_norms":
+        return make(table, y_true, name=name, **replace(budget, trigger_norm=None).change())
+    if kind.sizes == "counts":
+        return make(table, y_true, name=name, **replace(budget, n_poisoned=None).change())
+    shares = results[kind.shares]
+    return CertifiedAccuracyDisplay(results[kind.sizes], shares, name=name, sound=table.sound)
+
+
+def _over(run: Run, kind: Kind) -> Markup:
+    curves = [(name, _display(run, kind, name), run.summary["results"][name]) for name in run.tables]
+    return _drawn(curves, kind, run)
+
+
+def compared(runs: dict[str, Run], kind: Kind) -> Markup:
+    """The curves of several runs that count the same, in one drawing."""
+    curves = []
+    for which, run in runs.items():
+        for name in run.tables:
+            display = _display(run, kind, name)
+            display.name = f"{which}, {name}"
+            curves.append((display.name, display, run.summary["results"][name]))
+    return _drawn(curves, kind, next(iter(runs.values())))
+
+
+def _drawn(
+    curves: list[tuple[str, CertifiedAccuracyDisplay, dict[str, Any]]], kind: Kind, run: Run
+) -> Markup:
+    ax, colours = _axes(), []
+    for _, display, _ in curves:
         _plot(display, ax, _XLABELS[kind.sizes])
+        colours.append(ax.get_lines()[-1].get_color())
+    # After all curves, whose colours go by how many lines there are.
+    for (name, _, results), colour in zip(curves, colours, strict=True):
+        _tell(ax, name, kind, results, colour)
     return _figure(ax, f"Predicted right and certified, {run._counted(kind)}")
+
+
+def _tell(ax: Axes, name: str, kind: Kind, results: dict[str, Any], colour: Any) -> None:
+    """Say the numbers of a curve where a pointer rests on it: those of the table."""
+    for size, share in zip(results[kind.sizes], results[kind.shares], strict=True):
+        words = f"{name}: {100 * share_down(share):.2f} % at {size:g} ({kind.unit})"
+        _point(ax, float(size), float(share), words, colour)
+
+
+def _point(ax: Axes, x: float, y: float, words: str, colour: Any) -> None:
+    """A mark that shows itself, and its words, under a pointer only."""
+    left, right = ax.get_xlim()
+    if not left <= x <= right:
+        return
+    told: list[str] = vars(ax).setdefault("_certssb_told", [])
+    limits = ax.get_xlim(), ax.get_ylim()
+    ax.plot(
+        [x], [y], marker="o", markersize=9, linestyle="none", color=colour, alpha=0.0, clip_on=False, zorder=5,
+        label="_told", gid=f"point-{len(told)}",
+    )  # fmt: skip
+    told.append(words)
+    ax.set_xlim(*limits[0])
+    ax.set_ylim(*limits[1])
 
 
 def drawing(display: CertifiedAccuracyDisplay, title: str) -> Markup:
@@ -92,9 +144,22 @@ def _frontier(run: Run, name: str) -> Markup:
     display.title = ""
     ax = _axes()
     display.plot(ax=ax)
+    lines = list(display.lines_)
+    for line, level, curve in zip(lines, display.levels, display.curves, strict=True):
+        every = -(-len(curve) // _TOLD)
+        for n, norm in zip(display.n_poisoned[::every].tolist(), curve[::every].tolist(), strict=True):
+            if math.isfinite(norm):
+                told = (
+                    f"{name}: {100 * level:g} % survive {n:,} samples, each changed by at most {_down(norm)}"
+                )
+                _point(ax, float(n), float(norm), told, line.get_color())
     words = Budget(None, None, labels).over(run.n_train)
     title = f"Largest trigger norm that shares of the {name} test samples survive, predicted right, {words}"
     return _figure(ax, title, dashes=(None, "9 3", "2 2"))
+
+
+def _down(norm: float) -> str:
+    return f"{math.floor(1000 * norm) / 1000:.3f}"
 
 
 def _axes() -> Axes:
@@ -157,6 +222,10 @@ def _svg(ax: Axes, title: str) -> Markup:
     prefix = re.sub(r"\W+", "-", title)
     drawing = re.sub(r'\bid="', f'id="{prefix}-', drawing)
     drawing = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", drawing)
+    told: list[str] = vars(ax).get("_certssb_told", [])
+    drawing = re.sub(
+        r'<g id="[^"]*-point-(\d+)">', lambda group: group[0] + tag("title", told[int(group[1])]), drawing
+    )
     opened = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", drawing, count=1)
     opened = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", opened, count=1)
     named = tag("svg", role="img", aria_label=title)[: -len("></svg>")]
