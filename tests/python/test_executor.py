@@ -31,7 +31,14 @@ def pool():
 
 
 def classifier(executor=None, model="linear", law=None, n_members=12, **others):
-    settings = {"epochs": 3, "learning_rate": 0.03, "seed": 3, "progress": False, "alpha": 0.1} | others
+    settings = {
+        "epochs": 3,
+        "learning_rate": 0.03,
+        "seed": 3,
+        "progress": False,
+        "alpha": 0.1,
+        "device": "cpu",
+    } | others
     return cs.CertifiedClassifier(
         model, cs.Gaussian(0.25) if law is None else law, n_members=n_members, executor=executor, **settings
     )

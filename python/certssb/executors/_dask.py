@@ -77,7 +77,7 @@ class Dask(Workforce):
         if self.carrier is not None:
             # Python code that runs in a worker's threads cannot be ended from outside: it is told.
             with contextlib.suppress(Exception):
-                self._client.run(_task.stop, self.carrier.key, wait=False)
+                self._client.run(_task.stop, self.carrier.key, on_error="ignore")
 
     def close(self) -> None:
         if self._payload is not None:

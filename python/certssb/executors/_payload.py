@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from certssb._checks import parameter_error
 
@@ -24,6 +25,10 @@ _KEPT = 4
 """Payloads that a process keeps: of a fit, of the questions after it, and of their neighbours'."""
 
 _ALIGNED = 64
+"""Bytes that parts of a file begin at multiples of."""
+
+_ALIGNMENT = 8
+"""Bytes that the largest number has."""
 
 
 class Payload(Protocol):
@@ -40,7 +45,13 @@ class Packed:
         self.key, self.main, self.buffers = key, main, list(buffers)
 
     def unpacked(self) -> Any:
-        return pickle.loads(self.main, buffers=self.buffers)
+        return pickle.loads(self.main, buffers=[_aligned(buffer) for buffer in self.buffers])
+
+
+def _aligned(buffer: Any) -> npt.NDArray[np.uint8]:
+    """The bytes of a buffer where numbers may begin; engines leave them at any address in what came from a network."""
+    view = np.frombuffer(buffer, dtype=np.uint8)
+    return view if view.ctypes.data % _ALIGNMENT == 0 else view.copy()
 
 
 class InFile:

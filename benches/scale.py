@@ -1,0 +1,315 @@
+"""Members on other processes and machines: each command writes its section of `results/scale.md`.
+
+``python benches/scale.py engines`` compares threads, loky, Dask and Ray; ``kills`` ends workers in the middle, ten times each;
+``driver`` ends the driver and goes on; ``overhead`` measures what a task costs; ``network`` runs a scheduler and two workers on hosts
+in network namespaces (as root). Needs the extras ``certssb[dask]`` and ``certssb[ray]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import certssb as cs
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+RESULTS = Path(__file__).parent / "results" / "scale.md"
+ROUNDS = 3
+KILLS = 10
+
+
+def write(title: str, lines: list[str]) -> None:
+    """Put a section in the place of the one with its title, or at the end."""
+    text = RESULTS.read_text() if RESULTS.exists() else "# Beyond one machine and beyond memory\n"
+    head, *sections = text.split("\n## ")
+    body = "\n".join([title, "", *lines]).rstrip() + "\n"
+    kept = [section for section in sections if section.partition("\n")[0] != title]
+    place = next((i for i, section in enumerate(sections) if section.partition("\n")[0] == title), len(kept))
+    kept.insert(place, body)
+    RESULTS.write_text("\n## ".join([head.rstrip() + "\n", *(section.rstrip() + "\n" for section in kept)]))
+    print("\n".join(lines))
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *rows]]
+
+
+def machine() -> str:
+    found = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    return f"{found[0] if found else 'unknown processor'}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end"
+
+
+def module() -> Any:
+    """The literature's cnn, smaller, as a user would write it."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 12 * 12, 64), nn.ReLU(), nn.Linear(64, 2)
+    )  # fmt: skip
+
+
+def ensembles() -> dict[str, dict[str, Any]]:
+    from sklearn.ensemble import RandomForestClassifier
+
+    noised = cs.Subsample(cs.Gaussian(0.5), size=2_000)
+    return {
+        "1,000 `linear`": {"model": "linear", "law": noised, "n_members": 1_000, "epochs": 2},
+        "60 `cnn`": {"model": "cnn", "law": noised, "n_members": 60, "epochs": 2},
+        "40 own modules": {"model": module, "law": noised, "n_members": 40, "epochs": 2},
+        "200 random forests": {
+            "model": RandomForestClassifier(20),
+            "law": cs.Subsample(size=500),
+            "n_members": 200,
+        },
+    }
+
+
+def data() -> tuple[Any, Any, Any]:
+    X, y, X_test, _ = cs.datasets.load_mnist(DATA, classes=(0, 1))
+    return X, y, X_test
+
+
+def classifier(executor: Any = None, **settings: Any) -> cs.CertifiedClassifier:
+    return cs.CertifiedClassifier(**{"progress": False} | settings, executor=executor, seed=0, device="cpu")
+
+
+@contextlib.contextmanager
+def dask(n_workers: int = 3) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextlib.contextmanager
+def ray(n_workers: int = 2) -> Iterator[str]:
+    import ray
+
+    ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False)
+    try:
+        yield "ray"
+    finally:
+        ray.shutdown()
+
+
+def engines() -> None:
+    """The same ensembles by every engine, in turn."""
+    from joblib.externals.loky import get_reusable_executor
+
+    X, y, X_test = data()
+    loky = get_reusable_executor(max_workers=2)
+    rows = []
+    with dask() as client, ray():
+        executors: dict[str, Any] = {"threads": None, "loky": loky, "Dask": client, "Ray": "ray"}
+        for name, settings in ensembles().items():
+            # Workers import what they need once in their lives.
+            for executor in executors.values():
+                classifier(executor, **settings | {"n_members": 12, "epochs": 1, "alpha": 0.5}).fit(
+                    X[:2_100], y[:2_100]
+                )
+            times: dict[str, list[tuple[float, float]]] = {engine: [] for engine in executors}
+            votes = {}
+            for _ in range(ROUNDS):
+                for engine, executor in executors.items():
+                    begun = time.perf_counter()
+                    clf = classifier(executor, **settings).fit(X, y)
+                    trained = time.perf_counter()
+                    votes[engine] = clf.votes(X_test)
+                    times[engine].append((trained - begun, time.perf_counter() - trained))
+            fit, asked = ({e: statistics.median(t[i] for t in times[e]) for e in executors} for i in (0, 1))
+            same = all(np.array_equal(votes["threads"], other) for other in votes.values())
+            cells = [f"{fit[e]:.1f} + {asked[e]:.1f}" for e in executors]
+            cost = [
+                f"{100 * ((fit[e] + asked[e]) / (fit['threads'] + asked['threads']) - 1):+.0f} %"
+                for e in executors
+                if e != "threads"
+            ]
+            rows.append([name, *cells, ", ".join(cost), "yes" if same else "NO"])
+            print(rows[-1], flush=True)
+    write(
+        "Engines",
+        [
+            "`python benches/scale.py engines`: seconds of fit + votes on 2,115 test images, MNIST 1 against 0 (12,665 training images), medians of "
+            f"{ROUNDS} rounds that take turns. Threads: 2; loky: 2 processes; Dask: a `LocalCluster` of 3 worker processes; Ray: 2 workers; all "
+            "have imported what they need. " + machine() + ".",
+            "",
+            *table(
+                ["ensemble", "threads", "loky", "Dask", "Ray", "cost of loky, Dask, Ray", "votes equal"], rows
+            ),
+        ],
+    )
+
+
+def _workers_of_dask(client: Any) -> list[int]:
+    # One that was ended may not be back yet.
+    return [pid for pid in client.run(os.getpid, on_error="return").values() if isinstance(pid, int)]
+
+
+def _work_of_ray() -> list[int]:
+    import psutil
+
+    commands = ((one.pid, " ".join(one.info["cmdline"] or ())) for one in psutil.process_iter(["cmdline"]))
+    return [pid for pid, command in commands if "ray::work" in command]
+
+
+def kills() -> None:
+    """Workers ended in the middle of a fit, ten times for each engine."""
+    X, y, X_test = data()
+    settings = ensembles()["60 `cnn`"] | {"law": cs.Subsample(cs.Gaussian(0.5), size=1_000)}
+    expected = classifier(**settings).fit(X, y).votes(X_test)
+
+    def run(executor: Any, workers: Callable[[], list[int]]) -> list[str]:
+        killed, equal, seconds = 0, 0, []
+        for turn in range(KILLS):
+            done_at: list[int] = []
+
+            def kill(done: int, total: int, turn: int = turn, done_at: list[int] = done_at) -> None:
+                if done >= 10 + 4 * turn and not done_at:
+                    found = workers()
+                    if found:
+                        os.kill(found[turn % len(found)], signal.SIGKILL)
+                        done_at.append(done)
+
+            begun = time.perf_counter()
+            clf = classifier(executor, **settings, progress=kill).fit(X, y)
+            seconds.append(time.perf_counter() - begun)
+            clf.progress = False
+            killed += len(done_at)
+            equal += int(np.array_equal(clf.votes(X_test), expected))
+            print(turn, done_at, clf.execution_, f"{seconds[-1]:.1f} s", equal, flush=True)
+        return [str(killed), str(equal), f"{statistics.median(seconds):.1f}"]
+
+    with dask() as client:
+        rows = [["Dask", *run(client, lambda: _workers_of_dask(client))]]
+    with ray():
+        rows.append(["Ray", *run("ray", _work_of_ray)])
+    write(
+        "Killed workers",
+        [
+            f"`python benches/scale.py kills`: 60 `cnn` members, a worker ended by `kill -9` in the middle of {KILLS} fits each. {machine()}.",
+            "",
+            *table(
+                ["engine", "workers killed", "fits that ended with votes equal", "median seconds of a fit"],
+                rows,
+            ),
+        ],
+    )
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {here!r})
+import scale
+if __name__ == "__main__":
+    X, y, _ = scale.data()
+    with scale.dask() as client:
+        settings = scale.ensembles()["60 `cnn`"]
+        scale.classifier(client, **settings, checkpoint={folder!r}).fit(X, y)
+"""
+
+
+def driver() -> None:
+    """A driver that is ended, and what goes on from its checkpoint."""
+    X, y, X_test = data()
+    settings = ensembles()["60 `cnn`"]
+    expected = classifier(**settings).fit(X, y).votes(X_test)
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "driver.py"
+        at = str(Path(folder) / "members")
+        script.write_text(DRIVER.format(here=str(Path(__file__).parent), folder=at))
+        process = subprocess.Popen(
+            [sys.executable, str(script)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while len(list(Path(at).glob("member-*"))) < 20:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        there = len(list(Path(at).glob("member-*")))
+        told: list[int] = []
+        with dask() as client:
+            clf = classifier(
+                client, **settings, checkpoint=at, progress=lambda done, _: told.append(done)
+            ).fit(X, y)
+            clf.progress = False
+            equal = np.array_equal(clf.votes(X_test), expected)
+    write(
+        "A killed driver",
+        [
+            (
+                f"`python benches/scale.py driver`: ended by `kill -9` when {there} of 60 `cnn` members were in the checkpoint; another driver trained "
+                f"the other {60 - there}; votes equal: {'yes' if equal else 'NO'}."
+            ),
+        ],
+    )
+
+
+def overhead() -> None:
+    """What a member costs beside its training, where training costs next to nothing."""
+    X, y, _ = data()
+    settings = {"model": "linear", "law": cs.Subsample(size=20), "epochs": 1}
+    sizes = (2_000, 10_000)
+    seconds: dict[str, dict[int, list[float]]] = {"threads": {}, "Dask": {}}
+    with dask() as client:
+        classifier(client, **settings, n_members=100).fit(X, y)
+        for _ in range(ROUNDS):
+            for name, executor in (("threads", None), ("Dask", client)):
+                for size in sizes:
+                    begun = time.perf_counter()
+                    classifier(executor, **settings, n_members=size).fit(X, y)
+                    seconds[name].setdefault(size, []).append(time.perf_counter() - begun)
+    each = {
+        name: 1e3
+        * (statistics.median(of[sizes[1]]) - statistics.median(of[sizes[0]]))
+        / (sizes[1] - sizes[0])
+        for name, of in seconds.items()
+    }
+    rows = [
+        [name, *(f"{statistics.median(of[size]):.2f}" for size in sizes), f"{each[name]:.3f}"]
+        for name, of in seconds.items()
+    ]
+    write(
+        "What a task costs",
+        [
+            (
+                "`python benches/scale.py overhead`: `linear` members of 20 samples each, so that training is next to nothing; the last column is "
+                f"the difference of both by the difference of members. {machine()}."
+            ),
+            "",
+            *table(["engine", *(f"s for {size:,} members" for size in sizes), "ms a member"], rows),
+        ],
+    )
+
+
+def main() -> None:
+    commands = {"engines": engines, "kills": kills, "driver": driver, "overhead": overhead}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=[*commands, "all"])
+    asked = parser.parse_args().command
+    for name, run in commands.items():
+        if asked in (name, "all"):
+            run()
+
+
+if __name__ == "__main__":
+    main()
