@@ -88,8 +88,8 @@ pub use ledger::{Asked, Claim, Entry, Ledger, Outcome, Patience, Record as Ledge
 #[cfg(feature = "training")]
 pub use member::{
     built_in::KNOWN as KNOWN_MODELS, ArrayInputs, ArrayTrainingSet, Behaviour, Convolution, Device,
-    FeatureShape, Gpus, History, Init, Inputs, Layout, Member, ParameterKind, ParameterSpec, Precision,
-    Record as EnsembleRecord, Settings, TrainConfig, TrainingSet, Values,
+    FeatureShape, Gpus, History, Init, Inputs, Layout, Look, Member, Pages, ParameterKind, ParameterSpec,
+    Precision, Record as EnsembleRecord, Rows, Settings, Sums, TrainConfig, TrainingSet, Typed, Values,
 };
 pub use normal::{normal_quantile_lower, normal_quantile_upper};
 pub use partition::{favourites, plurality, run_off, Assign, Assignment, Election, HashKey, Spread, Verdict};

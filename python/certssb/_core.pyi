@@ -360,18 +360,44 @@ class _Training(TypedDict):
     feature_map: NotRequired[OfRows | None]
 
 @final
+class Rows:
+    def __new__(
+        cls,
+        values: npt.NDArray[Any],
+        shape: Sequence[int],
+        divisor: float = 1.0,
+        give_back: Callable[[], None] | None = None,
+    ) -> Self: ...
+    @property
+    def values(self) -> npt.NDArray[Any]: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def lowest(self) -> float: ...
+    @property
+    def n_unit(self) -> int: ...
+    @property
+    def not_finite(self) -> tuple[int, tuple[int, int] | None]: ...
+    def __len__(self) -> int: ...
+    def select(self, index: _Int64) -> Rows: ...
+    def read(self, start: int, stop: int) -> _Float32: ...
+    def take(self, index: _Int64) -> _Float32: ...
+    def whole(self) -> _Float32: ...
+
 class Ensemble:
     def __new__(
         cls,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         n_classes: int,
         law: Law,
         *,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
         **settings: Unpack[_Training],
-    ) -> Ensemble: ...
+    ) -> Self: ...
     @property
     def law(self) -> Law: ...
     @property
@@ -395,10 +421,10 @@ class Ensemble:
     def keep_unchanged(
         self,
         earlier: Ensemble,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
     ) -> int: ...
     @property
     def n_trusted(self) -> int: ...
@@ -409,22 +435,22 @@ class Ensemble:
     def execution(self) -> tuple[int, int, int, str | None] | None: ...
     def train(
         self,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         n_members: int,
         checkpoint: str | os.PathLike[str] | None = None,
         report: _Report | None = None,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
     ) -> None: ...
     def train_these(
         self,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         numbers: list[int],
         report: _Report | None = None,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
     ) -> None: ...
     def influence(self, values: _Float32) -> tuple[npt.NDArray[np.uint32], _Float64, _Float64]: ...
     def begin(self, checkpoint: str | os.PathLike[str]) -> None: ...
@@ -497,14 +523,14 @@ class Elsewhere:
     def __new__(
         cls,
         ensemble: Ensemble,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         n_members: int,
         checkpoint: str | os.PathLike[str] | None = None,
         report: _Report | None = None,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
-    ) -> Elsewhere: ...
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
+    ) -> Self: ...
     @property
     def left(self) -> int: ...
     def hand_out(self, most: int, report: _Report | None = None) -> list[int]: ...
@@ -513,23 +539,23 @@ class Elsewhere:
     def take(self, members: Sequence[tuple[int, bytes]], report: _Report | None = None) -> None: ...
     def end(
         self,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         finished: bool,
         execution: tuple[int, int, int, str | None] | None = None,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
     ) -> None: ...
     def cancelled(self) -> None: ...
     @staticmethod
     def train_for(
         ensemble: Ensemble,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         numbers: Sequence[int],
         stopped: Callable[[], None] | None = None,
-        trusted: tuple[_Float32, _Int64] | None = None,
-        received: tuple[_Float32, _Float32 | None] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
+        received: tuple[Rows | _Float32, Rows | _Float32 | None] | None = None,
     ) -> list[tuple[int, bytes]]: ...
 
 # Forks.
@@ -611,11 +637,11 @@ def measures_features(law: Law) -> bool: ...
 class Knn:
     def __new__(
         cls,
-        features: _Float32,
+        features: Rows | _Float32,
         labels: _Int64,
         n_classes: int,
         sigma: float,
-        trusted: tuple[_Float32, _Int64] | None = None,
+        trusted: tuple[Rows | _Float32, _Int64] | None = None,
     ) -> Knn: ...
     def probabilities(self, features: _Float32) -> _Float64: ...
     def predict(self, features: _Float32) -> _Int64: ...

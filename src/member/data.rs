@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::rows::Rows;
 use super::FeatureShape;
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
@@ -58,32 +59,36 @@ pub trait TrainingSet: Inputs {
     /// # Errors
     /// As [`Inputs::features`] and [`TrainingSet::label`].
     fn digest(&self) -> Result<String> {
-        let mut hash = Sha256::new();
-        hash.update(b"certssb data 1");
-        for size in [self.n_samples(), self.n_classes()] {
-            hash.update((size as u64).to_le_bytes());
-        }
-        hash.update(self.shape().to_string());
-        let mut features = vec![0.0_f32; self.shape().n_features()];
-        let mut bytes = vec![0_u8; 4 * features.len()];
-        for index in 0..self.n_samples() {
-            self.features(index, &mut features)?;
-            for (place, value) in bytes.chunks_exact_mut(4).zip(&features) {
-                place.copy_from_slice(&value.to_le_bytes());
-            }
-            hash.update(&bytes);
-            hash.update(self.label(index)?.to_le_bytes());
-        }
-        if let Some(received) = self.received() {
-            hash.update(format!("received {}", received.shape()));
-            features.resize(received.shape().n_features(), 0.0);
-            for index in 0..self.n_samples() {
-                received.features(index, &mut features)?;
-                hash.update(bytemuck::cast_slice::<f32, u8>(&features));
-            }
-        }
-        Ok(hex(&hash.finalize()))
+        digest_of(self)
     }
+}
+
+fn digest_of<T: TrainingSet + ?Sized>(set: &T) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(b"certssb data 1");
+    for size in [set.n_samples(), set.n_classes()] {
+        hash.update((size as u64).to_le_bytes());
+    }
+    hash.update(set.shape().to_string());
+    let mut features = vec![0.0_f32; set.shape().n_features()];
+    let mut bytes = vec![0_u8; 4 * features.len()];
+    for index in 0..set.n_samples() {
+        set.features(index, &mut features)?;
+        for (place, value) in bytes.chunks_exact_mut(4).zip(&features) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+        hash.update(&bytes);
+        hash.update(set.label(index)?.to_le_bytes());
+    }
+    if let Some(received) = set.received() {
+        hash.update(format!("received {}", received.shape()));
+        features.resize(received.shape().n_features(), 0.0);
+        for index in 0..set.n_samples() {
+            received.features(index, &mut features)?;
+            hash.update(bytemuck::cast_slice::<f32, u8>(&features));
+        }
+    }
+    Ok(hex(&hash.finalize()))
 }
 
 /// The trusted samples that every member saw, in a record.
@@ -167,34 +172,42 @@ pub(crate) fn check_classes(k: usize) -> Result<()> {
     Err(Error::parameter("y", "labels of 2 to 65535 classes", format_args!("{k} classes")))
 }
 
-/// Inputs in one array of shape (n_samples, features of a sample), borrowed or owned.
+/// Inputs in one array, in the type in which they came.
 #[derive(Clone, Debug)]
 pub struct ArrayInputs<'a> {
-    features: Cow<'a, [f32]>,
+    rows: Rows<'a>,
     shape: FeatureShape,
 }
 
 impl<'a> ArrayInputs<'a> {
-    /// Inputs of the given sample shape.
+    /// Inputs of the given sample shape, one after the other, borrowed or owned.
     ///
     /// # Errors
     /// A shape error if the length is no multiple of a sample's, a parameter error for values that are not
     /// finite (names the sample).
     pub fn new(features: impl Into<Cow<'a, [f32]>>, shape: FeatureShape) -> Result<Self> {
         let features = features.into();
-        let size = shape.n_features();
-        if size == 0 || features.len() % size != 0 {
-            let got = format_args!("{} values for samples of shape {shape}", features.len());
-            return Err(Error::shape("X", "a whole number of samples with at least one feature", got));
-        }
+        let size = shape.n_features().max(1);
         features.chunks_exact(size).enumerate().try_for_each(|(index, row)| check_finite(index, row))?;
-        Ok(Self { features, shape })
+        Ok(Self { rows: Rows::of_floats(features, shape)?, shape })
+    }
+
+    /// Inputs that were looked at, and have been found to be finite.
+    ///
+    /// # Errors
+    /// A shape error unless rows are of this shape's size.
+    pub fn of(rows: Rows<'a>, shape: FeatureShape) -> Result<Self> {
+        if shape.n_features() == 0 || rows.n_features() != shape.n_features() {
+            let got = format_args!("rows of {} values", rows.n_features());
+            return Err(Error::shape("X", format_args!("samples of shape {shape}"), got));
+        }
+        Ok(Self { rows, shape })
     }
 }
 
 impl Inputs for ArrayInputs<'_> {
     fn n_samples(&self) -> usize {
-        self.features.len() / self.shape.n_features()
+        self.rows.n_rows()
     }
 
     fn shape(&self) -> FeatureShape {
@@ -202,14 +215,7 @@ impl Inputs for ArrayInputs<'_> {
     }
 
     fn features(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        let size = self.shape.n_features();
-        match self.features.get(index * size..(index + 1) * size) {
-            Some(row) if out.len() == size => {
-                out.copy_from_slice(row);
-                Ok(())
-            }
-            _ => Err(Error::shape("X", format_args!("a sample {index} of shape {}", self.shape), "none")),
-        }
+        self.rows.read(index, out)
     }
 }
 
@@ -284,6 +290,17 @@ impl Inputs for ArrayTrainingSet<'_> {
 impl TrainingSet for ArrayTrainingSet<'_> {
     fn n_classes(&self) -> usize {
         self.n_classes
+    }
+
+    fn digest(&self) -> Result<String> {
+        if self.received.is_some() {
+            return digest_of(self);
+        }
+        // Asked for before training and again when it begins: of samples that are compared with what they were then.
+        let mut beside = blake3::Hasher::new();
+        beside.update(format!("{} {}", self.shape(), self.n_classes).as_bytes());
+        beside.update(bytemuck::cast_slice(&self.labels));
+        self.inputs.rows.digest(*beside.finalize().as_bytes(), || digest_of(self))
     }
 
     fn label(&self, index: usize) -> Result<u32> {

@@ -12,6 +12,7 @@ pub(crate) mod encoding;
 mod history;
 mod layout;
 mod record;
+mod rows;
 mod shape;
 mod values;
 
@@ -28,6 +29,9 @@ pub use history::History;
 pub use layout::{Init, Layout, ParameterKind, ParameterSpec};
 pub use record::Record;
 pub(crate) use record::SCHEMA;
+#[cfg(feature = "python")]
+pub(crate) use rows::Digests;
+pub use rows::{Look, Pages, Rows, Sums, Typed};
 pub use shape::FeatureShape;
 #[cfg(feature = "python")]
 pub use values::Object;

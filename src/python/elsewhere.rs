@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use numpy::{PyReadonlyArray1, PyReadonlyArrayDyn};
+use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use super::ensemble::{training_set, watched, PyEnsemble, Received, Trusted};
 use super::listen::calling;
+use super::rows::Samples;
 use crate::ensemble::{Control, Elsewhere, Execution};
 use crate::error::Error;
 use crate::member::SCHEMA;
@@ -49,7 +50,7 @@ impl PyElsewhere {
     fn new(
         py: Python<'_>,
         ensemble: Py<PyEnsemble>,
-        features: PyReadonlyArrayDyn<'_, f32>,
+        features: Samples<'_>,
         labels: PyReadonlyArray1<'_, i64>,
         n_members: u64,
         checkpoint: Option<PathBuf>,
@@ -118,7 +119,7 @@ impl PyElsewhere {
     fn end(
         &mut self,
         py: Python<'_>,
-        features: PyReadonlyArrayDyn<'_, f32>,
+        features: Samples<'_>,
         labels: PyReadonlyArray1<'_, i64>,
         finished: bool,
         execution: Option<Said>,
@@ -151,7 +152,7 @@ impl PyElsewhere {
     fn train_for<'py>(
         py: Python<'py>,
         ensemble: &Bound<'py, PyEnsemble>,
-        features: PyReadonlyArrayDyn<'py, f32>,
+        features: Samples<'py>,
         labels: PyReadonlyArray1<'py, i64>,
         numbers: Vec<u64>,
         stopped: Option<Py<PyAny>>,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -14,13 +14,14 @@ use super::law::{wrap, PyLaw};
 use super::learner::{of_object, value_of};
 use super::listen::{calling, holding, listening};
 use super::model::backend;
+use super::rows::{floats, Samples};
 use super::threat::{threat as asked, Asked};
 use super::training::Training;
 use crate::certify::{decided, Certificates, Choices};
 use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
 use crate::law::{Law, NoiseLaw};
-use crate::member::{hex, ArrayInputs, ArrayTrainingSet, Behaviour, FeatureShape, History, Member, Record};
+use crate::member::{hex, ArrayTrainingSet, Behaviour, History, Member, Record};
 use crate::partition::Election;
 use crate::stop::Stop;
 use crate::votes::{Ballots, Poll};
@@ -47,36 +48,29 @@ pub(super) struct PyEnsemble {
     model: Option<Py<PyAny>>,
 }
 
-/// Features of shape (n, d) or (n, c, h, w) as the core reads them, borrowed.
-fn inputs<'a>(features: &'a PyReadonlyArrayDyn<'_, f32>) -> PyResult<ArrayInputs<'a>> {
-    let shape = FeatureShape::of(features.shape().get(1..).unwrap_or_default())?;
-    Ok(ArrayInputs::new(features.as_slice()?, shape)?)
-}
-
 /// Features and labels of samples that nobody could have changed.
-pub(super) type Trusted<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, PyReadonlyArray1<'py, i64>)>;
+pub(super) type Trusted<'py> = Option<(Samples<'py>, PyReadonlyArray1<'py, i64>)>;
 
 /// Samples as they were before a map, and trusted ones, if there are any.
-pub(super) type Received<'py> = Option<(PyReadonlyArrayDyn<'py, f32>, Option<PyReadonlyArrayDyn<'py, f32>>)>;
+pub(super) type Received<'py> = Option<(Samples<'py>, Option<Samples<'py>>)>;
 
 pub(super) fn training_set<'a>(
-    features: &'a PyReadonlyArrayDyn<'_, f32>,
+    features: &'a Samples<'_>,
     labels: &PyReadonlyArray1<'_, i64>,
     n_classes: usize,
     trusted: &'a Trusted<'_>,
     received: &'a Received<'_>,
 ) -> PyResult<ArrayTrainingSet<'a>> {
-    let own = |features: &'a PyReadonlyArrayDyn<'_, f32>,
-               labels: &PyReadonlyArray1<'_, i64>,
-               received: Option<&'a PyReadonlyArrayDyn<'_, f32>>| {
-        let labels = labels.as_array().to_vec().into_iter();
-        let labels: Vec<u32> = labels.map(|y| u32::try_from(y).unwrap_or(u32::MAX)).collect();
-        let set = ArrayTrainingSet::new(inputs(features)?, labels, n_classes)?;
-        PyResult::Ok(match received {
-            Some(received) => set.with_received(inputs(received)?)?,
-            None => set,
-        })
-    };
+    let own =
+        |features: &'a Samples<'_>, labels: &PyReadonlyArray1<'_, i64>, received: Option<&'a Samples<'_>>| {
+            let labels = labels.as_array().to_vec().into_iter();
+            let labels: Vec<u32> = labels.map(|y| u32::try_from(y).unwrap_or(u32::MAX)).collect();
+            let set = ArrayTrainingSet::new(features.inputs()?, labels, n_classes)?;
+            PyResult::Ok(match received {
+                Some(received) => set.with_received(received.inputs()?)?,
+                None => set,
+            })
+        };
     let set = own(features, labels, received.as_ref().map(|(received, _)| received))?;
     let of_trusted = received.as_ref().and_then(|(_, trusted)| trusted.as_ref());
     match trusted {
@@ -113,7 +107,7 @@ impl PyEnsemble {
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        features: PyReadonlyArrayDyn<'_, f32>,
+        features: Samples<'_>,
         labels: PyReadonlyArray1<'_, i64>,
         n_classes: usize,
         law: PyRef<'_, PyLaw>,
@@ -138,7 +132,7 @@ impl PyEnsemble {
     fn train(
         &mut self,
         py: Python<'_>,
-        features: PyReadonlyArrayDyn<'_, f32>,
+        features: Samples<'_>,
         labels: PyReadonlyArray1<'_, i64>,
         n_members: u64,
         checkpoint: Option<PathBuf>,
@@ -157,7 +151,7 @@ impl PyEnsemble {
     fn train_these(
         &mut self,
         py: Python<'_>,
-        features: PyReadonlyArrayDyn<'_, f32>,
+        features: Samples<'_>,
         labels: PyReadonlyArray1<'_, i64>,
         numbers: Vec<u64>,
         report: Option<Py<PyAny>>,
@@ -270,7 +264,7 @@ impl PyEnsemble {
 
     /// Refuses test inputs that members cannot be asked about, before there are members.
     fn check_inputs(&self, features: PyReadonlyArrayDyn<'_, f32>) -> PyResult<()> {
-        Ok(self.inner.check_inputs(&inputs(&features)?)?)
+        Ok(self.inner.check_inputs(&floats(&features)?)?)
     }
 
     /// Class numbers of shape (n_members, n_samples).
@@ -281,7 +275,7 @@ impl PyEnsemble {
         features: PyReadonlyArrayDyn<'py, f32>,
         report: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyArray2<u16>>> {
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         let votes = watched(py, report, |control| self.inner.votes(&inputs, control))?;
         Ok(PyArray2::from_owned_array(py, votes))
     }
@@ -294,7 +288,7 @@ impl PyEnsemble {
         features: PyReadonlyArrayDyn<'py, f32>,
         report: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         let scores = watched(py, report, |control| self.inner.scores(&inputs, control))?;
         Ok(PyArray3::from_owned_array(py, scores))
     }
@@ -307,7 +301,7 @@ impl PyEnsemble {
         features: PyReadonlyArrayDyn<'py, f32>,
         report: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         let logits = watched(py, report, |control| self.inner.logits(&inputs, control))?;
         Ok(PyArray3::from_owned_array(py, logits))
     }
@@ -335,7 +329,7 @@ impl PyEnsemble {
         features: PyReadonlyArrayDyn<'py, f32>,
         report: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         let sigmas = watched(py, report, |control| self.inner.magnitudes(&inputs, control))?;
         Ok(PyArray2::from_owned_array(py, sigmas))
     }
@@ -350,7 +344,7 @@ impl PyEnsemble {
         confidence: &Bound<'_, PyConfidence>,
     ) -> PyResult<PyCertificates> {
         confidence.get().asked.check_history(self.grown())?;
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         self.inner.check_inputs(&inputs)?;
         let record = self.inner.record();
         let (law, facts, before_noise) = (record.law.clone(), record.facts(), record.before_noise.clone());
@@ -385,7 +379,7 @@ impl PyEnsemble {
         let Law::Partition(partition) = record.law.clone() else {
             return Err(Error::parameter("law", "a Partition", record.law.describe()).into());
         };
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         self.inner.check_inputs(&inputs)?;
         let election = Election::parse(election)?;
         let (facts, before_noise) = (record.facts(), record.before_noise.clone());
@@ -416,7 +410,7 @@ impl PyEnsemble {
         &mut self,
         py: Python<'_>,
         earlier: PyRef<'_, PyEnsemble>,
-        features: PyReadonlyArrayDyn<'_, f32>,
+        features: Samples<'_>,
         labels: PyReadonlyArray1<'_, i64>,
         trusted: Trusted<'_>,
         received: Received<'_>,

@@ -20,6 +20,7 @@ mod metrics;
 mod model;
 mod number;
 mod partition;
+mod rows;
 mod threat;
 mod training;
 
@@ -39,6 +40,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     certifying::register(module)?;
     learner::register(module)?;
     ensemble::register(module)?;
+    rows::register(module)?;
     extension::register();
     bounds::register(module)?;
     features::register(module)?;

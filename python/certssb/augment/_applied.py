@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from certssb import _generators
 from certssb._checks import parameter_error, shown
+from certssb.data._rows import Rows, blocks
 
 __all__ = ["Applied", "described", "prepared", "samples_held", "tried"]
 
@@ -70,14 +71,16 @@ class Applied:
         return np.ascontiguousarray(_kept(self._call(batch, seed), batch)).reshape(rows.shape)
 
 
-def prepared(augment: Any, features: Array, received: Array, batch_size: int) -> Applied | str | None:
+def prepared(
+    augment: Any, features: Rows | Array, received: Rows | Array, batch_size: int
+) -> Applied | str | None:
     """An augmentation as the core takes it: the description of a built-in, or a callable that was tried.
 
     Parameters
     ----------
     augment : callable or None
         What the user gave.
-    features, received : ndarray of shape (n_samples, ...)
+    features, received : Rows or ndarray of shape (n_samples, ...)
         The training samples as members get them, before the noise, and as they came. Neither is handed to the callable.
     batch_size : int
         Samples of one step.
@@ -339,7 +342,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def samples_held(augment: Augment, received: Array) -> str | None:
+def samples_held(augment: Augment, received: Rows | Array) -> str | None:
     """Where a callable holds training samples; None if no such place is found.
 
     An array is taken for training samples if it lies in their memory, has as many values as they have, or if one of its rows
@@ -348,7 +351,8 @@ def samples_held(augment: Augment, received: Array) -> str | None:
     waiting: list[tuple[str, Any, int]] = [("the callable", augment, _DEPTH)]
     seen: dict[int, Any] = {}
     known: set[bytes] | None = None
-    size = received[0].size
+    size, total = int(np.prod(received.shape[1:])), int(np.prod(received.shape))
+    memory = received if isinstance(received, np.ndarray) else received.values
     while waiting and len(seen) < _MOST:
         path, value, depth = waiting.pop()
         if id(value) in seen or isinstance(value, (str, bytes, numbers.Number, types.ModuleType)):
@@ -362,10 +366,11 @@ def samples_held(augment: Augment, received: Array) -> str | None:
             continue
         if array.dtype.kind not in "biuf" or array.size < size or size < 2:
             continue
-        if np.may_share_memory(array, received) or (array.size == received.size and len(received) > 1):
+        if np.may_share_memory(array, memory) or (array.size == total and len(received) > 1):
             return path
         if array.size % size == 0:
-            known = _rows(received) if known is None else known
+            if known is None:
+                known = set().union(*map(_rows, blocks(received)))
             if not known.isdisjoint(_rows(array.reshape(-1, size))):
                 return path
     return None

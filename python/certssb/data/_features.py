@@ -14,12 +14,13 @@ from certssb.data._frames import is_frame, read_frame
 from certssb.data._map_style import is_items, read_items
 from certssb.data._numbers import from_objects, is_number_type, not_finite
 from certssb.data._pictures import is_picture
-from certssb.data._reading import Reading, reading_of
+from certssb.data._reading import Reading
+from certssb.data._rows import Rows, is_kept, rows_of
 from certssb.data._samples import NUMBERS, Sample, not_numeric, read_list
 from certssb.data._tensors import is_array, is_tensor, sparse, to_numpy
 from certssb.exceptions import ParameterError, ShapeError
 
-__all__ = ["as_arrays", "as_features", "read_arrays", "read_features"]
+__all__ = ["as_arrays", "as_features", "read_arrays", "read_features", "read_labelled", "read_rows"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
@@ -71,8 +72,8 @@ def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
     >>> X.shape, [int(label) for label in y]
     ((3, 1, 8, 8), [0, 1, 0])
     """
-    features, labels, _ = read_arrays(X, y, name)
-    return features, labels
+    rows, labels, _ = read_labelled(X, y, name)
+    return rows.whole(), labels
 
 
 def read_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any, Reading]:
@@ -102,9 +103,15 @@ def read_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any, 
     >>> reading.kind, reading.divisor
     ('numbers', 1)
     """
+    rows, labels, reading = read_labelled(X, y, name)
+    return rows.whole(), labels, reading
+
+
+def read_labelled(X: Any, y: Any = None, name: str = "X") -> tuple[Rows, Any, Reading]:
+    """What :func:`read_arrays` gives, with samples in the type in which they came."""
     if not is_items(X):
-        features, reading = read_features(X, name)
-        return features, y, reading
+        rows, reading = read_rows(X, name)
+        return rows, y, reading
     samples, labels = read_items(X, name)
     if y is not None and labels is not None:
         raise parameter_error("y", f"left out, since the items of '{name}' hold labels", "labels")
@@ -112,8 +119,8 @@ def read_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any, 
         raise parameter_error(
             name, "a data set of items (sample, label), or y given beside it", "items alone"
         )
-    features, reading = _features(samples, name)
-    return features, labels if y is None else y, reading
+    rows, reading = _rows(samples, name)
+    return rows, labels if y is None else y, reading
 
 
 def as_features(X: Any, name: str = "X") -> Features:
@@ -207,25 +214,37 @@ def read_features(X: Any, name: str = "X") -> tuple[Features, Reading]:
     >>> reading.kind, reading.divisor
     ('array of uint8', 255)
     """
-    return _features(_read(X, name), name)
+    rows, reading = read_rows(X, name)
+    return rows.whole(), reading
 
 
-def _features(given: Sample, name: str) -> tuple[Features, Reading]:
+def read_rows(X: Any, name: str = "X") -> tuple[Rows, Reading]:
+    """What :func:`read_features` gives, in the type in which it came."""
+    return _rows(_read(X, name), name)
+
+
+def _rows(given: Sample, name: str) -> tuple[Rows, Reading]:
     array = given.values
     _check_not_empty(array, name)
     axes = _axes_of(given, name)
     array = array.transpose(axes)
     if array.ndim == 3:
         array = array[:, np.newaxis]
-    features = _as_float32(array)
     divisor = given.divisor if array.ndim == 4 else 1
-    if divisor != 1:
-        # A new array already, since its type is another.
-        np.divide(features, np.float32(divisor), out=features)
-    low, high = _extremes(features)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise _not_finite(features, given.values, axes, name)
-    return features, reading_of(given.kind, divisor, low, high, features.ndim == 4)
+    if is_kept(array):
+        rows = rows_of(array, divisor)
+    else:
+        features = _as_float32(array)
+        if divisor != 1:
+            # A new array already, since its type is another.
+            np.divide(features, np.float32(divisor), out=features)
+        rows = rows_of(features)
+    n_bad, first = rows.not_finite
+    if first is not None:
+        raise _not_finite(rows, n_bad, first, given.values, axes, name)
+    # Most samples, not all: what one sample holds must not decide what is said of the others.
+    unit = 2 * rows.n_unit >= len(rows)
+    return rows, Reading(given.kind, divisor, unit, rows.ndim == 4)
 
 
 def _read(X: Any, name: str) -> Sample:
@@ -275,13 +294,6 @@ def _as_float32(array: npt.NDArray[Any]) -> Features:
         for start in range(0, len(array), step):
             features[start : start + step] = array[start : start + step].astype(np.float64)
     return features
-
-
-def _extremes(features: Features) -> tuple[Features, Features]:
-    """The smallest and the largest value of every sample; NaN where one is NaN."""
-    rows = features.reshape(len(features), -1)
-    with np.errstate(invalid="ignore"):
-        return rows.min(axis=1), rows.max(axis=1)
 
 
 def _check_not_empty(array: npt.NDArray[Any], name: str) -> None:
@@ -335,17 +347,16 @@ def _channels_last(shape: tuple[int, ...], name: str, torch_like: bool) -> bool:
 
 
 def _not_finite(
-    features: Features, given: npt.NDArray[Any], axes: tuple[int, ...], name: str
+    rows: Rows, count: int, first: tuple[int, int], given: npt.NDArray[Any], axes: tuple[int, ...], name: str
 ) -> ParameterError:
     """Name the first value that is not finite by its place in the array as it was given."""
-    bad = ~np.isfinite(features)
-    first = np.array(np.unravel_index(int(bad.argmax()), bad.shape))
+    row, place = first
+    index = [row, *(int(i) for i in np.unravel_index(place, rows.shape[1:]))]
     if given.ndim == 3:
-        first = np.delete(first, 1)
-    place = tuple(int(first[axes.index(axis)]) for axis in range(given.ndim))
-    count = int(bad.sum())
+        del index[1]
+    where = tuple(index[axes.index(axis)] for axis in range(given.ndim))
     values = "values are" if count > 1 else "value is"
     return ParameterError(
-        f"The '{name}' parameter must be finite numbers. Got {not_finite(given[place])} at index {place} instead; "
+        f"The '{name}' parameter must be finite numbers. Got {not_finite(given[where])} at index {where} instead; "
         f"{count} {values} not finite (NaN, infinity, or too large)."
     )

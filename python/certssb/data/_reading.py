@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from certssb._checks import parameter_error
 
@@ -88,11 +84,3 @@ class Reading:
         done = "taken as they came" if self.divisor == 1 else f"divided by {self.divisor}"
         span = "most within [-1, 2]" if self.unit else "most beyond [-1, 2]"
         return f"{self.kind}, {done}, {span}"
-
-
-def reading_of(
-    kind: str, divisor: int, low: npt.NDArray[Any], high: npt.NDArray[Any], images: bool
-) -> Reading:
-    """From the smallest and the largest feature of each sample."""
-    # Most samples, not all: what one sample holds must not decide what is said of the others.
-    return Reading(kind, divisor, bool(np.mean((low >= -1) & (high <= 2)) >= 0.5), images)

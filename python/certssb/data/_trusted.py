@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error, shape_error, shown
-from certssb.data._features import read_arrays
+from certssb.data._features import read_labelled
 from certssb.data._labels import GIVEN, as_labels, codes_among, read_labels
+from certssb.data._rows import Joined, Rows
 from certssb.data._tensors import is_array, to_numpy
 
 __all__ = ["TrainingSamples", "numbers_of", "read_training"]
 
-Features = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
 
 _SEVERAL = "samples of at least two classes, since the list of classes is learned from them; or pass all as 'classes'"
@@ -28,21 +28,21 @@ class TrainingSamples:
 
     Attributes
     ----------
-    features, codes : ndarray
+    features, codes : Rows and ndarray
         The samples that are not trusted, in their order, and their class numbers.
-    trusted : tuple of ndarray or None
-        Features and class numbers of those that are, in their order; None if there are none.
+    trusted : tuple of Rows and ndarray, or None
+        Samples and class numbers of those that are, in their order; None if there are none.
     classes : ndarray
         The classes that numbers are places in.
-    received : ndarray
-        All features as they came, trusted ones included.
+    received : Rows or Joined
+        All samples as they came, trusted ones included.
     """
 
-    features: Features
+    features: Rows
     codes: Codes
-    trusted: tuple[Features, Codes] | None
+    trusted: tuple[Rows, Codes] | None
     classes: npt.NDArray[Any]
-    received: Features
+    received: Rows | Joined
 
     @property
     def n_trusted(self) -> int:
@@ -85,7 +85,8 @@ def read_training(
     --------
     >>> from certssb.data._trusted import read_training
     >>> samples = read_training([[0.0], [1.0], [2.0], [3.0]], ["a", "b", "b", "a"], trusted=[1, 3])
-    >>> samples.features.ravel().tolist(), samples.trusted[0].ravel().tolist(), samples.classes.tolist()
+    >>> features, trusted = samples.features.whole(), samples.trusted[0].whole()
+    >>> features.ravel().tolist(), trusted.ravel().tolist(), samples.classes.tolist()
     ([0.0, 2.0], [1.0, 3.0], ['a', 'b'])
     """
     if trusted is not None and (X_trusted is not None or y_trusted is not None):
@@ -93,11 +94,11 @@ def read_training(
         raise parameter_error(
             "trusted", f"left out beside '{given}': trusted samples are told in one way", shown(trusted)
         )
-    features, labels, reading = read_arrays(X, y)
+    features, labels, reading = read_labelled(X, y)
     if X_trusted is None and y_trusted is not None:
         raise parameter_error("X_trusted", "the samples that 'y_trusted' belongs to", "None")
     if X_trusted is not None and not _is_empty(X_trusted):
-        own, own_labels, own_reading = read_arrays(X_trusted, y_trusted, "X_trusted")
+        own, own_labels, own_reading = read_labelled(X_trusted, y_trusted, "X_trusted")
         if own.shape[1:] != features.shape[1:]:
             expected = f"samples of shape {features.shape[1:]}, as 'X' has"
             raise shape_error("X_trusted", expected, f"samples of shape {own.shape[1:]}")
@@ -109,8 +110,7 @@ def read_training(
             )
         known, own_codes = _labels_apart(own_labels, len(own), classes)
         codes = codes_among(labels, len(features), known, "y", _expected(classes))
-        received = np.concatenate([own, features])
-        return TrainingSamples(features, codes, (own, own_codes), known, received)
+        return TrainingSamples(features, codes, (own, own_codes), known, Joined(own, features))
     index = numbers_of(trusted, len(features))
     if len(index) == 0:
         known, codes = as_labels(labels, len(features), classes=classes)
@@ -125,8 +125,8 @@ def read_training(
         known, codes = as_labels(labels, len(features), classes=classes)
     others = np.ones(len(features), dtype=np.bool_)
     others[index] = False
-    apart = (np.ascontiguousarray(features[index]), codes[index])
-    return TrainingSamples(features[others], codes[others], apart, known, features)
+    apart = (features.select(index), codes[index])
+    return TrainingSamples(features.select(np.flatnonzero(others)), codes[others], apart, known, features)
 
 
 def _labels_apart(labels: Any, n: int, classes: Any) -> tuple[npt.NDArray[Any], Codes]:

@@ -14,7 +14,7 @@ from certssb.certificates._asked import asked_law
 from certssb.estimators._cascade_levels import Levels, Members
 from certssb.estimators._learners import check_learners
 from certssb.estimators._spreading import checked_jobs, jobs_of_task
-from certssb.estimators._with_members import Features, Received, Trusted, WithMembers, n_levels
+from certssb.estimators._with_members import Received, Trusted, WithMembers, n_levels
 from certssb.estimators.until import Until
 from certssb.executors._choice import check_executor
 from certssb.executors._training import Recipe
@@ -67,7 +67,7 @@ class Building(WithMembers):
 
     def _new_ensemble(
         self,
-        features: Features,
+        features: _core.Rows,
         codes: npt.NDArray[np.int64],
         n_classes: int,
         changes: Changes,
@@ -86,7 +86,7 @@ class Building(WithMembers):
     def _new_level(
         self,
         law: Law,
-        features: Features,
+        features: _core.Rows,
         codes: npt.NDArray[np.int64],
         n_classes: int,
         changes: Changes,
@@ -123,7 +123,7 @@ class Building(WithMembers):
         tasks = settings | {"n_jobs": jobs_of_task(self.n_jobs)}
         return ensemble, Recipe(features, codes, n_classes, law, tasks, n_steps)
 
-    def _checked_model(self, law: Law, features: Features, n_classes: int, n_trusted: int) -> str | Learner:
+    def _checked_model(self, law: Law, features: _core.Rows, n_classes: int, n_trusted: int) -> str | Learner:
         if isinstance(self.model, str):
             for name in ("optimizer", "loss"):
                 if getattr(self, name) is not None:

@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
-from certssb._core import Cascade
+from certssb._core import Cascade, Rows
 from certssb.estimators._execution import Execution
 from certssb.watch.progress import Report
 
 __all__ = ["Levels", "Members", "Received", "Trusted", "place"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
-Trusted: TypeAlias = tuple[Features, npt.NDArray[np.int64]] | None
+Trusted: TypeAlias = tuple[Rows, npt.NDArray[np.int64]] | None
 
-Received: TypeAlias = tuple[Features, Features | None] | None
+Received: TypeAlias = tuple[Rows, Rows | None] | None
 """Samples as they came, and trusted ones, where they are changed before a map."""
 """Features and class numbers of trusted samples, if there are any."""
 
@@ -156,7 +156,7 @@ class Levels:
 
     def train(
         self,
-        features: Features,
+        features: Rows,
         labels: npt.NDArray[np.int64],
         n_members: int,
         checkpoint: str | None = None,

@@ -26,7 +26,7 @@ from certssb.estimators._learners import keep_unchanged, leaves_samples_out, set
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators._spreading import elsewhere, train_elsewhere
-from certssb.estimators._with_members import Features, Received, Trusted, n_levels, through
+from certssb.estimators._with_members import Received, Trusted, n_levels, rows_through
 from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
 from certssb.executors._training import Disturbed
@@ -53,7 +53,7 @@ class Untrained(NamedTuple):
     """An ensemble without members, and what they would be trained on."""
 
     ensemble: Members
-    features: Features
+    features: _core.Rows
     codes: npt.NDArray[np.int64]
     trusted: Trusted
     received: Received
@@ -227,12 +227,12 @@ class Fitting(Building, Growing):
         law = Gaussian(0.5) if self.law is None else asked_law(self.law)
         feature_map = checked_map(self.features, features, law)
         received, alone = features, leaves_samples_out(law)
-        features = through(feature_map, features, alone=alone)
+        features = rows_through(feature_map, features, alone=alone)
         # On their own: nothing of what becomes of them may depend on the others.
         trusted = (
             None
             if samples.trusted is None
-            else (through(feature_map, samples.trusted[0], alone=alone), samples.trusted[1])
+            else (rows_through(feature_map, samples.trusted[0], alone=alone), samples.trusted[1])
         )
         n_members = self._checked_members(len(classes), until)
         self.seed_ = secrets.randbits(63) if self.seed is None else check_seed("seed", self.seed)

@@ -31,7 +31,7 @@ def check_learners(n_members: Any, law: Partition) -> int:
 def keep_unchanged(
     ensemble: Members,
     earlier: Members,
-    features: Features,
+    features: _core.Rows,
     codes: npt.NDArray[np.int64],
     trusted: Trusted,
     received: Received,

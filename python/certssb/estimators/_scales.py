@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from certssb.data._rows import Samples, block_of, blocks, lowest
 from certssb.exceptions import ScaleWarning
 from certssb.laws import Law
 
@@ -50,7 +52,7 @@ class _Columns:
     variance: Floats
 
 
-def warn_of_scaler(X: Features, law: Law, stacklevel: int) -> None:
+def warn_of_scaler(X: Samples, law: Law, stacklevel: int) -> None:
     """Say so once if samples look as if a scaler had been fitted on them; `X` as it was received."""
     if len(X) < _FEWEST or json.loads(law.to_json())["law"] == "label_noise":
         return
@@ -70,7 +72,7 @@ def warn_of_scaler(X: Features, law: Law, stacklevel: int) -> None:
     )
 
 
-def warn_of_spread(X: Features, law: Law, model: object, stacklevel: int) -> None:
+def warn_of_spread(X: Samples, law: Law, model: object, stacklevel: int) -> None:
     """Say so once if the features' spread is far from what the law's noise fits; `X` as members are trained on it.
 
     `model` is the name of the model, if it has one: those that are trained by gradients need centred columns.
@@ -132,15 +134,13 @@ def _noises(law: Any) -> list[float]:
     return found
 
 
-def _chunks(X: Features) -> list[Features]:
-    rows = X.reshape(len(X), -1)
-    step = max(1, _CHUNK // rows.shape[1])
-    return [rows[start : start + step] for start in range(0, len(rows), step)]
+def _chunks(X: Samples) -> Iterator[Features]:
+    return (block.reshape(len(block), -1) for block in blocks(X, _CHUNK))
 
 
-def _look(X: Features) -> _Columns:
+def _look(X: Samples) -> _Columns:
     """Means and variances of columns, in one pass and without a copy."""
-    first = X[0].reshape(-1)
+    first = block_of(X, 0, 1).reshape(-1)
     sums, squares = np.zeros(len(first)), np.zeros(len(first))
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in _chunks(X):
@@ -152,10 +152,9 @@ def _look(X: Features) -> _Columns:
         return _Columns(len(X), first + offset, np.maximum(squares / len(X) - offset**2, 0.0))
 
 
-def _is_standardised(X: Features) -> bool:
-    head = X[: max(1, _CHUNK // X[0].size)]
+def _is_standardised(X: Samples) -> bool:
     # No value below 0, no mean of 0: most data are told by that.
-    if head.min() >= 0.0 and X.min() >= 0.0:
+    if next(_chunks(X)).min() >= 0.0 and lowest(X) >= 0.0:
         return False
     columns = _look(X)
     if X.ndim == 4:
@@ -178,18 +177,21 @@ def _unit(mean: Floats, variance: Floats, n: int) -> bool:
     )
 
 
-def _has_many_values(X: Features) -> bool:
+def _has_many_values(X: Samples) -> bool:
     """Whether a column has more than two values; balanced codes of -1 and 1 have mean 0 and deviation 1 by themselves."""
-    rows = X[:1024].reshape(min(len(X), 1024), -1)
+    rows = block_of(X, 0, 1024).reshape(min(len(X), 1024), -1)
     low, high = rows.min(axis=0), rows.max(axis=0)
     return bool(((rows != low) & (rows != high)).any())
 
 
-def _reaches_both_ends(X: Features) -> bool:
+def _reaches_both_ends(X: Samples) -> bool:
     # Most data are told by a few of their rows.
-    if X[:1024].min() < -1e-6 or X[:1024].max() > 1.0 + 1e-6:
+    head = block_of(X, 0, 1024)
+    if head.min() < -1e-6 or head.max() > 1.0 + 1e-6:
         return False
-    low, high = X.min(axis=0), X.max(axis=0)
+    low, high = head.min(axis=0), head.max(axis=0)
+    for rows in _chunks(X):
+        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
     inside, at_top = np.zeros(X.shape[1], np.int64), np.zeros(X.shape[1], np.int64)
     ends = (np.abs(low) <= 1e-6) & (np.abs(high - 1.0) <= 1e-6)
     if ends.sum() < 2 or not (ends | (low == high)).all():
@@ -200,7 +202,7 @@ def _reaches_both_ends(X: Features) -> bool:
     graded = inside > 0
     # Values that were cut off at the ends lie there in numbers; a scaler leaves one of each column, or few.
     few = bool(at_top[graded].sum() <= 0.05 * len(X) * graded.sum())
-    return int(graded.sum()) >= 2 and few and not _on_a_grid(X[:256, graded])
+    return int(graded.sum()) >= 2 and few and not _on_a_grid(head[:256, graded])
 
 
 def _on_a_grid(values: Features) -> bool:

@@ -9,15 +9,16 @@ import numpy.typing as npt
 from sklearn.utils.validation import validate_data
 
 from certssb._checks import frozen, shape_error
+from certssb.data._rows import Rows
 
 __all__ = ["check_shape"]
 
 
-def check_shape(estimator: Any, X: Any, features: npt.NDArray[np.float32], *, reset: bool) -> None:
+def check_shape(estimator: Any, X: Any, features: Rows | npt.NDArray[np.float32], *, reset: bool) -> None:
     """Remember, or compare, number and names of features, and the shape of images."""
     if features.ndim == 2:
         # scikit-learn's own bookkeeping; it reads names off frames.
-        given = X if hasattr(X, "columns") else features
+        given = X if hasattr(X, "columns") else np.broadcast_to(np.float32(0), features.shape)
         validate_data(estimator, given, reset=reset, skip_check_array=True)
         if hasattr(estimator, "feature_names_in_"):
             frozen(estimator.feature_names_in_)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from certssb._checks import check_path, frozen
 from certssb.data import as_features
+from certssb.data._rows import Rows, blocks, rows_of
 from certssb.estimators._cascade_levels import Members, Received, Trusted
 from certssb.estimators._learners import one_by_one
 from certssb.estimators._seen_shape import check_shape
@@ -23,7 +24,7 @@ from certssb.laws import Cascade, Law
 from certssb.learners import _devices
 from certssb.watch.progress import Report, progress_bar
 
-__all__ = ["Features", "Received", "Trusted", "WithMembers", "n_levels", "through"]
+__all__ = ["Features", "Received", "Trusted", "WithMembers", "n_levels", "rows_through", "through"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
@@ -141,10 +142,25 @@ def _digest(features: Features) -> str:
     return digest.hexdigest()
 
 
-def through(feature_map: FeatureMap | None, features: Features, *, alone: bool = False) -> Features:
+def through(feature_map: FeatureMap | None, features: Features) -> Features:
+    return features if feature_map is None else mapped(feature_map, features)
+
+
+def rows_through(feature_map: FeatureMap | None, rows: Rows, *, alone: bool) -> Rows:
+    """Training samples that passed a map; one at a time if so, of which there are never more than a block as floats."""
     if feature_map is None:
-        return features
-    return one_by_one(feature_map, features) if alone else mapped(feature_map, features)
+        return rows
+    if not alone:
+        return rows_of(mapped(feature_map, rows.whole()))
+    out: Features | None = None
+    done = 0
+    for block in blocks(rows):
+        new = one_by_one(feature_map, block)
+        out = np.empty((len(rows), *new.shape[1:]), np.float32) if out is None else out
+        out[done : done + len(new)] = new
+        done += len(new)
+    assert out is not None
+    return rows_of(out)
 
 
 def n_levels(law: Any) -> int:

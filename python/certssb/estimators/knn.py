@@ -111,13 +111,13 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples = read_training(
             X, y, trusted=trusted, X_trusted=X_trusted, y_trusted=y_trusted, classes=classes
         )
-        features, codes, known = samples.features, samples.codes, samples.classes
+        features, codes, known = samples.features.whole(), samples.codes, samples.classes
         sigma = check_positive("sigma", self.sigma)
         # A copy: what is kept for pickles is what was fitted, whatever becomes of the caller's array.
         flat = self._flat(features).copy()
         apart = None
         if samples.trusted is not None:
-            apart = (frozen(self._flat(samples.trusted[0]).copy()), samples.trusted[1])
+            apart = (frozen(self._flat(samples.trusted[0].whole()).copy()), samples.trusted[1])
         core = _core.Knn(flat, codes, len(known), sigma, apart)
         check_shape(self, X, features, reset=True)
         if X_trusted is not None and samples.trusted is not None:

@@ -22,8 +22,6 @@ from certssb.watch.progress import Report
 
 __all__ = ["Recipe", "train"]
 
-Features = npt.NDArray[np.float32]
-
 
 @dataclass
 class Recipe:
@@ -43,7 +41,7 @@ class Recipe:
         Noise magnitudes of the samples, under the published form of sample-specific noise.
     """
 
-    features: Features
+    features: _core.Rows
     codes: npt.NDArray[np.int64]
     n_classes: int
     law: Law

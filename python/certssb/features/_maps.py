@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import parameter_error
+from certssb._core import Rows
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
@@ -114,7 +115,7 @@ class FeatureMap(ABC):
 _FIXED = "a map that is fixed in advance, so that what it makes of a sample depends on that sample alone"
 
 
-def checked_map(given: object, X: Features, law: _core.Law) -> FeatureMap | None:
+def checked_map(given: object, X: Rows | Features, law: _core.Law) -> FeatureMap | None:
     """The estimator's own copy of a map, tried on a few samples: alone and together, in another order, and twice.
 
     Every question goes to a copy that was asked nothing before, so that a map which remembers what it saw first is
@@ -140,7 +141,7 @@ def checked_map(given: object, X: Features, law: _core.Law) -> FeatureMap | None
         )
     own = copy.deepcopy(given)
     chosen = np.unique(np.linspace(0, len(X) - 1, 16).astype(np.int64))
-    rows = X[chosen]
+    rows = X[chosen] if isinstance(X, np.ndarray) else X.take(chosen)
     together = _fresh(own, rows)
     _compare(own, together, _fresh(own, rows), chosen, "when it is asked again")
     backwards = _fresh(own, rows[::-1])[::-1]
