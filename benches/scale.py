@@ -1,8 +1,7 @@
 """Members on other processes and machines: each command writes its section of `results/scale.md`.
 
 ``python benches/scale.py engines`` compares threads, loky, Dask and Ray; ``kills`` ends workers in the middle, ten times each;
-``driver`` ends the driver and goes on; ``overhead`` measures what a task costs; ``network`` runs a scheduler and two workers on hosts
-in network namespaces (as root). Needs the extras ``certssb[dask]`` and ``certssb[ray]``.
+``driver`` ends the driver and goes on; ``overhead`` measures what a task costs, and ``capacity`` what the driver does with a member. Needs the extras ``certssb[dask]`` and ``certssb[ray]``.
 """
 
 from __future__ import annotations
@@ -301,8 +300,87 @@ def overhead() -> None:
     )
 
 
+def capacity() -> None:
+    """What the driver does with a member that comes back, and how far that reaches."""
+    from certssb import _core
+
+    X, y, _ = data()
+    rows = []
+    for model, members, size in (("linear", 100_000, 2_000), ("cnn", 100_000, 2_000)):
+        settings = {
+            "model": model,
+            "law": cs.Subsample(cs.Gaussian(0.5), size=size),
+            "epochs": 2,
+            "n_members": 24,
+            "alpha": 0.5,
+        }
+        begun = time.perf_counter()
+        trained = classifier(None, **settings, n_jobs=1).fit(X, y)
+        training = (time.perf_counter() - begun) / 24
+        packed = trained._ensemble.pack()
+        bytes_each = len(packed[0][1])
+        costs = {}
+        for kept in (False, True):
+            with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+                make, parts = trained._ensemble.bare()
+                ensemble = make(*parts)
+                fit = _core.Elsewhere(ensemble, X, y.astype(np.int64), 24, folder if kept else None)
+                numbers = fit.hand_out(24)
+                begun = time.perf_counter()
+                for number, content in packed[: len(numbers)]:
+                    fit.take([(number, content)])
+                costs[kept] = 1e3 * (time.perf_counter() - begun) / 24
+                fit.end(X, y.astype(np.int64), False)
+        per_worker = training * members / 1_000
+        driving = costs[True] * members / 1e3
+        rows.append(
+            [
+                f"`{model}`",
+                f"{training:.2f}",
+                f"{bytes_each / 1e6:.3f}",
+                f"{costs[False]:.2f}",
+                f"{costs[True]:.2f}",
+                f"{per_worker / 60:.1f}",
+                f"{driving / 60:.1f}",
+                f"{bytes_each * members / 1e9:.1f}",
+                f"{8 * bytes_each * members / max(per_worker, driving) / 1e6:.0f}",
+            ]
+        )
+    write(
+        "100,000 members on 1,000 workers",
+        [
+            (
+                "`python benches/scale.py capacity`: measured seconds of a member on one core (2,000 samples, 2 epochs) and measured "
+                "milliseconds that the driver spends on one that comes back (digests, comparison, a file that is synced), and what follows "
+                f"for 100,000 members on 1,000 workers. {machine()}."
+            ),
+            "",
+            *table(
+                [
+                    "member",
+                    "s of training",
+                    "MB",
+                    "ms of the driver",
+                    "ms with a checkpoint",
+                    "minutes of each worker",
+                    "minutes of the driver",
+                    "GB in all",
+                    "Mbit/s at the driver",
+                ],
+                rows,
+            ),
+        ],
+    )
+
+
 def main() -> None:
-    commands = {"engines": engines, "kills": kills, "driver": driver, "overhead": overhead}
+    commands = {
+        "engines": engines,
+        "kills": kills,
+        "driver": driver,
+        "overhead": overhead,
+        "capacity": capacity,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=[*commands, "all"])
     asked = parser.parse_args().command

@@ -1,7 +1,11 @@
 """Beside Dask and Ray: members of their workers are those of one machine, whatever becomes of the workers."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,3 +152,21 @@ def test_ray_without_a_cluster_is_named():
         pytest.skip("another test has one")
     with pytest.raises(cs.ParameterError, match="'executor' parameter must be 'ray' after ray.init"):
         classifier("ray").fit(*TRAIN)
+
+
+@pytest.mark.parametrize("engine_name", ["dask", "ray"])
+def test_the_tutorial_runs(engine_name, tmp_path):
+    # In a process of its own, as its readers do: workers of a script import it.
+    page = Path(__file__).parents[2] / "docs" / "tutorial" / "more-machines.md"
+    blocks = re.findall(
+        r"^(?:<!--([^\n]*)-->\n)?```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+    wanted = [code for mark, code in blocks if mark.strip() == f"needs {engine_name}"]
+    assert len(wanted) == 1
+    first = next(code for mark, code in blocks if not mark)
+    script = tmp_path / "tutorial.py"
+    script.write_text(first + wanted[0])
+    ended = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=240
+    )
+    assert ended.returncode == 0, ended.stderr
