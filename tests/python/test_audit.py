@@ -232,7 +232,7 @@ def _resealed(folder: Path) -> None:
     }
     summary["digest"] = digest(summary)
     path.write_text(json.dumps(summary, indent=2))
-    page = render(Run(folder.name, summary, read.tables, read.samples))
+    page = render(Run(folder.name, summary, read.tables, read.samples, read.hints))
     (folder / "report.html").write_text(page)
 
 

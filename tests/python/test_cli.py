@@ -33,7 +33,8 @@ def test_the_whole_job_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("run", "--dataset", "digits", *attack, *FAST, "--out", out) == 0
     names = {path.name for path in out.iterdir()}
     assert names == {
-        "certificates-clean.npz", "certificates-triggered.npz", "certificates.parquet", "certified_accuracy.png", "members.npz",
+        "certificates-clean.npz", "certificates-triggered.npz", "certificates.parquet", "certified_accuracy.png", "hints-clean.npz",
+        "hints-triggered.npz", "members.npz",
         "report.html", "run.toml", "samples-clean.npz", "samples-triggered.npz", "summary.json", "votes-clean.npz", "votes-triggered.npz",
     }  # fmt: skip
 

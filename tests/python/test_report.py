@@ -14,8 +14,10 @@ from conftest import HOSTILE
 import certssb as cs
 from certssb import cli, report
 from certssb.certificates._shares import share_down
+from certssb.report._hints import parse_hints
 from certssb.report._markup import joined, tag
 from certssb.report._samples import least_certain
+from certssb.storage import _files
 
 VOID = {"img", "meta", "br"}
 
@@ -160,13 +162,38 @@ def test_names_inside_the_drawings_are_unique_and_found(page: Page) -> None:
 def test_every_image_is_described_and_belongs_to_its_certificate(page: Page, hostile_run: Path) -> None:
     table = cs.CertificateTable.load(hostile_run / "certificates-clean.npz")
     of_all, certified = least_certain(table)
-    images = page.all("img")
+    images = [image for image in page.all("img") if str(image["alt"]).startswith("Sample")]
     assert len(images) == len(of_all) + len(certified) > 12
     for image, place in zip(images, [*of_all, *certified], strict=True):
         assert image["alt"] and image["alt"].startswith(
             f"Sample {place}, predicted {table.prediction[place]},"
         )
         assert ("abstained" in image["alt"]) == table.abstained[place]
+
+
+def test_hints_are_what_influence_says_of_the_least_certain(page: Page, hostile_run: Path) -> None:
+    settings = json.loads((hostile_run / "summary.json").read_text())["settings"]
+    arrays = np.load(settings["dataset"])
+    law = cs.Subsample(cs.Gaussian(0.25), size=150)
+    clf = cs.CertifiedClassifier(
+        "linear", law, n_members=30, epochs=3, learning_rate=0.05, seed=0, progress=False
+    )
+    places = np.sort(least_certain(cs.CertificateTable.load(hostile_run / "certificates-clean.npz"))[0])
+    found = clf.fit(arrays["X_train"], arrays["y_train"]).influence(arrays["X_test"][places], top=3)
+    hints = report.Run.read(hostile_run).hints["clean"]
+    np.testing.assert_array_equal(hints.index, places)
+    np.testing.assert_array_equal(hints.samples, found.index)
+    np.testing.assert_array_equal(hints.differences, found.differences)
+    np.testing.assert_array_equal(hints.labels, arrays["y_train"][hints.known])
+    np.testing.assert_array_equal(hints.images, arrays["X_train"][hints.known])
+    shown = [
+        str(image["alt"]) for image in page.all("img") if str(image["alt"]).startswith("Training sample")
+    ]
+    assert [int(alt.split()[2].strip(",")) for alt in shown] == found.index.ravel().tolist()
+    first = f"{100 * found.differences[0, 0]:+.1f} \u00b1 {100 * found.errors[0, 0]:.1f} points"
+    assert (
+        shown[0].endswith(first) and first in page.text and "A hint where to look, no guarantee." in page.text
+    )
 
 
 def test_shares_in_tables_are_those_of_the_summary_rounded_down(page: Page, hostile_run: Path) -> None:
@@ -391,3 +418,25 @@ def test_runs_that_count_different_changes_are_no_comparison(hostile_run: Path, 
     with pytest.raises(cs.ParameterError, match="without summary.json"):
         report.write_comparison(hostile_run, tmp_path)
     assert cli.main(["report", str(hostile_run), str(tmp_path / "nowhere")]) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"known": np.zeros(3, np.int64)}, {"samples": np.zeros((2, 9), np.int64)}, {"index": np.array([0, 10**9])},
+        {"errors": np.zeros((2, 3), np.float32)}, {"images": np.zeros((1, 0, 8, 8), np.float32)}, {"more": np.zeros(1)},
+        {"samples": np.full((2, 3), 7)},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_hints_that_do_not_fit_are_refused(change: dict[str, Any]) -> None:
+    numbers = np.zeros((2, 3))
+    parts: dict[str, Any] = {
+        "index": np.array([0, 1]), "samples": np.zeros((2, 3), np.int64), "differences": numbers, "errors": numbers,
+        "known": np.array([0]), "labels": np.array(["a"]), "images": np.zeros((1, 1, 8, 8), np.float32),
+    }  # fmt: skip
+    assert parse_hints(_files.npz(parts), 5, "fits").labels.tolist() == ["a"]
+    with pytest.raises(cs.ParameterError, match="'folder'"):
+        parse_hints(_files.npz(parts | change), 5, "does not")
+    with pytest.raises(cs.ParameterError, match="undamaged"):
+        parse_hints(b"words", 5, "does not")

@@ -56,6 +56,7 @@ def test_it_opens_quietly_and_fits(browser: Any, hostile_run: Path, width: int, 
     assert opened.said == []
     assert opened.run("document.documentElement.scrollWidth") == width
     outside = "[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    opened.run("[...document.querySelectorAll('details')].forEach(e => { e.open = true })")
     hidden = f"{outside}.filter(e => !e.closest('.scroll')).map(e => e.outerHTML.slice(0, 80))"
     assert opened.run(hidden) == []
 
@@ -111,3 +112,12 @@ def test_a_point_of_a_curve_shows_itself_under_the_pointer(browser: Any, hostile
     assert float(point.evaluate(seen)) == 0
     point.hover(force=True)
     assert float(point.evaluate(seen)) > 0.5
+
+
+def test_captions_of_training_samples_are_no_columns_of_letters(browser: Any, hostile_run: Path) -> None:
+    opened = Opened(browser, hostile_run / "report.html", PHONE)
+    opened.run("[...document.querySelectorAll('details')].forEach(e => { e.open = true })")
+    heights = opened.run(
+        "[...document.querySelectorAll('.hints figcaption')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert len(heights) > 12 and max(heights) < 200

@@ -253,6 +253,11 @@ def _limits(folder: Folder, n_again: int, n_members: int) -> list[str]:
         "whether the training data are the ones that were received, and the test samples those that matter: compare "
         f"where they come from, and the digest {_digest(folder)}."
     )
+    if folder.hints:
+        limits.append(
+            "whether the hints in the report, about training samples behind predictions, are what votes give: they are no part of "
+            "what is certified, and only shown as they are in the folder."
+        )
     if not _is_partition(folder):
         limits.append(
             "whether the seed was drawn by chance and kept from whoever could change the data, and whether law, alpha and "

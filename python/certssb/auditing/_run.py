@@ -29,6 +29,7 @@ from certssb.cli._run import versions
 from certssb.exceptions import CancelledError, CertssbError
 from certssb.report._counted import budget_of
 from certssb.report._folder import finite, frame, frame_columns
+from certssb.report._hints import Hints, parse_hints
 from certssb.report._page import render
 from certssb.report._run import Run, _summary, digest
 from certssb.report._samples import Samples, parse_samples
@@ -56,8 +57,9 @@ class Folder:
         The run's settings, of which `options` were made.
     options : argparse.Namespace or None
         The same as ``certssb run`` takes them; None if it does not.
-    tables, samples, votes : dict
-        What was certified, its truth, and what members said, by test set; without those that are damaged.
+    tables, samples, hints, votes : dict
+        What was certified, its truth, training samples that move votes, and what members said, by test set; without those that
+        are damaged.
     digests : list of list of str, or None
         Those of the members, level by level.
     """
@@ -68,6 +70,7 @@ class Folder:
     options: Any = None
     tables: dict[str, CertificateTable] = field(default_factory=dict)
     samples: dict[str, Samples] = field(default_factory=dict)
+    hints: dict[str, Hints] = field(default_factory=dict)
     votes: dict[str, npt.NDArray[np.uint16]] = field(default_factory=dict)
     digests: list[list[str]] | None = None
 
@@ -179,14 +182,18 @@ def _parse(folder: Folder, rows: Rows, name: str, content: dict[str, bytes]) -> 
     def table(raw: bytes) -> CertificateTable:
         return CertificateTable._restored("folder", raw, f"certificates-{name}.npz")
 
+    def hints(raw: bytes) -> Hints:
+        return parse_hints(raw, len(folder.tables[name]), f"hints-{name}.npz")
+
     readers: list[tuple[str, dict[str, Any], Callable[[bytes], Any]]] = [
         ("certificates", folder.tables, table),
         ("samples", folder.samples, samples),
+        ("hints", folder.hints, hints),
         ("votes", folder.votes, parse_votes),
     ]
     for kind, found, read in readers:
         raw = content.get(f"{kind}-{name}.npz")
-        if raw is None or (kind == "samples" and name not in folder.tables):
+        if raw is None or (kind in ("samples", "hints") and name not in folder.tables):
             continue
         try:
             found[name] = read(raw)
@@ -364,7 +371,7 @@ def _written(folder: Folder, rows: Rows) -> None:
     # The folder may have got another name since; the page says the first one.
     title = re.search(r"<title>Certificates: (.*?)</title>", page, re.DOTALL)
     name = html.unescape(title[1]) if title else folder.path.resolve().name
-    made = render(Run(name, folder.summary, folder.tables, folder.samples))
+    made = render(Run(name, folder.summary, folder.tables, folder.samples, folder.hints))
     if made == page:
         rows.passed("report", "report.html made again from the folder, the same to the last character")
         return

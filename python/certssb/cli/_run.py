@@ -15,14 +15,16 @@ import numpy.typing as npt
 
 import certssb as cs
 from certssb.cli._config import NAME, toml
-from certssb.cli._inputs import made_folders
+from certssb.cli._inputs import Inputs, made_folders
 from certssb.cli._laws import asked_election
 from certssb.cli._options import _parser, commands_of
 from certssb.cli._plan import planned
 from certssb.cli._results import Outcome, own_attack, plot, text
 from certssb.estimators._cascade_levels import Levels
+from certssb.forensics._influence import measured
 from certssb.report._counted import saved_budget
 from certssb.report._folder import write_run
+from certssb.report._hints import TOP, hinted, hints_bytes
 from certssb.report._votes import LIMIT, digests_bytes, size_of, votes_bytes
 
 
@@ -41,6 +43,8 @@ def run(options: argparse.Namespace) -> None:
     tables, answers = {}, {"members.npz": _digests(clf)}
     for name, (X, _) in inputs.tests.items():
         tables[name] = clf.certify(X, **facts.settings, election=asked_election(options))
+        if X.ndim == 4 and isinstance(law, cs.Subsample):
+            answers[f"hints-{name}.npz"] = _hints(clf, inputs, tables[name], X)
         said = ranks(clf, X) if asked_election(options) == "run-off" else clf.votes(X)
         packed = votes_bytes(said, facts.n_classes)
         if packed is None:
@@ -86,6 +90,16 @@ def run(options: argparse.Namespace) -> None:
     write_run(out, tables, inputs.tests, summary, picture, asked, answers)
     print(text(summary, outcome, options))
     print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
+
+
+def _hints(clf: cs.CertifiedClassifier, inputs: Inputs, table: cs.CertificateTable, X: Any) -> bytes:
+    """Training samples whose presence moves the votes on the least certain test samples."""
+    ensemble, index = clf._fitted(), hinted(table)
+    assert not isinstance(ensemble, Levels)
+    votes = clf.votes(X)[:, index]
+    winners, _ = ensemble.count(votes)
+    found = measured(ensemble, votes, winners, clf.classes_[winners], min(TOP, len(inputs.X_train)))
+    return hints_bytes(index, found.index, found.differences, found.errors, inputs.X_train, inputs.y_train)
 
 
 def _digests(clf: cs.CertifiedClassifier) -> bytes:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from certssb.certificates import CertificateTable
 from certssb.certificates._budget import asked_budget
+from certssb.report._hints import parse_hints
 from certssb.report._page import render
 from certssb.report._run import Run, digest
 from certssb.report._samples import parse_samples, samples_bytes
@@ -77,7 +78,12 @@ def write_run(
     samples = {
         name: parse_samples(files[f"samples-{name}.npz"], len(table), name) for name, table in tables.items()
     }
-    page = render(Run(folder.resolve().name, summary, dict(tables), samples))
+    hints = {
+        name: parse_hints(files[f"hints-{name}.npz"], len(table), name)
+        for name, table in tables.items()
+        if f"hints-{name}.npz" in files
+    }
+    page = render(Run(folder.resolve().name, summary, dict(tables), samples, hints))
     files["report.html"] = page.encode()
     files["summary.json"] = (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
     _files.write_all(folder, files)

@@ -146,7 +146,49 @@ def _samples(run: Run, name: str) -> Markup | None:
     note = tag(
         "p", f"Frame: blue right and certified, grey abstained, orange wrong. {unit[1]}", class_="faint"
     )
-    return tag("section", heading, note, *(Markup(row) for row in rows))
+    return tag("section", heading, note, *(Markup(row) for row in rows), _behind(run, name))
+
+
+def _behind(run: Run, name: str) -> Markup | None:
+    """For the least certain samples, the training samples whose presence moves their votes."""
+    hints, samples, certs = run.hints.get(name), run.samples[name], run.tables[name]
+    if hints is None or samples.images is None:
+        return None
+    rows = []
+    for place, own, differences, errors in zip(
+        hints.index.tolist(), hints.samples.tolist(), hints.differences, hints.errors, strict=True
+    ):
+        shown = np.flatnonzero(samples.index == place)
+        drawn = _png(samples.images[shown[0]]) if len(shown) else None
+        alt = f"Test sample {place}"
+        test = tag(
+            "figure",
+            None if drawn is None else tag("img", src=drawn, alt=alt),
+            tag("figcaption", f"{certs.prediction[place]}, #{place}"),
+        )
+        cells: list[Any] = [test]
+        for number, difference, error in zip(own, differences.tolist(), errors.tolist(), strict=True):
+            at = int(np.searchsorted(hints.known, number))
+            drawn = _png(hints.images[at])
+            words = f"{100 * difference:+.1f} \u00b1 {100 * error:.1f} points"
+            caption = tag(
+                "figcaption", words, tag("br"), tag("span", f"{hints.labels[at]}, #{number}", class_="faint")
+            )
+            alt = f"Training sample {number}, labelled {hints.labels[at]}, {words}"
+            cells.append(tag("figure", None if drawn is None else tag("img", src=drawn, alt=alt), caption))
+        rows.append(cells)
+    places = ["first", "second", "third"][: hints.samples.shape[1]]
+    note = (
+        "Training samples whose presence raises the votes for the predicted class most clearly: the share of votes among members "
+        "that drew the sample, less the share among the others, with its standard error. A hint where to look, no guarantee."
+    )
+    head = ["Test sample", *places]
+    return tag(
+        "details",
+        tag("summary", "Training samples behind these predictions"),
+        tag("p", note, class_="faint"),
+        table(head, rows, class_="hints"),
+    )
 
 
 def _certainty(run: Run, certs: CertificateTable) -> tuple[npt.NDArray[Any], tuple[str, str]]:

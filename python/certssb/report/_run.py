@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
 from certssb.certificates._budget import Budget
 from certssb.report._counted import Kind, budget_of, counted
+from certssb.report._hints import LIMIT as HINTS
+from certssb.report._hints import Hints, parse_hints
 from certssb.report._samples import LIMIT, Samples, parse_samples
 from certssb.storage import _files
 
@@ -50,6 +52,8 @@ class Run:
         Certificates of each set of test samples, by its name.
     samples : dict of Samples
         True classes of all of them and images of the least certain ones, by the same names.
+    hints : dict of Hints
+        For some of these, training samples whose presence moves the votes; by the same names, where the law allows it.
 
     Examples
     --------
@@ -62,6 +66,7 @@ class Run:
     summary: dict[str, Any]
     tables: dict[str, CertificateTable]
     samples: dict[str, Samples]
+    hints: dict[str, Hints] = field(default_factory=dict)
 
     @property
     def budget(self) -> Budget:
@@ -120,7 +125,7 @@ class Run:
         """The same for who looks at the summary's values before, and says which is wrong."""
         folder = Path(folder)
         summary = _summary(folder)
-        tables, samples = {}, {}
+        tables, samples, hints = {}, {}, {}
         for name in summary["results"]:
             content = {
                 kind: _indexed(folder, f"{kind}-{name}.npz", limit, summary["files"])
@@ -131,7 +136,10 @@ class Run:
                 "folder", content["certificates"], f"'{folder / f'certificates-{name}.npz'}'"
             )
             samples[name] = parse_samples(content["samples"], len(tables[name]), source)
-        return cls(folder.resolve().name, summary, tables, samples)
+            if f"hints-{name}.npz" in summary["files"]:
+                raw = _indexed(folder, f"hints-{name}.npz", HINTS, summary["files"])
+                hints[name] = parse_hints(raw, len(tables[name]), str(folder / f"hints-{name}.npz"))
+        return cls(folder.resolve().name, summary, tables, samples, hints)
 
 
 def digest(summary: dict[str, Any]) -> str:
