@@ -100,7 +100,7 @@ def unreadable(path: object, error: BaseException) -> str:
     """A file for a message, with what was wrong with it; its name once, whatever the error says."""
     why = getattr(error, "strerror", None) or str(error).strip().rstrip(".")
     named = f"'{path}'"
-    return f"{named} ({why.removeprefix(f'{named} ').removeprefix('cannot be read: ')})"
+    return f"{named} ({why.replace(f'{named} cannot', 'it cannot', 1)})"
 
 
 def check_callable(name: str, value: object, expected: str = "a callable") -> None:
