@@ -29,7 +29,7 @@ class Job(Protocol):
     device : str
         "cpu" or "cuda:N".
     n_classes, epochs, batch_size, learning_rate
-        As the estimator was told.
+        As the estimator was told, in training; 0 where members are only asked.
     precision : str
         "f32" or "tf32".
     init_seeds, model_seeds : sequence of int
@@ -109,6 +109,8 @@ class Learner(Protocol):
     augments : {"every epoch", "once"}, or None
         Whether :meth:`train` has every batch changed by :meth:`Job.change`, or its noised sets by :meth:`Job.with_copies`;
         None, or no such attribute: it takes no augmentation.
+    why_not : str or None
+        Why members are not computed in stacks, if that was tried.
     """
 
     # Of learners whose members are objects, beside these: `form`, in which objects are written into files (None: in none),
@@ -123,9 +125,30 @@ class Learner(Protocol):
     stacks_are_sure: bool
     may_keep_state: bool
     searches: bool
+    why_not: str | None
 
     @property
     def lanes(self) -> int: ...
+
+    # Asked by the estimator, around a fit.
+
+    def try_stacks(self, device: str, stack: int | None) -> None:
+        """Find out whether stacks are what their members are alone, if there are to be any on `device`; sets `stacks`."""
+        ...
+
+    def check_alone(self, device: str, n_steps: int) -> None:
+        """Refuse, before training, what would let members share state."""
+        ...
+
+    def is_disturbed(self) -> bool:
+        """Whether training left traces in what all members see; none of them is kept then."""
+        ...
+
+    def suspects(self) -> list[str]:
+        """Names of what was changed, for the message."""
+        ...
+
+    # Asked by the core, in its threads.
 
     def devices(self) -> list[str]:
         """Names of the devices that are there, "cpu" first."""
