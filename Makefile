@@ -28,13 +28,14 @@ CORE := $(VENV)/.core-$(HERE)
 EXTENSION := $(VENV)/.extension-$(HERE)
 
 .PHONY: run test lint lint-python lint-ring0 lint-files ring0 rings12 pytest torchless matrix core-wheel long fuzz attack \
-    stubs browser external docs build wheels sdist smoke deny rustdoc msrv workflows bench clean help
+    stubs browser external docs notebooks build wheels sdist smoke deny rustdoc msrv workflows bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
 	@echo "make test   set up, build, and run every check that CI runs"
 	@echo "make browser   open the report in chromium, which has to be there"
 	@echo "make docs      build the documentation site in site/, with links checked"
+	@echo "make notebooks run the notebooks, and keep them with outputs for the site"
 	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
 	@echo "make matrix    the core's wheel beside the oldest and newest Python, NumPy, scikit-learn and torch, and without torch"
 	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
@@ -178,6 +179,12 @@ docs: build
 	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs site
 	PYTHONPATH=$(abspath $(VENV))/docs $(BIN)/python -m pytest -q tests/python/test_docs.py
 	@echo "open site/index.html"
+
+# Runs the notebooks and keeps them with their outputs, in docs/notebooks, for the site.
+notebooks: build
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/docs --group docs
+	PYTHONPATH=$(abspath $(VENV))/docs JUPYTER_PATH=$(abspath $(VENV))/docs/share/jupyter \
+	    $(BIN)/python docs/_ext/run_notebooks.py
 
 build: $(CORE) $(EXTENSION)
 

@@ -1,8 +1,10 @@
 """Configuration of the documentation site; `make docs` builds it, with warnings as errors."""
 
 import argparse
+import logging
 import os
 import sys
+from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -11,16 +13,42 @@ from sphinx.application import Sphinx
 import certssb
 from certssb.cli import _parser
 
+# What pictures log while they are drawn is no message of the build.
+logging.getLogger("certssb").setLevel(logging.WARNING)
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
 project = "certssb"
+author = "the certssb authors"
+copyright = "2026, the certssb authors"
 release = version = certssb.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "matplotlib.sphinxext.plot_directive",
+    "mathml",
+    "summaries",
+]
+exclude_patterns = ["_build", "_ext"]
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# Notebooks are kept with their outputs (`make notebooks`), pictures are drawn by the code beside them.
+nb_execution_mode = "off"
+plot_include_source = True
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 130)]
+plot_rcparams = {"figure.constrained_layout.use": True, "font.size": 9}
+plot_apply_rcparams = True
 html_theme = "furo"
 html_title = f"certssb {release}"
 # Nothing is fetched from elsewhere when the pages are read.
 html_theme_options = {"navigation_with_keys": True}
 html_copy_source = False
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+autosummary_generate = False
 myst_heading_anchors = 3
 # With --fail-on-warning a reference that leads nowhere stops the build. Types in signatures and in NumPy's
 # "name : type" lines are words for people, not links.
@@ -30,7 +58,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(matplotlib|sklearn|numpy|pandas|pyarrow)\..*"),
 ]
 # Words such as n_members in a shape are no references; "more than one target" is about them.
-suppress_warnings = ["ref.python"]
+suppress_warnings = ["ref.python", "autosummary.import_cycle"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 # scikit-learn generates these, with references into its own manual.

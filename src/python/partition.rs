@@ -181,7 +181,7 @@ impl PyPartition {
         own(&slf).map(|law| law.spread().degree())
     }
 
-    /// What puts a sample into its bucket: "content", "features" or "index".
+    /// What puts a sample into its bucket, one of "content", "features" and "index".
     #[getter]
     fn assign(slf: PyRef<'_, Self>) -> Option<&'static str> {
         own(&slf).map(|law| law.assign().name())

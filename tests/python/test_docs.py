@@ -113,8 +113,8 @@ class Links(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for package in ("sphinx", "myst_parser", "furo"):
-        pytest.importorskip(package, reason="needs sphinx, myst-parser and furo: make docs")
+    for package in ("sphinx", "myst_nb", "furo", "latex2mathml"):
+        pytest.importorskip(package, reason="needs sphinx, myst-nb, furo and latex2mathml: make docs")
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-q", "--fail-on-warning", "--keep-going", str(DOCS), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -152,3 +152,33 @@ def test_the_site_describes_every_public_name(site: Path) -> None:
     named = [name for name in public() if "._" not in name and name != "certssb.cli.main"]
     assert len(named) > 50
     assert [name for name in named if name.rpartition(".")[2] not in short] == []
+
+
+def test_attributes_on_the_site_have_their_names_and_a_description(site: Path) -> None:
+    """A name that ends in an underscore was taken for a link; fields of tuples said "Alias for field number 0"."""
+    text = {path.stem: path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html")}
+    estimators = re.sub(r"<[^>]+>", "", text["estimators"])
+    documented = re.findall(r"^    (\w+_) : ", inspect.getdoc(cs.CertifiedClassifier) or "", re.MULTILINE)
+    documented += re.findall(r"^(\w+_) : ", inspect.getdoc(cs.CertifiedClassifier) or "", re.MULTILINE)
+    assert len(documented) > 5
+    for name in documented:
+        assert re.search(rf"^{name} \(", estimators, re.MULTILINE), name
+    for stem, page in text.items():
+        assert "Alias for field number" not in page, stem
+        for entry in re.findall(r'<dl class="py (?:attribute|property)">(.*?)</dl>', page, re.DOTALL):
+            assert re.sub(r"<[^>]+>|\s", "", entry.partition("<dd>")[2]), (stem, entry[:300])
+
+
+def test_the_site_sets_formulas_and_says_whose_it_is(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert not re.search(r"Copyright &#169;\s*<", page) and "the certssb authors" in page, path
+        # Sources of formulas that nothing has set.
+        assert r"\(" not in re.sub(r"<pre.*?</pre>|<script.*?</script>", "", page, flags=re.DOTALL), path
+    assert "<math" in (site / "guarantees" / "gaussian.html").read_text(encoding="utf-8")
+
+
+def test_large_classes_begin_with_a_table_of_their_methods(site: Path) -> None:
+    page = (site / "reference" / "certificates.html").read_text(encoding="utf-8")
+    head = page.partition('id="certssb.CertificateTable"')[2].partition("Examples")[0]
+    assert "autosummary" in head and 'href="#certssb.CertificateTable.holds"' in head
