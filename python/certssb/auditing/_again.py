@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from certssb.auditing._certificates import _flat, law_of
+from certssb.auditing._certificates import flat, law_of
 from certssb.auditing._rows import NOT_ASKED, Rows
 from certssb.cli._plan import Plan, planned
 from certssb.data import as_features
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from certssb.auditing._run import Folder
     from certssb.estimators._fitting import Untrained
 
-__all__ = ["audit_members"]
+__all__ = ["audit_members", "false_members_pass"]
 
 
 def audit_members(
@@ -111,7 +111,7 @@ def _is_here(options: argparse.Namespace) -> bool:
 
 
 def _unlike_record(folder: Folder, untrained: Untrained) -> list[str]:
-    told, made = _flat(folder.record), _flat(json.loads(untrained.ensemble.record()))
+    told, made = flat(folder.record), flat(json.loads(untrained.ensemble.record()))
     return [
         f"the record says {name} {told.get(name)!r}, the data and settings {made.get(name)!r}"
         for name in sorted({*told, *made})
@@ -240,15 +240,7 @@ def _limits(folder: Folder, n_again: int, n_members: int) -> list[str]:
     """What somebody could have done who wrote the whole folder themselves."""
     limits = []
     if n_again < n_members:
-        left = n_members - n_again
-        share = n_again / n_members if n_members else 0.0
-        tenth = max(1, round(0.1 * n_members))
-        passes = _passes(n_members, tenth, n_again)
-        limits.append(
-            f"whether the {left:,} members that were not trained again are what the record says. Whoever writes a folder "
-            f"anew with all its digests around one false member is found with a chance of {100 * share:.2g} %, and around "
-            f"{tenth:,} of them with {100 * (1 - passes):.3g} %; --members all finds every one."
-        )
+        limits.append(false_members_pass(n_members, n_again))
     limits.append(
         "whether the training data are the ones that were received, and the test samples those that matter: compare "
         f"where they come from, and the digest {_digest(folder)}."
@@ -268,6 +260,17 @@ def _limits(folder: Folder, n_again: int, n_members: int) -> list[str]:
             "whether the learners were settled before anybody saw what they elect, and depend on nothing but their buckets."
         )
     return limits
+
+
+def false_members_pass(n_members: int, n_again: int) -> str:
+    """What training so many members again leaves open, in words."""
+    share = n_again / n_members if n_members else 0.0
+    tenth = max(1, round(0.1 * n_members))
+    return (
+        f"whether the {n_members - n_again:,} members that were not trained again are what the record says. Whoever writes a folder "
+        f"anew with all its digests around one false member is found with a chance of {100 * share:.2g} %, and around {tenth:,} of "
+        f"them with {100 * (1 - _passes(n_members, tenth, n_again)):.3g} %; --members all finds every one."
+    )
 
 
 def _passes(n_members: int, false: int, n_again: int) -> float:

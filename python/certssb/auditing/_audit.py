@@ -19,13 +19,16 @@ def audit(
     *,
     members: int | Literal["all"] = 5,
     data: str | os.PathLike[str] | None = None,
+    table: str | os.PathLike[str] | None = None,
+    fingerprint: str | None = None,
+    model: Any = None,
     seed: int | None = None,
     tolerance: float = 0.0,
     device: Any = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> AuditReport:
-    """Check what ``certssb run`` left in a folder, as somebody who did not see it run.
+    """Check what ``certssb run`` left in a folder, or a saved ensemble, as somebody who did not see it trained.
 
     Digests of all files are compared; every certificate is computed anew from the members' votes; results, frame, picture
     and report are made again from the certificates. Then the training data are made again from the recorded settings, and
@@ -34,13 +37,21 @@ def audit(
     Parameters
     ----------
     folder : str or path
-        The folder that ``certssb run`` wrote.
+        The folder that ``certssb run`` wrote, or the one of :meth:`certssb.CertifiedClassifier.save`.
     members : int or "all", default=5
         How many members are trained again; 0 for none. Somebody who wrote the whole folder anew, digests and all, around
         false votes is found by these alone: with m of N members, false votes of k of them pass with a probability of about
         (1 - k/N)^m.
     data : str or path, optional
-        The data that the run was made from, where they lie now: the ``.npz`` file, or the folder of MNIST or CIFAR-10.
+        The data that the run was made from, where they lie now: the ``.npz`` file, or the folder of MNIST or CIFAR-10. For a saved
+        ensemble a ``.npz`` with ``X_train`` and ``y_train``, ``X_test`` for `table`, ``X_trusted`` and ``y_trusted`` if there are any.
+    table : str or path, optional
+        For a saved ensemble: the table of certificates, written by :meth:`certssb.CertificateTable.save`, that its members are
+        said to give for ``X_test``.
+    fingerprint : str, optional
+        For a saved ensemble: what ``save`` returned.
+    model : callable or estimator, optional
+        For a saved ensemble of your own module or estimator, as for :meth:`certssb.CertifiedClassifier.load`.
     seed : int, optional
         Which members are drawn; nobody knows beforehand if not given.
     tolerance : float, default=0.0
@@ -61,7 +72,7 @@ def audit(
     Raises
     ------
     ParameterError
-        If the folder is no run's, or a value is out of range.
+        If the folder is neither a run's nor a saved ensemble's, or a value is out of range.
 
     Examples
     --------
@@ -85,5 +96,16 @@ def audit(
     if not isinstance(progress, (bool, np.bool_)):
         raise parameter_error("progress", "a bool", shown(progress))
     place = None if data is None else str(check_path("data", data))
+    if (path / "estimator.json").exists():
+        from certssb.auditing._saved import audit_saved
+
+        file = None if table is None else str(check_path("table", table))
+        rows, limits = audit_saved(
+            path, wanted, place, file, fingerprint, model, root, share, device, n_jobs, bool(progress)
+        )
+        return AuditReport(str(path), rows, limits)
+    for name, value in (("table", table), ("fingerprint", fingerprint), ("model", model)):
+        if value is not None:
+            raise parameter_error(name, "left out for the folder of a run", shown(value))
     rows, limits = audit_run(path, wanted, place, root, share, device, n_jobs, bool(progress))
     return AuditReport(str(path), rows, limits)

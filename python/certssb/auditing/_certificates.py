@@ -15,7 +15,7 @@ from certssb.certificates import CertificateTable
 from certssb.certificates._file import parts
 from certssb.storage._ensembles import sample_shape
 
-__all__ = ["certified_again", "differences", "law_of"]
+__all__ = ["certified_again", "differences", "flat", "law_of"]
 
 _ASKED_OF_MEMBERS = ("n_failed", "n_idle", "n_empty")
 """What a table's record says of members, which votes do not tell."""
@@ -54,7 +54,7 @@ def differences(
     n_trusted = (record.get("trusted") or {"n": 0})["n"]
     made |= {"n_trusted": n_trusted} if n_trusted else {}
     made |= {"classes_as_received": True} if received else {}
-    flat_told, flat_made = _flat(told), _flat(made)
+    flat_told, flat_made = flat(told), flat(made)
     wrong = [
         f"its record says {name} {flat_told.get(name)!r}, votes and ensemble {flat_made.get(name)!r}"
         for name in sorted({*flat_told, *flat_made})
@@ -81,11 +81,11 @@ def _shown(column: npt.NDArray[Any], at: int) -> str:
     return str(column.reshape(-1)[at] if column.ndim < 2 else column[at].tolist())
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
+def flat(value: Any, name: str = "") -> dict[str, Any]:
     """Nested values by their path."""
     if not isinstance(value, dict) or not value:
         return {name: value}
     found: dict[str, Any] = {}
     for key, part in value.items():
-        found |= _flat(part, f"{name}.{key}" if name else key)
+        found |= flat(part, f"{name}.{key}" if name else key)
     return found

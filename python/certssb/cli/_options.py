@@ -140,10 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_run_command("report"))
     audit = commands.add_parser(
         "audit",
-        help="check what certssb run left in a folder, as somebody who did not see it run",
+        help="check what certssb run left in a folder, or a saved ensemble, as somebody who did not see it trained",
         formatter_class=formatter,
     )
-    audit.add_argument("folder", help="the folder that certssb run wrote")
+    audit.add_argument("folder", help="the folder that certssb run, or save, wrote")
     audit.add_argument(
         "--members",
         type=_label,
@@ -156,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="the run's data where they lie now: its .npz file, or the folder of MNIST or CIFAR-10; as the run had it if not given",
     )
+    audit.add_argument(
+        "--table",
+        metavar="FILE",
+        help="for a saved ensemble: the certificates that it is said to give for X_test of --data",
+    )
+    audit.add_argument("--fingerprint", help="for a saved ensemble: the fingerprint that save returned")
     audit.add_argument(
         "--tolerance",
         type=float,

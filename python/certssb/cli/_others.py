@@ -68,6 +68,8 @@ def audit(options: argparse.Namespace) -> int:
         options.folder,
         members=options.members,
         data=options.data,
+        table=options.table,
+        fingerprint=options.fingerprint,
         seed=options.seed,
         tolerance=options.tolerance,
         device=options.device,
