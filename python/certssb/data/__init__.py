@@ -5,9 +5,19 @@ Everything behind this door may assume finite, C-contiguous float32 features, ta
 No sample decides how another is read: a change of one changes its own features, or is refused.
 """
 
+from certssb.data._blocks import blocks
 from certssb.data._features import as_arrays, as_features, read_arrays, read_features
 from certssb.data._labels import as_labels
 from certssb.data._numbered import as_numbered
 from certssb.data._reading import Reading
 
-__all__ = ["Reading", "as_arrays", "as_features", "as_labels", "as_numbered", "read_arrays", "read_features"]
+__all__ = [
+    "Reading",
+    "as_arrays",
+    "as_features",
+    "as_labels",
+    "as_numbered",
+    "blocks",
+    "read_arrays",
+    "read_features",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from certssb._checks import parameter_error
@@ -12,12 +13,12 @@ from certssb.data._numbers import is_number_type
 from certssb.data._pictures import is_picture
 from certssb.data._samples import Sample, collect, read_item, typed
 from certssb.data._tensors import is_array
-from certssb.exceptions import ShapeError
+from certssb.exceptions import ParameterError, ShapeError
 
 
 def is_items(X: Any) -> bool:
     """Whether `X` is read item by item, rather than as an array, frame or list."""
-    if _is_torch(X, "Dataset", "DataLoader"):
+    if is_torch(X, "Dataset", "DataLoader"):
         return True
     if isinstance(X, (list, tuple, str, bytes, Mapping)) or is_array(X) or is_frame(X) or is_picture(X):
         return False
@@ -40,20 +41,18 @@ def read_items(X: Any, name: str) -> tuple[Sample, list[Any] | None]:
     if _is_plain_tensors(source):
         labels = source.tensors[1].cpu().tolist() if len(source.tensors) == 2 else None
         return typed(source.tensors[0], name), labels
-    try:
-        n = len(source)
-    except (TypeError, NotImplementedError):
-        raise parameter_error(name, "a data set with a length", type(source).__name__) from None
+    n = _length(source, name)
     if n == 0:
         raise ShapeError(
             f"'{name}' must have samples. Found {type(X).__name__} with 0 sample(s) while a minimum of 1 is required."
         )
     labels = []
     counts: list[int] = []
+    items = each_item(X, source, n)
 
     def read(index: int) -> Sample:
         def get() -> Any:
-            sample, label = _parts(source[index])
+            sample, label = _parts(next(items)())
             labels.extend(label)
             counts.append(len(label))
             return sample
@@ -67,15 +66,99 @@ def read_items(X: Any, name: str) -> tuple[Sample, list[Any] | None]:
     return collect(n, read, name), labels if counts[0] else None
 
 
+def _length(source: Any, name: str) -> int:
+    try:
+        return len(source)
+    except (TypeError, NotImplementedError):
+        raise parameter_error(name, "a data set with a length", type(source).__name__) from None
+
+
+def sample_count(X: Any, name: str) -> int:
+    """How many samples a data set or a loader has."""
+    return _length(_source(X, name), name)
+
+
+def some_items(X: Any, start: int, stop: int, name: str) -> list[Any]:
+    """Samples of a data set or a loader, without their labels, as they are."""
+    source = _source(X, name)
+
+    def get(item: Callable[[], Any], index: int) -> Any:
+        try:
+            return _parts(item())[0]
+        except Exception as error:
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise ParameterError(f"Item {index} of '{name}' cannot be read: {reason}") from error
+
+    return [get(item, start + place) for place, item in enumerate(each_item(X, source, stop, start))]
+
+
+def each_item(X: Any, source: Any, stop: int, start: int = 0) -> Iterator[Callable[[], Any]]:
+    """Items in the order of their numbers, each to be called: by the workers of the loader `X` if it has some."""
+    if not is_torch(X, "DataLoader") or X.num_workers == 0:
+        for index in range(start, stop):
+            yield functools.partial(source.__getitem__, index)
+        return
+    loader = sys.modules["torch.utils.data"].DataLoader(
+        _Tried(source, start, stop),
+        batch_size=_AT_ONCE,
+        num_workers=X.num_workers,
+        collate_fn=list,
+        worker_init_fn=X.worker_init_fn,
+        multiprocessing_context=X.multiprocessing_context,
+        prefetch_factor=X.prefetch_factor,
+        timeout=X.timeout,
+    )
+    for batch in loader:
+        for item, failure in batch:
+            yield functools.partial(_told, item, failure)
+
+
+_AT_ONCE = 16
+"""Items that a worker reads in one go."""
+
+
+class _Tried:
+    """Items by their numbers, or why one cannot be read: what a worker raises would stop all, and name no number."""
+
+    def __init__(self, source: Any, start: int, stop: int) -> None:
+        self._source, self._start, self._n = source, start, stop - start
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, place: int) -> tuple[Any, str | None]:
+        try:
+            return self._source[self._start + place], None
+        except Exception as error:  # noqa: BLE001 (told where the item is asked for)
+            return None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+class _Failed(Exception):
+    """What a worker could not read."""
+
+
+def _told(item: Any, failure: str | None) -> Any:
+    if failure is not None:
+        raise _Failed(failure)
+    return item
+
+
+def is_loader_of_stream(X: Any) -> bool:
+    """Whether a loader shows batches of a data set that is no more than a stream."""
+    return is_torch(X, "DataLoader") and isinstance(
+        X.dataset, sys.modules["torch.utils.data"].IterableDataset
+    )
+
+
 def _is_plain_tensors(source: Any) -> bool:
     """Whether a data set is tensors and nothing of the user's own around them: samples, and labels if there are any."""
     exact = (
-        _is_torch(source, "TensorDataset") and type(source) is sys.modules["torch.utils.data"].TensorDataset
+        is_torch(source, "TensorDataset") and type(source) is sys.modules["torch.utils.data"].TensorDataset
     )
     return exact and len(source.tensors) <= 2 and len(source) > 0
 
 
-def _is_torch(value: object, *kinds: str) -> bool:
+def is_torch(value: object, *kinds: str) -> bool:
     """Whether a value is of one of these classes of ``torch.utils.data``, without importing torch for who does not use it."""
     module = sys.modules.get("torch.utils.data")
     classes = (getattr(module, kind, None) for kind in kinds)
@@ -84,7 +167,7 @@ def _is_torch(value: object, *kinds: str) -> bool:
 
 def _source(X: Any, name: str) -> Any:
     """The data set that a loader is around, if its items are what the loader would show."""
-    if _is_torch(X, "DataLoader"):
+    if is_torch(X, "DataLoader"):
         data = sys.modules["torch.utils.data"]
         sampler, batches = X.sampler, X.batch_sampler
         whole = isinstance(sampler, data.SequentialSampler) or (
@@ -101,7 +184,7 @@ def _source(X: Any, name: str) -> Any:
             if X.collate_fn not in (data.default_collate, data.default_convert):
                 raise parameter_error(name, "a loader without a collate_fn of its own", "one that has it")
         X = X.dataset
-    if _is_torch(X, "IterableDataset"):
+    if is_torch(X, "IterableDataset"):
         expected = "a data set that is read by index, since a sample's noise belongs to its index"
         raise parameter_error(name, expected, f"the iterable {type(X).__name__}")
     return X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -11,17 +12,19 @@ from certssb import _core
 from certssb._checks import parameter_error
 from certssb.certificates import CertificateTable
 from certssb.certificates._asked import BoundName, ElectionName, asked_confidence, check_election
-from certssb.data import as_arrays, as_features
-from certssb.estimators._cascade_levels import Levels
-from certssb.estimators._seen_shape import check_shape
+from certssb.certificates._joined import joined
+from certssb.data import as_arrays
+from certssb.data._blocks import is_blocks
+from certssb.estimators._cascade_levels import Levels, Members
+from certssb.estimators._in_blocks import asked_in_blocks, labelled_blocks, refuse_family_wise
 from certssb.estimators._spreading import said
-from certssb.estimators._with_members import Features, WithMembers, n_levels, through
+from certssb.estimators._with_members import Features, WithMembers, n_levels, noises_test_inputs
 from certssb.forensics._influence import Influence, checked_targets, measured
 from certssb.laws import Partition, Subsample
 from certssb.learners import _devices
 from certssb.ledger import Ledger
 from certssb.watch._log import log_certify
-from certssb.watch.progress import progress_bar
+from certssb.watch.progress import Report, progress_bar
 
 __all__ = ["Answering"]
 
@@ -34,8 +37,9 @@ class Answering(WithMembers):
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
+            a stream, of which one is in memory at a time.
 
         Returns
         -------
@@ -58,15 +62,17 @@ class Answering(WithMembers):
         >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
         True
         """
-        return self._predicted(self._asked(X))
+        n_members = self._fitted().n_members
+        return np.concatenate(list(asked_in_blocks(self, X, self._predicted, "voting", n_members=n_members)))
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Share of the votes for each class; under a cascade, at the level that decided.
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
+            a stream, of which one is in memory at a time.
 
         Returns
         -------
@@ -89,16 +95,20 @@ class Answering(WithMembers):
         >>> clf.predict_proba(X[300:302]).shape
         (2, 2)
         """
-        _, counts = self._fitted().count(self._votes_on(self._asked(X)))
-        return counts / self._fitted().n_members
+        ensemble = self._fitted()
+
+        def shares(features: Features, report: Report) -> npt.NDArray[np.float64]:
+            return ensemble.count(self._votes_on(features, report))[1] / ensemble.n_members
+
+        return np.concatenate(list(asked_in_blocks(self, X, shares, "voting", n_members=ensemble.n_members)))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of samples whose label is predicted.
 
         Parameters
         ----------
-        X : array-like, Dataset or DataLoader
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, Dataset, DataLoader, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`, or blocks of them: of pairs (samples, labels) if `y` is left out.
         y : array-like of shape (n_samples,), optional
             Their labels; left out if `X` holds them.
         sample_weight : array-like of shape (n_samples,), optional
@@ -125,12 +135,15 @@ class Answering(WithMembers):
         1.0
         """
         self._fitted()
-        if y is None:
+        if y is None and is_blocks(X):
+            labels: list[npt.NDArray[Any]] = []
+            predicted = self.predict(_without_labels(X, labels))
+            y = np.concatenate(labels)
+        elif y is None:
             features, y = as_arrays(X)
+            predicted = self.predict(features)
         else:
-            features = as_features(X)
-        check_shape(self, X, features, reset=False)
-        predicted = self._predicted(through(self._map, features.copy()))
+            predicted = self.predict(X)
         # Where it is used: its module takes longer to import than the rest of this package.
         from sklearn.metrics import accuracy_score
 
@@ -141,8 +154,9 @@ class Answering(WithMembers):
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
+            a stream, of which one is in memory at a time.
 
         Returns
         -------
@@ -166,15 +180,17 @@ class Answering(WithMembers):
         (20, 5)
         """
         # A copy: later answers are read from what is kept.
-        return self._votes_on(self._asked(X)).copy()
+        parts = list(asked_in_blocks(self, X, self._votes_on, "voting", n_members=self._fitted().n_members))
+        return parts[0].copy() if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def scores(self, X: Any) -> npt.NDArray[np.float32]:
         """Each member's softmax scores for each sample, as :func:`certssb.certify_scores` takes them.
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
+            a stream, of which one is in memory at a time.
 
         Returns
         -------
@@ -197,17 +213,24 @@ class Answering(WithMembers):
         >>> clf.scores(X[300:305]).shape
         (20, 5, 2)
         """
-        features = self._asked(X)
-        with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
-            return said(self, self._look(), features, "scores", report)
+        ensemble = self._look()
+
+        def scored(features: Features, report: Report) -> npt.NDArray[np.float32]:
+            with _devices.products(self._precision):
+                return said(self, ensemble, features, "scores", report)
+
+        n = ensemble.n_members * len(self.classes_)
+        parts = list(asked_in_blocks(self, X, scored, "scoring", n_members=n))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-2)
 
     def noise_magnitudes(self, X: Any) -> Features:
         """The noise magnitude that sample-specific noise gives each sample.
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
+            a stream, of which one is in memory at a time.
 
         Returns
         -------
@@ -295,7 +318,8 @@ class Answering(WithMembers):
             )
             expected = f"a Subsample, for which it is drawn who sees a sample; here {why}"
             raise parameter_error("law", expected, repr(ensemble.law))
-        votes = self._votes_on(self._asked(X))
+        with progress_bar(self.progress, "voting") as report:
+            votes = self._votes_on(self._asked(X), report)
         winners, _ = ensemble.count(votes)
         numbers = checked_targets(targets, winners, self.classes_)
         return measured(ensemble, votes, numbers, self.classes_[numbers], top)
@@ -321,8 +345,9 @@ class Answering(WithMembers):
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
+            a stream, of which one is in memory at a time.
         alpha : float, optional
             Chance that a statement is wrong, in [1e-200, 1); the constructor's (0.001) if not given.
         bound, selection, runner_up, family_wise, split
@@ -359,14 +384,86 @@ class Answering(WithMembers):
         >>> certs.radius.round(3)
         array([0.182, 0.119, 0.182, 0.182, 0.182])
         """
+        cores = self._certified(
+            X, alpha, bound, selection, runner_up, family_wise, split, ledger=ledger, election=election
+        )
+        return self._table(joined(cores))
+
+    def certify_blocks(
+        self,
+        X: Any,
+        alpha: float | None = None,
+        bound: BoundName = "auto",
+        selection: Literal["union", "split"] = "union",
+        runner_up: Literal["auto", "complement", "bound"] = "auto",
+        *,
+        ledger: Ledger | None = None,
+        election: ElectionName = "plurality",
+    ) -> Iterator[CertificateTable]:
+        """Certify samples block by block, and hand out each block's table before the next block is asked for.
+
+        Parameters
+        ----------
+        X : iterator of array-like, or DataLoader
+            Blocks of samples, from a generator or :func:`certssb.data.blocks`. Samples that come whole are one block, or several
+            where they do not fit into memory.
+        alpha, bound, selection, runner_up, ledger, election
+            As for :meth:`certify`. Statements are about one sample each.
+
+        Yields
+        ------
+        CertificateTable
+            One certificate per sample of the block.
+
+        Raises
+        ------
+        ParameterError, ShapeError
+            As from :meth:`certify`; what is wrong with a block when it is asked for, with its number.
+        LedgerError
+            If the ledger cannot be read or written.
+
+        Examples
+        --------
+        >>> import certssb as cs
+        >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
+        >>> [len(certs) for certs in clf.certify_blocks(cs.data.blocks(X[300:], 25), alpha=0.01)]
+        [25, 25, 10]
+        """
+        cores = self._certified(
+            X, alpha, bound, selection, runner_up, False, None, ledger=ledger, election=election
+        )
+        return map(self._table, cores)
+
+    def _certified(
+        self,
+        X: Any,
+        alpha: float | None,
+        bound: BoundName,
+        selection: Literal["union", "split"],
+        runner_up: Literal["auto", "complement", "bound"],
+        family_wise: bool,
+        split: int | None,
+        *,
+        ledger: Ledger | None,
+        election: ElectionName,
+    ) -> Iterator[_core.Certificates]:
+        """The certificates of each block."""
         ensemble = self._look()
+        refuse_family_wise(family_wise, X)
         if ledger is not None and not isinstance(ledger, Ledger):
             raise parameter_error("ledger", "None or a certssb.Ledger", repr(ledger))
         check_election(election, ensemble.law)
         if isinstance(ensemble, _core.Ensemble) and isinstance(ensemble.law, Partition):
             if ledger is not None:
                 raise parameter_error("ledger", "None under a Partition, which has no regions", repr(ledger))
-            return self._elect(ensemble, X, election)
+
+            def elected(features: Features, report: Report) -> _core.Certificates:
+                return self._elect(ensemble, features, election, report)
+
+            yield from self._tables(X, elected, ensemble)
+            return
         if ensemble.grown and bound not in ("auto", "betting"):
             expected = "'betting' for members that were added after looking at results"
             raise parameter_error("bound", expected, repr(bound))
@@ -379,24 +476,37 @@ class Answering(WithMembers):
             self.alpha if alpha is None else alpha, bound, selection, runner_up, family_wise, split
         )
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, n_levels(ensemble.law))
-        features = self._asked(X)
-        with _devices.products(self._precision):
-            core = ensemble.certify(features, self._votes_on(features), confidence)
-        core = self._described(core)
-        if ledger is not None:
-            core = _settle(core, features, ledger)
-        return self._table(core)
 
-    def _elect(self, ensemble: _core.Ensemble, X: Any, election: str) -> CertificateTable:
+        def certified(features: Features, report: Report) -> _core.Certificates:
+            with _devices.products(self._precision):
+                core = ensemble.certify(features, self._votes_on(features, report), confidence)
+            core = self._described(core)
+            return core if ledger is None else _settle(core, features, ledger)
+
+        yield from self._tables(X, certified, ensemble, family_wise)
+
+    def _tables(
+        self,
+        X: Any,
+        ask: Callable[[Features, Report], _core.Certificates],
+        ensemble: Members,
+        family_wise: bool = False,
+    ) -> Iterator[_core.Certificates]:
+        """The certificates of each block; of one block where a statement, or noise on test inputs, is about all of them."""
+        whole = bool(family_wise) or noises_test_inputs(ensemble.law)
+        return asked_in_blocks(self, X, ask, "voting", n_members=ensemble.n_members, whole=whole)
+
+    def _elect(
+        self, ensemble: _core.Ensemble, features: Features, election: str, told: Report
+    ) -> _core.Certificates:
         """What a partition's learners elect, and how many buckets may change."""
-        features = self._asked(X)
-        votes = self._votes_on(features)
+        votes = self._votes_on(features, told)
         with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
             logits = None
             if election == "run-off" and self.executor is not None:
                 logits = said(self, ensemble, features, "logits", report)
             core = ensemble.elect(features, votes, election, report, logits)
-        return self._table(self._described(core))
+        return self._described(core)
 
     def _described(self, core: _core.Certificates) -> _core.Certificates:
         """The certificates with what their sentence has to say of the members."""
@@ -407,6 +517,13 @@ class Answering(WithMembers):
     def _table(self, core: _core.Certificates) -> CertificateTable:
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
         return CertificateTable(core, None if plain else self.classes_)
+
+
+def _without_labels(X: Any, labels: list[npt.NDArray[Any]]) -> Iterator[Any]:
+    """Blocks of samples, whose labels are put aside."""
+    for block, own in labelled_blocks(X):
+        labels.append(np.asarray(own))
+        yield block
 
 
 def _settle(core: _core.Certificates, features: Features, ledger: Ledger) -> _core.Certificates:

@@ -22,7 +22,7 @@ from certssb.features import FeatureMap
 from certssb.features._maps import mapped
 from certssb.laws import Cascade, Law
 from certssb.learners import _devices
-from certssb.watch.progress import Report, progress_bar
+from certssb.watch.progress import Report
 
 __all__ = ["Features", "Received", "Trusted", "WithMembers", "n_levels", "rows_through", "through"]
 
@@ -118,17 +118,17 @@ class WithMembers:
         self._fitted()
         return self._test_features(X, self._map)
 
-    def _predicted(self, features: Features) -> npt.NDArray[Any]:
-        winners, _ = self._fitted().count(self._votes_on(features))
+    def _predicted(self, features: Features, report: Report | None = None) -> npt.NDArray[Any]:
+        winners, _ = self._fitted().count(self._votes_on(features, report))
         labels: npt.NDArray[Any] = self.classes_[winners]
         return labels
 
-    def _votes_on(self, features: Features) -> npt.NDArray[np.uint16]:
+    def _votes_on(self, features: Features, report: Report | None = None) -> npt.NDArray[np.uint16]:
         ensemble = self._look()
         key = _digest(features)
         votes = self._votes.get(key)
         if votes is None:
-            with progress_bar(self.progress, "voting") as report, _devices.products(self._precision):
+            with _devices.products(self._precision):
                 votes = frozen(said(self, ensemble, features, "votes", report))
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()
@@ -161,6 +161,12 @@ def rows_through(feature_map: FeatureMap | None, rows: Rows, *, alone: bool) -> 
         done += len(new)
     assert out is not None
     return rows_of(out)
+
+
+def noises_test_inputs(law: Any) -> bool:
+    """Whether a law adds noise to test samples, each by its place among those that are asked about together."""
+    parts = [law, *law.get_params(deep=True).values()]
+    return any(getattr(part, "test_input", False) is True for part in parts)
 
 
 def n_levels(law: Any) -> int:

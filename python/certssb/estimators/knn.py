@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from certssb import _core
 from certssb._checks import check_positive, frozen
 from certssb.certificates import CertificateTable
+from certssb.certificates._joined import joined
 from certssb.data import as_features
+from certssb.data._blocks import each_block, is_blocks, named
 from certssb.data._trusted import read_training
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
 from certssb.estimators._seen_shape import check_shape
+from certssb.exceptions import CertssbError
 from certssb.watch._log import log_certify, log_fit
 from certssb.watch.progress import Report, progress_bar
 
@@ -139,8 +143,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`, or blocks of them, of which one is in memory at a time.
 
         Returns
         -------
@@ -163,7 +167,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> knn.predict(X[300:305])
         array([0, 0, 1, 1, 1])
         """
-        numbers = self._fitted().predict(self._test(X))
+        core = self._fitted()
+        numbers = np.concatenate([core.predict(features) for features in self._each(X)])
         labels: npt.NDArray[Any] = self.classes_[numbers]
         return labels
 
@@ -172,8 +177,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`, or blocks of them, of which one is in memory at a time.
 
         Returns
         -------
@@ -196,7 +201,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> knn.predict_proba(X[300:302]).shape
         (2, 2)
         """
-        return self._fitted().probabilities(self._test(X))
+        core = self._fitted()
+        return np.concatenate([core.probabilities(features) for features in self._each(X)])
 
     @log_certify
     def certify(self, X: Any) -> CertificateTable:
@@ -204,8 +210,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like
-            Samples of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Samples of the shape seen in :meth:`fit`, or blocks of them, of which one is in memory at a time.
 
         Returns
         -------
@@ -229,9 +235,16 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         array([1.18, 0.06, 0.3 ])
         """
         core = self._fitted()
-        features = self._test(X)
-        with progress_bar(self.progress, "certifying", unit="sample") as report:
-            table = core.certify(features, report)
+        with progress_bar(self.progress, "certifying", unit="sample") as bar:
+
+            def certified(features: npt.NDArray[np.float32], before: int) -> _core.Certificates:
+                return core.certify(features, lambda done, total: bar(before + done, before + total))
+
+            n, tables = 0, []
+            for features in self._each(X):
+                tables.append(certified(features, n))
+                n += len(features)
+        table = joined(tables)
         if not self._classes_given:
             table = table.with_classes_as_received()
         plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
@@ -240,6 +253,18 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fitted(self) -> _core.Knn:
         check_is_fitted(self, "classes_")
         return self._core
+
+    def _each(self, X: Any) -> Iterator[npt.NDArray[np.float32]]:
+        """Test samples block by block, where they come so."""
+        if not is_blocks(X):
+            yield self._test(X)
+            return
+        for number, (block, _) in enumerate(each_block(X)):
+            try:
+                features = self._test(block)
+            except CertssbError as error:
+                raise named(error, number) from error
+            yield features
 
     def _test(self, X: Any) -> npt.NDArray[np.float32]:
         self._fitted()
