@@ -22,13 +22,14 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' '
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
     ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness testing))
 SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
+MANYLINUX := --zig --auditwheel repair --compatibility manylinux2014 --target $(shell uname -m)-unknown-linux-gnu
 OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 HERE := $(shell pwd | cksum | cut -d' ' -f1)
 CORE := $(VENV)/.core-$(HERE)
 EXTENSION := $(VENV)/.extension-$(HERE)
 
 .PHONY: run test lint lint-python lint-ring0 lint-files ring0 rings12 pytest torchless matrix core-wheel long fuzz attack \
-    stubs browser external docs notebooks build wheels sdist smoke deny rustdoc msrv workflows bench clean help
+    stubs browser external docs notebooks build wheels sdist smoke deny rustdoc msrv instructions workflows bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -87,8 +88,13 @@ workflows: $(TOOLS)
 	$(VENV)/workflows/bin/zizmor --offline --min-severity medium .github
 	PYTHONPATH=$(abspath $(VENV))/workflows $(MAKE) lint-files
 
+# The only check of speed that does not depend on what else the machine does.
+instructions:
+	$(PYTHON) benches/instructions.py
+
 # The oldest Rust that Cargo.toml names. rustup fetches it.
 msrv:
+	rustup toolchain install --profile minimal --no-self-update $(OLDEST_RUST)
 	cargo +$(OLDEST_RUST) check --quiet --locked --features python --target-dir $(CARGO_TARGET_DIR)/msrv
 
 # The statistics alone: no libtorch, no Python.
@@ -113,8 +119,13 @@ core-wheel: $(TOOLS)
 	rm -rf dist/core
 	$(BIN)/maturin build --release --out dist/core
 
-wheels: core-wheel $(DEPENDENCIES)
-	rm -rf dist/extension
+# As an index takes them: the core's for every Linux since 2012 (glibc 2.17), linked by zig where pip finds that; compiled from the
+# start, since the target is another. The extension's is for its torch, which says what it runs on.
+wheels: $(DEPENDENCIES)
+	rm -rf dist/core dist/extension
+	@if $(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/zig --group zig; then \
+	    PYTHONPATH=$(abspath $(VENV))/zig $(BIN)/maturin build --release --out dist/core $(MANYLINUX); \
+	else echo "zig cannot be had: the wheel is for this Linux and newer ones"; $(BIN)/maturin build --release --out dist/core; fi
 	cd extension && $(BIN)/maturin build --release --out ../dist/extension
 
 # What an index holds beside wheels: both projects' sources, from which pip builds.
@@ -142,6 +153,7 @@ matrix: core-wheel
 
 # Files damaged at random, for as long as CERTSSB_FUZZ_SECONDS says; `make test` does it for some seconds.
 fuzz: build
+	cargo test --quiet --manifest-path fuzz/Cargo.toml
 	CERTSSB_FUZZ_SECONDS=$${CERTSSB_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_fuzz_*.py
 
 # Searches at random, for as long as CERTSSB_ATTACK_SECONDS says; `make test` does it for some seconds.
