@@ -241,6 +241,8 @@ def driver() -> None:
             [sys.executable, str(script)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while len(list(Path(at).glob("member-*"))) < 20:
+            if process.poll() is not None:
+                raise RuntimeError("the driver ended by itself")
             time.sleep(0.05)
         process.kill()
         process.wait()

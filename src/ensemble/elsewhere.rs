@@ -22,22 +22,12 @@ pub struct Elsewhere {
     queue: VecDeque<u64>,
     /// Members that other processes which share the checkpoint are training.
     theirs: Vec<u64>,
-    /// How often the member that is trained twice was handed out.
-    again: usize,
 }
 
 impl Elsewhere {
     /// How many members are still to be handed out.
     pub fn left(&self) -> usize {
         self.queue.len() + self.theirs.len()
-    }
-
-    /// Takes back members that were handed out and did not come: they are the next ones.
-    pub fn put_back(&mut self, numbers: &[u64]) {
-        numbers.iter().rev().for_each(|number| self.queue.push_front(*number));
-        if numbers.iter().any(|number| self.course.twice == Some(*number)) {
-            self.again = self.again.saturating_sub(1);
-        }
     }
 
     /// Tells those who wait for members that were handed out that somebody works on them; to be called all the time.
@@ -68,7 +58,7 @@ impl Ensemble {
         match begun {
             Ok(mut course) => {
                 let queue = std::mem::take(&mut course.todo).into();
-                Ok(Elsewhere { run, course, queue, theirs: Vec::new(), again: 0 })
+                Ok(Elsewhere { run, course, queue, theirs: Vec::new() })
             }
             Err(error) => self.end_run(run, data, Err(error)),
         }
@@ -88,7 +78,6 @@ impl Ensemble {
             let Some(number) = fit.queue.pop_front() else { break };
             if fit.course.twice == Some(number) {
                 if numbers.is_empty() {
-                    fit.again += 1;
                     return Ok(vec![number]);
                 }
                 fit.queue.push_front(number);

@@ -83,11 +83,6 @@ impl PyElsewhere {
         watched(py, report, |control| inner.hand_out(fit, most, control))
     }
 
-    /// Takes back members that were handed out and did not come.
-    fn put_back(&mut self, numbers: Vec<u64>) {
-        self.fit.iter_mut().for_each(|fit| fit.put_back(&numbers));
-    }
-
     /// Tells processes that share the checkpoint that somebody works on the members that were handed out.
     fn keep_claims(&self) {
         self.fit.iter().for_each(Elsewhere::keep_claims);

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import joblib
@@ -368,3 +369,55 @@ def test_chunks_take_seconds_and_get_small_at_the_end():
     assert [run._size(left) for left in (100_000, 800, 8)] == [200, 100, 10]
     run._seconds = 30.0
     assert run._size(1000) == 1
+
+
+def test_a_worker_without_the_package_is_named():
+    class Bare(Immediate):
+        def submit(self, function, *arguments):
+            future = Future()
+            future.set_exception(ModuleNotFoundError("No module named 'certssb'"))
+            return future
+
+    with pytest.raises(
+        cs.ParameterError,
+        match="'executor' parameter must be one whose workers have this version of certssb installed",
+    ):
+        classifier(Bare()).fit(*TRAIN)
+
+
+def test_ctrl_c_ends_tasks_that_are_under_way():
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+        # Warm, so that what is measured is the end of a task.
+        pool.submit(int).result()
+        clf = classifier(pool, "cnn", n_members=10, epochs=10_000)
+        begun = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
+        begun.start()
+        with pytest.raises(cs.CancelledError, match="0 of 10 members are finished and kept"):
+            clf.fit(*TRAIN)
+        freed = time.monotonic()
+        assert pool.submit(int).result(timeout=60) == 0
+        assert time.monotonic() - freed < 10
+
+
+def test_drivers_that_share_a_checkpoint_share_the_work(tmp_path):
+    trained = []
+
+    def noted(*arguments):
+        reply = _task.work(*arguments)
+        trained.extend(number for number, _ in reply.get("members", ()))
+        time.sleep(0.01)
+        return reply
+
+    def fit():
+        fitted.append(classifier(Immediate(work=noted), n_members=30, checkpoint=tmp_path).fit(*TRAIN))
+
+    fitted = []
+    drivers = [threading.Thread(target=fit) for _ in range(2)]
+    for driver in drivers:
+        driver.start()
+    for driver in drivers:
+        driver.join()
+    assert sorted(trained) == list(range(30))
+    for clf in fitted:
+        clf.executor = None
+        assert np.array_equal(clf.votes(TEST), votes_of(n_members=30))

@@ -87,9 +87,6 @@ class _Answers:
             numbers.extend(self._groups.popleft())
         return numbers
 
-    def put_back(self, numbers: list[int]) -> None:
-        self._groups.appendleft(numbers)
-
     def order(self, numbers: list[int]) -> list[tuple[int, bytes]]:
         packed = self._ensemble.pack(numbers)
         self._member_bytes = max(len(content) for _, content in packed)

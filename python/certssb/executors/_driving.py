@@ -38,9 +38,6 @@ class Source(Protocol):
     def hand_out(self, most: int) -> list[int]:
         """Up to so many of them, or a little more where some belong together; none if there are none at present."""
 
-    def put_back(self, numbers: list[int]) -> None:
-        """Take back what was handed out."""
-
     def order(self, numbers: list[int]) -> Any:
         """What a task about them says."""
 

@@ -22,6 +22,8 @@ Facts: TypeAlias = tuple[str, int, str, str, str]
 """Version, schema of records, vector instructions, kind of processor, torch: what must be the same, and what rounds."""
 
 _STOPPED: set[str] = set()
+_SEEN: set[str] = set()
+"""Runs whose payload this process has seen in its file."""
 
 
 def facts() -> Facts:
@@ -65,13 +67,16 @@ def work(version: tuple[str, int], key: str, packed: Packed | InFile | None, ord
         if payload is None:
             return {"kind": "missing", "where": where}
 
-        # Only where this machine sees it: the file ends with the run.
-        file = packed.path if isinstance(packed, InFile) and os.path.exists(packed.path) else None
+        # The file ends with the run, as whoever has seen it knows.
+        file = packed.path if isinstance(packed, InFile) else None
+        if file is not None and os.path.exists(file):
+            _SEEN.add(key)
 
         def stopped() -> None:
-            if key in _STOPPED or (file is not None and not os.path.exists(file)):
+            if key in _STOPPED or (file is not None and key in _SEEN and not os.path.exists(file)):
                 raise CancelledError("The work was cancelled.")
 
+        stopped()
         begun = time.perf_counter()
         reply: Reply = payload.work(order, stopped)
         reply.setdefault("seconds", time.perf_counter() - begun)

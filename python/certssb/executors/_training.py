@@ -134,9 +134,6 @@ class _Fit:
     def hand_out(self, most: int) -> list[int]:
         return self._fit.hand_out(most, self._report)
 
-    def put_back(self, numbers: list[int]) -> None:
-        self._fit.put_back(numbers)
-
     def order(self, numbers: list[int]) -> list[int]:
         return numbers
 
