@@ -284,6 +284,32 @@ def test_a_member_that_votes_like_the_one_it_replaced_is_told_by_its_bits(folder
     assert report.ok and "5 differ in their bits, the same votes" in report.rows[-1].detail
 
 
+def test_a_report_of_other_versions_is_compared_as_far_as_that_goes(folder: Path) -> None:
+    def versions(**told: str) -> None:
+        def change(summary: dict[str, Any]) -> None:
+            summary["versions"] |= told
+            summary["digest"] = digest(summary)
+
+        _summary(folder, change)
+        cs.report.write_report(folder)
+
+    page = folder / "report.html"
+    versions(matplotlib="0.1")
+    page.write_text(page.read_text().replace("stroke-linejoin: miter", "stroke-linejoin: round"))
+    report = cs.audit(folder, members=3)
+    (row,) = (row for row in report.rows if row.what == "report")
+    assert (
+        row.result == "passed" and "the same but for its section of plots" in row.detail and report.complete
+    )
+    the_report(folder)
+    assert not cs.audit(folder, members=0).ok
+    # Under another version of this package nothing is known of the page, and that is no success.
+    versions(certssb="0.0.1")
+    the_report(folder)
+    report = cs.audit(folder, members=3)
+    assert report.ok and not report.complete and cli.main(["audit", str(folder), "--quiet"]) == 2
+
+
 def test_the_command_says_it_and_ends_with_a_status(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

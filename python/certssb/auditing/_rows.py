@@ -10,7 +10,7 @@ from typing import Literal
 __all__ = ["NOT_ASKED", "AuditReport", "AuditRow", "Rows"]
 
 NOT_ASKED = "none was to be trained again"
-_NEEDED = ("certificates", "data", "members")
+_NEEDED = ("certificates", "report", "data", "members")
 
 Result = Literal["passed", "FAILED", "not checked"]
 
@@ -58,7 +58,7 @@ class AuditReport:
     ok : bool
         Whether nothing failed.
     complete : bool
-        Whether certificates, data and members were looked at; members not where none was asked for.
+        Whether certificates, report, data and members were looked at; members not where none was asked for.
     text : str
         All of it, as ``print`` writes it.
 
