@@ -1,7 +1,8 @@
 """Members on other processes and machines: each command writes its section of `results/scale.md`.
 
 ``python benches/scale.py engines`` compares threads, loky, Dask and Ray; ``kills`` ends workers in the middle, ten times each;
-``driver`` ends the driver and goes on; ``overhead`` measures what a task costs, and ``capacity`` what the driver does with a member. Needs the extras ``certssb[dask]`` and ``certssb[ray]``.
+``driver`` ends the driver and goes on; ``overhead`` measures what a task costs, ``capacity`` what the driver does with a member, and
+``network`` (as root) runs a scheduler and two workers on hosts in network namespaces. Needs the extras ``certssb[dask]`` and ``certssb[ray]``.
 """
 
 from __future__ import annotations
@@ -67,10 +68,12 @@ def ensembles() -> dict[str, dict[str, Any]]:
     from sklearn.ensemble import RandomForestClassifier
 
     noised = cs.Subsample(cs.Gaussian(0.5), size=2_000)
+    few = cs.Subsample(cs.Gaussian(0.5), size=500)
     return {
         "1,000 `linear`": {"model": "linear", "law": noised, "n_members": 1_000, "epochs": 2},
         "60 `cnn`": {"model": "cnn", "law": noised, "n_members": 60, "epochs": 2},
-        "40 own modules": {"model": module, "law": noised, "n_members": 40, "epochs": 2},
+        "60 `cnn`, 6 epochs": {"model": "cnn", "law": noised, "n_members": 60, "epochs": 6},
+        "40 own modules": {"model": module, "law": few, "n_members": 40, "epochs": 2},
         "200 random forests": {
             "model": RandomForestClassifier(20),
             "law": cs.Subsample(size=500),
@@ -112,49 +115,91 @@ def ray(n_workers: int = 2) -> Iterator[str]:
         ray.shutdown()
 
 
-def engines() -> None:
+def spent() -> float:
+    """Seconds of processors that this process and all below it have spent."""
+    import psutil
+
+    own = psutil.Process()
+    seconds = 0.0
+    for process in [own, *own.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
+
+
+def engines(only: str | None) -> None:
     """The same ensembles by every engine, in turn."""
     from joblib.externals.loky import get_reusable_executor
 
     X, y, X_test = data()
     loky = get_reusable_executor(max_workers=2)
-    rows = []
     with dask() as client, ray():
         executors: dict[str, Any] = {"threads": None, "loky": loky, "Dask": client, "Ray": "ray"}
         for name, settings in ensembles().items():
+            if only is not None and only not in name:
+                continue
             # Workers import what they need once in their lives.
             for executor in executors.values():
                 classifier(executor, **settings | {"n_members": 12, "epochs": 1, "alpha": 0.5}).fit(
                     X[:2_100], y[:2_100]
                 )
-            times: dict[str, list[tuple[float, float]]] = {engine: [] for engine in executors}
+            wall: dict[str, list[float]] = {engine: [] for engine in executors}
+            work: dict[str, list[float]] = {engine: [] for engine in executors}
             votes = {}
             for _ in range(ROUNDS):
                 for engine, executor in executors.items():
-                    begun = time.perf_counter()
-                    clf = classifier(executor, **settings).fit(X, y)
-                    trained = time.perf_counter()
-                    votes[engine] = clf.votes(X_test)
-                    times[engine].append((trained - begun, time.perf_counter() - trained))
-            fit, asked = ({e: statistics.median(t[i] for t in times[e]) for e in executors} for i in (0, 1))
+                    begun, before = time.perf_counter(), spent()
+                    votes[engine] = classifier(executor, **settings).fit(X, y).votes(X_test)
+                    wall[engine].append(time.perf_counter() - begun)
+                    work[engine].append(spent() - before)
             same = all(np.array_equal(votes["threads"], other) for other in votes.values())
-            cells = [f"{fit[e]:.1f} + {asked[e]:.1f}" for e in executors]
+            cells = [f"{statistics.median(wall[e]):.1f}, {statistics.median(work[e]):.1f}" for e in executors]
+            # Of each round on its own: the load of the machine changes.
+            of_rounds = {
+                e: [
+                    [mine / threads for mine, threads in zip(kind[e], kind["threads"], strict=True)]
+                    for kind in (wall, work)
+                ]
+                for e in executors
+            }
             cost = [
-                f"{100 * ((fit[e] + asked[e]) / (fit['threads'] + asked['threads']) - 1):+.0f} %"
+                " / ".join(f"{100 * (statistics.median(ratios) - 1):+.0f} %" for ratios in of_rounds[e])
                 for e in executors
                 if e != "threads"
             ]
-            rows.append([name, *cells, ", ".join(cost), "yes" if same else "NO"])
-            print(rows[-1], flush=True)
+            add([name, *cells, *cost, "yes" if same else "NO"])
+
+
+def add(row: list[str]) -> None:
+    """Put a row into the section of the engines, in place of the one with its name."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    section = text.partition("\n## Engines\n")[2].partition("\n## ")[0]
+    there = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    rows = {known[0]: known for known in there} | {row[0]: row}
     write(
         "Engines",
         [
-            "`python benches/scale.py engines`: seconds of fit + votes on 2,115 test images, MNIST 1 against 0 (12,665 training images), medians of "
-            f"{ROUNDS} rounds that take turns. Threads: 2; loky: 2 processes; Dask: a `LocalCluster` of 3 worker processes; Ray: 2 workers; all "
-            "have imported what they need. " + machine() + ".",
+            (
+                "`python benches/scale.py engines`: fit and votes on 2,115 test images, MNIST 1 against 0 (12,665 training images): wall "
+                f"seconds, processor seconds of all processes, medians of {ROUNDS} rounds that take turns; and by how much each is more "
+                "than with threads, round by round. Threads: 2; loky: 2 processes; Dask: a `LocalCluster` of 3 worker processes; Ray: 2 "
+                f"workers; all have imported what they need. {machine()}, where other work was going on: wall seconds are rough."
+            ),
             "",
             *table(
-                ["ensemble", "threads", "loky", "Dask", "Ray", "cost of loky, Dask, Ray", "votes equal"], rows
+                [
+                    "ensemble",
+                    "threads",
+                    "loky",
+                    "Dask",
+                    "Ray",
+                    "loky costs",
+                    "Dask costs",
+                    "Ray costs",
+                    "votes equal",
+                ],
+                [rows[name] for name in ensembles() if name in rows],
             ),
         ],
     )
@@ -302,6 +347,124 @@ def overhead() -> None:
     )
 
 
+NETWORK_DRIVER = """
+import sys
+sys.path.insert(0, {here!r})
+import numpy as np
+import scale
+from distributed import Client
+if __name__ == "__main__":
+    X, y, X_test = scale.data()
+    with Client("tcp://10.77.0.1:8786") as client:
+        client.wait_for_workers(2)
+        told = lambda done, total: print(done, flush=True)
+        clf = scale.classifier(client, **scale.long_cnn(), progress=told).fit(X, y)
+        clf.progress = False
+        np.save({out!r}, clf.votes(X_test))
+        print(clf.execution_, flush=True)
+"""
+
+
+def long_cnn() -> dict[str, Any]:
+    return ensembles()["60 `cnn`"] | {"n_members": 120}
+
+
+@contextlib.contextmanager
+def hosts(names: tuple[str, ...]) -> Iterator[None]:
+    """Hosts of our own behind a bridge: 10.77.0.1 and on."""
+
+    def ip(*words: str, check: bool = True) -> None:
+        subprocess.run(["ip", *words], check=check, stderr=None if check else subprocess.DEVNULL)
+
+    def remove() -> None:
+        for name in names:
+            ip("netns", "del", name, check=False)
+            ip("link", "del", f"br-{name}", check=False)
+        ip("link", "del", "br-certssb", check=False)
+
+    remove()
+    try:
+        ip("link", "add", "br-certssb", "type", "bridge")
+        ip("link", "set", "br-certssb", "up")
+        for number, name in enumerate(names, 1):
+            ip("netns", "add", name)
+            ip("link", "add", f"br-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", f"br-{name}", "master", "br-certssb")
+            ip("link", "set", f"br-{name}", "up")
+            ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield
+    finally:
+        remove()
+
+
+def network() -> None:
+    """A scheduler and a driver on one host, a worker on each of two others, one of which is cut off for 20 s."""
+    X, y, X_test = data()
+    expected = classifier(**long_cnn()).fit(X, y).votes(X_test)
+    rows = []
+    for cut in (False, True):
+        with (
+            hosts(("cs0", "cs1", "cs2")),
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            contextlib.ExitStack() as stack,
+        ):
+
+            def start(
+                host: str, *command: str, stack: contextlib.ExitStack = stack, folder: str = folder
+            ) -> Any:
+                words = ["ip", "netns", "exec", host, sys.executable, *command]
+                log = stack.enter_context(open(Path(folder) / f"{host}-{len(command)}.log", "w"))
+                output = subprocess.PIPE if len(command) == 1 else log
+                process = subprocess.Popen(words, stdout=output, stderr=log, text=True, cwd=folder)
+                stack.callback(process.kill)
+                return process
+
+            scheduler = ["-m", "distributed.cli.dask_scheduler", "--host", "10.77.0.1", "--port", "8786"]
+            start("cs0", *scheduler, "--dashboard-address", ":0")
+            for number in (1, 2):
+                worker = ["-m", "distributed.cli.dask_worker", "tcp://10.77.0.1:8786", "--nthreads", "1"]
+                place = [
+                    "--host",
+                    f"10.77.0.{number + 1}",
+                    "--local-directory",
+                    str(Path(folder) / str(number)),
+                ]
+                start(f"cs{number}", *worker, *place, "--no-nanny", "--memory-limit", "0")
+            script, out = Path(folder) / "driver.py", str(Path(folder) / "votes.npy")
+            script.write_text(NETWORK_DRIVER.format(here=str(Path(__file__).parent), out=out))
+            begun = time.perf_counter()
+            driver = start("cs0", str(script))
+            was_cut, who = "no", ""
+            for line in driver.stdout:
+                who = line.strip()
+                if cut and was_cut == "no" and who.isdigit() and int(who) >= 30:
+                    subprocess.run(["ip", "link", "set", "br-cs2", "down"], check=True)
+                    time.sleep(20)
+                    subprocess.run(["ip", "link", "set", "br-cs2", "up"], check=True)
+                    was_cut = "for 20 s, after 30 members"
+            driver.wait()
+            seconds = time.perf_counter() - begun
+            ended = Path(out).exists()
+            equal = ended and np.array_equal(np.load(out), expected)
+            rows.append([was_cut, "yes" if ended else "NO", f"{seconds:.0f}", "yes" if equal else "NO", who])
+            print(rows[-1], flush=True)
+            if not ended:
+                print((Path(folder) / "cs0-1.log").read_text()[-2000:])
+    write(
+        "Hosts in network namespaces",
+        [
+            (
+                "`python benches/scale.py network` (as root): a Dask scheduler and the driver on one host, a worker on each of two others, 120 `cnn` "
+                f"members; start of all processes included. {machine()}."
+            ),
+            "",
+            *table(["a worker cut off", "the fit ended", "seconds", "votes equal", "who trained"], rows),
+        ],
+    )
+
+
 def capacity() -> None:
     """What the driver does with a member that comes back, and how far that reaches."""
     from certssb import _core
@@ -377,17 +540,19 @@ def capacity() -> None:
 
 def main() -> None:
     commands = {
-        "engines": engines,
+        "engines": lambda: engines(asked.only),
         "kills": kills,
         "driver": driver,
         "overhead": overhead,
         "capacity": capacity,
+        "network": network,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=[*commands, "all"])
-    asked = parser.parse_args().command
+    parser.add_argument("--only", help="of the engines' rows, those whose name has this in it")
+    asked = parser.parse_args()
     for name, run in commands.items():
-        if asked in (name, "all"):
+        if asked.command == name or (asked.command == "all" and name != "network"):
             run()
 
 

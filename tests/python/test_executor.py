@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -421,3 +422,39 @@ def test_drivers_that_share_a_checkpoint_share_the_work(tmp_path):
     for clf in fitted:
         clf.executor = None
         assert np.array_equal(clf.votes(TEST), votes_of(n_members=30))
+
+
+def loky_workers():
+    """Processes of loky's below this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, parent = (
+                (folder / "cmdline").read_text(),
+                (folder / "stat").read_text().rpartition(")")[2].split()[1],
+            )
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and "popen_loky_posix" in command:
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are looked for in /proc")
+@pytest.mark.parametrize("engine", ["joblib", "loky"])
+def test_a_killed_worker_of_loky_costs_what_it_worked_on(engine):
+    killed = []
+
+    def kill(done, total):
+        if done in (5, 15) and len(killed) < 2:
+            killed.append(max(pid for pid in loky_workers() if pid not in killed))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    settings = {"n_members": 40, "epochs": 60}
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        executor = "joblib" if engine == "joblib" else get_reusable_executor(max_workers=2)
+        clf = classifier(executor, progress=kill, **settings).fit(*TRAIN)
+    assert len(killed) == 2
+    clf.executor, clf.progress = None, False
+    assert np.array_equal(clf.votes(TEST), votes_of(**settings))
+    get_reusable_executor(max_workers=2).shutdown()
