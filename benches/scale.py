@@ -133,7 +133,8 @@ def engines(only: str | None) -> None:
     from joblib.externals.loky import get_reusable_executor
 
     X, y, X_test = data()
-    loky = get_reusable_executor(max_workers=2)
+    # Its workers end when they are idle for longer than that, and would start anew in every round.
+    loky = get_reusable_executor(max_workers=2, timeout=3_600)
     with dask() as client, ray():
         executors: dict[str, Any] = {"threads": None, "loky": loky, "Dask": client, "Ray": "ray"}
         for name, settings in ensembles().items():

@@ -170,3 +170,16 @@ def test_the_tutorial_runs(engine_name, tmp_path):
         [sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=240
     )
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_cluster_that_starts_workers_when_there_is_work():
+    with (
+        distributed.LocalCluster(
+            n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        cluster.adapt(minimum=0, maximum=2, interval="0.2s")
+        assert np.array_equal(
+            classifier(client).fit(*TRAIN).votes(TEST), classifier().fit(*TRAIN).votes(TEST)
+        )

@@ -458,3 +458,11 @@ def test_a_killed_worker_of_loky_costs_what_it_worked_on(engine):
     clf.executor, clf.progress = None, False
     assert np.array_equal(clf.votes(TEST), votes_of(**settings))
     get_reusable_executor(max_workers=2).shutdown()
+
+
+def test_the_payload_goes_by_value_where_no_disk_has_room_for_it(monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    assert np.array_equal(votes_of(Immediate()), votes_of())

@@ -94,8 +94,10 @@ class _Answers:
 
     def take(self, numbers: list[int], reply: _task.Reply) -> None:
         answers = reply["answers"]
-        if answers.shape != (len(numbers), *self.answers.shape[1:]):
-            raise TrainingError(f"A worker answered {answers.shape} where {len(numbers)} members were asked.")
+        expected = (len(numbers), *self.answers.shape[1:])
+        if answers.shape != expected or answers.dtype != self.answers.dtype:
+            got = f"{answers.dtype} of shape {answers.shape}"
+            raise TrainingError(f"A worker answered {got} where {len(numbers)} members were asked.")
         self.answers[[self._place[number] for number in numbers]] = answers
         self._done += len(numbers)
         if self._report is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+import uuid
 from typing import Any
 
 from certssb._checks import parameter_error
@@ -11,6 +13,9 @@ from certssb.executors._payload import Carrier, InFile, Packed
 from certssb.executors._workforce import Chunk, Workforce
 
 __all__ = ["Dask", "is_client"]
+
+_COUNTED = 5.0
+"""Seconds after which workers are counted again."""
 
 
 def is_client(executor: Any) -> bool:
@@ -42,24 +47,33 @@ class Dask(Workforce):
         super().__init__(sum(client.nthreads().values()))
         self._client = client
         self._payload: Any = None
+        self._counted = time.monotonic()
 
     def _put(self, carrier: Carrier) -> None:
         self._scatter(carrier)
 
     def _scatter(self, carrier: Carrier) -> None:
-        # One copy; workers that need it fetch it from those that have it, each once.
-        try:
-            self._payload = self._client.scatter(carrier.by_value(), hash=False)
-        except TimeoutError as error:
-            raise parameter_error("executor", "a Client with workers", "one that has none") from error
+        packed = carrier.by_value()
+        if self._client.nthreads():
+            # One copy; workers that need it fetch it from those that have it, each once.
+            self._payload = self._client.scatter(packed, hash=False)
+        else:
+            # A cluster that starts workers when there is work has nobody yet to scatter to.
+            self._payload = self._client.submit(_itself, packed, pure=False)
 
     def _submit(self, packed: Packed | InFile | None, chunk: Chunk) -> Any:
         assert self.carrier is not None
+        if time.monotonic() - self._counted > _COUNTED:
+            self._count()
         version = _task.facts()[:2]
-        self.n_workers = max(self.n_workers, 1)
         return self._client.submit(
             _task.work, version, self.carrier.key, self._payload, chunk.order, pure=False, key=_name(chunk)
         )
+
+    def _count(self) -> None:
+        """Workers come and go."""
+        self._counted = time.monotonic()
+        self.n_workers = max(1, sum(self._client.nthreads().values()))
 
     def _renew(self, error: BaseException) -> None:
         if self._client.status != "running":
@@ -68,8 +82,8 @@ class Dask(Workforce):
                 "a Client that stays connected",
                 f"one that is {self._client.status}; finished members are kept",
             ) from error
-        self.n_workers = max(1, sum(self._client.nthreads().values()))
-        if self.carrier is not None and self._payload.status != "finished":
+        self._count()
+        if self.carrier is not None and self._payload.status in ("error", "cancelled", "lost"):
             # Whoever had it is gone.
             self._scatter(self.carrier)
 
@@ -86,8 +100,10 @@ class Dask(Workforce):
             self._payload = None
 
 
-def _name(chunk: Chunk) -> str:
-    import uuid
+def _itself(packed: Packed) -> Packed:
+    return packed
 
+
+def _name(chunk: Chunk) -> str:
     first = chunk.numbers[0] if chunk.numbers else 0
     return f"certssb-members-{first}-{uuid.uuid4().hex}"

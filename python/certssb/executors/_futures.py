@@ -37,7 +37,9 @@ class Futures(Workforce):
             carrier.here()
         else:
             # For processes of this machine, which most are; others say that they do not see it, and are sent it by value.
-            self._file = carrier.in_file()
+            # So they are where there is no room for the file.
+            with contextlib.suppress(OSError):
+                self._file = carrier.in_file()
 
     def _submit(self, packed: Packed | InFile | None, chunk: Chunk) -> Any:
         assert self.carrier is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -33,7 +34,9 @@ class Joblib(Workforce):
 
     def _put(self, carrier: Carrier) -> None:
         carrier.here()
-        self._file = carrier.in_file()
+        self._file = None
+        with contextlib.suppress(OSError):
+            self._file = carrier.in_file()
 
     def stream(self, feed: Callable[[int], Chunk | None]) -> Generator[Outcome | None, None, None]:
         """One call of ``joblib.Parallel``, which asks for chunks while it runs, in threads of its own."""

@@ -21,8 +21,8 @@ from certssb._checks import parameter_error
 
 __all__ = ["Carrier", "InFile", "Packed", "Payload", "found", "ready", "unpicklable"]
 
-_KEPT = 4
-"""Payloads that a process keeps: of a fit, of the questions after it, and of their neighbours'."""
+_KEPT = 2
+"""Payloads that a process keeps: of a fit, and of a question after it."""
 
 _ALIGNED = 64
 """Bytes that parts of a file begin at multiples of."""
@@ -107,11 +107,16 @@ class Carrier:
         parts: list[Any] = [packed.main, *packed.buffers]
         sizes = [len(part) for part in parts]
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="certssb-")
-            with open(os.path.join(self._folder, self.key), "wb") as file:
-                for part, size in zip(parts, sizes, strict=True):
-                    file.write(part)
-                    file.write(bytes(-size % _ALIGNED))
+            folder = tempfile.mkdtemp(prefix="certssb-")
+            try:
+                with open(os.path.join(folder, self.key), "wb") as file:
+                    for part, size in zip(parts, sizes, strict=True):
+                        file.write(part)
+                        file.write(bytes(-size % _ALIGNED))
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            self._folder = folder
         return InFile(self.key, os.path.join(self._folder, self.key), sizes)
 
     def here(self) -> None:
