@@ -87,8 +87,8 @@ impl Error {
     /// Training of a member failed.
     pub fn training(member: Option<u64>, message: impl fmt::Display) -> Self {
         let message = match member {
-            Some(SCOUT) => format!("Training of the scout, which finds noise magnitudes, failed: {message}"),
-            Some(m) => format!("Training of member {m} failed: {message}"),
+            Some(SCOUT) => format!("{OF_THE_SCOUT}{message}"),
+            Some(m) => format!("{}{message}", of_member(m)),
             None => format!("Training failed: {message}"),
         };
         // The scout is no member that anybody could ask for by its number.
@@ -99,8 +99,24 @@ impl Error {
     #[cfg(feature = "training")]
     pub(crate) fn asked(self) -> Self {
         let ErrorKind::Training { member: Some(member) } = self.kind else { return self };
-        match self.message.strip_prefix(&format!("Training of member {member} failed: ")) {
+        match self.message.strip_prefix(&of_member(member)) {
             Some(reason) => Self { message: format!("Member {member} gave no answer: {reason}"), ..self },
+            None => self,
+        }
+    }
+
+    /// The same of a member, or the scout, that is trained and was searching for noise magnitudes.
+    #[cfg(feature = "training")]
+    pub(crate) fn searching(self) -> Self {
+        let ErrorKind::Training { member } = self.kind else { return self };
+        let (who, training) = match member {
+            Some(member) => (format!("by member {member}"), of_member(member)),
+            None => ("by the scout".to_owned(), OF_THE_SCOUT.to_owned()),
+        };
+        match self.message.strip_prefix(&training) {
+            Some(why) => {
+                Self { message: format!("The search for noise magnitudes {who} failed: {why}"), ..self }
+            }
             None => self,
         }
     }
@@ -154,6 +170,14 @@ impl Error {
     }
 }
 
+/// How an error of the scout's training begins.
+const OF_THE_SCOUT: &str = "Training of the scout, which finds noise magnitudes, failed: ";
+
+/// How an error of a member's training begins.
+fn of_member(member: u64) -> String {
+    format!("Training of member {member} failed: ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +191,15 @@ mod tests {
             ("Member 7 gave no answer: no such picture", Some(7))
         );
         assert_eq!(Error::device("no GPU").asked(), Error::device("no GPU"));
+    }
+
+    #[test]
+    #[cfg(feature = "training")]
+    fn a_search_for_noise_is_no_training() {
+        let told = |member| Error::training(Some(member), "no gradient").searching().to_string();
+        assert_eq!(told(7), "The search for noise magnitudes by member 7 failed: no gradient");
+        assert_eq!(told(SCOUT), "The search for noise magnitudes by the scout failed: no gradient");
+        assert_eq!(Error::device("no GPU").searching(), Error::device("no GPU"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ from certssb.exceptions import (
     ParameterError,
     RoundingWarning,
     ScaleWarning,
+    SearchWarning,
     ShapeError,
     TrainingError,
 )
@@ -172,6 +173,7 @@ __all__ = [
     "RoundingWarning",
     "SampleSpecific",
     "ScaleWarning",
+    "SearchWarning",
     "ShapeError",
     "Subsample",
     "Threat",

@@ -21,6 +21,7 @@ __all__ = [
     "ParameterError",
     "RoundingWarning",
     "ScaleWarning",
+    "SearchWarning",
     "ShapeError",
     "TrainingError",
 ]
@@ -301,6 +302,28 @@ class ScaleWarning(UserWarning):
     ...     _ = clf.fit((table - table.mean(axis=0)) / table.std(axis=0), y)
     >>> [one.category.__name__ for one in told]
     ['ScaleWarning']
+    """
+
+
+class SearchWarning(UserWarning):
+    """Settings were chosen by a search over the data that are fitted; certificates do not cover the choice.
+
+    A certificate speaks of the predictions of an ensemble with settings that were fixed in advance. Where a search of
+    scikit-learn's chose among several by cross-validation on the received data, a change of one sample may have it choose
+    others. Told when the search fits its choice; search on trusted samples, or on other data of the same kind.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import certssb as cs
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> X, y = cs.datasets.load_digits(classes=(0, 1))
+    >>> clf = cs.CertifiedClassifier("discriminant", cs.Subsample(size=30), n_members=10, seed=0, progress=False)
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     _ = GridSearchCV(clf, {"law__size": [10, 30]}, cv=2).fit(X[:100], y[:100])
+    >>> [one.category.__name__ for one in told]
+    ['SearchWarning']
     """
 
 

@@ -125,7 +125,8 @@ impl LevelBounds {
         Err(Error::parameter("levels", expected, format_args!("shape {:?}", self.lower.dim())))
     }
 
-    fn interval(&self, sample: usize, decision: Decision) -> Interval {
+    /// What the level that decided knows of a sample.
+    pub(super) fn interval(&self, sample: usize, decision: Decision) -> Interval {
         let Decision { prediction, level } = decision;
         let upper = self.upper.slice(ndarray::s![level, sample, ..]);
         let others = upper.iter().enumerate().filter(|(class, _)| *class != prediction);
@@ -154,10 +155,14 @@ fn check_ballots(cascade: &Cascade, confidence: &Confidence, ballots: &[Ballots]
     if confidence.choosing() > 0 {
         return Err(Error::parameter("selection", "'union' for a cascade", "'split'"));
     }
-    let size = |own: &Ballots| (own.n_samples(), own.n_classes());
+    let size = |own: &Ballots| (own.n_members(), own.n_samples(), own.n_classes());
+    // The sentence speaks of one number of members, at each level.
     let same = ballots.windows(2).all(|pair| size(&pair[0]) == size(&pair[1]));
     if ballots.len() != cascade.levels().len() || !same {
-        let expected = format_args!("answers on the same samples from {} levels", cascade.levels().len());
+        let expected = format_args!(
+            "answers of as many members on the same samples from {} levels",
+            cascade.levels().len()
+        );
         return Err(Error::shape("votes", expected, format_args!("{} levels", ballots.len())));
     }
     Ok(())
@@ -304,20 +309,7 @@ mod tests {
         let level = decisions.iter().map(|d| d.level).collect();
         let bounds = LevelBounds { lower: p.clone(), upper: p.clone(), level };
         let intervals = decisions.iter().enumerate().map(|(i, d)| bounds.interval(i, *d)).collect();
-        let confidence = Confidence::at(0.001).for_votes(100, k).unwrap();
-        let evidence = Evidence::Members { n_members: 100, confidence };
-        let record = Record {
-            law: Law::Cascade(cascade.clone()),
-            facts: facts(k),
-            evidence,
-            before_noise: None,
-            classes_as_received: false,
-            n_failed: 0,
-            n_idle: 0,
-            n_empty: 0,
-            n_trusted: 0,
-            family: None,
-        };
+        let record = Record::new(Law::Cascade(cascade.clone()), facts(k), Evidence::Exact, None);
         Certificates::from_parts(record, intervals, Detail::Levels(bounds)).unwrap()
     }
 

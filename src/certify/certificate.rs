@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, ArrayView3};
 
 use super::cascade::LevelBounds;
+use super::claims;
 use super::confidence::Confidence;
 use super::detail::{Detail, Settled};
 use super::enough::check_enough;
@@ -114,7 +115,7 @@ impl Certificates {
     ///
     /// # Errors
     /// `Parameter` when a level does not fit the data, when even unanimous votes of so many members could certify
-    /// nothing, or for `selection="split"`; `Shape` unless every level answered on the same samples.
+    /// nothing, or for `selection="split"`; `Shape` unless as many members of every level answered on the same samples.
     ///
     /// # Example
     /// ```
@@ -218,7 +219,8 @@ impl Certificates {
     /// Puts a table together again that was taken apart for a file.
     ///
     /// # Errors
-    /// `Parameter` when a value is not one that a table can have.
+    /// `Parameter` when a value is not one that a table can have, or more is claimed than so many members, or learners, can
+    /// show.
     pub fn from_parts(record: Record, intervals: Vec<Interval>, detail: Detail) -> Result<Self> {
         record.check()?;
         proof::check(&record, &intervals, &detail)?;
@@ -238,6 +240,7 @@ impl Certificates {
                 ));
             }
         }
+        claims::check(&record, &intervals, &detail)?;
         Ok(Self { record, intervals, detail })
     }
 

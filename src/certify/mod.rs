@@ -3,6 +3,7 @@
 pub mod bounds;
 mod cascade;
 mod certificate;
+mod claims;
 mod confidence;
 mod detail;
 mod election;

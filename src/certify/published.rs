@@ -79,7 +79,7 @@ impl Proof for Published<'_> {
 }
 
 /// sigma/2 (Phi^-1(p_A) - Phi^-1(p_B)) at a sample's own sigma, 0 where abstained.
-fn own_radius(sigma: f64, interval: &Interval, facts: &DataFacts) -> Option<f64> {
+pub(super) fn own_radius(sigma: f64, interval: &Interval, facts: &DataFacts) -> Option<f64> {
     let radius = Gaussian::new(sigma).ok()?.total_radius(interval, facts)?;
     Some(if interval.abstained() { 0.0 } else { radius.max(0.0) })
 }

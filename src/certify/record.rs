@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::confidence::Confidence;
+use super::settings::Selection;
 use crate::error::{Error, Result};
 use crate::law::{DataFacts, Law, NoiseLaw};
 use crate::partition::Election;
@@ -103,13 +104,33 @@ impl Record {
             return Err(Error::parameter("record", "sizes of a training set", got));
         }
         if let Evidence::Members { n_members, confidence } = &self.evidence {
-            if confidence.choosing() >= *n_members || *n_members > crate::size::LARGEST {
+            let some = confidence.selection == Selection::Union || confidence.choosing() > 0;
+            if !some || confidence.choosing() >= *n_members || *n_members > crate::size::LARGEST {
                 let got = format_args!("{n_members} members, {} of which choose", confidence.choosing());
                 return Err(Error::parameter("record", "members of which some are left to bound", got));
             }
         }
         self.law.check_own()?;
-        self.law.check(&self.facts)
+        self.law.check(&self.facts)?;
+        self.check_stand_ins()
+    }
+
+    /// Members that could not be trained are some of those that there are.
+    fn check_stand_ins(&self) -> Result<()> {
+        let levels = if let Law::Cascade(cascade) = &self.law { cascade.levels().len() } else { 1 };
+        let all = self.evidence.n_members().map_or(0, |members| members.saturating_mul(levels));
+        let of_members = self.n_failed.saturating_add(self.n_empty);
+        let (members, learners) = match self.evidence {
+            Evidence::Members { .. } => (all, 0),
+            Evidence::Election { .. } => (0, all),
+            Evidence::Exact => (0, 0),
+        };
+        if of_members <= members && self.n_idle <= learners {
+            return Ok(());
+        }
+        let (failed, empty, idle) = (self.n_failed, self.n_empty, self.n_idle);
+        let got = format_args!("{failed} failed, {empty} empty and {idle} idle ones");
+        Err(Error::parameter("record", format_args!("one of some of {all} members"), got))
     }
 
     /// The record of a whole table whose classes were known before.

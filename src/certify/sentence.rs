@@ -138,8 +138,12 @@ fn trusted(record: &Record) -> String {
             .replace("them", "it"),
         _ => use_of_them.to_owned(),
     };
+    let others = match record.facts.n_train {
+        // Who certifies a partition from its learners' votes need not know.
+        0 => "the others".to_owned(),
+        n => format!("one of {} samples", Number(n)),
+    };
     format!(
-        " The training set that may differ is one of {} samples; {further}: {they} assumed unchanged, and {use_of_them}.",
-        Number(record.facts.n_train)
+        " The training set that may differ is {others}; {further}: {they} assumed unchanged, and {use_of_them}."
     )
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::backend::{Fit, Flag, NoisySet, Search, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific};
 use crate::member::Member;
 use crate::noise::add_normals_to_noised;
@@ -40,7 +40,8 @@ pub(super) fn fit(
             break;
         }
         let (rows, labels): (Vec<_>, Vec<_>) = set.samples(place).skip(trusted).unzip();
-        let sigmas = session.panel(&[scout])?.magnitudes(0, &rows, Some(&labels), search, stop)?;
+        let found = session.panel(&[scout])?.magnitudes(0, &rows, Some(&labels), search, stop);
+        let sigmas = found.map_err(Error::searching)?;
         let streams = job.seed.member(Role::ExtraNoise, scout.number);
         for ((number, row), sigma) in (0..).zip(set.rows_mut(place).skip(trusted)).zip(sigmas) {
             add_normals_to_noised(&streams, number, sigma, row);

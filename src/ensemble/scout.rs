@@ -9,7 +9,7 @@ use super::train::{self, Job};
 use super::vote::collect;
 use super::{Control, Ensemble};
 use crate::backend::{Backend, Flag, Search, Session, Source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::law::{Guarantee, Law, NoiseLaw, SampleSpecific};
 use crate::member::checkpoint::Checkpoint;
 use crate::member::{read, Inputs, Member, TrainingSet};
@@ -150,7 +150,8 @@ impl Rows<'_> {
         }
         let rows: Vec<&[f32]> = values.chunks_exact(size).collect();
         let labels = self.label.map(|_| &labels[..]);
-        let mut sigmas = session.panel(&[scout])?.magnitudes(0, &rows, labels, search, stop)?;
+        let found = session.panel(&[scout])?.magnitudes(0, &rows, labels, search, stop);
+        let mut sigmas = found.map_err(Error::searching)?;
         sigmas.truncate(length);
         Ok(sigmas)
     }

@@ -125,7 +125,8 @@ def test_a_set_of_one_class_is_a_member_that_says_it() -> None:
 
 def test_searches_reach_law_and_model() -> None:
     grid = {"model__max_depth": [1, 6], "law__size": [20, 60]}
-    search = GridSearchCV(ensemble(n_members=8), grid, cv=2).fit(X[:200], Y[:200])
+    with pytest.warns(cs.SearchWarning, match="by a GridSearchCV that looked at the data"):
+        search = GridSearchCV(ensemble(n_members=8), grid, cv=2).fit(X[:200], Y[:200])
     assert search.best_params_ == {"model__max_depth": 6, "law__size": 60}
     assert clone(ensemble()).model is not FOREST
 

@@ -1,8 +1,11 @@
 """scikit-learn's searches and pipelines around the estimator."""
 
+import warnings
+
 import pytest
+from joblib import parallel_config
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -22,7 +25,8 @@ def classifier(**settings: object) -> cs.CertifiedClassifier:
 def test_a_grid_over_the_laws_parameters_trains_under_each() -> None:
     grid = {"law__size": [10, 40], "law__inner__sigma": [0.25, 4.0]}
     folds = StratifiedKFold(3)
-    search = GridSearchCV(classifier(), grid, cv=folds).fit(X[:200], Y[:200])
+    with pytest.warns(cs.SearchWarning, match="by a GridSearchCV that looked at the data"):
+        search = GridSearchCV(classifier(), grid, cv=folds).fit(X[:200], Y[:200])
     train, test = next(folds.split(X[:200], Y[:200]))
     by_hand = [
         classifier(**params).fit(X[train], Y[train]).score(X[test], Y[test])
@@ -75,3 +79,27 @@ def test_a_pipelines_last_step_certifies_what_the_others_made() -> None:
     assert (certs.prediction == pipe.predict(X[200:])).all()
     alone = classifier(law__size=25).fit(X[:200] / 2, Y[:200])
     assert (pipe.predict_proba(X[200:]) == alone.predict_proba(X[200:] / 2)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_who_chooses_nothing_by_the_data_that_are_fitted_is_told_nothing() -> None:
+    grid = {"law__size": [10, 40]}
+    best = GridSearchCV(classifier(), grid, cv=2, refit=False).fit(X[:100], Y[:100]).best_params_
+    classifier(**best).fit(X[100:200], Y[100:200])
+    GridSearchCV(classifier(), {"law__size": [10]}, cv=2).fit(X[:100], Y[:100])
+    cross_val_score(classifier(), X[:100], Y[:100], cv=2)
+
+
+def test_every_search_that_fits_its_choice_says_so_once() -> None:
+    knn = cs.CertifiedKNN(1.0)
+    double = FunctionTransformer(lambda pixels: 2 * pixels)
+    for search in (
+        RandomizedSearchCV(classifier(), {"law__size": [10, 40]}, n_iter=2, cv=2, random_state=0),
+        GridSearchCV(make_pipeline(double, classifier()), {"certifiedclassifier__law__size": [10, 40]}, cv=2),
+        GridSearchCV(classifier(), {"law__size": [10, 40]}, cv=2, n_jobs=2),
+        GridSearchCV(knn, {"sigma": [0.5, 1.0]}, cv=2),
+    ):
+        with parallel_config(backend="threading"), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            search.fit(X[:100], Y[:100])
+        assert [one.category for one in told].count(cs.SearchWarning) == 1, search

@@ -561,3 +561,33 @@ def test_a_run_poisons_no_trusted_sample(tmp_path: Path) -> None:
     clean = {(row.tobytes(), int(label)) for row, label in zip(images, Y[:60], strict=True)}
     assert all((row.tobytes(), int(label)) in clean for row, label in zip(*inputs.trusted, strict=True))
     assert (inputs.y_train == 0).all() and len(inputs.X_train) == 35
+
+
+@pytest.mark.parametrize(
+    ("law", "votes"),
+    [
+        (cs.Subsample(size=10), np.ones((1000, 2), int)),
+        (cs.Partition(50), np.ones((50, 2), int)),
+        (cs.Cascade([cs.Gaussian(1.0), cs.Gaussian(0.5)]), np.ones((2, 1000, 2), int)),
+    ],
+)
+def test_votes_of_members_that_saw_trusted_samples_say_so(law, votes, tmp_path):
+    with_them = cs.certify_votes(votes, law, n_train=500, n_classes=2, n_trusted=40)
+    assert "one of 500 samples; 40 further samples were taken as trusted" in with_them.guarantee
+    assert with_them.n_trusted == 40 and with_them.n_train == 500
+    without = cs.certify_votes(votes, law, n_train=500, n_classes=2)
+    assert "trusted" not in without.guarantee and without.n_trusted == 0
+    np.testing.assert_array_equal(with_them.p_lower, without.p_lower)
+    with_them.save(tmp_path / "certs.npz")
+    assert cs.CertificateTable.load(tmp_path / "certs.npz").guarantee == with_them.guarantee
+
+
+def test_scores_of_learners_on_data_of_unknown_size_beside_trusted_samples():
+    scores = np.tile([0.1, 0.9], (50, 2, 1))
+    guarantee = cs.certify_scores(scores, cs.Partition(50), election="run-off", n_trusted=1).guarantee
+    assert (
+        "The training set that may differ is the others; 1 further sample was taken as trusted" in guarantee
+    )
+    for bad in (-1, 1.5, True, 2**41):
+        with pytest.raises(cs.ParameterError, match="'n_trusted'"):
+            cs.certify_scores(scores, cs.Partition(50), n_trusted=bad)

@@ -24,6 +24,9 @@ from certssb.watch._log import log_certify
 
 __all__ = ["certify_scores", "certify_votes"]
 
+_MOST_TRUSTED = 2**40
+"""Samples that a table's record may speak of."""
+
 
 @log_certify
 def certify_votes(
@@ -40,6 +43,7 @@ def certify_votes(
     split: int | None = None,
     n_features: int | None = None,
     election: ElectionName = "plurality",
+    n_trusted: int = 0,
 ) -> CertificateTable:
     """Certify an ensemble trained elsewhere, from its members' votes.
 
@@ -55,7 +59,7 @@ def certify_votes(
     law : Law
         The law from which each member's training set was drawn.
     n_train : int
-        Number of training samples; may be left out for a :class:`~certssb.Partition`.
+        Number of training samples, trusted ones left out; may be left out for a :class:`~certssb.Partition`.
     n_classes : int
         Number of classes, at least 2.
     alpha : float, default=0.001
@@ -78,6 +82,9 @@ def certify_votes(
     election : {"plurality", "run-off"}
         How the learners of a :class:`~certssb.Partition` elect a class: by most votes, or in a second round between the
         two classes with most, for which :func:`certify_scores` is needed.
+    n_trusted : int, default=0
+        Number of trusted samples, which every member saw as they are beside its draw from the others, and which nobody
+        changed. Bounds do not depend on it; the guarantee says so.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def certify_votes(
     check_election(election, law)
     if isinstance(law, Partition):
         (ballots,) = _level_votes(array[None], check_count("n_classes", n_classes))
-        return _elected(ballots, law, n_train, n_classes, election)
+        return _elected(ballots, law, n_train, n_classes, election, n_trusted)
     confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
     if cascade:
         sizes = (
@@ -132,18 +139,29 @@ def certify_votes(
             check_count("n_classes", n_classes),
             optional_count("n_features", n_features),
         )
-        return CertificateTable(_core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence))
+        core = _core.certify_cascade(_level_votes(array, sizes[1]), law, *sizes, confidence)
+        return _beside(core, n_trusted)
     core = _core.certify_votes(
         _readable(array), asked_law(law), check_count("n_train", n_train), check_count("n_classes", n_classes),
         optional_count("n_features", n_features), confidence,
     )  # fmt: skip
-    return CertificateTable(core)
+    return _beside(core, n_trusted)
 
 
-def _elected(answers: Any, law: Partition, n_train: Any, n_classes: Any, election: str) -> CertificateTable:
+def _elected(
+    answers: Any, law: Partition, n_train: Any, n_classes: Any, election: str, n_trusted: Any
+) -> CertificateTable:
     known = optional_count("n_train", n_train)
     count = check_count("n_classes", n_classes)
-    return CertificateTable(_core.certify_learners(answers, law, known, count, election))
+    return _beside(_core.certify_learners(answers, law, known, count, election), n_trusted)
+
+
+def _beside(core: _core.Certificates, n_trusted: Any) -> CertificateTable:
+    """The table of members that saw so many trusted samples beside what was drawn for them."""
+    count = check_count("n_trusted", n_trusted)
+    if count > _MOST_TRUSTED:
+        raise parameter_error("n_trusted", f"an integer from 0 to {_MOST_TRUSTED}", count)
+    return CertificateTable(core.with_trusted(count) if count else core)
 
 
 def _readable(votes: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -174,6 +192,7 @@ def certify_scores(
     split: int | None = None,
     n_features: int | None = None,
     election: ElectionName = "plurality",
+    n_trusted: int = 0,
 ) -> CertificateTable:
     """Certify an ensemble trained elsewhere, from its members' scores (such as softmax outputs).
 
@@ -182,7 +201,7 @@ def certify_scores(
     scores : array-like of float, shape (n_members, n_samples, n_classes)
         Scores in [0, 1] that sum to 1 over the classes; for a :class:`~certssb.Partition` any finite ones, of which only
         the order within a learner's counts.
-    law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features, election
+    law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features, election, n_trusted
         As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
 
     Returns
@@ -218,7 +237,7 @@ def certify_scores(
         got = f"shape {array.shape}"
         raise shape_error("scores", "as many values as fit into memory", got) from None
     if isinstance(law, Partition):
-        return _elected(values, law, n_train, array.shape[2], election)
+        return _elected(values, law, n_train, array.shape[2], election, n_trusted)
     confidence = asked_confidence(alpha, bound, selection, runner_up, family_wise, split)
     core = _core.certify_scores(
         values,
@@ -227,4 +246,4 @@ def certify_scores(
         optional_count("n_features", n_features),
         confidence,
     )
-    return CertificateTable(core)
+    return _beside(core, n_trusted)

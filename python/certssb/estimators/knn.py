@@ -18,6 +18,7 @@ from certssb.data import as_features
 from certssb.data._blocks import each_block, is_blocks, named
 from certssb.data._trusted import read_training
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._searches import warn_of_search
 from certssb.estimators._seen_shape import check_shape
 from certssb.exceptions import CertssbError
 from certssb.watch._log import log_certify, log_fit
@@ -127,6 +128,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if X_trusted is not None and samples.trusted is not None:
             check_shape(self, X_trusted, samples.trusted[0], reset=False)
         law = _core.Gaussian(sigma)
+        warn_of_search(stacklevel=3)
         warn_of_scaler(features, law, stacklevel=3)
         if samples.trusted is not None:
             warn_of_scaler(samples.received, law, stacklevel=3)

@@ -15,10 +15,14 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_integer, parameter_error, shown
+from certssb.features._fingerprint import fingerprint, weights
 from certssb.features._maps import FeatureMap, Features, mapped
 
 _PROBED = 4
 """Samples that are encoded again, to see that an encoder is what it was."""
+
+_COMPARED = 16
+"""Samples that are encoded again before features are taken from a file."""
 
 _WORTH_KEEPING = 64
 """Samples below which features are computed faster than found."""
@@ -47,7 +51,9 @@ class Trusted(FeatureMap):
     batch_size : int, default=256
         Samples of one call.
     cache_dir : str or path, optional
-        Directory in which features are kept, by the digest of the samples, the name and a module's weights, so that they are computed once.
+        Directory in which features are kept, by digests of the samples and of the encoder (its name, weights, state and Python
+        code), so that they are computed once. What an encoder reads from files, or does in compiled code, is no part of its
+        digest: give another one another name.
 
     Raises
     ------
@@ -83,13 +89,18 @@ class Trusted(FeatureMap):
             raise parameter_error("cache_dir", "None or the path of a directory", shown(cache_dir))
         self.name, self.cache_dir = name, None if cache_dir is None else os.fspath(cache_dir)
         self.encoder = _copied(encoder)
-        self.weights = _weights(self.encoder)
+        self.weights = weights(self.encoder)
+        # Before it is asked anything: what an encoder counts or logs while it works is not what it is.
+        self._fingerprint = "" if self.cache_dir is None else fingerprint(self.encoder)
         self.trusted = (repr(name),)
         self._probe: tuple[Features, Features] | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Trusted:
         """A copy that was asked nothing before; the constructor copies the encoder."""
-        return Trusted(self.encoder, self.name, self.batch_size, self.cache_dir)
+        other = Trusted(self.encoder, self.name, self.batch_size, self.cache_dir)
+        if other.weights == self.weights:
+            other._fingerprint = self._fingerprint
+        return other
 
     def __repr__(self) -> str:
         return f"Trusted({type(self.encoder).__name__}, name={self.name!r})"
@@ -135,7 +146,7 @@ class Trusted(FeatureMap):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 _core.write_file(path, buffer.getvalue())
         if self._probe is None:
-            chosen = _spread(len(X))
+            chosen = _spread(len(X), _PROBED)
             self._probe = (X[chosen].copy(), features[chosen].copy())
         return features
 
@@ -186,14 +197,14 @@ class Trusted(FeatureMap):
                 raise parameter_error("encoder", "frozen: the same features for the same sample", got)
 
     def _place(self, X: Features, *, alone: bool) -> str:
-        digest = hashlib.sha256(f"certssb features 1\n{self.name}\n{self.weights}\n{X.shape}\n".encode())
+        digest = hashlib.sha256(f"certssb features 2\n{self.name}\n{self._fingerprint}\n{X.shape}\n".encode())
         digest.update(np.ascontiguousarray(X).data)
         if alone:
             digest.update(b"one by one")
         return os.path.join(str(self.cache_dir), f"{digest.hexdigest()}.npy")
 
     def _kept(self, path: str, X: Features) -> Features | None:
-        """Features from a file; some of them are computed again, because a file knows only the encoder's name."""
+        """Features from a file; some of them are computed again, because a digest does not see all that an encoder is."""
         try:
             kept: npt.NDArray[Any] = np.load(path, allow_pickle=False)
         except FileNotFoundError:
@@ -201,7 +212,7 @@ class Trusted(FeatureMap):
         except (OSError, ValueError, EOFError) as error:
             got = f"'{path}', which cannot be read ({error}). Remove it"
             raise parameter_error("cache_dir", "a directory of features that can be read", got) from error
-        chosen = _spread(len(X))
+        chosen = _spread(len(X), _COMPARED)
         fits = kept.dtype == np.float32 and kept.ndim in (2, 4) and len(kept) == len(X)
         if not fits or not _same(np.asarray(kept[chosen]), self._encoded(X[chosen], self.batch_size)):
             got = f"'{path}', which {self.name!r} does not. Remove it, or give another encoder another name"
@@ -221,26 +232,13 @@ def _copied(encoder: Any) -> Any:
     return own
 
 
-def _weights(encoder: Any) -> str:
-    """A digest of a module's parameters and buffers; empty for what has none."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(encoder, torch.nn.Module):
-        return ""
-    digest = hashlib.sha256(type(encoder).__qualname__.encode())
-    for name, value in sorted(encoder.state_dict().items()):
-        if isinstance(value, torch.Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _spread(n: int) -> npt.NDArray[np.int64]:
-    return np.unique(np.linspace(0, n - 1, _PROBED).astype(np.int64))
+def _spread(n: int, count: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, count).astype(np.int64))
 
 
 def _same(one: Features, other: Features) -> bool:
-    """Up to the rounding of other batches and other processors."""
+    """Each row up to the rounding of other batches and other processors, which is relative to the row's own size."""
     if one.shape != other.shape:
         return False
-    scale = float(np.abs(one).max(initial=0.0))
-    return bool(np.abs(one - other).max(initial=0.0) <= 1e-3 * scale + 1e-6)
+    one, other = one.reshape(len(one), -1), other.reshape(len(other), -1)
+    return bool((np.abs(one - other).max(axis=1) <= 1e-3 * np.abs(one).max(axis=1) + 1e-6).all())
