@@ -271,3 +271,32 @@ def test_the_settings_of_the_command_line_are_those_of_the_estimator() -> None:
     defaults = cs.CertifiedClassifier().get_params()
     for name in ("epochs", "batch_size", "learning_rate", "device", "seed", "alpha"):
         assert getattr(options, name) == defaults[name], name
+
+
+def test_a_run_under_label_noise_counts_labels_and_says_so(tmp_path: Path) -> None:
+    options = [
+        "--members",
+        "200",
+        "--model",
+        "discriminant",
+        "--label-noise",
+        "0.4",
+        "--alpha",
+        "0.05",
+        "--seed",
+        "0",
+        "--quiet",
+    ]
+    attack = ["--trigger", "one-pixel", "--classes", "0", "1"]
+    assert run("run", "--dataset", "digits", *options, *attack, "--out", tmp_path) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["law"] == "LabelNoise(q=0.4)"
+    sizes, shares = (
+        summary["results"]["clean"]["counts"],
+        summary["results"]["clean"]["certified_accuracy_counts"],
+    )
+    certs = cs.CertificateTable.load(tmp_path / "certificates-clean.npz")
+    survived = certs.n_poisoned(trigger_norm=0.0, labels=True)
+    assert survived.max() > 0 and sizes[0] == 0 and shares[0] > shares[-1]
+    assert "features count as received" in summary["own_attack"]["sentence"]
+    assert cli.main(["report", str(tmp_path)]) == 0

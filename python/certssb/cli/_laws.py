@@ -107,6 +107,11 @@ def limits_norms(law: cs.Law) -> bool:
     return not isinstance(law, cs.Partition) and not (isinstance(law, cs.Subsample) and law.inner is None)
 
 
+def leaves_features(law: cs.Law) -> bool:
+    """Whether certificates under `law` are about labels alone."""
+    return isinstance(law, cs.LabelNoise)
+
+
 def asked_law(options: argparse.Namespace) -> cs.Law | None:
     """The law that the options describe; None if they leave it open."""
     given = [name for name in NOISES if getattr(options, name) is not None]

@@ -18,6 +18,7 @@ from certssb.cli._laws import (
     asked_threat,
     covering_law,
     covering_rate,
+    leaves_features,
     limits_norms,
 )
 from certssb.cli._options import _settings
@@ -144,6 +145,8 @@ def _rehearse(
     norm = math.inf
     if attack is not None and attack.trigger_norm is not None and limits_norms(law):
         norm = attack.trigger_norm
+    if leaves_features(law):
+        norm = 0.0
     budget = threat or Budget(n_poisoned, norm, _counts_labels(table, n_poisoned, options))
     best: dict[str, Any] = {}
     words = []
@@ -154,6 +157,9 @@ def _rehearse(
     if isinstance(law, cs.Discrete):
         best["flips"] = int(table.n_flips()[0])
         words.append(f"at most {best['flips']} entries changed")
+    elif leaves_features(law):
+        best["n_poisoned"] = int(table.n_poisoned(**replace(budget, n_poisoned=None).change())[0])
+        words.append(replace(budget, n_poisoned=best["n_poisoned"]).words(facts.n_train))
     else:
         largest = float(table.trigger_norm(**replace(budget, trigger_norm=None).change())[0])
         best |= {"trigger_norm": largest if math.isfinite(largest) else "any", "n_poisoned": n_poisoned}
@@ -181,6 +187,8 @@ def _counts_labels(table: cs.CertificateTable, n_poisoned: int, options: argpars
     """Whether changed labels are counted: as asked, or else wherever the law can certify anything then."""
     if options.labels is not None:
         return bool(options.labels)
+    if leaves_features(table.law):
+        return True
     try:
         return bool(table.trigger_norm(n_poisoned, labels=True)[0] > 0)
     except cs.ParameterError:

@@ -16,6 +16,7 @@ from certssb import metrics
 from certssb._extras import needed
 from certssb.certificates._budget import Budget
 from certssb.certificates._shares import share_down
+from certssb.cli._laws import leaves_features
 from certssb.displays._style import FAINT, write_note
 from certssb.report._counted import KINDS, attack_sentence, counted, saved_budget
 
@@ -64,7 +65,10 @@ class Outcome:
             return {"flips": _whole(max(flips) + 1)}
         sizes: dict[str, list[float]] = {}
         change = replace(self.budget, trigger_norm=None).change()
-        norms = np.concatenate([table.trigger_norm(**change) for table in tables])
+        if leaves_features(self.law):
+            norms = np.zeros(1)
+        else:
+            norms = np.concatenate([table.trigger_norm(**change) for table in tables])
         finite = norms[np.isfinite(norms)]
         # Where all norms are 0 or infinite, the number of samples says all there is to say.
         if finite.any() or tables[0].radius is not None:

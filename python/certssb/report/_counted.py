@@ -128,8 +128,10 @@ def attack_sentence(
     words = f"({attack.words(n_train)})"
     known = {name: share for name, share in shares.items() if share is not None}
     if not known:
+        # Label noise says nothing of features, other noise without labels nothing of these.
+        kept = "features" if headline.labels and headline.trigger_norm == 0.0 else "labels"
         return (
-            f"The attack that this run made is NOT covered: under this law labels count as received, and the attack "
+            f"The attack that this run made is NOT covered: under this law {kept} count as received, and the attack "
             f"changed them {words}."
         )
     if not any(known.values()):
