@@ -193,8 +193,8 @@ mod tests {
         assert_eq!(Error::device("no GPU").asked(), Error::device("no GPU"));
     }
 
-    #[test]
     #[cfg(feature = "training")]
+    #[test]
     fn a_search_for_noise_is_no_training() {
         let told = |member| Error::training(Some(member), "no gradient").searching().to_string();
         assert_eq!(told(7), "The search for noise magnitudes by member 7 failed: no gradient");

@@ -127,6 +127,26 @@ def test_an_exception_among_ordinary_numbers_stays_an_error_of_its_member(size: 
     assert isinstance(error.value.member, int)
 
 
+class Unsearchable(Normed):
+    """Raises once it is asked how much noise an ordinary sample of some size bears."""
+
+    def forward(self, x: Any) -> Any:
+        if x.requires_grad and float(x.detach().max()) > 50:
+            raise RuntimeError("no such picture")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("guarantee", "who"), [("sound", r"member \d+"), ("published", "the scout")])
+def test_a_search_for_noise_that_raises_is_told_as_one(guarantee: str, who: str) -> None:
+    X = DIGITS.copy()
+    X[7] = 1000.0
+    law = cs.SampleSpecific(0.5, guarantee=guarantee)
+    with pytest.raises(
+        cs.TrainingError, match=rf"^The search for noise magnitudes by {who} failed: .*no such picture"
+    ):
+        made(Unsearchable, law=law).fit(X, Y)
+
+
 class Refusing(Normed):
     """Raises at some ordinary samples that it is asked about."""
 
