@@ -318,7 +318,7 @@ class SearchWarning(UserWarning):
     >>> import certssb as cs
     >>> from sklearn.model_selection import GridSearchCV
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("discriminant", cs.Subsample(size=30), n_members=10, seed=0, progress=False)
+    >>> clf = cs.CertifiedClassifier("discriminant", cs.Subsample(size=30), n_members=20, seed=0, progress=False)
     >>> with warnings.catch_warnings(record=True) as told:
     ...     warnings.simplefilter("always")
     ...     _ = GridSearchCV(clf, {"law__size": [10, 30]}, cv=2).fit(X[:100], y[:100])
