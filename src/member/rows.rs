@@ -27,8 +27,11 @@ const BLOCK: usize = 1 << 22;
 /// Bytes of a mapped file after which its pages are given back.
 const RESIDENT: usize = 1 << 26;
 
-/// What reading one row of a mapped file brings into memory at least: a system reads ahead.
-const READ_AHEAD: usize = 1 << 16;
+/// What a row far from the one before may bring into memory: as large as pages get where a system reads ahead.
+const LARGE_PAGE: usize = 1 << 21;
+
+/// Bytes between rows that are read in turn, by all threads together.
+const NEAR: usize = 4 * BLOCK;
 
 /// The values of all samples, (samples, channels, height, width) with any strides; a table has one row and one column.
 #[derive(Clone, Debug)]
@@ -114,6 +117,7 @@ impl Sums {
 pub struct Pages {
     give_back: Arc<dyn Fn() + Send + Sync>,
     read: Arc<AtomicUsize>,
+    last: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Pages {
@@ -125,11 +129,12 @@ impl fmt::Debug for Pages {
 impl Pages {
     /// Pages that `give_back` gives back; it may be called from any thread.
     pub fn new(give_back: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { give_back: Arc::new(give_back), read: Arc::default() }
+        Self { give_back: Arc::new(give_back), read: Arc::default(), last: Arc::default() }
     }
 
-    fn touched(&self, bytes: usize) {
-        let bytes = bytes.max(READ_AHEAD);
+    fn touched(&self, row: usize, bytes: usize) {
+        let far = self.last.swap(row, Ordering::Relaxed).abs_diff(row).saturating_mul(bytes) > NEAR;
+        let bytes = if far { bytes.max(LARGE_PAGE) } else { bytes };
         if self.read.fetch_add(bytes, Ordering::Relaxed) + bytes >= RESIDENT {
             self.read.store(0, Ordering::Relaxed);
             (self.give_back)();
@@ -220,7 +225,7 @@ impl<'a> Rows<'a> {
         };
         self.values.copy(row, out);
         if let Some(pages) = &self.pages {
-            pages.touched(bytes);
+            pages.touched(row, bytes);
         }
         match &self.sums {
             Some(sums) if sums.of_rows.get(row) != Some(&Sums::of(sums.key, out)) => {
@@ -426,9 +431,17 @@ mod tests {
         let pages = Pages::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let rows = Rows::of_floats(vec![0.5; 4096].into(), FeatureShape::Flat(4)).unwrap();
+        // 20 rows of 4 MiB, read in turn by several threads: 80 MiB.
+        let rows = Rows::of_floats(vec![0.5; 20 << 20].into(), FeatureShape::Flat(1 << 20)).unwrap();
         rows.with_pages(Some(pages)).look().unwrap();
-        // 1024 rows, each of which may have brought 64 KiB.
+        assert!((1..=2).contains(&given.load(Ordering::Relaxed)));
+        let given = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&given);
+        let pages = Pages::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        // 32 rows that are far apart, each of which may have brought a large page.
+        (1..=32).for_each(|place| pages.touched((place % 2) << 30, 4));
         assert_eq!(given.load(Ordering::Relaxed), 1);
     }
 }

@@ -205,3 +205,102 @@ def test_a_digest_is_computed_once_for_the_same_samples_and_labels(photos):
         digest(rows.select(np.arange(160)[::-1].copy()), y),
     ]
     assert digest(rows, y) == digest(floats(X), y) == first and len({first, *others}) == 5
+
+
+def resident_pages(array):
+    """Bytes of a file's mapping that are in this process's memory."""
+    start = array.__array_interface__["data"][0]
+    with open("/proc/self/smaps") as file:
+        lines = iter(file)
+        for line in lines:
+            if "-" in line.split()[0] and int(line.split("-")[0], 16) <= start < int(
+                line.split()[0].split("-")[1], 16
+            ):
+                size = next(found for found in lines if found.startswith("Rss:"))
+                return 1024 * int(size.split()[1])
+    raise AssertionError("the array lies in no mapping")
+
+
+@pytest.mark.parametrize("save", ["raw", "npy"])
+def test_mapped_files_stay_mapped(photos, tmp_path, save):
+    """Members and digests are those of the array in memory; the file is read where it lies."""
+    X, y = photos
+    path = tmp_path / "photos.npy"
+    if save == "raw":
+        X.tofile(path)
+        mapped = np.memmap(path, dtype=np.uint8, mode="r", shape=X.shape)
+    else:
+        np.save(path, X)
+        mapped = np.load(path, mmap_mode="r")
+    rows, _ = read_rows(mapped)
+    assert np.shares_memory(rows.values, mapped)
+    law = cs.Subsample(cs.Gaussian(0.5), size=30)
+    made = [
+        facts(small("linear", law, n_members=12, alpha=0.4).fit(given[:120], y[:120]), given[120:])
+        for given in (X, mapped)
+    ]
+    assert made[0] == made[1]
+
+
+@pytest.mark.skipif(not __import__("sys").platform.startswith("linux"), reason="looks at mappings of Linux")
+def test_pages_of_a_mapped_file_are_given_back(tmp_path):
+    """A file of 400 MB leaves little of itself in memory, and a private copy keeps what was written to it."""
+    path = tmp_path / "photos"
+    with path.open("wb") as file:
+        file.truncate(400_000 * 1000)
+    mapped = np.memmap(path, dtype=np.uint8, mode="r", shape=(400_000, 1000))
+    rows, _ = read_rows(mapped)
+    assert resident_pages(mapped) < 80e6
+    clf = small("linear", cs.Subsample(size=20), n_members=8, alpha=0.4).fit(mapped, np.arange(400_000) % 2)
+    assert resident_pages(mapped) < 80e6 and clf.n_members_ == 8
+    private = np.memmap(path, dtype=np.uint8, mode="c", shape=(400_000, 1000))
+    private[399_999, 999] = 7
+    rows, _ = read_rows(private)
+    assert private[399_999, 999] == 7 and rows.read(399_999, 400_000)[0, 999] == 7
+
+
+def test_a_file_that_another_process_writes_to_ends_the_fit(photos, tmp_path):
+    X, y = photos
+    path = tmp_path / "photos"
+    X.tofile(path)
+    mapped = np.memmap(path, dtype=np.uint8, mode="r", shape=X.shape)
+
+    class Writer(cs.callbacks.Callback):
+        def start(self, settings):
+            with path.open("r+b") as file:
+                file.seek(X.nbytes - 1)
+                file.write(b"\x99")
+
+    with pytest.raises(cs.CertssbError, match="sample 159"):
+        small("linear", LAWS["subsample"], n_members=60, alpha=0.4).fit(mapped, y, callbacks=[Writer()])
+
+
+def test_workers_of_a_loader_read_the_items(photos):
+    torch = pytest.importorskip("torch")
+    import os
+
+    from torch.utils.data import DataLoader, Dataset
+
+    X, y = photos
+
+    class Photos(Dataset):
+        def __init__(self, bad=None):
+            self.bad = bad
+
+        def __len__(self):
+            return len(X)
+
+        def __getitem__(self, index):
+            if index == self.bad:
+                raise OSError("a torn photo")
+            return np.append(X[index], np.uint8(0 if index else os.getpid() % 251)), int(y[index])
+
+    alone, labels = cs.data.as_arrays(Photos())
+    together, others = cs.data.as_arrays(DataLoader(Photos(), batch_size=7, shuffle=True, num_workers=2))
+    assert labels == others == y.tolist() and np.array_equal(together[1:], alone[1:])
+    assert alone[0, -1] == os.getpid() % 251
+    with pytest.raises(cs.ParameterError, match="Item 77 of 'X' cannot be read.*OSError: a torn photo"):
+        cs.data.as_arrays(DataLoader(Photos(77), num_workers=2))
+    with pytest.raises(cs.ParameterError, match="Item 77 of 'X' cannot be read: OSError: a torn photo"):
+        list(cs.data.blocks(DataLoader(Photos(77)), 50))
+    assert torch.utils.data.get_worker_info() is None
