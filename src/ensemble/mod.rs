@@ -43,6 +43,10 @@ pub fn devices() -> Vec<String> {
     std::iter::once(Device::Cpu).chain(gpus).map(|device| device.to_string()).collect()
 }
 
+/// How many members may have files of their own when a training ends: where members are in memory, and where they are not.
+const MANY_FILES: usize = 64;
+const FEW_FILES: usize = 8;
+
 /// An ensemble under one law, trained or in training.
 ///
 /// Members are numbered from 0; member m depends on the record and on m alone, so that an ensemble can be
@@ -53,6 +57,8 @@ pub struct Ensemble {
     settings: Settings,
     backend: Arc<dyn Backend>,
     members: BTreeMap<u64, Member>,
+    /// Whether members whose values a checkpoint has are read from there when they are asked.
+    on_disk: bool,
     /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
@@ -154,6 +160,7 @@ impl Ensemble {
             settings,
             backend,
             members: BTreeMap::new(),
+            on_disk: false,
             scout: None,
             sigmas: None,
             asked_sigmas: None,
@@ -201,16 +208,24 @@ impl Ensemble {
         Ok(Self::without_members(record, settings, backend))
     }
 
-    /// The ensemble in a checkpoint directory, with all members that are whole; only built-in networks.
+    /// The ensemble in a checkpoint directory, with all members that are whole, in memory; only built-in networks.
     ///
     /// # Errors
     /// A checkpoint error if the directory is none or is damaged.
     pub fn open(checkpoint: &Path, device: &str, n_jobs: Option<usize>) -> Result<Self> {
+        Self::open_as(checkpoint, device, n_jobs, false)
+    }
+
+    /// The same with members that are read from the directory when they are asked, if `on_disk`.
+    ///
+    /// # Errors
+    /// As [`Ensemble::open`].
+    pub fn open_as(checkpoint: &Path, device: &str, n_jobs: Option<usize>, on_disk: bool) -> Result<Self> {
         let record = Self::read_record(checkpoint)?;
         let config = TrainConfig { device: device.to_owned(), n_jobs, ..TrainConfig::of(&record) };
         let settings = config.check(backend::gpus)?;
         let backend = backend::built_in(&record.model, record.shape, record.n_classes, &settings)?;
-        Self::open_with(checkpoint, backend, device, n_jobs)
+        Self::open_with(checkpoint, backend, device, n_jobs, on_disk)
     }
 
     /// The record of a checkpoint directory.
@@ -221,7 +236,7 @@ impl Ensemble {
         read_record(checkpoint)
     }
 
-    /// [`Ensemble::open`] with members that are computed by `backend`.
+    /// [`Ensemble::open_as`] with members that are computed by `backend`.
     ///
     /// # Errors
     /// The same; a parameter error if it does not compute the model of the record.
@@ -230,6 +245,7 @@ impl Ensemble {
         backend: Arc<dyn Backend>,
         device: &str,
         n_jobs: Option<usize>,
+        on_disk: bool,
     ) -> Result<Self> {
         let record = read_record(checkpoint)?;
         check_same_model(&record, backend.as_ref())?;
@@ -238,10 +254,12 @@ impl Ensemble {
         let settings = config.check(|| backend.gpus())?;
         let mut ensemble = Self::without_members(record, settings, backend);
         ensemble.known().merge(&files.history()?);
+        ensemble.on_disk = on_disk;
         for number in files.numbers()? {
             if let Some(member) = files.load(number)? {
                 let member = ensemble.backend.read(member)?;
                 ensemble.insert(member)?;
+                ensemble.place(number, Some(&files));
             }
         }
         Ok(ensemble)
@@ -255,7 +273,34 @@ impl Ensemble {
         self.backend.can_write()?;
         let files = Checkpoint::open(folder, &self.record, self.backend.layout())?;
         self.remember(Some(&files))?;
-        self.trained().filter(|member| !files.holds(member)).try_for_each(|member| files.save(member))
+        self.trained().filter(|member| !files.holds(member)).try_for_each(|member| files.save(member))?;
+        files.tidy(MANY_FILES);
+        Ok(())
+    }
+
+    /// Whether members whose values a checkpoint has are read from there when they are asked, so that memory does not grow with their
+    /// number; for those that are trained or found from now on.
+    pub fn keep_on_disk(&mut self, on_disk: bool) {
+        self.on_disk = on_disk;
+    }
+
+    /// A member with its values in memory, until it is dropped.
+    ///
+    /// # Errors
+    /// A checkpoint error if they were kept in a directory that has them no more.
+    pub fn fetch(&self, member: &Member) -> Result<Member> {
+        if !member.values.are_kept() {
+            return Ok(member.clone());
+        }
+        self.backend.read(Member { values: member.values.here()?, ..*member })
+    }
+
+    /// Leaves a member's values to the checkpoint, which has them, if they are to be kept there.
+    fn place(&mut self, number: u64, checkpoint: Option<&Checkpoint>) {
+        let Some(checkpoint) = checkpoint.filter(|_| self.on_disk) else { return };
+        if let Some(member) = self.members.get_mut(&number) {
+            *member = checkpoint.placed(member);
+        }
     }
 
     /// A digest of everything that a member's file says, for each trained member by number: of the record, of its
@@ -297,7 +342,7 @@ impl Ensemble {
     }
 
     fn plan_in(&self, n_members: u64, files: Option<&Checkpoint>) -> Result<bool> {
-        check_members(n_members, self.backend.layout().n_values())?;
+        check_members(n_members, if self.on_disk { 0 } else { self.backend.layout().n_values() })?;
         if let Some(files) = files {
             self.recall(&files.history()?);
         }
@@ -421,6 +466,9 @@ impl Ensemble {
         let trained = std::mem::replace(&mut self.new, before);
         if same? {
             self.new.extend(trained);
+            if let Some(files) = &files {
+                files.tidy(if self.on_disk { FEW_FILES } else { MANY_FILES });
+            }
             return outcome.and_then(|outcome| self.remember_parts(data).map(|()| outcome));
         }
         earlier.retain(|number| !trained.contains(number));
@@ -429,9 +477,8 @@ impl Ensemble {
         self.scout = self.scout.take().filter(|scout| earlier.contains(&scout.number));
         self.sigmas = None;
         if let Some(files) = &files {
-            for number in files.numbers()?.into_iter().filter(|number| !earlier.contains(number)) {
-                files.remove(number)?;
-            }
+            let now = files.numbers()?.into_iter().filter(|number| !earlier.contains(number));
+            files.remove(&now.collect())?;
         }
         let got = "other values at the end than at the beginning; of the members trained now none is kept";
         Err(Error::parameter("X", "left as it is, labels included, until all members are trained", got))
@@ -484,7 +531,7 @@ impl Ensemble {
         law.too_few(*seed, member.number, *n_train, self.record.n_trusted(), self.backend.min_samples())
     }
 
-    /// The trained members, by number.
+    /// The trained members, by number; their values may lie in a checkpoint ([`Ensemble::fetch`]).
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }
@@ -501,7 +548,8 @@ impl Ensemble {
     /// A shape error if it has another number of values than the model.
     pub fn insert(&mut self, member: Member) -> Result<()> {
         let expected = self.backend.layout().n_values();
-        if member.values.object().is_some() == self.backend.has_values() && !member.is_failed() {
+        let is_object = member.values.object().is_some();
+        if is_object == self.backend.has_values() && !member.is_failed() && !member.values.are_kept() {
             let expected = if self.backend.has_values() { "numbers" } else { "an object" };
             return Err(Error::parameter("member", expected, "the other"));
         }
@@ -548,19 +596,22 @@ impl Ensemble {
     }
 
     fn discard(&mut self, files: Option<&Checkpoint>) -> Result<()> {
-        for number in std::mem::take(&mut self.new) {
-            self.members.remove(&number);
-            self.scout = self.scout.take().filter(|scout| scout.number != number);
-            files.map_or(Ok(()), |files| files.remove(number))?;
-        }
-        Ok(())
+        let new = std::mem::take(&mut self.new);
+        self.members.retain(|number, _| !new.contains(number));
+        self.scout = self.scout.take().filter(|scout| !new.contains(&scout.number));
+        files.map_or(Ok(()), |files| files.remove(&new))
     }
 
     /// One parameter of one member with its shape; `None` if there is no such member or parameter.
-    pub fn parameter(&self, member: u64, name: &str) -> Option<(&[usize], &[f32])> {
-        let values = &self.members.get(&member)?.values;
-        let (spec, range) = self.backend.layout().ranges().find(|(spec, _)| spec.name == name)?;
-        Some((&spec.shape, values.get(range)?))
+    ///
+    /// # Errors
+    /// As [`Ensemble::fetch`].
+    pub fn parameter(&self, member: u64, name: &str) -> Result<Option<(Vec<usize>, Vec<f32>)>> {
+        let Some(member) = self.members.get(&member) else { return Ok(None) };
+        let found = self.backend.layout().ranges().find(|(spec, _)| spec.name == name);
+        let Some((spec, range)) = found else { return Ok(None) };
+        let values = member.values.here()?;
+        Ok(values.get(range).map(|values| (spec.shape.clone(), values.to_vec())))
     }
 
     /// Changes how the work is done, not what comes out: threads, device, stack.

@@ -115,6 +115,7 @@ impl Course {
                 None => todo.push(number),
                 Some((member, from_disk)) if from_disk => {
                     ensemble.members.insert(number, member);
+                    ensemble.place(number, checkpoint);
                 }
                 Some(_) => {}
             }
@@ -171,6 +172,7 @@ impl Course {
             ensemble.new.insert(number);
         }
         ensemble.members.insert(number, member);
+        ensemble.place(number, checkpoint);
         let done = ensemble.members.range(..total).count() as u64;
         control.report(&Progress { member: number, done, total, loss, resumed });
         check_failed(ensemble, total)
@@ -266,12 +268,23 @@ fn find(ensemble: &Ensemble, number: u64, checkpoint: Option<&Checkpoint>) -> Re
         let loaded = checkpoint.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten();
         return loaded.map(|member| Ok((ensemble.backend.read(member)?, true))).transpose();
     };
+    let (kept, mut moved) = (member.values.are_kept(), false);
     if let Some(checkpoint) = checkpoint {
-        if !checkpoint.has(number) {
-            checkpoint.save(member)?;
+        // What is read when it is asked may have been damaged since.
+        if !checkpoint.has(number) || (kept && checkpoint.load(number)?.is_none()) {
+            match ensemble.fetch(member) {
+                Ok(member) => checkpoint.save(&member)?,
+                Err(_) if kept => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
+        moved = ensemble.on_disk;
     }
-    Ok(Some((member.clone(), false)))
+    if kept && !moved {
+        // Its directory may go, now that nobody asked for it.
+        return Ok(ensemble.fetch(member).ok().map(|member| (member, true)));
+    }
+    Ok(Some((member.clone(), moved)))
 }
 
 fn report_resumed(ensemble: &Ensemble, total: u64, control: &Control<'_>) {

@@ -299,8 +299,13 @@ fn run<T: Copy + Default + Send>(
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(stack) = stacks.get(number) else { return };
             let first = stack.first().map_or(0, |member| member.number);
-            let stack = Stack { ensemble, members: stack, block };
-            let result = guarded(first, || stack.evaluate(session.as_mut(), asked, &stop));
+            let result = guarded(first, || {
+                // Values that are not in memory are there for as long as this stack is asked.
+                let here: Vec<Member> =
+                    stack.iter().map(|member| ensemble.fetch(member)).collect::<Result<_>>()?;
+                let here: Vec<&Member> = here.iter().collect();
+                Stack { ensemble, members: &here, block }.evaluate(session.as_mut(), asked, &stop)
+            });
             let result = result.map(|parts| (number * size, parts));
             if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
                 return;

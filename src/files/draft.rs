@@ -66,6 +66,14 @@ impl Draft {
         Ok(draft)
     }
 
+    /// A synced draft of what `fill` writes.
+    pub(super) fn filled(folder: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
+        let mut draft = Self::new(folder)?;
+        fill(&mut draft.file)?;
+        draft.file.sync_all()?;
+        Ok(draft)
+    }
+
     /// The same of what need not outlive the system.
     pub(super) fn unsynced(folder: &Path, bytes: &[u8]) -> io::Result<Self> {
         let mut draft = Self::new(folder)?;

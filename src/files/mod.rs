@@ -17,7 +17,7 @@ pub(crate) use hold::{clear, hold, trace, Held, Trace};
 pub(crate) use read::{open, read};
 #[cfg(feature = "python")]
 pub(crate) use write::replace_all;
-pub(crate) use write::{create, replace, try_write};
+pub(crate) use write::{create, replace, replace_by, try_write};
 
 /// The error of a file that belongs to nothing with errors of its own: names the path and what the system said.
 #[cfg(feature = "python")]

@@ -19,6 +19,17 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Puts what `fill` writes at `path`, whatever was there.
+///
+/// # Errors
+/// What the system says, or `fill`; then `path` is as it was.
+pub(crate) fn replace_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
+    Draft::filled(folder, fill)?.rename(path)?;
+    sync_folder(folder);
+    Ok(())
+}
+
 /// Puts `bytes` at `path` unless something is there; says whether it did.
 ///
 /// # Errors

@@ -1,23 +1,25 @@
-//! Checkpoint directories: a manifest that says what the members are, and one file per member.
+//! Checkpoint directories: a manifest that says what the members are, and the members.
 //!
 //! `manifest.json` holds the [`Record`]; `member-000017.safetensors` holds member 17's parameters under
-//! their names, with the manifest's digest and a digest of the values in its metadata. Every file is
+//! their names, with the manifest's digest and a digest of the values in its metadata, until it is packed into a shard with
+//! others (`store.rs`). Every file is
 //! written beside its place, synced and renamed, so that any number of processes may share a directory:
 //! they would write the same bytes, and claim the members they train (`claims.rs`) so that none is trained twice. The number of members is no part of the identity; how it came about is kept in
 //! files such as `history-seen-000100.json`, one per fact, so that whatever processes do at the same time, no fact is lost.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{ErrorKind as IoKind, Read};
+use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::claims::{is_claim, Claims};
-use super::encoding::{decode, encode, header_text, Foreign, Header, HEADER};
+use super::encoding::header_text;
+use super::store::Store;
 use super::{hex, Behaviour, History, Layout, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
 use crate::files;
@@ -27,10 +29,7 @@ const MANIFEST: &str = "manifest.json";
 const HISTORY: (&str, &str) = ("history-", ".json");
 /// Bytes that a manifest may have.
 const LARGEST_MANIFEST: u64 = 1 << 20;
-/// Bytes that a member's file may have beside its values.
-const LARGEST_HEADER: u64 = 1 << 24;
-/// Bytes that a member may have that is an object.
-const LARGEST_OBJECT: u64 = 1 << 30;
+
 /// What stands in `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
@@ -47,8 +46,7 @@ struct Manifest {
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     folder: PathBuf,
-    digest: String,
-    layout: Layout,
+    store: Arc<Store>,
     claims: Claims,
 }
 
@@ -86,8 +84,8 @@ impl Checkpoint {
     /// # Errors
     /// None in practice.
     pub(crate) fn view(folder: &Path, record: &Record, layout: &Layout) -> Result<Self> {
-        let (digest, claims) = (record_digest(record)?, Claims::of(folder));
-        Ok(Self { folder: folder.to_owned(), digest, layout: layout.clone(), claims })
+        let store = Arc::new(Store::new(folder, record_digest(record)?, layout));
+        Ok(Self { folder: folder.to_owned(), store, claims: Claims::of(folder) })
     }
 
     /// The directory that was opened before; `None` if it is gone, or is another ensemble's by now.
@@ -131,33 +129,27 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Whether a file of this member exists; says nothing about what is in it.
+    /// Whether there is something of this member; says nothing about what that is.
     pub(crate) fn has(&self, member: u64) -> bool {
-        self.path(member).exists()
+        self.store.has(member)
     }
 
-    /// The member, if its file is there and whole. A truncated or damaged file counts as absent: the
-    /// member is trained again and the file replaced.
+    /// The member, if it is there and whole. What is truncated or damaged counts as absent: the member is trained again.
     ///
     /// # Errors
-    /// A checkpoint error if the file cannot be read, or belongs to another manifest or member.
+    /// A checkpoint error if its file cannot be read, or belongs to another manifest or member.
     pub(crate) fn load(&self, member: u64) -> Result<Option<Member>> {
-        let path = self.path(member);
-        let values =
-            if self.layout.specs().is_empty() { LARGEST_OBJECT } else { 4 * self.layout.n_values() as u64 };
-        let limit = LARGEST_HEADER + values;
-        let bytes = match files::read(&path, limit) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == IoKind::NotFound => return Ok(None),
-            Err(error) => return Err(refuse(&path, error)),
-        };
-        match decode(&bytes, &self.digest, &self.layout) {
-            Ok(Some(found)) if found.number != member => {
-                Err(refuse(&path, "it belongs to another checkpoint or member"))
-            }
-            Ok(found) => Ok(found),
-            Err(Foreign) => Err(refuse(&path, "it belongs to another checkpoint or member")),
-        }
+        self.store.load(member)
+    }
+
+    /// A member that is here, as one whose values are read from the directory when they are asked for.
+    pub(crate) fn placed(&self, member: &Member) -> Member {
+        self.store.placed(member)
+    }
+
+    /// Packs members that have files of their own into shards, if there are at least so many.
+    pub(crate) fn tidy(&self, at_least: usize) {
+        self.store.tidy(at_least);
     }
 
     /// Claims a member for this training, which lasts until it is saved, given up, or the checkpoint is closed; false if
@@ -179,14 +171,12 @@ impl Checkpoint {
         self.claims.keep();
     }
 
-    /// Writes a member's file, and gives up the claim.
+    /// Writes a member, and gives up the claim.
     ///
     /// # Errors
     /// A checkpoint error if it cannot be written.
     pub(crate) fn save(&self, member: &Member) -> Result<()> {
-        let path = self.path(member.number);
-        let bytes = encode(&self.digest, &self.layout, member)?;
-        files::replace(&path, &bytes).map_err(|error| refuse(&path, error))?;
+        self.store.save(member)?;
         self.claims.give_up(member.number);
         Ok(())
     }
@@ -194,34 +184,27 @@ impl Checkpoint {
     /// Whether the directory has this very member, whole.
     pub(crate) fn holds(&self, member: &Member) -> bool {
         let same = |there: &Member| {
-            let pair = (header_text(&self.digest, there), header_text(&self.digest, member));
+            let own = self.store.digest();
+            let pair = (header_text(own, there), header_text(own, member));
             matches!(pair, (Ok(there), Ok(here)) if there == here)
         };
         matches!(self.load(member.number), Ok(Some(there)) if same(&there))
     }
 
-    /// Removes a member's file, if it is there.
+    /// Removes members, as far as they are there.
     ///
     /// # Errors
-    /// A checkpoint error if it cannot be removed.
-    pub(crate) fn remove(&self, member: u64) -> Result<()> {
-        let path = self.path(member);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != IoKind::NotFound => Err(refuse(&path, error)),
-            _ => Ok(()),
-        }
+    /// A checkpoint error if they cannot be removed.
+    pub(crate) fn remove(&self, members: &BTreeSet<u64>) -> Result<()> {
+        self.store.remove(members)
     }
 
-    /// Numbers of the members whose files are there.
+    /// Numbers of the members that are there.
     ///
     /// # Errors
     /// A checkpoint error if the directory cannot be listed.
     pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
-        numbers(&self.folder)
-    }
-
-    fn path(&self, member: u64) -> PathBuf {
-        self.folder.join(file_name(member))
+        self.store.numbers()
     }
 
     /// Fails now rather than after the first member's training.
@@ -251,21 +234,12 @@ pub(crate) fn read_record(folder: &Path) -> Result<Record> {
 /// Compares the record with what a member says of it, before anything is built or reserved for it.
 fn check_members(folder: &Path, record: &Record) -> Result<()> {
     let digest = record_digest(record)?;
-    let said = numbers(folder)?.into_iter().find_map(|number| peek(&folder.join(file_name(number))));
-    match said {
-        Some(header) if header.manifest != digest => {
-            Err(refuse(folder, format_args!("its {MANIFEST} is not that of its member {}", header.member)))
+    match Store::said(folder) {
+        Some((member, said)) if said != digest => {
+            Err(refuse(folder, format_args!("its {MANIFEST} is not that of its member {member}")))
         }
         _ => Ok(()),
     }
-}
-
-/// The header of a member's file alone, if it can be read.
-fn peek(path: &Path) -> Option<Header> {
-    let mut start = Vec::new();
-    files::open(path, u64::MAX).ok()?.take(LARGEST_HEADER).read_to_end(&mut start).ok()?;
-    let (_, metadata) = SafeTensors::read_metadata(&start).ok()?;
-    serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()
 }
 
 /// Names of the facts that a folder knows.
@@ -279,25 +253,7 @@ fn facts(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(facts)
 }
 
-fn file_name(member: u64) -> String {
-    format!("member-{member:06}.safetensors")
-}
-
-/// Numbers of the members whose files are there.
-fn numbers(folder: &Path) -> Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
-        let name = entry.map_err(|error| refuse(folder, error))?.file_name();
-        let name = name.to_string_lossy();
-        let number = name.strip_prefix("member-").and_then(|rest| rest.strip_suffix(".safetensors"));
-        let number = number.and_then(|number| number.parse::<u64>().ok());
-        numbers.extend(number.filter(|number| file_name(*number) == name));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
+pub(super) fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::checkpoint(format!("The checkpoint '{}' cannot be used: {why}.", path.display()))
 }
 

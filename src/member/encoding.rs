@@ -75,6 +75,35 @@ pub(crate) fn decode(
     if !matches!(digest_values(&values), Ok(digest) if digest == header.values) {
         return Ok(None);
     }
+    checked(&header, values, record)
+}
+
+/// The member of these bytes, which are its values alone; `None` if they are damaged.
+///
+/// # Errors
+/// If they are whole, and of a member of another record.
+pub(super) fn unpack(
+    header: &Header,
+    data: &[u8],
+    record: &str,
+    layout: &Layout,
+) -> std::result::Result<Option<Member>, Foreign> {
+    if hex(&Sha256::digest(data)) != header.values {
+        return Ok(None);
+    }
+    let values = if !layout.specs().is_empty() {
+        data.chunks_exact(4).map(four).collect::<Vec<f32>>().into()
+    } else if data.is_empty() {
+        // A member whose training diverged is no object.
+        Vec::new().into()
+    } else {
+        Values::of_object(Arc::new(Packed(data.into())))
+    };
+    checked(header, values, record)
+}
+
+/// A member whose values are those that its header says.
+fn checked(header: &Header, values: Values, record: &str) -> std::result::Result<Option<Member>, Foreign> {
     if header.manifest != record {
         return Err(Foreign);
     }
@@ -86,19 +115,30 @@ pub(crate) fn decode(
     Ok(Some(Member { number: header.member, values, loss: header.loss.unwrap_or(learned_nothing) }))
 }
 
+fn four(bytes: &[u8]) -> f32 {
+    bytes.try_into().map_or(f32::NAN, f32::from_le_bytes)
+}
+
 /// What the bytes say beside the values.
 ///
 /// # Errors
 /// Those of a learner that cannot write an object.
 pub(crate) fn header_text(manifest: &str, member: &Member) -> Result<String> {
-    let header = Header {
+    serde_json::to_string(&header_of(manifest, member)?).map_err(|error| Error::checkpoint(error.to_string()))
+}
+
+/// The same as values.
+///
+/// # Errors
+/// Those of a learner that cannot write an object.
+pub(super) fn header_of(manifest: &str, member: &Member) -> Result<Header> {
+    Ok(Header {
         member: member.number,
         manifest: manifest.to_owned(),
         values: digest_values(&member.values)?,
         loss: (!member.is_failed()).then_some(member.loss),
         idle: member.is_idle(),
-    };
-    serde_json::to_string(&header).map_err(|error| Error::checkpoint(error.to_string()))
+    })
 }
 
 /// A digest of everything that a member's file says.
@@ -130,7 +170,6 @@ fn parse(bytes: &[u8], layout: &Layout) -> Option<(Header, Values)> {
         if view.dtype() != Dtype::F32 || view.shape() != spec.shape {
             return None;
         }
-        let four = |bytes: &[u8]| bytes.try_into().map_or(f32::NAN, f32::from_le_bytes);
         values.extend(view.data().chunks_exact(4).map(four));
     }
     Some((header, values.into()))

@@ -14,6 +14,8 @@ mod layout;
 mod record;
 mod rows;
 mod shape;
+mod shards;
+mod store;
 mod values;
 
 use std::fmt;

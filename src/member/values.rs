@@ -93,6 +93,21 @@ enum Place {
     Heap(Box<[f32]>),
     Object(Arc<dyn Object>),
     Mapped(Mmap),
+    /// Nowhere in memory: read when they are asked for.
+    Kept {
+        source: Arc<dyn Source>,
+        number: u64,
+        n_values: usize,
+    },
+}
+
+/// Who has values of members that are not in memory.
+pub(crate) trait Source: std::fmt::Debug + Send + Sync {
+    /// The values of a member.
+    ///
+    /// # Errors
+    /// A checkpoint error if they cannot be had.
+    fn fetch(&self, number: u64) -> Result<Values>;
 }
 
 impl Values {
@@ -109,11 +124,48 @@ impl Values {
         }
     }
 
+    /// Values that `source` has.
+    pub(crate) fn kept(source: Arc<dyn Source>, number: u64, n_values: usize) -> Self {
+        Self(Arc::new(Place::Kept { source, number, n_values }))
+    }
+
+    /// Whether they are read when they are asked for; as a slice they are empty then, and [`Values::here`] has them.
+    pub fn are_kept(&self) -> bool {
+        matches!(&*self.0, Place::Kept { .. })
+    }
+
+    /// These values in memory, until they are dropped.
+    ///
+    /// # Errors
+    /// A checkpoint error if they were kept in a directory that has them no more.
+    pub fn here(&self) -> Result<Self> {
+        match &*self.0 {
+            Place::Kept { source, number, .. } => source.fetch(*number),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    /// How many there are, wherever they are; none of an object.
+    pub fn len(&self) -> usize {
+        match &*self.0 {
+            Place::Kept { n_values, .. } => *n_values,
+            _ => (**self).len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What a file holds of them.
     ///
     /// # Errors
-    /// A checkpoint error of an object that cannot be written.
+    /// A checkpoint error of an object that cannot be written, or of values that are gone.
     pub(crate) fn bytes(&self) -> Result<Arc<[u8]>> {
+        if self.are_kept() {
+            return self.here()?.bytes();
+        }
         match self.object() {
             Some(object) => object.bytes(),
             None => Ok(self.iter().flat_map(|value| value.to_le_bytes()).collect()),
@@ -125,6 +177,9 @@ impl Values {
     /// # Errors
     /// Of objects that cannot be asked.
     pub(crate) fn is_same(&self, other: &Self) -> Result<bool> {
+        if self.are_kept() || other.are_kept() {
+            return self.here()?.is_same(&other.here()?);
+        }
         match (self.object(), other.object()) {
             (Some(one), Some(another)) => one.is_same(another.as_ref()),
             (None, None) => {
@@ -166,7 +221,7 @@ impl Deref for Values {
     fn deref(&self) -> &[f32] {
         match &*self.0 {
             Place::Heap(values) => values,
-            Place::Object(_) => &[],
+            Place::Object(_) | Place::Kept { .. } => &[],
             Place::Mapped(map) => bytemuck::cast_slice(map),
         }
     }
@@ -176,6 +231,9 @@ impl PartialEq for Values {
     fn eq(&self, other: &Self) -> bool {
         match (&*self.0, &*other.0) {
             (Place::Object(one), Place::Object(another)) => Arc::ptr_eq(one, another),
+            (Place::Kept { .. }, _) | (_, Place::Kept { .. }) => {
+                Arc::ptr_eq(&self.0, &other.0) || self.is_same(other).unwrap_or(false)
+            }
             (Place::Object(_), _) | (_, Place::Object(_)) => false,
             _ => **self == **other,
         }

@@ -420,6 +420,11 @@ impl PyEnsemble {
         listening(py, || inner.keep_unchanged(earlier, &data))
     }
 
+    /// Whether members whose values a checkpoint has are read from there when they are asked.
+    fn keep_on_disk(&mut self, on_disk: bool) {
+        self.inner.keep_on_disk(on_disk);
+    }
+
     /// Digests of what a partition's learners were trained on, by number, in hexadecimal.
     fn trained_on(&self) -> Vec<String> {
         self.inner.trained_on().iter().map(|digest| hex(digest)).collect()
@@ -506,15 +511,17 @@ impl PyEnsemble {
     }
 
     /// All values of one member, trained ones first.
-    fn values<'py>(&self, py: Python<'py>, member: u64) -> Option<Bound<'py, PyArray1<f32>>> {
-        let member = self.inner.members().find(|known| known.number == member)?;
-        Some(PyArray1::from_slice(py, &member.values))
+    fn values<'py>(&self, py: Python<'py>, member: u64) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
+        let Some(member) = self.inner.members().find(|known| known.number == member) else {
+            return Ok(None);
+        };
+        Ok(Some(PyArray1::from_slice(py, &self.inner.fetch(member)?.values)))
     }
 
     /// One member as its learner made it: an object, or all its values.
     fn member<'py>(&self, py: Python<'py>, member: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
         let member = self.inner.members().find(|known| known.number == member);
-        member.map(|member| value_of(py, member)).transpose()
+        member.map(|member| value_of(py, &self.inner.fetch(member)?)).transpose()
     }
 
     /// One parameter of one member.
@@ -524,10 +531,10 @@ impl PyEnsemble {
         member: u64,
         name: &str,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some((shape, values)) = self.inner.parameter(member, name) else {
+        let Some((shape, values)) = self.inner.parameter(member, name)? else {
             return Ok(None);
         };
-        let flat = PyArray1::from_slice(py, values);
+        let flat = PyArray1::from_vec(py, values);
         Ok(Some(flat.call_method1("reshape", (PyTuple::new(py, shape)?,))?))
     }
 
@@ -536,7 +543,7 @@ impl PyEnsemble {
         let this = slf.borrow();
         let members = PyList::empty(py);
         for member in this.inner.trained() {
-            members.append((member.number, member.loss, value_of(py, member)?))?;
+            members.append((member.number, member.loss, value_of(py, &this.inner.fetch(member)?)?))?;
         }
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
         let model = this.model(py).into_pyobject(py)?;
@@ -591,22 +598,23 @@ impl PyEnsemble {
 
     /// The ensemble in a directory.
     #[staticmethod]
-    #[pyo3(signature = (folder, device, n_jobs=None, model=None))]
+    #[pyo3(signature = (folder, device, n_jobs=None, model=None, on_disk=false))]
     fn open(
         py: Python<'_>,
         folder: PathBuf,
         device: &str,
         n_jobs: Option<usize>,
         model: Option<&Bound<'_, PyAny>>,
+        on_disk: bool,
     ) -> PyResult<Self> {
         let Some(given) = model else {
-            let inner = listening(py, || Ensemble::open(&folder, device, n_jobs))?;
+            let inner = listening(py, || Ensemble::open_as(&folder, device, n_jobs, on_disk))?;
             return Ok(Self { inner, model: None });
         };
         let own = backend(given)?;
         let inner = listening(py, || match own {
-            Some(own) => Ensemble::open_with(&folder, own, device, n_jobs),
-            None => Ensemble::open(&folder, device, n_jobs),
+            Some(own) => Ensemble::open_with(&folder, own, device, n_jobs, on_disk),
+            None => Ensemble::open_as(&folder, device, n_jobs, on_disk),
         })?;
         Ok(Self { inner, model: own_module(given) })
     }

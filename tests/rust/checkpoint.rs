@@ -224,3 +224,156 @@ fn runs_that_share_a_directory_do_not_harm_each_other() {
     assert_eq!(names.len(), 6 + 2, "nothing temporary is left: {names:?}");
     assert!(names.contains(&"history-planned-000006.json".to_owned()), "{names:?}");
 }
+
+/// Names of the files of a folder that begin so, sorted.
+fn named(folder: &Path, start: &str) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(start)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn many_members_lie_in_a_few_files() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let expected = values(&fit(&config("linear"), 300, None).unwrap());
+    let whole = fit(&config("linear"), 300, Some(&path)).unwrap();
+    assert_eq!(values(&whole), expected);
+    let (shards, files) = (named(&path, "members-"), named(&path, "member-"));
+    assert!(!shards.is_empty() && shards.len() + files.len() < 70, "{shards:?} {files:?}");
+    assert_eq!(values(&Ensemble::open(&path, "cpu", None).unwrap()), expected);
+    // Gone on with, and packed once more.
+    assert_eq!(fit(&config("linear"), 420, Some(&path)).unwrap().n_members(), 420);
+    assert!(named(&path, "").len() < 80, "{:?}", named(&path, ""));
+    assert_eq!(values(&fit(&config("linear"), 300, Some(&path)).unwrap()), expected);
+    // One file per member, as earlier versions had them.
+    let saved = folder.join("saved");
+    fit(&config("linear"), 20, None).unwrap().save(&saved).unwrap();
+    assert_eq!(named(&saved, "member-").len(), 20);
+    assert_eq!(values(&Ensemble::open(&saved, "cpu", None).unwrap())[..], expected[..20]);
+}
+
+#[test]
+fn what_is_damaged_of_a_shard_is_trained_again() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let whole = fit(&config("linear"), 70, Some(&path)).unwrap();
+    let [name] = &named(&path, "members-")[..] else { panic!("one shard") };
+    let file = path.join(name);
+    let good = fs::read(&file).unwrap();
+    let head = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize + 8;
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let mut headless = good.clone();
+    headless[20] ^= 0xff;
+    let mut large = good.clone();
+    large[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let half = head + (good.len() - head) / 2;
+    for (bad, left) in [
+        (&flipped[..], 69),
+        (&good[..good.len() - 1], 69),
+        (&good[..half], 35),
+        (&good[..head], 0),
+        (&good[..head - 1], 0),
+        (&good[..3], 0),
+        (&[][..], 0),
+        (&headless[..], 0),
+        (&large[..], 0),
+    ] {
+        fs::write(&file, bad).unwrap();
+        assert_eq!(Ensemble::open(&path, "cpu", None).unwrap().n_members(), left, "{} bytes", bad.len());
+        assert_eq!(values(&fit(&config("linear"), 70, Some(&path)).unwrap()), values(&whole));
+        assert_eq!(values(&Ensemble::open(&path, "cpu", None).unwrap()), values(&whole));
+        for own in named(&path, "member") {
+            fs::remove_file(path.join(own)).unwrap();
+        }
+    }
+    let other = folder.join("other");
+    fit(&TrainConfig { seed: 5, ..config("linear") }, 70, Some(&other)).unwrap();
+    let stranger = &named(&other, "members-")[0];
+    fs::copy(other.join(stranger), path.join(stranger)).unwrap();
+    assert!(refused(fit(&config("linear"), 70, Some(&path))).contains("another checkpoint"));
+    assert!(refused(Ensemble::open(&path, "cpu", None)).contains("not that of its member 0"));
+}
+
+#[test]
+fn trainings_that_pack_the_same_directory_lose_nothing() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let expected = values(&fit(&config("linear"), 600, None).unwrap());
+    let one = TrainConfig { n_jobs: Some(1), ..config("linear") };
+    let trained = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let count = |progress: &certssb::Progress| {
+                    trained.fetch_add(usize::from(!progress.resumed), Ordering::Relaxed);
+                };
+                let control = Control::new().on_progress(count);
+                let data = training_set(30, 8);
+                let shared = Ensemble::fit(&data, gaussian(0.5), &one, 600, Some(&path), &control).unwrap();
+                assert_eq!(values(&shared), expected);
+            });
+        }
+    });
+    assert_eq!(trained.into_inner(), 600, "no member is trained twice");
+    assert_eq!(values(&Ensemble::open(&path, "cpu", None).unwrap()), expected);
+    assert!(named(&path, "").len() < 80, "{:?}", named(&path, ""));
+}
+
+#[test]
+fn members_that_are_taken_back_are_taken_out_of_their_shard() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let data = training_set(30, 8);
+    let first = fit(&config("linear"), 100, Some(&path)).unwrap();
+    let mut ensemble = Ensemble::new(&data, gaussian(0.5), &config("linear")).unwrap();
+    ensemble.train(&data, 170, Some(&path), &Control::new()).unwrap();
+    assert!(named(&path, "members-").len() >= 2);
+    ensemble.discard_new(Some(&path)).unwrap();
+    assert_eq!(ensemble.n_members(), 100);
+    assert_eq!(values(&Ensemble::open(&path, "cpu", None).unwrap()), values(&first));
+    let mut mixed = first;
+    mixed.discard_new(Some(&path)).unwrap();
+    assert_eq!(Ensemble::open(&path, "cpu", None).unwrap().n_members(), 0);
+    assert!(named(&path, "member").is_empty());
+}
+
+#[test]
+fn members_on_disk_answer_as_members_in_memory() {
+    let folder = Folder::new();
+    let path = folder.join("run");
+    let (data, test) = (training_set(30, 8), inputs(20, 8));
+    let here = fit(&config("cnn"), 12, None).unwrap();
+    let mut there = Ensemble::new(&data, gaussian(0.5), &config("cnn")).unwrap();
+    there.keep_on_disk(true);
+    there.train(&data, 12, Some(&path), &Control::new()).unwrap();
+    assert!(there.members().all(|member| member.values.are_kept() && member.values.len() > 0));
+    assert!(named(&path, "member-").is_empty(), "{:?}", named(&path, ""));
+    let ask = |ensemble: &Ensemble| ensemble.votes(&test, &Control::new());
+    assert_eq!(ask(&there).unwrap(), ask(&here).unwrap());
+    assert_eq!(there.scores(&test, &Control::new()).unwrap(), here.scores(&test, &Control::new()).unwrap());
+    assert_eq!(there.digests().unwrap(), here.digests().unwrap());
+    assert_eq!(there.parameter(3, "fc1.bias").unwrap(), here.parameter(3, "fc1.bias").unwrap());
+    let opened = Ensemble::open_as(&path, "cpu", None, true).unwrap();
+    assert!(opened.members().all(|member| member.values.are_kept()));
+    assert_eq!(ask(&opened).unwrap(), ask(&here).unwrap());
+    opened.save(&folder.join("saved")).unwrap();
+    assert_eq!(values(&Ensemble::open(&folder.join("saved"), "cpu", None).unwrap()), values(&here));
+    // Damaged after it was trained: said when it is asked, and trained again.
+    let file = path.join(&named(&path, "members-")[0]);
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let error = ask(&there).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Checkpoint);
+    assert!(error.to_string().contains("its member 11 is gone or damaged"), "{error}");
+    there.train(&data, 12, Some(&path), &Control::new()).unwrap();
+    assert_eq!(ask(&there).unwrap(), ask(&here).unwrap());
+    // Back in memory, and without the directory.
+    there.keep_on_disk(false);
+    there.train(&data, 12, None, &Control::new()).unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    assert_eq!(ask(&there).unwrap(), ask(&here).unwrap());
+}
