@@ -4,6 +4,7 @@
 
 mod control;
 mod elsewhere;
+mod forgotten;
 mod influence;
 mod own_noise;
 mod parts;
@@ -26,6 +27,7 @@ use crate::law::{Law, NoiseLaw};
 use crate::member::built_in::{closed_form, ClosedForm};
 use crate::member::checkpoint::{read_record, Checkpoint};
 use crate::member::encoding::member_digest;
+use crate::member::votes::Said;
 use crate::member::{
     check_features, check_members, check_sizes, Device, FeatureShape, Gpus, Settings, SCHEMA,
 };
@@ -59,6 +61,10 @@ pub struct Ensemble {
     members: BTreeMap<u64, Member>,
     /// Whether members whose values a checkpoint has are read from there when they are asked.
     on_disk: bool,
+    /// What members said that were forgotten.
+    said: Said,
+    /// To how many members a training in parts comes.
+    comes_to: Option<u64>,
     /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
@@ -161,6 +167,8 @@ impl Ensemble {
             backend,
             members: BTreeMap::new(),
             on_disk: false,
+            said: Said::default(),
+            comes_to: None,
             scout: None,
             sigmas: None,
             asked_sigmas: None,
@@ -262,6 +270,9 @@ impl Ensemble {
                 ensemble.place(number, Some(&files));
             }
         }
+        if ensemble.members.is_empty() {
+            ensemble.open_votes(checkpoint)?;
+        }
         Ok(ensemble)
     }
 
@@ -270,10 +281,17 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if the directory cannot be used or is another ensemble's.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        self.backend.can_write()?;
+        if !self.forgets() {
+            self.backend.can_write()?;
+        }
         let files = Checkpoint::open(folder, &self.record, self.backend.layout())?;
         self.remember(Some(&files))?;
-        self.trained().filter(|member| !files.holds(member)).try_for_each(|member| files.save(member))?;
+        let forgets = self.forgets();
+        let whole = |member: &&Member| member.values.digest_of_forgotten().is_none() && !files.holds(member);
+        self.trained().filter(whole).try_for_each(|member| files.save(member))?;
+        if forgets {
+            self.save_votes(folder)?;
+        }
         files.tidy(MANY_FILES);
         Ok(())
     }
@@ -289,7 +307,7 @@ impl Ensemble {
     /// # Errors
     /// A checkpoint error if they were kept in a directory that has them no more.
     pub fn fetch(&self, member: &Member) -> Result<Member> {
-        if !member.values.are_kept() {
+        if member.values.are_here() {
             return Ok(member.clone());
         }
         self.backend.read(Member { values: member.values.here()?, ..*member })
@@ -342,7 +360,10 @@ impl Ensemble {
     }
 
     fn plan_in(&self, n_members: u64, files: Option<&Checkpoint>) -> Result<bool> {
-        check_members(n_members, if self.on_disk { 0 } else { self.backend.layout().n_values() })?;
+        check_members(
+            n_members,
+            if self.on_disk || self.comes_to.is_some() { 0 } else { self.backend.layout().n_values() },
+        )?;
         if let Some(files) = files {
             self.recall(&files.history()?);
         }
@@ -444,6 +465,7 @@ impl Ensemble {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
+        let n_members = self.comes_to.unwrap_or(n_members);
         self.check_learners(n_members)?;
         if checkpoint.is_some() {
             self.backend.can_write()?;
@@ -549,7 +571,7 @@ impl Ensemble {
     pub fn insert(&mut self, member: Member) -> Result<()> {
         let expected = self.backend.layout().n_values();
         let is_object = member.values.object().is_some();
-        if is_object == self.backend.has_values() && !member.is_failed() && !member.values.are_kept() {
+        if is_object == self.backend.has_values() && !member.is_failed() && member.values.are_here() {
             let expected = if self.backend.has_values() { "numbers" } else { "an object" };
             return Err(Error::parameter("member", expected, "the other"));
         }

@@ -81,7 +81,8 @@ impl Ensemble {
         let digests = self.digests_of_parts(data)?;
         let unchanged = |member: &&Member| {
             let at = usize::try_from(member.number).unwrap_or(usize::MAX);
-            earlier.parts.trained_on.get(at).is_some_and(|before| digests.get(at) == Some(before))
+            let same = earlier.parts.trained_on.get(at).is_some_and(|before| digests.get(at) == Some(before));
+            same && member.values.digest_of_forgotten().is_none()
         };
         let kept: Vec<Member> = earlier.members().filter(unchanged).cloned().collect();
         let n_kept = kept.len();

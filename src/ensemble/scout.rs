@@ -68,7 +68,7 @@ impl Ensemble {
         }
     }
 
-    fn published(&self) -> Option<SampleSpecific> {
+    pub(super) fn published(&self) -> Option<SampleSpecific> {
         self.record.law.sample_specific().filter(|law| law.guarantee() == Guarantee::Published).copied()
     }
 

@@ -123,8 +123,11 @@ impl Course {
                 return Err(cancelled(ensemble, n_members));
             }
         }
-        report_resumed(ensemble, n_members, control);
-        check_failed(ensemble, n_members)?;
+        let total = ensemble.comes_to.unwrap_or(n_members);
+        if ensemble.comes_to.is_none() {
+            report_resumed(ensemble, n_members, control);
+        }
+        check_failed(ensemble, total)?;
         let parts = ensemble.assignment(data)?;
         let (law, seed) = (&ensemble.record.law, ensemble.record.seed);
         let source = Source { data, law, seed, parts: parts.as_deref(), sigmas: None };
@@ -137,7 +140,7 @@ impl Course {
             ErrorKind::Cancelled => cancelled(ensemble, n_members),
             _ => error,
         })?;
-        Ok(Self { n_members, todo, twice, compared: Twice::of(&ensemble.record.law), unsound: Ok(()) })
+        Ok(Self { n_members: total, todo, twice, compared: Twice::of(&ensemble.record.law), unsound: Ok(()) })
     }
 
     /// Takes a member that is there, and whether it came from the checkpoint.
@@ -264,7 +267,10 @@ fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
 
 /// A member that need not be trained: in memory (then it is saved, if it is not yet), or on disk.
 fn find(ensemble: &Ensemble, number: u64, checkpoint: Option<&Checkpoint>) -> Result<Option<Finished>> {
-    let Some(member) = ensemble.members.get(&number) else {
+    // Of members that were forgotten only their votes are left, which are enough where all are.
+    let left =
+        |member: &&Member| ensemble.comes_to.is_some() || member.values.digest_of_forgotten().is_none();
+    let Some(member) = ensemble.members.get(&number).filter(left) else {
         let loaded = checkpoint.map(|checkpoint| checkpoint.load(number)).transpose()?.flatten();
         return loaded.map(|member| Ok((ensemble.backend.read(member)?, true))).transpose();
     };

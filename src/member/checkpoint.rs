@@ -196,6 +196,7 @@ impl Checkpoint {
     /// # Errors
     /// A checkpoint error if they cannot be removed.
     pub(crate) fn remove(&self, members: &BTreeSet<u64>) -> Result<()> {
+        super::votes::remove(&self.folder, members)?;
         self.store.remove(members)
     }
 

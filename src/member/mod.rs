@@ -17,6 +17,7 @@ mod shape;
 mod shards;
 mod store;
 mod values;
+pub(crate) mod votes;
 
 use std::fmt;
 
@@ -38,7 +39,7 @@ pub use shape::FeatureShape;
 #[cfg(feature = "python")]
 pub use values::Object;
 pub use values::Values;
-pub(crate) use values::{check_members, keep_freed_memory, Packed};
+pub(crate) use values::{check_members, forgotten, keep_freed_memory, Packed};
 
 /// One trained member: all its parameters, in the order of its layout.
 ///

@@ -99,6 +99,18 @@ enum Place {
         number: u64,
         n_values: usize,
     },
+    /// Nowhere: forgotten when the member had voted.
+    Forgotten {
+        digest: String,
+        n_values: usize,
+    },
+}
+
+/// What members that were forgotten are not asked.
+pub(crate) fn forgotten() -> Error {
+    let expected = "'memory' or 'disk' for this: of members='votes' nothing is left but their votes on the very samples of \
+                    fit(..., vote_on=...), so that they say nothing of other samples, and no scores";
+    Error::parameter("members", expected, "'votes'")
 }
 
 /// Who has values of members that are not in memory.
@@ -129,6 +141,24 @@ impl Values {
         Self(Arc::new(Place::Kept { source, number, n_values }))
     }
 
+    /// What is left of values that nobody has any more: a digest of them.
+    pub(crate) fn forgotten(digest: String, n_values: usize) -> Self {
+        Self(Arc::new(Place::Forgotten { digest, n_values }))
+    }
+
+    /// The digest of values that nobody has any more.
+    pub fn digest_of_forgotten(&self) -> Option<&str> {
+        match &*self.0 {
+            Place::Forgotten { digest, .. } => Some(digest),
+            _ => None,
+        }
+    }
+
+    /// Whether they are in memory.
+    pub fn are_here(&self) -> bool {
+        !matches!(&*self.0, Place::Kept { .. } | Place::Forgotten { .. })
+    }
+
     /// Whether they are read when they are asked for; as a slice they are empty then, and [`Values::here`] has them.
     pub fn are_kept(&self) -> bool {
         matches!(&*self.0, Place::Kept { .. })
@@ -141,6 +171,7 @@ impl Values {
     pub fn here(&self) -> Result<Self> {
         match &*self.0 {
             Place::Kept { source, number, .. } => source.fetch(*number),
+            Place::Forgotten { .. } => Err(forgotten()),
             _ => Ok(self.clone()),
         }
     }
@@ -148,7 +179,7 @@ impl Values {
     /// How many there are, wherever they are; none of an object.
     pub fn len(&self) -> usize {
         match &*self.0 {
-            Place::Kept { n_values, .. } => *n_values,
+            Place::Kept { n_values, .. } | Place::Forgotten { n_values, .. } => *n_values,
             _ => (**self).len(),
         }
     }
@@ -163,7 +194,7 @@ impl Values {
     /// # Errors
     /// A checkpoint error of an object that cannot be written, or of values that are gone.
     pub(crate) fn bytes(&self) -> Result<Arc<[u8]>> {
-        if self.are_kept() {
+        if !self.are_here() {
             return self.here()?.bytes();
         }
         match self.object() {
@@ -177,7 +208,7 @@ impl Values {
     /// # Errors
     /// Of objects that cannot be asked.
     pub(crate) fn is_same(&self, other: &Self) -> Result<bool> {
-        if self.are_kept() || other.are_kept() {
+        if !(self.are_here() && other.are_here()) {
             return self.here()?.is_same(&other.here()?);
         }
         match (self.object(), other.object()) {
@@ -221,7 +252,7 @@ impl Deref for Values {
     fn deref(&self) -> &[f32] {
         match &*self.0 {
             Place::Heap(values) => values,
-            Place::Object(_) | Place::Kept { .. } => &[],
+            Place::Object(_) | Place::Kept { .. } | Place::Forgotten { .. } => &[],
             Place::Mapped(map) => bytemuck::cast_slice(map),
         }
     }
@@ -231,6 +262,10 @@ impl PartialEq for Values {
     fn eq(&self, other: &Self) -> bool {
         match (&*self.0, &*other.0) {
             (Place::Object(one), Place::Object(another)) => Arc::ptr_eq(one, another),
+            (Place::Forgotten { digest: one, .. }, Place::Forgotten { digest: another, .. }) => {
+                one == another
+            }
+            (Place::Forgotten { .. }, _) | (_, Place::Forgotten { .. }) => false,
             (Place::Kept { .. }, _) | (_, Place::Kept { .. }) => {
                 Arc::ptr_eq(&self.0, &other.0) || self.is_same(other).unwrap_or(false)
             }

@@ -238,6 +238,9 @@ impl PyEnsemble {
             for member in other.inner.trained() {
                 self.inner.insert(member.clone())?;
             }
+            if other.inner.forgets() {
+                self.inner.recall_said(other.inner.said());
+            }
         }
         Ok(same)
     }
@@ -420,6 +423,56 @@ impl PyEnsemble {
         listening(py, || inner.keep_unchanged(earlier, &data))
     }
 
+    /// How many members are in memory at the same time where they are forgotten when they have voted.
+    fn part(&self) -> usize {
+        self.inner.part()
+    }
+
+    /// Says to how many members a training in parts comes; None ends that.
+    #[pyo3(signature = (n_members=None))]
+    fn come_to(&mut self, n_members: Option<u64>) {
+        self.inner.come_to(n_members);
+    }
+
+    /// The first of so many members that is not there.
+    fn next_missing(&self, n_members: u64) -> Option<u64> {
+        self.inner.next_missing(n_members)
+    }
+
+    /// Takes over votes on these inputs that a checkpoint has.
+    #[pyo3(signature = (features, n_members, checkpoint=None))]
+    fn recall_votes(
+        &mut self,
+        py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        n_members: u64,
+        checkpoint: Option<PathBuf>,
+    ) -> PyResult<()> {
+        let inputs = inputs(&features)?;
+        let inner = &mut self.inner;
+        listening(py, || inner.recall_votes(&inputs, n_members, checkpoint.as_deref()))
+    }
+
+    /// Members that are in memory vote on the inputs, and are forgotten.
+    #[pyo3(signature = (features, checkpoint=None, done=false))]
+    fn forget(
+        &mut self,
+        py: Python<'_>,
+        features: PyReadonlyArrayDyn<'_, f32>,
+        checkpoint: Option<PathBuf>,
+        done: bool,
+    ) -> PyResult<()> {
+        let inputs = inputs(&features)?;
+        let inner = &mut self.inner;
+        watched(py, None, |control| inner.forget(&inputs, checkpoint.as_deref(), done, control))
+    }
+
+    /// Whether members were forgotten when they had voted.
+    #[getter]
+    fn forgets(&self) -> bool {
+        self.inner.forgets()
+    }
+
     /// Whether members whose values a checkpoint has are read from there when they are asked.
     fn keep_on_disk(&mut self, on_disk: bool) {
         self.inner.keep_on_disk(on_disk);
@@ -543,6 +596,10 @@ impl PyEnsemble {
         let this = slf.borrow();
         let members = PyList::empty(py);
         for member in this.inner.trained() {
+            if let Some(digest) = member.values.digest_of_forgotten() {
+                members.append((member.number, member.loss, digest))?;
+                continue;
+            }
             members.append((member.number, member.loss, value_of(py, &this.inner.fetch(member)?)?))?;
         }
         let rebuild = py.get_type::<Self>().getattr("from_parts")?;
@@ -551,13 +608,16 @@ impl PyEnsemble {
         let behaviour = this.inner.record().behaviour.0.clone().into_pyobject(py)?;
         let record = this.record()?.into_pyobject(py)?.into_any();
         let trained_on = this.trained_on().into_pyobject(py)?;
-        let parts = [record, members.into_any(), model, history, behaviour, trained_on];
+        let (asked, n, rows) = this.inner.said();
+        let rows: Vec<_> = rows.into_iter().map(|(number, row)| (number, PyBytes::new(py, &row))).collect();
+        let said = (asked, n, rows).into_pyobject(py)?.into_any();
+        let parts = [record, members.into_any(), model, history, behaviour, trained_on, said];
         Ok((rebuild, PyTuple::new(py, parts)?))
     }
 
     /// An ensemble from its record and members, as a pickle holds them.
     #[staticmethod]
-    #[pyo3(signature = (record, members, model=None, history=None, behaviour=Vec::new(), trained_on=Vec::new()))]
+    #[pyo3(signature = (record, members, model=None, history=None, behaviour=Vec::new(), trained_on=Vec::new(), said=None))]
     fn from_parts(
         record: &str,
         members: Vec<(u64, f32, Bound<'_, PyAny>)>,
@@ -565,6 +625,7 @@ impl PyEnsemble {
         history: Option<&str>,
         behaviour: Vec<Vec<f32>>,
         trained_on: Vec<String>,
+        said: Option<(String, usize, Vec<(u64, Vec<u8>)>)>,
     ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
@@ -579,7 +640,14 @@ impl PyEnsemble {
         if let Some(history) = history {
             inner.recall(&parse_history(history)?);
         }
+        if let Some(said) = said {
+            inner.recall_said(said);
+        }
         for (number, loss, values) in members {
+            if let Ok(digest) = values.extract::<String>() {
+                inner.insert_forgotten(number, loss, digest);
+                continue;
+            }
             let values = match (values.extract::<PyReadonlyArray1<'_, f32>>(), model) {
                 (Ok(values), _) => values.as_slice()?.into(),
                 (Err(_), Some(model)) => of_object(values.unbind(), model.clone().unbind()),

@@ -95,7 +95,7 @@ HELD = [
 @pytest.mark.parametrize("form", ["skops", "joblib"])
 def test_members_come_back_from_bytes(model: Any, form: str) -> None:
     pytest.importorskip("skops")
-    own = EstimatorLearner(model, (6,), 3, 60, n_jobs=2, members=form)
+    own = EstimatorLearner(model, (6,), 3, 60, n_jobs=2, form=form)
     for member in (trained(own, y=np.where(Y == 0, 0, 2)), trained(own, y=np.full(60, 2))):
         back = own.unpack(own.pack(member))
         assert asked(own, back).tobytes() == asked(own, member).tobytes()
@@ -103,8 +103,8 @@ def test_members_come_back_from_bytes(model: Any, form: str) -> None:
 
 def test_skops_builds_no_objects_of_other_types() -> None:
     pytest.importorskip("skops")
-    own = EstimatorLearner(make_pipeline(StandardScaler(), SVC()), (6,), 2, 60, members="skops")
-    forest = EstimatorLearner(RandomForestClassifier(5), (6,), 2, 60, members="skops")
+    own = EstimatorLearner(make_pipeline(StandardScaler(), SVC()), (6,), 2, 60, form="skops")
+    forest = EstimatorLearner(RandomForestClassifier(5), (6,), 2, 60, form="skops")
     with pytest.raises(
         CheckpointError, match=r"types that members of this model do not have: sklearn.tree._tree.Tree"
     ):
@@ -118,6 +118,6 @@ def test_a_form_that_cannot_hold_a_member_is_refused_before_training() -> None:
     model = make_pipeline(FunctionTransformer(lambda X: X), SVC())
     for form in ("skops", "joblib"):
         with pytest.raises(
-            ParameterError, match=f"'members'.*can hold such members. Got '{form}', which cannot"
+            ParameterError, match=f"'form'.*can hold such members. Got '{form}', which cannot"
         ):
-            EstimatorLearner(model, (6,), 2, 60, members=form)
+            EstimatorLearner(model, (6,), 2, 60, form=form)

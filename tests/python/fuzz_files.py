@@ -61,6 +61,22 @@ class Checkpoint:
         return said(classifier(checkpoint=folder).fit(X, y))
 
 
+class Shards:
+    def make(self, folder):
+        classifier(checkpoint=folder, members="disk").set_params(n_members=12).fit(X, y)
+
+    def read(self, folder):
+        return said(classifier(checkpoint=folder, members="disk").set_params(n_members=12).fit(X, y))
+
+
+class Votes:
+    def make(self, folder):
+        classifier(checkpoint=folder, members="votes").fit(X, y, vote_on=ASKED)
+
+    def read(self, folder):
+        return said(classifier(checkpoint=folder, members="votes").fit(X, y, vote_on=ASKED))
+
+
 class Saved:
     def make(self, folder):
         classifier().fit(X, y).save(folder)
@@ -104,7 +120,7 @@ class Run:
         return (page,)
 
 
-THINGS = [Checkpoint(), Saved(), Cascade(), Table(), Run()]
+THINGS = [Checkpoint(), Saved(), Cascade(), Table(), Run(), Shards(), Votes()]
 
 
 def flip(rng, content):

@@ -582,7 +582,7 @@ def test_copies_follow_the_noised_set() -> None:
 def test_members_are_written_in_the_form_that_was_asked_for_only() -> None:
     own = learner(RandomForestClassifier(5))
     member = trained(own)
-    with pytest.raises(CheckpointError, match=r"(?s)members='skops'.*members='joblib', which is pickle"):
+    with pytest.raises(CheckpointError, match=r"(?s)form='skops'.*form='joblib', which is pickle"):
         own.pack(member)
     own.write_as("joblib")
     assert asked(own, own.unpack(own.pack(member))).tobytes() == asked(own, member).tobytes()
@@ -595,4 +595,4 @@ def test_members_are_written_in_the_form_that_was_asked_for_only() -> None:
 def test_skops_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "skops", None)
     with pytest.raises(ParameterError, match=r"'members'.*not installed.*certssb\[skops\]"):
-        learner(GaussianNB(), members="skops")
+        learner(GaussianNB(), form="skops")

@@ -160,48 +160,48 @@ def test_parameters_and_versions_are_in_the_record() -> None:
 def test_nothing_is_written_unless_a_form_is_chosen(tmp_path: Path) -> None:
     clf = fitted()
     with pytest.raises(
-        ParameterError, match=r"(?s)'members'.*skops.*'joblib', which is pickle: whoever can write.*Got None"
+        ParameterError, match=r"(?s)'form'.*skops.*'joblib', which is pickle: whoever can write.*Got None"
     ):
         clf.save(tmp_path / "saved")
     with pytest.raises(
-        ParameterError, match=r"(?s)'checkpoint'.*None where members are estimators.*members='skops'"
+        ParameterError, match=r"(?s)'checkpoint'.*None where members are estimators.*form='skops'"
     ):
         fitted(checkpoint=tmp_path / "kept")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ParameterError, match="'members'.*None where members are no estimators. Got 'joblib'"):
-        fitted("linear", cs.Gaussian(0.1)).save(tmp_path / "saved", members="joblib")
+    with pytest.raises(ParameterError, match="'form'.*None where members are no estimators. Got 'joblib'"):
+        fitted("linear", cs.Gaussian(0.1)).save(tmp_path / "saved", form="joblib")
 
 
 def test_saved_as_joblib_it_comes_back_if_that_is_said(tmp_path: Path) -> None:
     clf = fitted(SVC(), cs.Subsample(size=20))
-    fingerprint = clf.save(tmp_path / "saved", members="joblib")
-    with pytest.raises(ParameterError, match=r"(?s)'members'.*'joblib' for this folder.*runs whatever code"):
+    fingerprint = clf.save(tmp_path / "saved", form="joblib")
+    with pytest.raises(ParameterError, match=r"(?s)'form'.*'joblib' for this folder.*runs whatever code"):
         cs.CertifiedClassifier.load(tmp_path / "saved", SVC())
-    back = cs.CertifiedClassifier.load(tmp_path / "saved", SVC(), members="joblib", fingerprint=fingerprint)
+    back = cs.CertifiedClassifier.load(tmp_path / "saved", SVC(), form="joblib", fingerprint=fingerprint)
     assert (votes(back) == votes(clf)).all()
     assert back.save(tmp_path / "again") == fingerprint
     back.set_params(n_members=14)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert back.fit(X[TRAIN], Y[TRAIN]).n_members_ == 14
-    with pytest.raises(ParameterError, match="'members'.*'joblib', as the folder says"):
-        cs.CertifiedClassifier.load(tmp_path / "saved", SVC(), members="skops")
+    with pytest.raises(ParameterError, match="'form'.*'joblib', as the folder says"):
+        cs.CertifiedClassifier.load(tmp_path / "saved", SVC(), form="skops")
     with pytest.raises((CheckpointError, ParameterError)):
-        cs.CertifiedClassifier.load(tmp_path / "saved", SVC(C=2.0), members="joblib")
+        cs.CertifiedClassifier.load(tmp_path / "saved", SVC(C=2.0), form="joblib")
 
 
 def test_a_damaged_member_is_refused_before_it_is_unpickled(tmp_path: Path) -> None:
-    fitted(SVC()).save(tmp_path / "saved", members="joblib")
+    fitted(SVC()).save(tmp_path / "saved", form="joblib")
     file = tmp_path / "saved" / "member-000003.safetensors"
     content = bytearray(file.read_bytes())
     content[-20] ^= 1
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match="missing or damaged"):
-        cs.CertifiedClassifier.load(tmp_path / "saved", SVC(), members="joblib")
+        cs.CertifiedClassifier.load(tmp_path / "saved", SVC(), form="joblib")
 
 
 def test_a_checkpoint_is_gone_on_with(tmp_path: Path) -> None:
-    settings = {"checkpoint": tmp_path / "kept", "members": "joblib"}
+    settings = {"checkpoint": tmp_path / "kept", "form": "joblib"}
     first = fitted(n_members=7, **settings)
     written = {file: file.stat().st_mtime_ns for file in (tmp_path / "kept").glob("member-*")}
     assert len(written) == 7
@@ -268,7 +268,7 @@ def test_members_that_turn_out_to_share_state_are_all_taken_back(tmp_path: Path)
             Counting.fits += 1
             return super().fit(X, y if Counting.fits < 15 else (y + 1) % 10)
 
-    clf = ensemble(Counting(var_smoothing=1e-2), n_jobs=1, checkpoint=tmp_path / "kept", members=None)
+    clf = ensemble(Counting(var_smoothing=1e-2), n_jobs=1, checkpoint=tmp_path / "kept", form=None)
     clf.checkpoint = None
     with pytest.raises(TrainingError, match="it is another one. Members share state|behaves otherwise"):
         clf.fit(X[TRAIN], Y[TRAIN])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
-from certssb._checks import check_integer, check_positive, check_real, parameter_error
+from certssb._checks import check_integer, check_positive, check_real, one_of, parameter_error, shown
 from certssb.augment._applied import Applied
 from certssb.certificates._asked import asked_law
 from certssb.estimators._cascade_levels import Levels, Members
@@ -23,7 +23,10 @@ from certssb.laws import Cascade, Gaussian, Law, Partition
 from certssb.learners import _devices
 from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
 
-__all__ = ["Building", "Changes", "at_least_one", "checked_jobs"]
+__all__ = ["Building", "Changes", "at_least_one", "checked_jobs", "checked_place"]
+
+PLACES = ("memory", "disk", "votes")
+"""Where members are once they are trained; of the last only their votes."""
 
 _MEMBERS = 1000
 """Members of an ensemble whose number nobody said."""
@@ -49,6 +52,14 @@ class Building(WithMembers):
 
     def _checked_members(self, n_classes: int, until: Until | None) -> int:
         check_executor(self.executor)
+        place = checked_place(self.members)
+        if place == "disk" and self.checkpoint is None:
+            raise parameter_error("checkpoint", "a directory for members='disk', where members lie", "None")
+        if place == "votes" and self.executor is not None:
+            expected = (
+                "None for members='votes': members vote where they are trained, which is in this process"
+            )
+            raise parameter_error("executor", expected, shown(self.executor))
         if isinstance(self.law, Partition):
             n_members = check_learners(self.n_members, self.law)
             if until is not None:
@@ -138,14 +149,26 @@ class Building(WithMembers):
             None if self.n_jobs is None else checked_jobs(self.n_jobs),
         )
         recipe = (self.optimizer, self.loss)
-        learner = learner_of(self.model, features.shape[1:], n_classes, n_samples, jobs, self.members, recipe)
-        if is_object_learner(learner) and self.checkpoint is not None and learner.form is None:
+        learner = learner_of(self.model, features.shape[1:], n_classes, n_samples, jobs, self.form, recipe)
+        if (
+            is_object_learner(learner)
+            and learner.form is None
+            and self.checkpoint is not None
+            and self.members != "votes"
+        ):
             from certssb.learners.sklearn._storage import NO_FORM
 
             raise parameter_error(
                 "checkpoint", f"None where members are estimators. {NO_FORM}", repr(self.checkpoint)
             )
         return learner
+
+
+def checked_place(value: Any) -> str:
+    """Where members are once they are trained."""
+    if not isinstance(value, str) or value not in PLACES:
+        raise parameter_error("members", one_of(PLACES), shown(value))
+    return value
 
 
 def at_least_one(name: str, value: Any) -> int:

@@ -146,6 +146,15 @@ class Levels:
         """Learners with too few samples: a partition is no level."""
         return 0
 
+    @property
+    def forgets(self) -> bool:
+        """Whether of members only their votes are left."""
+        return any(ensemble.forgets for ensemble in self._ensembles)
+
+    def keep_on_disk(self, on_disk: bool) -> None:
+        for ensemble in self._ensembles:
+            ensemble.keep_on_disk(on_disk)
+
     def truncate(self, n_members: int) -> None:
         for ensemble in self._ensembles:
             ensemble.truncate(n_members)

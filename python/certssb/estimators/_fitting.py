@@ -21,6 +21,7 @@ from certssb.data._trusted import TrainingSamples, read_training
 from certssb.estimators._building import Building, Changes, at_least_one
 from certssb.estimators._cascade_levels import Levels, Members, place
 from certssb.estimators._execution import describe
+from certssb.estimators._forgetting import checked_asked, train_and_forget
 from certssb.estimators._growing import Growing, warn_of_growth
 from certssb.estimators._learners import keep_unchanged, leaves_samples_out, settings_of
 from certssb.estimators._scales import warn_of_scaler, warn_of_spread
@@ -85,6 +86,7 @@ class Fitting(Building, Growing):
         trusted: Any = None,
         X_trusted: Any = None,
         y_trusted: Any = None,
+        vote_on: Any = None,
     ) -> Self:
         """Train the members.
 
@@ -120,6 +122,10 @@ class Fitting(Building, Growing):
         X_trusted, y_trusted : array-like, optional
             Trusted samples in place of `trusted`, which are none of `X`: of the same shape, and in the same units. `y_trusted`
             is left out if `X_trusted` holds labels.
+        vote_on : array-like, optional
+            With ``members="votes"``, and needed there (unless there is `until`, whose samples it is): the samples that members
+            vote on before they are forgotten. This object predicts and certifies these very samples, in this order, and
+            refuses others.
 
         Returns
         -------
@@ -188,7 +194,8 @@ class Fitting(Building, Growing):
                 X, y, trusted=trusted, X_trusted=X_trusted, y_trusted=y_trusted, classes=classes
             )
             given = classes is not None or samples.n_trusted > 0
-            self._train(X, X_trusted, samples, until, checked_callbacks(callbacks), given)
+            asked = checked_asked(self.members, vote_on, until)
+            self._train(X, X_trusted, samples, until, checked_callbacks(callbacks), given, vote_on=asked)
         except BaseException:
             # An earlier fit stays as it was; what this one finished waits for the next.
             unfinished = self.__dict__.get("_unfinished")
@@ -219,6 +226,7 @@ class Fitting(Building, Growing):
         callbacks: list[Callback],
         classes_given: bool,
         untrained: bool = False,
+        vote_on: Any = None,
     ) -> Untrained | None:
         features, codes, classes = samples.features, samples.codes, samples.classes
         check_shape(self, X, features, reset=True)
@@ -244,6 +252,7 @@ class Fitting(Building, Growing):
         augment = prepared(self.augment, shown, received, at_least_one("batch_size", self.batch_size))
         changes = Changes(augment, feature_map if before else None, raw)
         ensemble, recipes = self._new_ensemble(features, codes, len(classes), changes, trusted)
+        ensemble.keep_on_disk(self.members == "disk")
         if isinstance(self.checkpoint, Shelf):
             self.checkpoint = self.checkpoint.place(ensemble.record(), n_members, self.seed is not None)
         warn_of_search(stacklevel=4)
@@ -269,6 +278,7 @@ class Fitting(Building, Growing):
                 expected = "a law of one level with n_members='auto'; give a cascade a number of members"
                 raise parameter_error("law", expected, repr(self.law))
             goal = self._goal(ensemble, until, feature_map, len(features), len(classes))
+        asked = None if vote_on is None else self._test_features(vote_on, feature_map)
         bar = progress_bar(self.progress, "training")
         watched = Watched(bar, callbacks, ensemble.record(), ensemble.law)
         self._begin(ensemble)
@@ -284,7 +294,10 @@ class Fitting(Building, Growing):
 
             def train(target: int) -> None:
                 nonlocal who
-                if workforce is None:
+                if asked is not None:
+                    kept = (ensemble, asked, self._checkpoint(), report)
+                    train_and_forget(kept, target, features, codes, trusted, raw)
+                elif workforce is None:
                     ensemble.train(features, codes, target, self._checkpoint(), report, trusted, raw)
                 else:
                     new = train_elsewhere(workforce, ensemble, recipes, target, self._checkpoint(), report)

@@ -14,7 +14,7 @@ from certssb import _core
 from certssb._checks import check_integer, check_real, frozen, parameter_error
 from certssb._extras import needed
 from certssb.augment import from_description
-from certssb.estimators._building import checked_jobs
+from certssb.estimators._building import checked_jobs, checked_place
 from certssb.estimators._cascade_levels import Levels
 from certssb.estimators._with_members import WithMembers, n_levels
 from certssb.features import FeatureMap
@@ -98,7 +98,7 @@ class Keeping(WithMembers):
         path: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        members: Literal["skops", "joblib"] | None = None,
+        form: Literal["skops", "joblib"] | None = None,
     ) -> str:
         """Write the ensemble into a folder: weights as safetensors, the rest as JSON; nothing is pickled unless you say so.
 
@@ -110,7 +110,7 @@ class Keeping(WithMembers):
             Whether a saved ensemble of other settings or data may be replaced. The new one is written beside it and
             takes its place at the end, so that one of the two is always there. A folder that holds anything else is
             left as it is.
-        members : {"skops", "joblib"}, optional
+        form : {"skops", "joblib"}, optional
             Only for members that are estimators, and needed there: the form in which they are written. "skops" needs the
             package of that name; reading builds objects of those types alone of which members of the model are made.
             "joblib" holds everything and **is pickle: whoever can write to the folder can run code where it is read**.
@@ -140,7 +140,9 @@ class Keeping(WithMembers):
         >>> bool((cs.CertifiedClassifier.load(folder).predict(X) == clf.predict(X)).all())
         True
         """
-        form = _checked_form(self._fitted().model, self.members if members is None else members)
+        form = _checked_form(
+            None if self._fitted().forgets else self._fitted().model, self.form if form is None else form
+        )
         # Whoever reads the folder can look.
         ensemble = self._look()
         facts = {
@@ -173,7 +175,8 @@ class Keeping(WithMembers):
         fingerprint: str | None = None,
         optimizer: Callable[[list[Any]], Any] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
-        members: Literal["skops", "joblib"] | None = None,
+        form: Literal["skops", "joblib"] | None = None,
+        members: Literal["memory", "disk"] = "memory",
     ) -> Self:
         """Read an ensemble that :meth:`save` wrote.
 
@@ -192,9 +195,11 @@ class Keeping(WithMembers):
             What :meth:`save` returned; anything else that may be in the folder is refused.
         optimizer, loss : callable, optional
             For members of the user's module that were trained with them: as in the constructor.
-        members : {"skops", "joblib"}, optional
+        form : {"skops", "joblib"}, optional
             In which form members that are estimators were written. "joblib" has to be said: reading it runs whatever code
             it holds, so that only folders that nobody else could write to may be read in that way.
+        members : {"memory", "disk"}, default="memory"
+            Whether members are read now, all of them, or from the folder whenever they are asked; it must stay then.
 
         Returns
         -------
@@ -230,9 +235,13 @@ class Keeping(WithMembers):
             )
         facts = _ensembles.read_facts(folder, fingerprint)
         jobs = None if n_jobs is None else checked_jobs(n_jobs)
-        form = _read_form(facts.get("form"), members)
+        form = _read_form(facts.get("form"), form)
+        if checked_place(members) == "votes":
+            expected = "'memory' or 'disk'; an ensemble of which only votes were saved is read as it is"
+            raise parameter_error("members", expected, repr(members))
+        on_disk = members == "disk"
         recipe = (optimizer, loss)
-        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, recipe, form)
+        ensemble = _ensembles.read_members(folder, facts, model, str(device), jobs, recipe, form, on_disk)
         record = json.loads(ensemble.record())
         # A callable of the user's is remembered by its words.
         augment = record.get("augment")
@@ -250,7 +259,8 @@ class Keeping(WithMembers):
             n_jobs=n_jobs,
             optimizer=optimizer,
             loss=loss,
-            members=form,
+            members=members,
+            form=form,
             augment=from_description(augment) if isinstance(augment, dict) else augment,
             copies=record.get("copies"),
             penalty=record.get("penalty"),
@@ -303,12 +313,12 @@ def _checked_form(model: Any, form: Any) -> Any:
     """The form in which members are written, tried before anything is; None where they are numbers."""
     if not is_object_learner(model):
         if form is not None:
-            raise parameter_error("members", "None where members are no estimators", repr(form))
+            raise parameter_error("form", "None where members are no estimators", repr(form))
         return None
     if form is None:
         from certssb.learners.sklearn._storage import NO_FORM
 
-        raise parameter_error("members", f"'skops' or 'joblib' here. {NO_FORM}", "None")
+        raise parameter_error("form", f"'skops' or 'joblib' here. {NO_FORM}", "None")
     model.write_as(form)
     return form
 
@@ -316,11 +326,11 @@ def _checked_form(model: Any, form: Any) -> Any:
 def _read_form(written: Any, said: Any) -> Any:
     """The form in which members were written, if it may be read."""
     if said is not None and said != written:
-        raise parameter_error("members", f"{written!r}, as the folder says, or left out", repr(said))
+        raise parameter_error("form", f"{written!r}, as the folder says, or left out", repr(said))
     if written == "joblib" and said is None:
         expected = (
             "'joblib' for this folder: its members are pickle, and reading them runs whatever code they hold. Pass it if "
             "nobody else could write to the folder"
         )
-        raise parameter_error("members", expected, "None")
+        raise parameter_error("form", expected, "None")
     return written

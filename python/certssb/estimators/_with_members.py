@@ -66,7 +66,8 @@ class WithMembers:
     stack: int | None
     optimizer: Callable[[list[Any]], Any] | None
     loss: Callable[[Any, Any], Any] | None
-    members: Literal["skops", "joblib"] | None
+    members: Literal["memory", "disk", "votes"]
+    form: Literal["skops", "joblib"] | None
     augment: Callable[..., Any] | None
     copies: int | None
     penalty: float | None

@@ -83,7 +83,13 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
     precision : {"f32", "tf32"}, default="f32"
         Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
         mantissa, which is faster; part of the record.
-    members : {"skops", "joblib"}, optional
+    members : {"memory", "disk", "votes"}, default="memory"
+        Where members are, once they are trained. "disk": in `checkpoint` alone, which is needed then, packed into a few files;
+        their values are read whenever they are asked, so that memory does not grow with their number. Votes and certificates
+        are the same, and the directory must stay for as long as the members are asked. "votes": nowhere. They vote on the
+        samples that :meth:`fit` is given as `vote_on`, and are forgotten; these samples are predicted and certified as by
+        members that are kept, others are refused. A `checkpoint` holds their votes then, and is gone on with.
+    form : {"skops", "joblib"}, optional
         In which form members that are estimators are written into `checkpoint`; see :meth:`save`. Without it they are not
         written, and `checkpoint` is refused.
     stack : int, optional
@@ -176,7 +182,7 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
     Memory, beside the data as float32 (a float32, C-contiguous ``numpy.memmap`` is read where it lies, anything else is
     copied once): for each of the `n_jobs` members in training its noised samples (all of the data for a law on the whole
     set, ``size`` samples for :class:`Subsample`: the way for data larger than memory), one batch, and the model with its
-    gradient and two moments; and the weights of all members.
+    gradient and two moments; and the weights of all members, unless ``members="disk"``.
 
     Examples
     --------
@@ -209,7 +215,8 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         stack: int | None = None,
         optimizer: Callable[[list[Any]], Any] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
-        members: Literal["skops", "joblib"] | None = None,
+        members: Literal["memory", "disk", "votes"] = "memory",
+        form: Literal["skops", "joblib"] | None = None,
         augment: Callable[..., Any] | None = None,
         copies: int | None = None,
         penalty: float | None = None,
@@ -233,6 +240,7 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         self.optimizer = optimizer
         self.loss = loss
         self.members = members
+        self.form = form
         self.augment = augment
         self.copies = copies
         self.penalty = penalty

@@ -52,7 +52,7 @@ def learner_of(
     n_classes: int,
     n_samples: int,
     n_jobs: int | None,
-    members: Any,
+    form: Any,
     recipe: tuple[Any, Any] = (None, None),
 ) -> Learner:
     """The learner of an estimator, or of whatever a callable makes.
@@ -74,7 +74,7 @@ def learner_of(
                 raise parameter_error(name, "None: estimators train themselves", repr(given))
         from certssb.learners.sklearn._learner import EstimatorLearner
 
-        return EstimatorLearner(model, shape, n_classes, n_samples, n_jobs, members=members)
+        return EstimatorLearner(model, shape, n_classes, n_samples, n_jobs, form=form)
     if not callable(model):
         raise refusal(EXPECTED, repr(model))
     return own_module(model, tuple(shape), n_classes, *recipe)

@@ -33,6 +33,8 @@ __all__ = [
 _FILE = "estimator.json"
 _OURS = re.compile(
     r"estimator\.json|manifest\.json|member-[0-9]{6,}\.safetensors|level-[0-9]+"
+    r"|votes-[0-9a-f]{16}-[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}\.safetensors"
+    r"|members-[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}\.safetensors"
     r"|history-(grown|(seen|planned)-[0-9]{6,})\.json|claim-[0-9]{6,}|\.certssb-[0-9a-f]{32}\.draft"
 )
 
@@ -166,13 +168,15 @@ def read_members(
     n_jobs: int | None,
     recipe: tuple[Any, Any] = (None, None),
     form: str | None = None,
+    on_disk: bool = False,
 ) -> Members:
     """Read the members, of which none may be missing, damaged, or another than the one that was saved.
 
-    `recipe` is the optimiser and the loss of a module's members, `form` that in which estimators were written.
+    `recipe` is the optimiser and the loss of a module's members, `form` that in which estimators were written; `on_disk`
+    leaves values where they are until they are asked for.
     """
     if facts["cascade"] is None:
-        return _read_level(folder, facts, facts["levels"][0], model, device, n_jobs, recipe, form)
+        return _read_level(folder, facts, facts["levels"][0], model, device, n_jobs, recipe, form, on_disk)
     try:
         law = _core.law_from_json(json.dumps(facts["cascade"]))
     except CertssbError as error:
@@ -180,7 +184,7 @@ def read_members(
     if not isinstance(law, Cascade) or len(law.levels) != len(facts["levels"]):
         raise CheckpointError(f"'{folder}' cannot be read: its law is no cascade of so many levels.")
     levels = [
-        _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs, recipe, form)
+        _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs, recipe, form, on_disk)
         for g, level in enumerate(facts["levels"])
     ]
     if [own.law for own in levels] != list(law.levels):
@@ -197,6 +201,7 @@ def _read_level(
     n_jobs: int | None,
     recipe: tuple[Any, Any],
     form: str | None,
+    on_disk: bool,
 ) -> _core.Ensemble:
     record = json.loads(_core.Ensemble.record_of(folder))
     if _core.Ensemble.record_digest_of(folder) != level["record"]:
@@ -220,7 +225,7 @@ def _read_level(
         size = set_size(_core.law_from_json(json.dumps(record["law"])), record["n_train"], n_trusted)
         learner = learner_of(model, sample_shape(record), record["n_classes"], size, n_jobs, form, recipe)
         learner.try_stacks(device, None)
-    ensemble = _core.Ensemble.open(folder, device, n_jobs, learner)
+    ensemble = _core.Ensemble.open(folder, device, n_jobs, learner, on_disk)
     n_members = facts["n_members"]
     ensemble.truncate(n_members)
     if ensemble.n_members != n_members:

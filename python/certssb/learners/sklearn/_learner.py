@@ -49,7 +49,7 @@ class EstimatorLearner:
         Samples of a member's noised set.
     n_jobs : int, optional
         Members fitted at the same time; all cores if not given.
-    members : {"skops", "joblib"}, optional
+    form : {"skops", "joblib"}, optional
         In which form members are written into files; not at all if not given.
 
     Attributes
@@ -87,9 +87,9 @@ class EstimatorLearner:
         n_classes: int,
         n_samples: int = 64,
         n_jobs: int | None = None,
-        members: Any = None,
+        form: Any = None,
     ) -> None:
-        form = _storage.checked(members)
+        form = _storage.checked(form)
         if is_estimator(model):
             check_kind(model)
             check_prototype(model)

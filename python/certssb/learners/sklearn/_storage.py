@@ -20,8 +20,8 @@ Form = Literal["skops", "joblib"]
 FORMS: tuple[Form, ...] = ("skops", "joblib")
 
 NO_FORM = (
-    "Members are fitted estimators, which no file holds without pickle or a package of its own: pass members='skops' (needs "
-    "the package skops; loading it runs no code), or members='joblib', which is pickle: whoever can write to the files can "
+    "Members are fitted estimators, which no file holds without pickle or a package of its own: pass form='skops' (needs "
+    "the package skops; loading it runs no code), or form='joblib', which is pickle: whoever can write to the files can "
     "run code where they are read."
 )
 """Why nothing is written by default."""
@@ -32,7 +32,7 @@ def checked(form: Any) -> Form | None:
     if form is None:
         return None
     if form not in FORMS:
-        raise parameter_error("members", f"None or {one_of(FORMS)}", repr(form))
+        raise parameter_error("form", f"None or {one_of(FORMS)}", repr(form))
     if form == "skops":
         _skops()
     return form  # type: ignore[no-any-return]
@@ -98,7 +98,7 @@ def unpack(content: bytes, form: Form, types: Sequence[str] = ()) -> Member:
 def _cannot(form: Form, estimator: Any, error: Exception) -> ParameterError:
     what = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
     got = f"'{form}', which cannot hold this {type(estimator).__name__} ({what})"
-    return parameter_error("members", "a form that can hold such members", got)
+    return parameter_error("form", "a form that can hold such members", got)
 
 
 def try_form(form: Form, member: Member) -> list[str]:
@@ -129,7 +129,7 @@ def _skops() -> Any:
         from skops import io as skops_io
     except ImportError:
         raise ParameterError(
-            "The 'members' parameter must be 'joblib' where the package skops is not installed. Got 'skops' instead: "
+            "The 'form' parameter must be 'joblib' where the package skops is not installed. Got 'skops' instead: "
             "install it with `pip install certssb[skops]`."
         ) from None
     return skops_io

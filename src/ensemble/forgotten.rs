@@ -1,0 +1,212 @@
+//! Ensembles of any size in constant memory: members vote on inputs that are known when they are trained, and are forgotten.
+//!
+//! What is left of a member is its number, its loss, a digest of its values and its votes. Asked about the very same inputs, the
+//! ensemble answers from these; about others nobody can say anything any more.
+
+use std::path::Path;
+
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+
+use super::{Control, Ensemble};
+use crate::error::Result;
+use crate::member::checkpoint::Checkpoint;
+use crate::member::votes::{read_all, write, Said};
+use crate::member::{forgotten, hex, read, Inputs, Member, Values};
+use crate::seed::SCOUT;
+
+/// Bytes of values that are in memory before members vote.
+const VALUES: usize = 64 << 20;
+/// Members at most, whatever they are.
+const MEMBERS: usize = 256;
+
+impl Ensemble {
+    /// How many members are in memory at the same time where they are forgotten when they have voted.
+    pub fn part(&self) -> usize {
+        (VALUES / (4 * self.layout().n_values()).max(1 << 18)).clamp(2, MEMBERS)
+    }
+
+    /// Says that so many members are trained in parts, each by a call of [`Ensemble::train`] with a smaller number; `None` ends
+    /// that. What is planned, and of how many members half may fail, is this number.
+    pub fn come_to(&mut self, n_members: Option<u64>) {
+        self.comes_to = n_members;
+    }
+
+    /// The first of so many members that is not there.
+    pub fn next_missing(&self, n_members: u64) -> Option<u64> {
+        (0..n_members).find(|number| !self.members.contains_key(number))
+    }
+
+    /// Takes over the votes on these inputs that a checkpoint has, of members that are not there; members that were forgotten and
+    /// voted on others are dropped.
+    ///
+    /// # Errors
+    /// Those of inputs that cannot be read, a checkpoint error.
+    pub fn recall_votes(
+        &mut self,
+        inputs: &dyn Inputs,
+        n_members: u64,
+        checkpoint: Option<&Path>,
+    ) -> Result<()> {
+        self.check_inputs(inputs)?;
+        let digest = digest_of(inputs)?;
+        if self.said.inputs != digest {
+            self.members.retain(|_, member| member.values.digest_of_forgotten().is_none());
+            self.said = Said::of(digest, inputs.n_samples(), self.record.n_classes);
+        }
+        // Of several earlier trainings, each with its own votes, those of the last are left.
+        let said = &self.said;
+        self.members.retain(|number, member| {
+            member.values.digest_of_forgotten().is_none() || said.rows.contains_key(number)
+        });
+        let Some(folder) = checkpoint else { return Ok(()) };
+        let files = Checkpoint::open(folder, &self.record, self.backend.layout())?;
+        if self.published().is_some() && self.scout.is_none() {
+            // Who finds magnitudes is asked later as well: without it, votes are not enough.
+            let Some(scout) = files.load(SCOUT)? else { return Ok(()) };
+            self.scout = Some(self.backend.read(scout)?);
+        }
+        let sizes = (self.backend.layout().n_values(), self.record.n_classes);
+        let (mut known, members) = read_all(folder, &self.record.digest()?, Some(&self.said.inputs), sizes);
+        if known.n != self.said.n {
+            return Ok(());
+        }
+        for member in members {
+            let number = member.number;
+            if number >= n_members || self.members.contains_key(&number) {
+                continue;
+            }
+            if let Some(row) = known.rows.remove(&number) {
+                self.said.rows.insert(number, row);
+                self.members.insert(number, member);
+            }
+        }
+        Ok(())
+    }
+
+    /// Members that are in memory vote on the inputs, and are forgotten; their votes go into the checkpoint. `done` says that
+    /// these were the last.
+    ///
+    /// # Errors
+    /// As [`Ensemble::votes`]; a checkpoint error if they cannot be written.
+    pub fn forget(
+        &mut self,
+        inputs: &dyn Inputs,
+        checkpoint: Option<&Path>,
+        done: bool,
+        control: &Control<'_>,
+    ) -> Result<()> {
+        let present = |member: &&Member| member.values.digest_of_forgotten().is_none();
+        let numbers: Vec<u64> = self.members.values().filter(present).map(|member| member.number).collect();
+        if !numbers.is_empty() {
+            let mut asked =
+                Self::without_members(self.record.clone(), self.settings.clone(), self.backend.clone());
+            asked.scout.clone_from(&self.scout);
+            for number in &numbers {
+                if let Some(member) = self.members.get(number) {
+                    asked.members.insert(*number, member.clone());
+                }
+            }
+            let votes = asked.votes(inputs, control)?;
+            for (number, row) in numbers.iter().zip(votes.outer_iter()) {
+                let row = row.to_vec();
+                self.said.add(*number, &row);
+                if let Some(member) = self.members.get_mut(number) {
+                    let digest = match member.values.bytes() {
+                        Ok(bytes) => hex(&Sha256::digest(bytes)),
+                        // An estimator that no file may hold is known by what it said.
+                        Err(_) => hex(&Sha256::digest(self.said.rows.get(number).map_or(&[][..], |row| row))),
+                    };
+                    member.values = Values::forgotten(digest, member.values.len());
+                }
+            }
+        }
+        let Some(folder) = checkpoint else { return Ok(()) };
+        if let Some(scout) = &self.scout {
+            let files = Checkpoint::open(folder, &self.record, self.backend.layout())?;
+            if !files.holds(scout) {
+                files.save(scout)?;
+            }
+        }
+        let written = if done { self.members.keys().copied().collect() } else { numbers };
+        self.write_votes(folder, &written, done)
+    }
+
+    fn write_votes(&self, folder: &Path, numbers: &[u64], done: bool) -> Result<()> {
+        let members: Vec<&Member> = numbers.iter().filter_map(|number| self.members.get(number)).collect();
+        write(folder, &self.record.digest()?, &self.said, &members, done)
+    }
+
+    /// Whether a member was forgotten.
+    pub fn forgets(&self) -> bool {
+        self.members.values().any(|member| member.values.digest_of_forgotten().is_some())
+    }
+
+    /// Writes the votes of members that were forgotten, for [`Ensemble::save`].
+    pub(super) fn save_votes(&self, folder: &Path) -> Result<()> {
+        let all: Vec<u64> = self.members.keys().copied().collect();
+        self.write_votes(folder, &all, true)
+    }
+
+    /// Takes over all votes of a directory that has no members.
+    pub(super) fn open_votes(&mut self, folder: &Path) -> Result<()> {
+        let sizes = (self.backend.layout().n_values(), self.record.n_classes);
+        let (said, members) = read_all(folder, &self.record.digest()?, None, sizes);
+        self.said = said;
+        self.members.extend(members.into_iter().map(|member| (member.number, member)));
+        Ok(())
+    }
+
+    /// What was said of these very inputs; `None` where members can be asked.
+    ///
+    /// # Errors
+    /// A parameter error where they cannot, and these are other inputs.
+    pub(super) fn said_of(&self, inputs: &dyn Inputs) -> Result<Option<Array2<u16>>> {
+        if !self.forgets() {
+            return Ok(None);
+        }
+        self.check_inputs(inputs)?;
+        if inputs.n_samples() != self.said.n || digest_of(inputs)? != self.said.inputs {
+            return Err(forgotten());
+        }
+        let mut votes = Array2::zeros((self.members.len(), self.said.n));
+        for (number, mut own) in self.members.keys().zip(votes.outer_iter_mut()) {
+            let row = self.said.row(*number).ok_or_else(forgotten)?;
+            own.iter_mut().zip(row).for_each(|(own, vote)| *own = vote);
+        }
+        Ok(Some(votes))
+    }
+
+    /// What members said that were forgotten: the digest of what was asked, how many inputs that are, and each member's votes as
+    /// bytes. [`Ensemble::recall_said`] takes it back.
+    pub fn said(&self) -> (String, usize, Vec<(u64, Vec<u8>)>) {
+        let rows = self.said.rows.iter().map(|(number, row)| (*number, row.to_vec())).collect();
+        (self.said.inputs.clone(), self.said.n, rows)
+    }
+
+    /// Takes over what [`Ensemble::said`] gave.
+    pub fn recall_said(&mut self, (inputs, n, rows): (String, usize, Vec<(u64, Vec<u8>)>)) {
+        let mut said = Said::of(inputs, n, self.record.n_classes);
+        let whole = |row: &Vec<u8>| row.len() == n * said.width;
+        let rows: Vec<_> = rows.into_iter().filter(|(_, row)| whole(row)).collect();
+        said.rows.extend(rows.into_iter().map(|(number, row)| (number, row.into())));
+        self.said = said;
+    }
+
+    /// A member of which only a digest is left, as a pickle holds it.
+    pub fn insert_forgotten(&mut self, number: u64, loss: f32, digest: String) {
+        let values = Values::forgotten(digest, self.backend.layout().n_values());
+        self.members.insert(number, Member { number, values, loss });
+    }
+}
+
+fn digest_of(inputs: &dyn Inputs) -> Result<String> {
+    let mut digest = Sha256::new();
+    digest.update(format!("{} {}", inputs.n_samples(), inputs.shape()));
+    let mut row = vec![0.0_f32; inputs.shape().n_features()];
+    for index in 0..inputs.n_samples() {
+        read(inputs, index, &mut row)?;
+        digest.update(bytemuck::cast_slice(&row));
+    }
+    Ok(hex(&digest.finalize()))
+}

@@ -1,0 +1,169 @@
+//! Votes of members that were forgotten, as a directory keeps them: whole files, whose names are digests of what they hold.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::encoding::{header_of, Header, HEADER};
+use super::{hex, Member};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Bytes that such a file may have.
+const LARGEST: u64 = 1 << 36;
+/// Under what name it holds the votes.
+const VOTES: &str = "votes";
+
+/// What members said of inputs with one digest. A vote is a byte where there are at most 256 classes, and two elsewhere.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Said {
+    /// A digest of what was asked.
+    pub(crate) inputs: String,
+    /// How many inputs these are.
+    pub(crate) n: usize,
+    /// Bytes of one vote.
+    pub(crate) width: usize,
+    pub(crate) rows: BTreeMap<u64, Box<[u8]>>,
+}
+
+impl Said {
+    pub(crate) fn of(inputs: String, n: usize, n_classes: usize) -> Self {
+        Self { inputs, n, width: if n_classes <= 256 { 1 } else { 2 }, rows: BTreeMap::new() }
+    }
+
+    pub(crate) fn add(&mut self, number: u64, votes: &[u16]) {
+        let bytes = votes.iter().flat_map(|vote| vote.to_le_bytes().into_iter().take(self.width));
+        self.rows.insert(number, bytes.collect());
+    }
+
+    /// The votes of one member.
+    pub(crate) fn row(&self, number: u64) -> Option<impl Iterator<Item = u16> + '_> {
+        let vote = |bytes: &[u8]| bytes.iter().rev().fold(0_u16, |vote, byte| (vote << 8) | u16::from(*byte));
+        Some(self.rows.get(&number)?.chunks_exact(self.width).map(vote))
+    }
+}
+
+/// What stands in the metadata.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    manifest: String,
+    inputs: String,
+    votes: String,
+    members: Vec<Header>,
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("votes-") && name.ends_with(".safetensors")
+}
+
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_ours));
+    let mut paths: Vec<PathBuf> = ours.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Writes what some members said, and forgets files that say the same of some of them.
+///
+/// # Errors
+/// A checkpoint error if it cannot be written.
+pub(crate) fn write(folder: &Path, record: &str, said: &Said, members: &[&Member], done: bool) -> Result<()> {
+    let refuse = |error: &dyn std::fmt::Display| super::checkpoint::refuse(folder, error);
+    let rows: Vec<(&Member, &[u8])> =
+        members.iter().filter_map(|member| Some((*member, &**said.rows.get(&member.number)?))).collect();
+    let Some((first, last)) = rows.first().zip(rows.last()) else { return Ok(()) };
+    let bytes: Vec<u8> = rows.iter().flat_map(|(_, row)| row.iter().copied()).collect();
+    let headers: Result<Vec<Header>> = rows.iter().map(|(member, _)| header_of(record, member)).collect();
+    let votes = hex(&Sha256::digest(&bytes));
+    let head = Head { manifest: record.to_owned(), inputs: said.inputs.clone(), votes, members: headers? };
+    let text = serde_json::to_string(&head).map_err(|error| refuse(&error))?;
+    let name = format!(
+        "votes-{}-{:06}-{:06}-{}.safetensors",
+        said.inputs.get(..16).unwrap_or_default(),
+        first.0.number,
+        last.0.number,
+        &hex(&Sha256::digest(&text))[..16]
+    );
+    let dtype = if said.width == 1 { Dtype::U8 } else { Dtype::U16 };
+    let view = TensorView::new(dtype, vec![rows.len(), said.n], &bytes).map_err(|error| refuse(&error))?;
+    let metadata = std::collections::HashMap::from([(HEADER.to_owned(), text)]);
+    let bytes = safetensors::serialize([(VOTES, view)], Some(metadata)).map_err(|error| refuse(&error))?;
+    let path = folder.join(name);
+    files::replace(&path, &bytes).map_err(|error| super::checkpoint::refuse(&path, error))?;
+    if done {
+        for other in listed(folder).into_iter().filter(|other| *other != path) {
+            let Some((head, _)) = read(&other) else { continue };
+            let known = |member: &Header| said.rows.contains_key(&member.member);
+            if head.inputs == said.inputs && head.manifest == record && head.members.iter().all(known) {
+                let _ = fs::remove_file(other);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Option<(Head, Vec<u8>)> {
+    let bytes = files::read(path, LARGEST).ok()?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).ok()?;
+    let head: Head = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
+    let file = SafeTensors::deserialize(&bytes).ok()?;
+    let data = file.tensor(VOTES).ok()?.data().to_vec();
+    (hex(&Sha256::digest(&data)) == head.votes).then_some((head, data))
+}
+
+/// What a directory knows of members of a record, and these members: of inputs with the given digest, or of any. What is
+/// damaged is not there.
+pub(crate) fn read_all(
+    folder: &Path,
+    record: &str,
+    inputs: Option<&str>,
+    (n_values, n_classes): (usize, usize),
+) -> (Said, Vec<Member>) {
+    let (mut said, mut members) = (Said::default(), Vec::new());
+    for path in listed(folder) {
+        let Some((head, data)) = read(&path) else { continue };
+        let wanted =
+            inputs.map_or(said.inputs.is_empty() || said.inputs == head.inputs, |own| own == head.inputs);
+        if head.manifest != record || !wanted || head.members.is_empty() {
+            continue;
+        }
+        if said.inputs.is_empty() {
+            said = Said::of(head.inputs.clone(), 0, n_classes);
+            said.n = data.len() / head.members.len() / said.width;
+        }
+        let size = said.n * said.width;
+        if data.len() != size * head.members.len() || size == 0 {
+            continue;
+        }
+        for (header, row) in head.members.iter().zip(data.chunks_exact(size)) {
+            said.rows.insert(header.member, row.into());
+            members.push(header.forgotten(n_values));
+        }
+    }
+    let beyond = |said: &Said, number: u64| {
+        said.row(number).is_some_and(|mut row| row.any(|vote| usize::from(vote) >= n_classes))
+    };
+    members.retain(|member| member.number < crate::seed::SCOUT && !beyond(&said, member.number));
+    (said, members)
+}
+
+/// Removes files that say something of one of these members.
+///
+/// # Errors
+/// A checkpoint error if one cannot be removed.
+pub(crate) fn remove(folder: &Path, numbers: &std::collections::BTreeSet<u64>) -> Result<()> {
+    for path in listed(folder) {
+        let Some((head, _)) = read(&path) else { continue };
+        if head.members.iter().any(|header| numbers.contains(&header.member)) {
+            fs::remove_file(&path)
+                .map_err(|error: std::io::Error| -> Error { super::checkpoint::refuse(&path, error) })?;
+        }
+    }
+    Ok(())
+}
