@@ -448,7 +448,7 @@ impl PyEnsemble {
         n_members: u64,
         checkpoint: Option<PathBuf>,
     ) -> PyResult<()> {
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         let inner = &mut self.inner;
         listening(py, || inner.recall_votes(&inputs, n_members, checkpoint.as_deref()))
     }
@@ -462,7 +462,7 @@ impl PyEnsemble {
         checkpoint: Option<PathBuf>,
         done: bool,
     ) -> PyResult<()> {
-        let inputs = inputs(&features)?;
+        let inputs = floats(&features)?;
         let inner = &mut self.inner;
         watched(py, None, |control| inner.forget(&inputs, checkpoint.as_deref(), done, control))
     }
