@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import parameter_error
+from certssb._core import Rows
 from certssb.estimators._cascade_levels import Levels, Members, Received, Trusted
 from certssb.estimators.until import Until
 from certssb.watch.progress import Report
@@ -38,7 +39,7 @@ def checked_asked(members: Any, vote_on: Any, until: Until | None) -> Any:
 def train_and_forget(
     kept: tuple[Members, Features, str | None, Report | None],
     n_members: int,
-    features: Features,
+    features: Rows,
     codes: npt.NDArray[np.int64],
     trusted: Trusted,
     received: Received,
