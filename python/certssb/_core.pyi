@@ -7,6 +7,7 @@ __all__ = [
     "Confidence",
     "Discrete",
     "DraftFolder",
+    "Elsewhere",
     "Ensemble",
     "Gaussian",
     "Job",
@@ -18,6 +19,7 @@ __all__ = [
     "Partition",
     "Plan",
     "Product",
+    "Rows",
     "SampleSpecific",
     "Scattering",
     "Subsample",
@@ -27,6 +29,7 @@ __all__ = [
     "attack_success_rate",
     "before_fork",
     "betting",
+    "build_facts",
     "certified_share",
     "certify_cascade",
     "certify_ensembles",
@@ -386,6 +389,7 @@ class Rows:
     def take(self, index: _Int64) -> _Float32: ...
     def whole(self) -> _Float32: ...
 
+@final
 class Ensemble:
     def __new__(
         cls,

@@ -133,6 +133,23 @@ def test_data_as_they_come_are_taken_in_silence(name: str) -> None:
     assert told(X) == told(X, cs.Subsample(size=20)) == []
 
 
+@pytest.mark.parametrize("estimator", [small(), cs.CertifiedKNN(0.5)], ids=["members", "1-NN"])
+def test_rounding_that_counts_beside_the_noise_is_told(estimator: Any) -> None:
+    """Doubles a hundredth apart near 10^9 are 64 apart as floats, which no radius reaches."""
+    far = np.hstack([TABLE.astype(np.float64), 1e9 + 16.0 + RNG.random((200, 1)) / 100])
+    assert np.ptp(far[:, -1]) < 0.02 and np.ptp(far[:, -1].astype(np.float32)) == 0.0
+    with pytest.warns(cs.ScaleWarning) as found:
+        estimator.fit(far, LABELS)
+    (message,) = [str(one.message) for one in found if "Rounding" in str(one.message)]
+    assert "moved samples by 16" in message and " deviations of the noise" in message
+    # What is single precision already was not moved by us; one sample of twenty decides nothing for the others.
+    for X in (far.astype(np.float32), np.vstack([TABLE[:190], np.full((10, 6), 1e9 + 16.0)])):
+        with warnings.catch_warnings(record=True) as found_there:
+            warnings.simplefilter("always")
+            estimator.fit(X, LABELS)
+        assert not any("Rounding" in str(one.message) for one in found_there)
+
+
 class ByConstants(cs.features.FeatureMap):
     def __init__(self, mean: float, deviation: float) -> None:
         self.mean, self.deviation = mean, deviation

@@ -349,7 +349,7 @@ fn members_on_disk_answer_as_members_in_memory() {
     let mut there = Ensemble::new(&data, gaussian(0.5), &config("cnn")).unwrap();
     there.keep_on_disk(true);
     there.train(&data, 12, Some(&path), &Control::new()).unwrap();
-    assert!(there.members().all(|member| member.values.are_kept() && member.values.len() > 0));
+    assert!(there.members().all(|member| member.values.are_kept() && !member.values.is_empty()));
     assert!(named(&path, "member-").is_empty(), "{:?}", named(&path, ""));
     let ask = |ensemble: &Ensemble| ensemble.votes(&test, &Control::new());
     assert_eq!(ask(&there).unwrap(), ask(&here).unwrap());

@@ -231,10 +231,12 @@ def _rows(given: Sample, name: str) -> tuple[Rows, Reading]:
     if array.ndim == 3:
         array = array[:, np.newaxis]
     divisor = given.divisor if array.ndim == 4 else 1
+    lost = 0.0
     if is_kept(array):
         rows = rows_of(array, divisor)
     else:
         features = _as_float32(array)
+        lost = _lost(array, features) / divisor
         if divisor != 1:
             # A new array already, since its type is another.
             np.divide(features, np.float32(divisor), out=features)
@@ -244,7 +246,7 @@ def _rows(given: Sample, name: str) -> tuple[Rows, Reading]:
         raise _not_finite(rows, n_bad, first, given.values, axes, name)
     # Most samples, not all: what one sample holds must not decide what is said of the others.
     unit = 2 * rows.n_unit >= len(rows)
-    return rows, Reading(given.kind, divisor, unit, rows.ndim == 4)
+    return rows, Reading(given.kind, divisor, unit, rows.ndim == 4, lost)
 
 
 def _read(X: Any, name: str) -> Sample:
@@ -294,6 +296,21 @@ def _as_float32(array: npt.NDArray[Any]) -> Features:
         for start in range(0, len(array), step):
             features[start : start + step] = array[start : start + step].astype(np.float64)
     return features
+
+
+def _lost(array: npt.NDArray[Any], features: Features) -> float:
+    """How far, in L2, single precision moved samples: further than that at most one of twenty."""
+    if array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize <= 2):
+        return 0.0
+    squares = np.empty(len(array))
+    step = max(1, _ROWS // features[0].size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(array), step):
+            moved = array[start : start + step].astype(np.float64) - features[start : start + step]
+            moved = moved.reshape(len(moved), -1)
+            squares[start : start + step] = np.einsum("ij,ij->i", moved, moved)
+    most = float(np.sqrt(np.quantile(np.nan_to_num(squares), 0.95, method="lower")))
+    return most if np.isfinite(most) else 0.0
 
 
 def _check_not_empty(array: npt.NDArray[Any], name: str) -> None:

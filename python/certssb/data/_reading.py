@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from certssb._checks import parameter_error
 
@@ -23,6 +23,8 @@ class Reading:
         Whether the features of at least half of the samples lie within [-1, 2], as those of images in [0, 1] do.
     images : bool
         Whether samples are images; tables are never scaled.
+    lost : float
+        How far, in L2, most samples were moved when they were rounded to single precision.
 
     Examples
     --------
@@ -37,6 +39,7 @@ class Reading:
     divisor: int
     unit: bool
     images: bool
+    lost: float = field(default=0.0, repr=False, compare=False)
 
     def check(self, test: Reading, name: str = "X") -> None:
         """Refuse test images of another kind than the training images had, if their scale is another as well.

@@ -36,6 +36,8 @@ class TrainingSamples:
         The classes that numbers are places in.
     received : Rows or Joined
         All samples as they came, trusted ones included.
+    lost : float
+        How far, in L2, most samples were moved when they were rounded to single precision.
     """
 
     features: Rows
@@ -43,6 +45,7 @@ class TrainingSamples:
     trusted: tuple[Rows, Codes] | None
     classes: npt.NDArray[Any]
     received: Rows | Joined
+    lost: float = 0.0
 
     @property
     def n_trusted(self) -> int:
@@ -110,11 +113,11 @@ def read_training(
             )
         known, own_codes = _labels_apart(own_labels, len(own), classes)
         codes = codes_among(labels, len(features), known, "y", _expected(classes))
-        return TrainingSamples(features, codes, (own, own_codes), known, Joined(own, features))
+        return TrainingSamples(features, codes, (own, own_codes), known, Joined(own, features), reading.lost)
     index = numbers_of(trusted, len(features))
     if len(index) == 0:
         known, codes = as_labels(labels, len(features), classes=classes)
-        return TrainingSamples(features, codes, None, known, features)
+        return TrainingSamples(features, codes, None, known, features, reading.lost)
     if classes is None:
         received, codes = as_labels(labels, len(features))
         known = np.unique(received[codes[index]])
@@ -126,7 +129,8 @@ def read_training(
     others = np.ones(len(features), dtype=np.bool_)
     others[index] = False
     apart = (features.select(index), codes[index])
-    return TrainingSamples(features.select(np.flatnonzero(others)), codes[others], apart, known, features)
+    rest = features.select(np.flatnonzero(others))
+    return TrainingSamples(rest, codes[others], apart, known, features, reading.lost)
 
 
 def _labels_apart(labels: Any, n: int, classes: Any) -> tuple[npt.NDArray[Any], Codes]:

@@ -24,7 +24,7 @@ from certssb.estimators._execution import describe
 from certssb.estimators._forgetting import checked_asked, train_and_forget
 from certssb.estimators._growing import Growing, warn_of_growth
 from certssb.estimators._learners import keep_unchanged, leaves_samples_out, settings_of
-from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._scales import warn_of_rounding, warn_of_scaler, warn_of_spread
 from certssb.estimators._searches import warn_of_search
 from certssb.estimators._seen_shape import check_shape
 from certssb.estimators._spreading import elsewhere, train_elsewhere
@@ -256,6 +256,9 @@ class Fitting(Building, Growing):
         if isinstance(self.checkpoint, Shelf):
             self.checkpoint = self.checkpoint.place(ensemble.record(), n_members, self.seed is not None)
         warn_of_search(stacklevel=4)
+        if feature_map is None:
+            # A map has a scale of its own, and single precision behind it.
+            warn_of_rounding(samples.lost, law, stacklevel=4)
         warn_of_scaler(received, law, stacklevel=4)
         if trusted is not None:
             # A scaler that was fitted on all of them was fitted on the others too.

@@ -20,7 +20,7 @@ from certssb.data._rows import Samples, block_of, blocks, lowest
 from certssb.exceptions import ScaleWarning
 from certssb.laws import Law
 
-__all__ = ["warn_of_scaler", "warn_of_spread"]
+__all__ = ["warn_of_rounding", "warn_of_scaler", "warn_of_spread"]
 
 Features = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -34,6 +34,7 @@ _ALL_HIDDEN = 0.3
 _NOTHING_HIDDEN = 100.0
 _UNEVEN = 100.0
 _OFF_CENTRE = 30.0
+_LOST = 0.1
 _BY_GRADIENTS = ("linear", "mlp", "cnn")
 
 _WHAT_TO_DO = (
@@ -67,6 +68,25 @@ def warn_of_scaler(X: Samples, law: Law, stacklevel: int) -> None:
     warnings.warn(
         f"{what}, as if a scaler had been fitted on the training data: the proof is void if these were the received ones. "
         f"{_WHAT_TO_DO}",
+        ScaleWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def warn_of_rounding(lost: float, law: Law, stacklevel: int) -> None:
+    """Say so once if single precision moved most samples by an amount that counts beside the law's noise.
+
+    Noise is added to rounded features, and norms of changes are those of rounded features. Two sets that differ by a hair in
+    double precision may then be far apart, further than any certificate reaches.
+    """
+    deviations = _noises(json.loads(law.to_json()))
+    if not deviations or lost <= _LOST * min(deviations):
+        return
+    warnings.warn(
+        f"Rounding to single precision moved samples by {lost:.2g}, {lost / min(deviations):.2g} deviations of the noise, "
+        f"{min(deviations):.2g}: certificates count changes of the rounded features, and a smaller change of the features as "
+        "they came may be as large as that after rounding. Subtract a fixed constant from columns that are far from 0 (times, "
+        "identifiers), not one that is calculated from the received data.",
         ScaleWarning,
         stacklevel=stacklevel + 1,
     )

@@ -17,7 +17,7 @@ from certssb.certificates._joined import joined
 from certssb.data import as_features
 from certssb.data._blocks import each_block, is_blocks, named
 from certssb.data._trusted import read_training
-from certssb.estimators._scales import warn_of_scaler, warn_of_spread
+from certssb.estimators._scales import warn_of_rounding, warn_of_scaler, warn_of_spread
 from certssb.estimators._searches import warn_of_search
 from certssb.estimators._seen_shape import check_shape
 from certssb.exceptions import CertssbError
@@ -129,6 +129,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_shape(self, X_trusted, samples.trusted[0], reset=False)
         law = _core.Gaussian(sigma)
         warn_of_search(stacklevel=3)
+        warn_of_rounding(samples.lost, law, stacklevel=3)
         warn_of_scaler(features, law, stacklevel=3)
         if samples.trusted is not None:
             warn_of_scaler(samples.received, law, stacklevel=3)
