@@ -79,6 +79,9 @@ pub(super) fn training_set<'a>(
     }
 }
 
+/// What members that were forgotten said: of which inputs, how many, and each member's votes as bytes.
+type Said = (String, usize, Vec<(u64, Vec<u8>)>);
+
 /// Members that drew each sample, differences and their standard errors.
 type Influences<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
@@ -625,7 +628,7 @@ impl PyEnsemble {
         history: Option<&str>,
         behaviour: Vec<Vec<f32>>,
         trained_on: Vec<String>,
-        said: Option<(String, usize, Vec<(u64, Vec<u8>)>)>,
+        said: Option<Said>,
     ) -> PyResult<Self> {
         let record: Record = serde_json::from_str(record)
             .map_err(|e| Error::parameter("record", "the record of an ensemble", e))?;
