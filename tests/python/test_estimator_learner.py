@@ -588,11 +588,11 @@ def test_members_are_written_in_the_form_that_was_asked_for_only() -> None:
     assert asked(own, own.unpack(own.pack(member))).tobytes() == asked(own, member).tobytes()
     with pytest.raises(CheckpointError, match="A member cannot be read"):
         own.unpack(b"nothing")
-    with pytest.raises(ParameterError, match="'members'.*None or one of 'skops', 'joblib'. Got 'pickle'"):
+    with pytest.raises(ParameterError, match="'form'.*None or one of 'skops', 'joblib'. Got 'pickle'"):
         own.write_as("pickle")
 
 
 def test_skops_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "skops", None)
-    with pytest.raises(ParameterError, match=r"'members'.*not installed.*certssb\[skops\]"):
+    with pytest.raises(ParameterError, match=r"'form'.*not installed.*certssb\[skops\]"):
         learner(GaussianNB(), form="skops")

@@ -148,10 +148,10 @@ def test_members_are_found_by_their_record(tmp_path: Path) -> None:
     kept = KeptEnsembles(tmp_path)
     first = kept.fit(classifier(), X, y)
     assert first.checkpoint is None and first.seed is None
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member-*")}
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member*-*")}
     again = kept.fit(classifier(), X, y)
     assert again.seed_ == first.seed_ and (again.votes(X) == first.votes(X)).all()
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member-*")} == written
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member*-*")} == written
     # Each of these is another ensemble, and none is a growth of what was seen.
     others = [
         kept.fit(other, *data)
@@ -271,12 +271,12 @@ def test_one_page_about_a_suite_of_which_a_claim_fails(tmp_path: Path) -> None:
     body = page[page.index("<tbody") :]
     assert body.index("n_poisoned=150") < body.index("n_poisoned=1,")
     assert "when at most 150 samples are changed, removed or added" in page
-    assert list((tmp_path / "members").rglob("member-*"))
+    assert list((tmp_path / "members").rglob("member*-*"))
 
 
 def test_without_a_cache_members_are_kept_for_one_run(tmp_path: Path) -> None:
     done = suite(tmp_path, SMALL, "-p", "no:cacheprovider")
-    assert "1 failed" in done.stdout and not list(tmp_path.rglob("member-*"))
+    assert "1 failed" in done.stdout and not list(tmp_path.rglob("member*-*"))
 
 
 def test_a_suite_that_asserts_nothing_says_so(tmp_path: Path) -> None:
@@ -293,11 +293,11 @@ def test_the_worked_suite_passes_and_trains_once(tmp_path: Path) -> None:
     assert set(files) == {"project.py", "conftest.py", "test_robustness.py"}
     first = suite(tmp_path, files)
     assert first.returncode == 0 and "60 passed" in first.stdout, first.stdout + first.stderr
-    members = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member-*")}
+    members = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member*-*")}
     assert len(list((tmp_path / ".pytest_cache" / "d" / "certssb").iterdir())) == 3 and members
     again = suite(tmp_path, {}, "--certssb-report=report")
     assert again.returncode == 0 and "60 passed" in again.stdout, again.stdout + again.stderr
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member-*")} == members
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member*-*")} == members
     page = (tmp_path / "report" / "report.html").read_text()
     assert "60 of 60 assertions held, in 60 tests" in page and page.count("<h2") == 4
 
