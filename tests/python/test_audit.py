@@ -242,7 +242,7 @@ FRAUDS: dict[Callable[[Path], None], tuple[set[str], set[str]]] = {
     n_members: ({"files", "summary", "certificates"}, {"certificates"}),
     a_member: ({"files", "members"}, {"members"}),
     the_law: ({"summary", "settings"}, {"settings"}),
-    alpha: ({"files", "certificates"}, {"certificates"}),
+    alpha: ({"files", "certificates"}, set()),
     a_class: ({"files", "data"}, {"data"}),
     the_data: ({"summary", "data"}, {"data"}),
     a_table: ({"files", "certificates"}, {"certificates"}),
@@ -251,18 +251,23 @@ FRAUDS: dict[Callable[[Path], None], tuple[set[str], set[str]]] = {
 """Which rows fail at least, as it is told clumsily and where every digest fits."""
 
 
-@pytest.mark.parametrize("fraud", FRAUDS, ids=lambda fraud: fraud.__name__)
-@pytest.mark.parametrize("resealed", [False, True], ids=["clumsy", "resealed"])
+@pytest.mark.parametrize(
+    ("fraud", "resealed"),
+    # A report that was made again is the honest one; of a table that cannot be read no page can be made.
+    [
+        (fraud, again)
+        for fraud in FRAUDS
+        for again in (False, True)
+        if not (again and fraud in (the_report, alpha))
+    ],
+    ids=lambda of: of.__name__ if callable(of) else "resealed" if of else "clumsy",
+)
 def test_each_of_ten_frauds_is_found(fraud: Callable[[Path], None], resealed: bool, folder: Path) -> None:
-    if resealed and fraud is the_report:
-        pytest.skip("a report that was made again is the honest one")
     fraud(folder)
     if fraud is alpha:
         # Unanimous members claim all that they can at an alpha: at a smaller one that is no table.
         with pytest.raises(cs.ParameterError, match="what 60 members can show"):
             cs.CertificateTable.load(folder / "certificates-clean.npz")
-        if resealed:
-            pytest.skip("no page can be made of it")
     if resealed:
         _resealed(folder)
     report = cs.audit(folder, members="all")
