@@ -122,3 +122,9 @@ def test_guarantees_have_a_formula_in_type() -> None:
         if path.parent.name == "guarantees" and path.stem not in ("index", "trusted"):
             assert re.search(r"\$\$|\$[^$\n]+\$", path.read_text()), path.stem
             assert not re.search(r"^    .*Phi\^-1", path.read_text(), re.MULTILINE), path.stem
+
+
+def test_guarantees_have_a_number_worked_by_hand() -> None:
+    for path in PAGES:
+        if path.parent.name == "guarantees" and path.stem != "index":
+            assert "**A worked number.**" in path.read_text(), path.stem

@@ -43,6 +43,17 @@ def test_python_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.Monkey
         exec(compile("\n" * (line - 1) + code, str(README), "exec"), namespace)  # noqa: S102 - our own README
 
 
+def test_the_ten_lines_print_what_stands_below_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (shown,) = [code for _, mark, code in blocks("text") if mark == "output of the ten lines"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(blocks("python")[0][2], {"__name__": "readme"})  # noqa: S102 - our own README
+    (share, *sentence), (own_share, *own_sentence) = shown.split(), said.getvalue().split()
+    assert sentence == own_sentence
+    # On another machine rounding moves a few votes.
+    assert abs(float(share) - float(own_share)) <= 0.02
+
+
 def commands(code: str) -> list[list[str]]:
     """Arguments of the ``certssb`` commands in shell code."""
     lines = code.replace("\\\n", " ").splitlines()
