@@ -33,7 +33,7 @@ class Answering(WithMembers):
     """Asks the members, and certifies what they say."""
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The class with most votes for each sample; ties go to the lowest class.
+        """The class with the most votes for each sample; ties go to the lowest class.
 
         Parameters
         ----------
@@ -235,8 +235,8 @@ class Answering(WithMembers):
         Returns
         -------
         ndarray of float32, shape (n_members, n_samples)
-            In the units of the features. Each member's own under ``SampleSpecific(sigma)``, on top of the base noise;
-            one row, shared by all members, with ``guarantee="published"``.
+            In the units of the features. Under ``SampleSpecific(sigma)``, one row per member, in addition to the base
+            noise; with ``guarantee="published"``, a single row shared by all members.
 
         Raises
         ------
@@ -266,31 +266,33 @@ class Answering(WithMembers):
     def influence(self, X: Any, targets: Any = None, *, top: int = 10) -> Influence:
         """The training samples whose presence moves the votes on some inputs: where to look for poison first.
 
-        Under :class:`~certssb.Subsample` it was drawn which members see a training sample. Members that did and members that
-        did not are compared: a sample whose presence raises the votes for what a suspicious input is given is a suspect.
-        **No guarantee**: the numbers are exact for the draws that were made and an estimate of what presence does on
-        average; poison that moves no vote by itself is not found, and harmless samples like the input move some.
+        Under :class:`~certssb.Subsample`, chance decided which members see a training sample. Members that saw it are
+        compared with members that did not: a sample is suspect if its presence raises the votes for the class that a
+        suspicious input gets. **This is not a guarantee**: the numbers are exact for the draws that were made, and an
+        estimate of the average effect of a sample's presence. Poison that moves no vote by itself is not found, and
+        harmless samples similar to the input move some votes.
 
         Parameters
         ----------
         X : array-like
             Inputs, such as suspicious ones, of the shape seen in :meth:`fit`.
         targets : array-like of shape (n_inputs,), optional
-            For each input the class whose votes are counted; the predicted one if not given.
+            For each input, the class whose votes are counted; the predicted one if not given.
         top : int, default=10
-            How many training samples are kept for each input on its own.
+            How many training samples are kept for each single input.
 
         Returns
         -------
         Influence
-            Of every training sample on all inputs together, and for each input the largest. Samples are numbered as in
-            :meth:`fit`, without trusted ones.
+            The influence of every training sample on all inputs together, and the largest influences for each input.
+            Samples are numbered as in :meth:`fit`, without trusted ones.
 
         Raises
         ------
         ParameterError
-            If the law is no :class:`~certssb.Subsample`. Under noise alone every member sees every sample, and under a
-            :class:`~certssb.Partition` samples of one bucket are always seen together, so that votes cannot tell them apart.
+            If the law is not a :class:`~certssb.Subsample`. Under noise alone every member sees every sample, and
+            under a :class:`~certssb.Partition` samples of one bucket are always seen together, so votes cannot tell
+            them apart.
         ShapeError
             For inputs of another shape than in :meth:`fit`.
         sklearn.exceptions.NotFittedError
@@ -340,8 +342,8 @@ class Answering(WithMembers):
     ) -> CertificateTable:
         """Certify the prediction for each sample.
 
-        The number of members is read from the votes and the noise from the record of what was drawn; neither can
-        be passed.
+        The number of members is read from the votes, and the noise from the record of what was drawn; neither is a
+        parameter.
 
         Parameters
         ----------
@@ -349,17 +351,18 @@ class Answering(WithMembers):
             Samples of the shape seen in :meth:`fit`; blocks of them from a generator, :func:`certssb.data.blocks` or a loader of
             a stream, of which one is in memory at a time.
         alpha : float, optional
-            Chance that a statement is wrong, in [1e-200, 1); the constructor's (0.001) if not given.
+            Largest probability that a statement is wrong, in [1e-200, 1); the constructor's (0.001) if not given.
         bound, selection, runner_up, family_wise, split
             As for :func:`certssb.certify_votes`; a cascade takes ``selection="union"`` only.
         ledger : Ledger, optional
-            For ``SampleSpecific(..., guarantee="published")``, whose radii are regions around test inputs: every region
-            is settled against those in the ledger, in order, and the table tells what became of it. Radii of all other
-            laws are distances between training sets, with which a ledger has nothing to do.
+            For ``SampleSpecific(..., guarantee="published")``, whose radii are regions around test inputs: every
+            region is reconciled with those in the ledger, in order, and the table says what became of it. The radii
+            of all other laws are distances between training sets, for which a ledger has no meaning.
         election : {"plurality", "run-off"}
-            For a :class:`~certssb.Partition`: whether its learners elect the class by most votes, as :meth:`predict` says
-            it, or in a second round between the two classes with most votes, which may elect another and often certifies
-            more. `alpha` and the settings of bounds say nothing then.
+            For a :class:`~certssb.Partition`: whether its learners elect the class with the most votes, as
+            :meth:`predict` does, or hold a second round between the two classes with the most votes, which may elect
+            a different class and often certifies more. `alpha` and the settings of bounds do not apply to a
+            partition.
 
         Returns
         -------
@@ -400,13 +403,13 @@ class Answering(WithMembers):
         ledger: Ledger | None = None,
         election: ElectionName = "plurality",
     ) -> Iterator[CertificateTable]:
-        """Certify samples block by block, and hand out each block's table before the next block is asked for.
+        """Certify samples block by block, and yield each block's table before the next block is read.
 
         Parameters
         ----------
         X : iterator of array-like, or DataLoader
-            Blocks of samples, from a generator or :func:`certssb.data.blocks`. Samples that come whole are one block, or several
-            where they do not fit into memory.
+            Blocks of samples, from a generator or :func:`certssb.data.blocks`. An array of samples is one block, or
+            several if it does not fit into memory.
         alpha, bound, selection, runner_up, ledger, election
             As for :meth:`certify`. Statements are about one sample each.
 
@@ -418,7 +421,7 @@ class Answering(WithMembers):
         Raises
         ------
         ParameterError, ShapeError
-            As from :meth:`certify`; what is wrong with a block when it is asked for, with its number.
+            As for :meth:`certify`. An error in a block is raised when that block is read, and names its number.
         LedgerError
             If the ledger cannot be read or written.
 

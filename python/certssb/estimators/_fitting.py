@@ -91,9 +91,10 @@ class Fitting(Building, Growing):
         """Train the members.
 
         Called again with the same data and settings and a larger `n_members`, it trains only the missing ones, under
-        the same seed. Under a :class:`~certssb.Partition`, called again with the same settings and other data, it trains only
-        the learners whose samples changed (and one of them twice): data that grew, or from which samples were deleted, cost
-        what they touch. What comes out is what a first fit on these data under this seed would give.
+        the same seed. Under a :class:`~certssb.Partition`, called again with the same settings and other data, it
+        trains only the learners whose samples changed (and one of them twice): adding or deleting samples costs only
+        as much as the learners it touches. The result is the same as that of a first fit on these data under this
+        seed.
 
         Parameters
         ----------
@@ -101,30 +102,30 @@ class Fitting(Building, Growing):
             Training samples, possibly poisoned: arrays, tensors, frames, a map-style torch ``Dataset`` or a
             ``DataLoader``, whose items are read once; see :func:`certssb.data.as_arrays`.
         y : array-like of shape (n_samples,), optional
-            Their labels: integers from anywhere, strings or booleans. Left out if `X` holds them.
+            Their labels: any integers, strings or booleans. Left out if `X` holds them.
         until : Until, optional
-            With ``n_members="auto"``: when enough members have been added. Certificates of such an ensemble use the
-            betting bound, which holds at every number of members at once; a number that was chosen after a look
-            would spoil any other.
+            With ``n_members="auto"``: says when enough members have been added. Certificates of such an ensemble use
+            the betting bound, which holds for every number of members at once; a number that was chosen after a look
+            at results would invalidate any other bound.
         callbacks : iterable of Callback, optional
-            Who is told about the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
+            Objects to be notified during the fit, such as :class:`certssb.callbacks.TensorBoardCallback`.
         classes : array-like of shape (n_classes,), optional
-            All classes that there are, known without a look at `y`. Labels that are none of them are refused; a class
-            without samples is a class. Left out, the list of classes is that of the trusted samples, and labels that none
-            of these has are refused. Without trusted samples it is learned from `y`: one label of a new class would change
-            every member, and guarantees say that the list is taken as received.
+            All possible classes, known without a look at `y`. Other labels are refused; a class without samples still
+            counts. If left out, the list of classes is that of the trusted samples, and labels that none of these has
+            are refused. Without trusted samples it is learned from `y`: one label of a new class would change every
+            member, and guarantees say that the list is taken as received.
         trusted : array-like of bool of shape (n_samples,) or of int, optional
-            Which samples nobody but you could have changed, label included: a mask, or their numbers. Every member sees
-            all of them as they are, without noise and never left out, beside what the law draws from the others. Laws,
-            certificates and shares of a threat count the others only, and guarantees name both numbers. Whatever is
-            computed from trusted samples alone is no way around the noise: a scaler, a choice of features, of a law or of
-            settings.
+            Samples that nobody but you could have changed, label included: a mask, or their indices. Every member
+            sees all of them as they are, without noise and never left out, in addition to what the law draws from the
+            others. Laws, certificates and shares of a threat count only the others, and guarantees name both numbers.
+            Anything may be computed from trusted samples alone without weakening the guarantee: a scaler, a choice of
+            features, of a law or of settings.
         X_trusted, y_trusted : array-like, optional
-            Trusted samples in place of `trusted`, which are none of `X`: of the same shape, and in the same units. `y_trusted`
-            is left out if `X_trusted` holds labels.
+            Trusted samples that are not in `X`, instead of `trusted`: of the same shape, and in the same units.
+            `y_trusted` is left out if `X_trusted` holds labels.
         vote_on : array-like, optional
-            With ``members="votes"``, and needed there (unless there is `until`, whose samples it is): the samples that members
-            vote on before they are forgotten. This object predicts and certifies these very samples, in this order, and
+            The samples that members vote on before they are discarded; required with ``members="votes"``, unless
+            `until` provides the samples. This object predicts and certifies exactly these samples, in this order, and
             refuses others.
 
         Returns
@@ -135,18 +136,18 @@ class Fitting(Building, Growing):
         Raises
         ------
         ParameterError, ShapeError
-            For values and shapes that cannot be worked with; before training.
+            If values or shapes are unusable; raised before training.
         CheckpointError
             If the checkpoint directory belongs to other settings or data, or cannot be used.
         DeviceError
-            If the device is not there.
+            If there is no such device.
         TrainingError
-            If a member fails; `member` is its number. If the loss or the parameters of more than half of the members
-            become infinite or NaN, or an estimator refuses their samples (by a ValueError or an ArithmeticError); up to half
-            only count as failed. Or if members of a module of your own turn out to
-            share state; none of them is kept then.
+            If a member fails; `member` is its number. If for more than half of the members the loss or the parameters
+            become infinite or NaN, or an estimator refuses their samples (by a ValueError or an ArithmeticError); up
+            to half merely count as failed. Or if members of your own module turn out to share state; none of them is
+            kept then.
         CancelledError
-            After Ctrl-C. In each of these cases finished members are kept: fit again to go on.
+            After Ctrl-C. Unless stated otherwise, finished members are kept: fit again to continue.
 
         Warns
         -----
@@ -154,12 +155,13 @@ class Fitting(Building, Growing):
             If the training of up to half of the members diverged, or an estimator refused their samples; those vote for the
             lowest class.
         ScaleWarning
-            If the data look as if a scaler had been fitted on them, which voids the proof if they are the received ones,
-            or if their scale and that of the noise do not fit.
+            If the data look as if a scaler had been fitted on them, which voids the proof if they are the received
+            ones, or if their scale does not fit that of the noise.
         GrowthWarning
-            If `n_members` is another number than one whose answers (votes, predictions, certificates) were seen, here or
+            If answers (votes, predictions, certificates) were already seen for a different number of members, here or
             by another process that uses the same checkpoint; a saved or pickled ensemble counts as seen. From then on
-            the betting bound certifies. What was interrupted before a look is gone on with at no cost, to any number.
+            certificates use the betting bound. A fit that was interrupted before anybody looked can continue to any
+            number at no cost.
 
         Examples
         --------

@@ -35,7 +35,7 @@ class Keeping(WithMembers):
         def __init__(self, *args: Any, **settings: Any) -> None: ...
 
     def member(self, number: int, level: int = 0) -> Any:
-        """One member as a module of its own, in evaluation mode on the CPU, or as the estimator that was fitted.
+        """One member as a separate module, in evaluation mode on the CPU, or as the estimator that was fitted.
 
         Parameters
         ----------
@@ -47,17 +47,19 @@ class Keeping(WithMembers):
         Returns
         -------
         torch.nn.Module
-            Maps (batch, ...) to logits (batch, n_classes). What the callable returned, with the member's weights; for
-            a built-in a :class:`certssb.modules.BuiltInModule`, for a closed form too. Changing it changes no vote.
+            Maps (batch, ...) to logits (batch, n_classes). It is what the callable returned, with the member's
+            weights; for a built-in model, including those in closed form, a :class:`certssb.modules.BuiltInModule`.
+            Changing it changes no vote.
         object
-            Where members are estimators: a copy of the fitted one. Its classes are places in ``classes_``, for
-            estimators that want them without gaps (XGBoost's) places in those that the member has seen. Of a member that
-            has seen one class only, a fitted :class:`sklearn.dummy.DummyClassifier`.
+            If members are estimators: a copy of the fitted one. Its classes are indices into ``classes_``; for
+            estimators that need classes without gaps (XGBoost's), indices into the classes that the member has seen.
+            For a member that has seen only one class, a fitted :class:`sklearn.dummy.DummyClassifier`.
 
         Raises
         ------
         ParameterError
-            If there is no such member, or its training diverged: it votes for the lowest class and is no module.
+            If there is no such member, or its training diverged: it votes for the lowest class, and there is no
+            module for it.
 
         Examples
         --------
@@ -105,23 +107,23 @@ class Keeping(WithMembers):
         Parameters
         ----------
         path : str or path
-            A folder that is not there, is empty, or holds members of the same settings and data.
+            A folder that does not exist, is empty, or holds members of the same settings and data.
         overwrite : bool, default=False
-            Whether a saved ensemble of other settings or data may be replaced. The new one is written beside it and
-            takes its place at the end, so that one of the two is always there. A folder that holds anything else is
-            left as it is.
+            Whether a saved ensemble of other settings or data may be replaced. The new one is written next to it and
+            takes its place at the end, so that one of the two always exists. A folder that holds anything else is
+            never replaced.
         form : {"skops", "joblib"}, optional
-            Only for members that are estimators, and needed there: the form in which they are written. "skops" needs the
-            package of that name; reading builds objects of those types alone of which members of the model are made.
-            "joblib" holds everything and **is pickle: whoever can write to the folder can run code where it is read**.
-            The constructor's if not given.
+            The format in which members that are estimators are written; required for these, unused for others.
+            "skops" needs the package of that name; reading creates only objects of the types that members of the
+            model are made of. "joblib" holds everything and **is pickle: anybody who can write to the folder can run
+            code where it is read**. The constructor's if not given.
 
         Returns
         -------
         str
-            The fingerprint: SHA-256 over settings, data digest, history and all members. Keep it elsewhere, and
-            ``load(path, fingerprint=...)`` tells whether this very ensemble is there. Without it, damage is found, but
-            not what somebody changes who also writes the fingerprint anew.
+            The fingerprint: SHA-256 over settings, data digest, history and all members. Keep it in another place,
+            and ``load(path, fingerprint=...)`` checks that the folder holds exactly this ensemble. Without it, damage
+            is detected, but not tampering by somebody who also rewrites the fingerprint.
 
         Raises
         ------
@@ -185,35 +187,35 @@ class Keeping(WithMembers):
         path : str or path
             The folder.
         model : callable or estimator, optional
-            For members of the user's module: the callable that makes it, as in the constructor. For estimators, the
+            For members of your own module: the callable that makes it, as in the constructor. For estimators, the
             estimator or callable.
         features : FeatureMap, optional
-            For a map that is not this package's.
+            For a map that does not come from this package.
         device, n_jobs
             As in the constructor.
         fingerprint : str, optional
-            What :meth:`save` returned; anything else that may be in the folder is refused.
+            What :meth:`save` returned; an ensemble with a different fingerprint is refused.
         optimizer, loss : callable, optional
-            For members of the user's module that were trained with them: as in the constructor.
+            For members of your own module that were trained with them: as in the constructor.
         form : {"skops", "joblib"}, optional
-            In which form members that are estimators were written. "joblib" has to be said: reading it runs whatever code
-            it holds, so that only folders that nobody else could write to may be read in that way.
+            The format in which members that are estimators were written. "joblib" must be given explicitly: reading
+            it runs any code that it holds, so read only folders that nobody else could write to.
         members : {"memory", "disk"}, default="memory"
-            Whether members are read now, all of them, or from the folder whenever they are asked; it must stay then.
+            Whether all members are read now, or from the folder whenever they predict; the folder must then stay.
 
         Returns
         -------
         CertifiedClassifier
-            Fitted; its votes and certificates are those of the one that was saved. Its `seed` is what was passed then,
-            `seed_` what was used; fitting it again on the same data with more `n_members` goes on.
+            Fitted; its votes and certificates are those of the saved one. Its `seed` is what was passed to the saved
+            one, and `seed_` what was used; fitting it again on the same data with more `n_members` continues it.
 
         Raises
         ------
         CheckpointError
-            If the folder holds no whole ensemble, one that was changed since it was saved, or not the one that was asked
-            for.
+            If the folder holds no complete ensemble, one that was changed since it was saved, or not the requested
+            one.
         ParameterError
-            If `model` is missing or makes another module.
+            If `model` is missing or makes a different module.
 
         Examples
         --------

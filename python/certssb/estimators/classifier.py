@@ -26,96 +26,101 @@ __all__ = ["CertifiedClassifier"]
 class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Ensemble whose predictions come with certificates against changes of the training data.
 
-    Each member is trained on its own noised copy of the training set, drawn once from `law`; the ensemble
-    predicts the class with most votes, and :meth:`certify` says which changes of the training set leave a
-    prediction as it is.
+    Each member is trained on its own noised copy of the training set, drawn once from `law`; the ensemble predicts
+    the class with the most votes, and :meth:`certify` says which changes of the training set leave a prediction
+    unchanged.
 
     Parameters
     ----------
     model : str, estimator or callable, default="auto"
-        A classifier with fit and predict, such as those of scikit-learn, LightGBM and XGBoost or a ``Pipeline`` that ends
-        in one: each member is a fresh clone, fitted on its own noised set alone. A callable without arguments that returns
-        one, or a fresh ``torch.nn.Module`` mapping (batch, ...) to logits (batch, n_classes), such as the module's class;
-        see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised linear discriminant analysis in
-        closed form: the one for small or very noisy members' sets), "ridge" (least squares onto the classes in closed form:
-        for many features, such as those of :class:`~certssb.features.Scattering`), "mlp", "cnn" (the literature's
-        conv16-conv32-fc512) or "resnet" (pre-activation, 3 stages of 5 blocks). "auto" takes "cnn" for images and "mlp" for tables.
+        A classifier with fit and predict, such as those of scikit-learn, LightGBM and XGBoost or a ``Pipeline`` that
+        ends in one: each member is a fresh clone, fitted on its own noised set alone. A callable without arguments
+        that returns one, or a fresh ``torch.nn.Module`` mapping (batch, ...) to logits (batch, n_classes), such as
+        the module's class; see Notes. Or the name of a built-in architecture: "linear", "discriminant" (regularised
+        linear discriminant analysis in closed form: the one for small or very noisy members' sets), "ridge" (least
+        squares onto the classes in closed form: for many features, such as those of
+        :class:`~certssb.features.Scattering`), "mlp", "cnn" (the literature's conv16-conv32-fc512) or "resnet"
+        (pre-activation, 3 stages of 5 blocks). "auto" chooses "cnn" for images and "mlp" for tables.
     law : Law, optional
         How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
     n_members : int or "auto", optional
-        Number of members N; "auto" adds members until the goal given to :meth:`fit` is reached. 1000 if not given; under a
-        :class:`~certssb.Partition` the number of its learners, and no other.
+        Number of members N; "auto" adds members until the goal given to :meth:`fit` is reached. 1000 if not given;
+        under a :class:`~certssb.Partition` it can only be the number of learners.
     epochs : int, default=20
-        Passes of a member over its noised set; the noise is the same in every one.
+        Passes of a member over its noised set; the noise is the same in each.
     batch_size : int, default=128
-        Samples of one optimiser step.
+        Samples per optimiser step.
     learning_rate : float, default=1e-3
-        Step size of Adam; without effect where `optimizer` is given.
+        Step size of Adam; without effect if `optimizer` is given.
     device : str or torch.device, default="auto"
         "auto" (every GPU, members split between them; the CPU if there is none), "cpu", "cuda" (the first GPU), "cuda:1".
     seed : int or None, default=None
-        Root of all random streams. Certificates speak of noise that the attacker did not know when they changed the
-        data, so a fresh seed is drawn if none is given (kept in `seed_`); members of the same data and settings, in
-        `checkpoint` or in this object, are gone on with under theirs. For experiments that shall come out the same,
-        pass an integer from 0 to 2**64 - 1: the same seed gives the same votes for any `n_jobs` on one machine.
+        Root of all random streams. Certificates assume that the attacker did not know the noise when they changed the
+        data, so a fresh seed is drawn if none is given (kept in `seed_`). If `checkpoint` or this object already
+        holds members of the same data and settings, their seed is used. For reproducible experiments, pass an integer
+        from 0 to 2**64 - 1: the same seed gives the same votes for any `n_jobs` on one machine.
     n_jobs : int, optional
         Members trained at the same time on the CPU, one thread each; all cores if not given.
     executor : object, optional
-        Who trains members, and asks them: threads of this process if not given; an executor with the interface of
-        ``concurrent.futures.Executor`` (a pool of processes, loky, MPI), a ``dask.distributed.Client``, "ray" (the cluster
-        that ``ray.init`` found), or "joblib" (whatever ``joblib.parallel_config`` names). Data travel once to each worker,
-        members of a worker that dies are trained by others, and members are the same whoever trains them. Each task
-        computes with `n_jobs` threads, one if not given, on the `device` of its worker. A pickled estimator has none.
+        Where members are trained and predict: in threads of this process if not given; in an executor with the
+        interface of ``concurrent.futures.Executor`` (a pool of processes, loky, MPI), a ``dask.distributed.Client``,
+        "ray" (the cluster that ``ray.init`` found), or "joblib" (whatever ``joblib.parallel_config`` names). Data are
+        sent to each worker once, members of a worker that dies are trained by others, and members are the same
+        wherever they are trained. Each task computes with `n_jobs` threads, one if not given, on the `device` of its
+        worker. A pickled estimator has no executor.
     checkpoint : str or path, optional
-        Directory in which every finished member is kept. Members already in it are not trained again,
-        whatever interrupted the run that made them; a directory made with other settings or data is refused. Processes that
-        share a directory, on one machine or on several beside one disk, share the work: each claims the members that it
-        trains, and takes over those of a process that is killed.
+        Directory in which every finished member is kept. Members already in it are not trained again, whatever
+        interrupted the run that made them; a directory made with other settings or data is refused. Processes that
+        share a directory, on one machine or on several that share a disk, share the work: each claims the members
+        that it trains, and takes over those of a process that is killed.
     progress : bool or callable, default=True
-        Whether to show a bar with the time left; or a function called with (done, total).
+        Whether to show a progress bar with the time left; or a function called with (done, total).
     alpha : float, default=0.001
-        Chance of a wrong statement that :meth:`certify` will be asked for. :meth:`fit` refuses a number of
-        members with which even unanimous votes could not certify anything at this alpha.
+        Largest probability of a wrong statement that :meth:`certify` will be asked for. :meth:`fit` refuses a number
+        of members with which even unanimous votes could not certify anything at this alpha.
     features : FeatureMap, optional
-        A fixed map that every sample, training and test, passes before the noise, such as
-        ``cs.features.Cosine(8)``; part of the record and named in the guarantee. One that may lengthen changes goes
-        before laws that count samples; see :mod:`certssb.features`.
+        A fixed map that every sample, training and test, passes before the noise, such as ``cs.features.Cosine(8)``;
+        part of the record and named in the guarantee. A map that may lengthen changes works only with laws that count
+        samples; see :mod:`certssb.features`.
     precision : {"f32", "tf32"}, default="f32"
         Arithmetic of training and voting. "tf32" lets GPUs that have it round the factors of products to 10 bits of
         mantissa, which is faster; part of the record.
     members : {"memory", "disk", "votes"}, default="memory"
-        Where members are, once they are trained. "disk": in `checkpoint` alone, which is needed then, packed into a few files;
-        their values are read whenever they are asked, so that memory does not grow with their number. Votes and certificates
-        are the same, and the directory must stay for as long as the members are asked. "votes": nowhere. They vote on the
-        samples that :meth:`fit` is given as `vote_on`, and are forgotten; these samples are predicted and certified as by
-        members that are kept, others are refused. A `checkpoint` holds their votes then, and is gone on with.
+        Where members are kept once they are trained. "disk": only in `checkpoint`, which is then required, packed
+        into a few files. Their values are read whenever members predict, so memory does not grow with the number of
+        members. Votes and certificates are the same; the directory must exist for as long as predictions are needed.
+        "votes": nowhere. Members vote on the samples given to :meth:`fit` as `vote_on`, and are then discarded; these
+        samples are predicted and certified as if the members were kept, and others are refused. A `checkpoint` then
+        holds their votes, from which training continues.
     form : {"skops", "joblib"}, optional
-        In which form members that are estimators are written into `checkpoint`; see :meth:`save`. Without it they are not
-        written, and `checkpoint` is refused.
+        The format in which members that are estimators are written into `checkpoint`; see :meth:`save`. Without it,
+        such members cannot be written, and `checkpoint` is refused.
     stack : int, optional
-        Members computed together, as one operation on one more dimension; changes them by rounding only. If not given:
-        1 on the CPU, where members side by side are as fast, and as many as fit into memory on a GPU. For a module of
-        your own that cannot be stacked it stays 1; see Notes.
+        Number of members computed together, as one operation with an additional dimension; this changes them only by
+        rounding. If not given: 1 on the CPU, where members side by side are as fast, and as many as fit into memory
+        on a GPU. For your own module that cannot be stacked it stays 1; see Notes.
     optimizer : callable, optional
-        For a module of your own: takes a list of parameters and returns a fresh ``torch.optim.Optimizer`` for them, or a
-        tuple of one and of schedulers that take a step after each epoch, such as ``lambda p: torch.optim.AdamW(p,
-        lr=2e-3, weight_decay=0.01)``. Adam with `learning_rate` if not given. Part of the record.
-    loss : callable, optional
-        For a module of your own: takes logits (batch, n_classes) and classes (batch,) and returns one value for each
-        sample or their mean, such as ``torch.nn.CrossEntropyLoss(label_smoothing=0.1)``. Cross-entropy if not given. Part
+        For your own module: takes a list of parameters and returns a fresh ``torch.optim.Optimizer`` for them, or a
+        tuple of an optimiser and schedulers that take a step after each epoch, such as
+        ``lambda p: torch.optim.AdamW(p, lr=2e-3, weight_decay=0.01)``. Adam with `learning_rate` if not given. Part
         of the record.
+    loss : callable, optional
+        For your own module: takes logits (batch, n_classes) and classes (batch,) and returns one value per sample or
+        their mean, such as ``torch.nn.CrossEntropyLoss(label_smoothing=0.1)``. Cross-entropy if not given. Part of
+        the record.
     augment : Augmentation or callable, optional
-        Changes each batch of a member's own noised samples, after the noise, anew in every epoch, which is free under
-        every law: an augmentation of :mod:`certssb.augment`, a transform of torchvision, a ``torch.nn.Module`` on a batch of
-        images, or a callable ``augment(batch, rng)`` that returns an array like `batch` and draws from the
-        ``numpy.random.Generator`` `rng` alone. It must look at nothing else: no other training samples, nothing that it
-        remembers. Part of the record: a callable of your own by its name and a digest of its code. With `features`, it goes
-        before the map where the law adds nothing to features (``Partition``, ``Subsample`` without inner noise, ``LabelNoise``):
-        samples are changed as they came, and what the map makes of them is what members see. Under other laws noise is added
-        to the features that the map makes, so that these are what is changed.
+        Changes each batch of a member's noised samples, after the noise and afresh in every epoch; certificates are
+        not affected under any law. It is an augmentation of :mod:`certssb.augment`, a transform of torchvision, a
+        ``torch.nn.Module`` on a batch of images, or a callable ``augment(batch, rng)`` that returns an array like
+        `batch` and draws from the ``numpy.random.Generator`` `rng` alone. It must look at nothing else: not at other
+        training samples, and not at anything that it remembers. Part of the record: your own callable by its name and
+        a digest of its code. With `features`, it is applied before the map if the law adds no noise to features
+        (``Partition``, ``Subsample`` without inner noise, ``LabelNoise``): the original samples are changed, and
+        members see what the map makes of them. Under other laws noise is added to the output of the map, and the
+        noised output is changed.
     copies : int, optional
-        With `augment`, for members that look at their noised set once ("discriminant", "ridge", and estimators with fit and
-        predict): how many changed copies follow the noised samples, from 1 to 1000; 8 if not given.
+        With `augment`, for members that use their noised set only once ("discriminant", "ridge", and estimators with
+        fit and predict): how many changed copies of it follow the noised samples, from 1 to 1000; 8 if not given.
     penalty : float, optional
         For "discriminant" and "ridge": their regularisation, greater than 0 and relative to the data. That of "discriminant"
         is relative to the mean variance of a feature within classes, 1 if not given; that of "ridge" to the mean squared
@@ -124,65 +129,72 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes that were given to :meth:`fit`, or the different labels, ascending.
+        The classes that were given to :meth:`fit`, or the distinct labels, ascending.
     n_features_in_ : int
         Number of features; for tables only.
     n_failed_ : int
-        How many members' training diverged, or was refused by the estimator (of all levels of a cascade together). They vote
-        for the lowest class.
+        Number of members whose training diverged or was refused by the estimator (all levels of a cascade together).
+        They vote for the lowest class.
     n_idle_ : int
-        How many learners of a :class:`~certssb.Partition` had too few samples to be trained: each votes for a class that its
-        number fixes. 0 for every other law.
+        Number of learners of a :class:`~certssb.Partition` that had too few samples to be trained: each votes for a
+        class that its number determines. 0 for every other law.
     n_kept_ : int
-        How many learners of a :class:`~certssb.Partition` were kept from an earlier fit of this object on other data, because
-        the samples in their buckets are the same. 0 for every other law.
+        Number of learners of a :class:`~certssb.Partition` that were kept from an earlier fit of this object on other
+        data, because the samples in their buckets are the same. 0 for every other law.
     n_members_ : int
         Number of trained members.
     n_trusted_ : int
-        How many trusted samples every member saw as they are, beside what the law drew from the others.
+        Number of trusted samples, which every member saw as they are in addition to what the law drew from the
+        others.
     seed_ : int
         The seed that was used.
     execution_ : str
-        How the members were trained: in stacks or one by one, on how many threads, streams or GPUs, and why not in
-        stacks if a module of your own does not allow them. The logger says it as well.
+        How the members were trained: in stacks or one by one, on how many threads, streams or GPUs, and, if your own
+        module does not allow stacks, why not. The logger says it as well.
 
     Notes
     -----
-    Training data are what is certified against: their scaling must not be learned from them. Pixels in [0, 1]
-    need none. A scaler fitted on the received data would carry them around the noise. The same goes for
-    weights of a module that were learned from these data, frozen or not.
+    Certificates are about changes of the training data, so their scaling must not be learned from them. Pixels in
+    [0, 1] need no scaling. A scaler fitted on the received data would carry information about them around the noise.
+    The same goes for weights of a module that were learned from these data, frozen or not.
 
-    A module of your own is checked before training: what cannot work is refused, naming the sub-module. Members must
-    not share state: a module is trained for up to 16 steps on made-up samples, alone and again beside another one, and
-    refused if that shows (up to 256 steps on a GPU or in stacks); after training the same steps must come out the same.
-    On the CPU, one by one, the first member of a fit is trained again after all others (at every look of ``until``, at
-    every level of a cascade), which costs as much as one more member; if it is not the same, bit for bit, the fit is refused
-    and none of its members kept. What a trial cannot see: state that a GPU's members first read after its steps, and
-    state outside of Python's objects that the first to come writes and nobody changes later. torch's global modes, such as autocast or another
-    default dtype, reach neither these trials nor members. A module is built on the CPU in float32, is trained in training mode, with Adam and cross-entropy unless `optimizer` and `loss` say otherwise, and votes in evaluation mode. Each member
-    has a module of its own, whose weights come from the member's stream: torch's, Python's and NumPy's global
-    generators are seeded while the callable runs, and put back. Dropout and other randomness of torch inside the
-    module come from the member's stream as well, so that the same seed gives the same votes for any `n_jobs`; so does
-    what it draws from ``random`` and ``numpy.random``, if it does so in its first two passes. Not reproducible is only
-    what it draws from elsewhere (files, clocks, a backward pass of its own). Parameters, frozen ones and buffers are
-    kept in float32: buffers may hold integers up to 2**24.
+    Your own module is checked before training: what cannot work is refused, and the message names the sub-module. A
+    module is built on the CPU in float32, is trained in training mode, with Adam and cross-entropy unless `optimizer`
+    and `loss` say otherwise, and votes in evaluation mode. Parameters, frozen or not, and buffers are kept in
+    float32: buffers may hold integers up to 2**24.
 
-    An estimator as `model` sees samples flat, as float32, and labels as places in ``classes_``. Its ``random_state``, nested
-    ones too, comes from the member's stream whatever it was set to. `epochs`, `batch_size` and `learning_rate` say nothing to
-    it. A noised set of one class makes a member that says that class. Members vote by ``predict``; scores are
-    ``predict_proba`` where there is one, else 0 and 1. It is tried before training like a module, and for being a function of
-    its noised set and seed: what one says must be the same, bit for bit, when others have been fitted. Members are fitted in
-    threads, or in processes where a trial shows that threads would wait for the interpreter; they are the same.
+    Members must not share state. A module is trained for up to 16 steps on made-up samples (up to 256 on a GPU or in
+    stacks), alone and again alongside another one, and refused if the two differ; after training, the same steps must
+    give the same result. On the CPU, without stacks, the first member of a fit is trained again after all others (at
+    every look of ``until``, at every level of a cascade), which costs as much as one more member. If it is not the
+    same, bit for bit, the fit is refused and none of its members is kept. Two things escape these trials: state that
+    a GPU's members first read after the trial's steps, and state outside Python's objects that is written once and
+    never changed later. torch's global modes, such as autocast or another default dtype, affect neither these trials
+    nor members.
 
-    On a GPU (or with `stack`), members of a module of your own are computed in stacks, by ``torch.func.vmap`` over their
-    parameters and buffers, if a trial before training shows that logits, gradients, buffers and what is drawn for dropout
-    are then what they are alone. Otherwise, as for control flow that depends on data, they are computed one by one; on
-    a GPU several at the same time, each on a CUDA stream of its own.
+    Each member has its own module, whose weights come from the member's random stream: torch's, Python's and NumPy's
+    global generators are seeded while the callable runs, and restored afterwards. Dropout and other torch randomness
+    inside the module come from the member's stream as well, so the same seed gives the same votes for any `n_jobs`.
+    So do draws from ``random`` and ``numpy.random``, if the module makes any in its first two passes. Only what it
+    draws from elsewhere (files, clocks, its own backward pass) is not reproducible.
 
-    Memory, beside the data as float32 (a float32, C-contiguous ``numpy.memmap`` is read where it lies, anything else is
-    copied once): for each of the `n_jobs` members in training its noised samples (all of the data for a law on the whole
-    set, ``size`` samples for :class:`Subsample`: the way for data larger than memory), one batch, and the model with its
-    gradient and two moments; and the weights of all members, unless ``members="disk"``.
+    An estimator as `model` sees samples as flat float32 vectors, and labels as indices into ``classes_``. Its
+    ``random_state``, including nested ones, comes from the member's stream, whatever it was set to. `epochs`,
+    `batch_size` and `learning_rate` do not apply to it. If a noised set has only one class, the member always answers
+    that class. Members vote by ``predict``; scores are those of ``predict_proba`` if there is one, otherwise 0 and 1.
+    Like a module, an estimator is tried before training. It must be a function of its noised set and seed: its
+    answers must be the same, bit for bit, after others have been fitted. Members are fitted in threads, or in
+    processes if a trial shows that threads would wait for the interpreter lock; the members are the same.
+
+    On a GPU (or with `stack`), members of your own module are computed in stacks, by ``torch.func.vmap`` over their
+    parameters and buffers. A trial before training must show that logits, gradients, buffers and draws for dropout
+    are the same as for single members. Otherwise, for example if control flow depends on data, they are computed one
+    by one; on a GPU several at the same time, each on its own CUDA stream.
+
+    Memory holds, beside the data, for each of the `n_jobs` members in training: its noised samples (all of the data
+    for a law on the whole set, ``size`` samples for :class:`Subsample`), one batch, and the model with its gradient
+    and two moments; and the weights of all members, unless ``members="disk"``. A C-contiguous ``numpy.memmap`` is not
+    copied.
 
     Examples
     --------
@@ -251,13 +263,13 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         Parameters
         ----------
         **params : Any
-            By the names of ``get_params``. The law is set in a copy of it, so that no other estimator that was given
-            the same one changes.
+            By the names of ``get_params``. The law is copied before it is changed, so other estimators with the same
+            law do not change.
 
         Returns
         -------
         CertifiedClassifier
-            This object; what was fitted stays as it was.
+            This object; what was fitted does not change.
 
         Raises
         ------

@@ -30,24 +30,24 @@ __all__ = ["CertifiedKNN"]
 class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """1-nearest neighbour with Gaussian noise on every training point, certified exactly (RAB, Weber et al.).
 
-    Nothing is sampled: the probability that the nearest noised training point has a given class is computed as
-    an integral, to 1e-10, so that certificates hold with certainty and there is no alpha.
+    Nothing is sampled: the probability that the nearest noised training point has a given class is an integral,
+    computed to 1e-10. Certificates therefore hold with certainty, and there is no alpha.
 
     Parameters
     ----------
     sigma : float, default=1.0
         Standard deviation of the noise, greater than 0, in the units of the features.
     progress : bool or callable, default=False
-        Whether to show a bar; or a function called with (done, total).
+        Whether to show a progress bar; or a function called with (done, total).
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes that were given, or the different labels, ascending.
+        The classes that were given, or the distinct labels, ascending.
     n_features_in_ : int
         Number of features; for tables only.
     n_trusted_ : int
-        How many trusted samples there are, to which no noise is added.
+        Number of trusted samples, to which no noise is added.
 
     Examples
     --------
@@ -83,12 +83,12 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array-like of shape (n_samples,)
             Their labels.
         classes : array-like of shape (n_classes,), optional
-            All classes that there are; as for :meth:`certssb.CertifiedClassifier.fit`.
+            All possible classes; as for :meth:`certssb.CertifiedClassifier.fit`.
         trusted, X_trusted, y_trusted : array-like, optional
-            Samples that nobody could have changed, told as for :meth:`certssb.CertifiedClassifier.fit`. They are neighbours
-            without noise; certificates speak of changes of the others. In many dimensions noise lengthens distances by
-            about ``sigma * sqrt(n_features)``: where that is more than neighbours differ by, a trusted sample is nearly always
-            the nearest.
+            Samples that nobody could have changed, passed as for :meth:`certssb.CertifiedClassifier.fit`. They are
+            neighbours without noise; certificates are about changes of the others. In many dimensions noise lengthens
+            distances by about ``sigma * sqrt(n_features)``: if that is more than the differences between neighbours,
+            a trusted sample is nearly always the nearest.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ParameterError, ShapeError
-            For values and shapes that cannot be worked with.
+            If values or shapes are unusable.
 
         Warns
         -----

@@ -15,17 +15,18 @@ __all__ = ["Until"]
 class Until:
     """Goal of ``CertifiedClassifier(n_members="auto").fit(X, y, until=...)``.
 
-    Members are added until the certificate at a budget is decided for a share of the given samples: certified, or
-    beyond hope because even the upper end of what the votes allow would not be enough.
+    Members are added until the certificate at a budget is decided for a share of the given samples. A sample is
+    decided if it is certified, or if more members could hardly certify it because even the upper bound from the votes
+    would not be enough.
 
     Parameters
     ----------
     X : array-like
         Samples to be certified, of the shape of the training samples.
     n_poisoned : int, optional
-        Number of changed training samples, at most; left out where a threat is given.
+        Largest number of changed training samples; left out if a threat is given.
     trigger_norm : float, optional
-        L2 norm of the change of each, at most; ``inf`` for any change, which it is if left out.
+        Largest L2 norm of the change of each; ``inf``, the default, for any change.
     labels : bool, default=False
         Whether labels may change as well.
     share : float, default=0.95
@@ -33,9 +34,9 @@ class Until:
     max_members : int, default=10000
         Where to stop in any case.
     first : int, default=100
-        Members before the first look; from then on half as many again before each.
+        Members before the first look; before each later look, half as many again are added.
     threat : Threat, optional
-        What the attacker may have done, in place of `n_poisoned`, `trigger_norm` and `labels`.
+        What the attacker may have done, instead of `n_poisoned`, `trigger_norm` and `labels`.
 
     Raises
     ------
