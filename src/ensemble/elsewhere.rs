@@ -30,6 +30,21 @@ impl Elsewhere {
         self.queue.len() + self.theirs.len()
     }
 
+    /// The member that is trained twice, if there is one: it comes back whole, for its two trainings to be compared.
+    pub fn twice(&self) -> Option<u64> {
+        self.course.twice
+    }
+
+    /// Takes a member of which only votes came back.
+    pub(super) fn keep(
+        &mut self,
+        ensemble: &mut Ensemble,
+        member: Member,
+        control: &Control<'_>,
+    ) -> Result<()> {
+        self.course.keep(ensemble, (member, false), self.run.files.as_ref(), control)
+    }
+
     /// Tells those who wait for members that were handed out that somebody works on them; to be called all the time.
     pub fn keep_claims(&self) {
         self.run.files.iter().for_each(Checkpoint::keep_claims);

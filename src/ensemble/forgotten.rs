@@ -3,16 +3,18 @@
 //! What is left of a member is its number, its loss, a digest of its values and its votes. Asked about the very same inputs, the
 //! ensemble answers from these; about others nobody can say anything any more.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
-use super::{Control, Ensemble};
-use crate::error::Result;
+use super::train::train_only;
+use super::{Control, Elsewhere, Ensemble};
+use crate::error::{Error, Result};
 use crate::member::checkpoint::Checkpoint;
-use crate::member::votes::{read_all, write, Said};
-use crate::member::{forgotten, hex, read, Inputs, Member, Values};
+use crate::member::votes::{decode, encode, read_all, write, Said};
+use crate::member::{forgotten, hex, read, Inputs, Member, TrainingSet, Values};
 use crate::seed::SCOUT;
 
 /// Bytes of values that are in memory before members vote.
@@ -97,29 +99,11 @@ impl Ensemble {
         control: &Control<'_>,
     ) -> Result<()> {
         let present = |member: &&Member| member.values.digest_of_forgotten().is_none();
-        let numbers: Vec<u64> = self.members.values().filter(present).map(|member| member.number).collect();
-        if !numbers.is_empty() {
-            let mut asked =
-                Self::without_members(self.record.clone(), self.settings.clone(), self.backend.clone());
-            asked.scout.clone_from(&self.scout);
-            for number in &numbers {
-                if let Some(member) = self.members.get(number) {
-                    asked.members.insert(*number, member.clone());
-                }
-            }
-            let votes = asked.votes(inputs, control)?;
-            for (number, row) in numbers.iter().zip(votes.outer_iter()) {
-                let row = row.to_vec();
-                self.said.add(*number, &row);
-                if let Some(member) = self.members.get_mut(number) {
-                    let digest = match member.values.bytes() {
-                        Ok(bytes) => hex(&Sha256::digest(bytes)),
-                        // An estimator that no file may hold is known by what it said.
-                        Err(_) => hex(&Sha256::digest(self.said.rows.get(number).map_or(&[][..], |row| row))),
-                    };
-                    member.values = Values::forgotten(digest, member.values.len());
-                }
-            }
+        let here: Vec<Member> = self.members.values().filter(present).cloned().collect();
+        let numbers: Vec<u64> = here.iter().map(|member| member.number).collect();
+        for (member, row) in self.heard(here, inputs, control)? {
+            self.said.add(member.number, &row);
+            self.members.insert(member.number, member);
         }
         let Some(folder) = checkpoint else { return Ok(()) };
         if let Some(scout) = &self.scout {
@@ -130,6 +114,95 @@ impl Ensemble {
         }
         let written = if done { self.members.keys().copied().collect() } else { numbers };
         self.write_votes(folder, &written, done)
+    }
+
+    /// What members say of the inputs, each as what is left of it then.
+    fn heard(
+        &self,
+        members: Vec<Member>,
+        inputs: &dyn Inputs,
+        control: &Control<'_>,
+    ) -> Result<Vec<(Member, Vec<u16>)>> {
+        if members.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asked =
+            Self::without_members(self.record.clone(), self.settings.clone(), self.backend.clone());
+        asked.scout.clone_from(&self.scout);
+        asked.asked_sigmas.clone_from(&self.asked_sigmas);
+        asked.members.extend(members.into_iter().map(|member| (member.number, member)));
+        let votes = asked.votes(inputs, control)?;
+        let heard = asked.members.into_values().zip(votes.outer_iter()).map(|(member, row)| {
+            let digest = match member.values.bytes() {
+                Ok(bytes) => Sha256::digest(bytes),
+                // An estimator that no file may hold is known by what it said.
+                Err(_) => Sha256::digest(row.iter().flat_map(|vote| vote.to_le_bytes()).collect::<Vec<u8>>()),
+            };
+            let values = Values::forgotten(hex(&digest), member.values.len());
+            (Member { values, ..member }, row.to_vec())
+        });
+        Ok(heard.collect())
+    }
+
+    /// Trains some members, for a fit elsewhere, that vote on the inputs and are forgotten; what is left of them, as bytes.
+    ///
+    /// # Errors
+    /// Those of training and of votes.
+    pub fn vote_for(
+        &mut self,
+        data: &dyn TrainingSet,
+        numbers: &[u64],
+        inputs: &dyn Inputs,
+        control: &Control<'_>,
+    ) -> Result<Vec<u8>> {
+        let mut members = Vec::with_capacity(numbers.len());
+        train_only(self, data, numbers, control, |_, member| members.push(member))?;
+        let mut said = Said::of(digest_of(inputs)?, inputs.n_samples(), self.record.n_classes);
+        let mut left = Vec::with_capacity(members.len());
+        for (member, row) in self.heard(members, inputs, control)? {
+            said.add(member.number, &row);
+            left.push(member);
+        }
+        let left: Vec<&Member> = left.iter().collect();
+        Ok(encode(&self.record.digest()?, &said, &left)?.map_or_else(Vec::new, |(bytes, _)| bytes))
+    }
+
+    /// Takes members that were trained elsewhere, voted there, and were forgotten.
+    ///
+    /// # Errors
+    /// A training error if the bytes are damaged, or speak of other members, inputs or settings, or if too many members have
+    /// failed by now.
+    pub fn take_votes(
+        &mut self,
+        fit: &mut Elsewhere,
+        numbers: &[u64],
+        bytes: &[u8],
+        control: &Control<'_>,
+    ) -> Result<()> {
+        let sizes = (self.backend.layout().n_values(), self.record.n_classes);
+        let damaged = || {
+            Error::training(numbers.first().copied(), "the votes that came back are damaged, or of others")
+        };
+        let heard = decode(bytes, &self.record.digest()?, &self.said, sizes).ok_or_else(damaged)?;
+        let wanted: BTreeSet<u64> = numbers.iter().copied().collect();
+        let came: BTreeSet<u64> = heard.iter().map(|(member, _)| member.number).collect();
+        if came != wanted || came.len() != heard.len() {
+            return Err(damaged());
+        }
+        let mut outcome = Ok(());
+        for (member, row) in heard {
+            self.said.rows.insert(member.number, row);
+            outcome = outcome.and(fit.keep(self, member, control));
+        }
+        outcome
+    }
+
+    /// Writes the votes of some members that were forgotten into a checkpoint.
+    ///
+    /// # Errors
+    /// A checkpoint error if they cannot be written.
+    pub fn keep_votes(&self, numbers: &[u64], checkpoint: &Path) -> Result<()> {
+        self.write_votes(checkpoint, numbers, false)
     }
 
     fn write_votes(&self, folder: &Path, numbers: &[u64], done: bool) -> Result<()> {

@@ -43,8 +43,7 @@ impl Said {
 
     /// The votes of one member.
     pub(crate) fn row(&self, number: u64) -> Option<impl Iterator<Item = u16> + '_> {
-        let vote = |bytes: &[u8]| bytes.iter().rev().fold(0_u16, |vote, byte| (vote << 8) | u16::from(*byte));
-        Some(self.rows.get(&number)?.chunks_exact(self.width).map(vote))
+        Some(votes_in(self.rows.get(&number)?, self.width))
     }
 }
 
@@ -69,31 +68,46 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Writes what some members said, and forgets files that say the same of some of them.
+/// What some members said, as a file's bytes, and the digest that its name bears; nothing where none of them said anything.
 ///
 /// # Errors
-/// A checkpoint error if it cannot be written.
-pub(crate) fn write(folder: &Path, record: &str, said: &Said, members: &[&Member], done: bool) -> Result<()> {
-    let refuse = |error: &dyn std::fmt::Display| super::checkpoint::refuse(folder, error);
+/// A checkpoint error if there is no such file.
+pub(crate) fn encode(record: &str, said: &Said, members: &[&Member]) -> Result<Option<(Vec<u8>, String)>> {
+    let refuse = |error: &dyn std::fmt::Display| super::checkpoint::refuse(Path::new(VOTES), error);
     let rows: Vec<(&Member, &[u8])> =
         members.iter().filter_map(|member| Some((*member, &**said.rows.get(&member.number)?))).collect();
-    let Some((first, last)) = rows.first().zip(rows.last()) else { return Ok(()) };
+    if rows.is_empty() {
+        return Ok(None);
+    }
     let bytes: Vec<u8> = rows.iter().flat_map(|(_, row)| row.iter().copied()).collect();
     let headers: Result<Vec<Header>> = rows.iter().map(|(member, _)| header_of(record, member)).collect();
     let votes = hex(&Sha256::digest(&bytes));
     let head = Head { manifest: record.to_owned(), inputs: said.inputs.clone(), votes, members: headers? };
     let text = serde_json::to_string(&head).map_err(|error| refuse(&error))?;
-    let name = format!(
-        "votes-{}-{:06}-{:06}-{}.safetensors",
-        said.inputs.get(..16).unwrap_or_default(),
-        first.0.number,
-        last.0.number,
-        &hex(&Sha256::digest(&text))[..16]
-    );
+    let digest = hex(&Sha256::digest(&text));
     let dtype = if said.width == 1 { Dtype::U8 } else { Dtype::U16 };
     let view = TensorView::new(dtype, vec![rows.len(), said.n], &bytes).map_err(|error| refuse(&error))?;
     let metadata = std::collections::HashMap::from([(HEADER.to_owned(), text)]);
     let bytes = safetensors::serialize([(VOTES, view)], Some(metadata)).map_err(|error| refuse(&error))?;
+    Ok(Some((bytes, digest)))
+}
+
+/// Writes what some members said, and forgets files that say the same of some of them.
+///
+/// # Errors
+/// A checkpoint error if it cannot be written.
+pub(crate) fn write(folder: &Path, record: &str, said: &Said, members: &[&Member], done: bool) -> Result<()> {
+    let Some((bytes, digest)) = encode(record, said, members)? else { return Ok(()) };
+    let mut numbers =
+        members.iter().map(|member| member.number).filter(|number| said.rows.contains_key(number));
+    let first = numbers.next().unwrap_or_default();
+    let name = format!(
+        "votes-{}-{:06}-{:06}-{}.safetensors",
+        said.inputs.get(..16).unwrap_or_default(),
+        first,
+        numbers.next_back().unwrap_or(first),
+        &digest[..16]
+    );
     let path = folder.join(name);
     files::replace(&path, &bytes).map_err(|error| super::checkpoint::refuse(&path, error))?;
     if done {
@@ -109,12 +123,42 @@ pub(crate) fn write(folder: &Path, record: &str, said: &Said, members: &[&Member
 }
 
 fn read(path: &Path) -> Option<(Head, Vec<u8>)> {
-    let bytes = files::read(path, LARGEST).ok()?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).ok()?;
+    parse(&files::read(path, LARGEST).ok()?)
+}
+
+fn parse(bytes: &[u8]) -> Option<(Head, Vec<u8>)> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
     let head: Head = serde_json::from_str(metadata.metadata().as_ref()?.get(HEADER)?).ok()?;
-    let file = SafeTensors::deserialize(&bytes).ok()?;
+    let file = SafeTensors::deserialize(bytes).ok()?;
     let data = file.tensor(VOTES).ok()?.data().to_vec();
     (hex(&Sha256::digest(&data)) == head.votes).then_some((head, data))
+}
+
+/// Members and their votes from bytes that [`encode`] made, of the same record and of the inputs of `said`; `None` if they are
+/// damaged, or others.
+pub(crate) fn decode(
+    bytes: &[u8],
+    record: &str,
+    said: &Said,
+    (n_values, n_classes): (usize, usize),
+) -> Option<Vec<(Member, Box<[u8]>)>> {
+    let (head, data) = parse(bytes)?;
+    let size = said.n.checked_mul(said.width)?;
+    let whole = data.len() == size.checked_mul(head.members.len())? && size > 0;
+    if !whole || head.manifest != record || head.inputs != said.inputs {
+        return None;
+    }
+    let classes = votes_in(&data, said.width).all(|vote| usize::from(vote) < n_classes);
+    let rows = data.chunks_exact(size);
+    classes.then(|| {
+        head.members.iter().zip(rows).map(|(member, row)| (member.forgotten(n_values), row.into())).collect()
+    })
+}
+
+fn votes_in(bytes: &[u8], width: usize) -> impl Iterator<Item = u16> + '_ {
+    bytes
+        .chunks_exact(width)
+        .map(|bytes| bytes.iter().rev().fold(0, |vote, byte| (vote << 8) | u16::from(*byte)))
 }
 
 /// What a directory knows of members of a record, and these members: of inputs with the given digest, or of any. What is

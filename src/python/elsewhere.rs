@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use numpy::PyReadonlyArray1;
+use numpy::{PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use super::ensemble::{training_set, watched, PyEnsemble, Received, Trusted};
 use super::listen::calling;
-use super::rows::Samples;
+use super::rows::{floats, Samples};
 use crate::ensemble::{Control, Elsewhere, Execution};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::member::SCHEMA;
 use crate::stop::Stop;
 use crate::vectors;
@@ -108,6 +108,26 @@ impl PyElsewhere {
         })
     }
 
+    /// The member that is trained twice, and comes back whole.
+    #[getter]
+    fn twice(&self) -> Option<u64> {
+        self.fit.as_ref().and_then(Elsewhere::twice)
+    }
+
+    /// Takes members that were trained elsewhere, voted there and were forgotten.
+    #[pyo3(signature = (numbers, votes, report=None))]
+    fn take_votes(
+        &mut self,
+        py: Python<'_>,
+        numbers: Vec<u64>,
+        votes: PyBackedBytes,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let fit = self.fit.as_mut().ok_or_else(ended)?;
+        let inner = &mut self.ensemble.try_borrow_mut(py)?.inner;
+        watched(py, report, |control| inner.take_votes(fit, &numbers, &votes, control))
+    }
+
     /// Ends the fit; `execution` is said of one whose members are all there.
     #[pyo3(signature = (features, labels, finished, execution=None, trusted=None, received=None))]
     #[allow(clippy::too_many_arguments)]
@@ -156,17 +176,48 @@ impl PyElsewhere {
     ) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
         let inner = &mut ensemble.try_borrow_mut()?.inner;
         let data = training_set(&features, &labels, inner.record().n_classes, &trusted, &received)?;
-        let packed = calling(py, |raised| {
-            let stop = Stop::current();
-            let stops = || {
-                if let Some(stopped) = &stopped {
-                    raised.by(|py| stopped.call0(py).map(drop));
-                }
-                raised.is_some() || stop.is_set()
-            };
-            let control = Control::new().on_poll(stops);
-            inner.train_for(&data, &numbers, &control)
-        })?;
+        let packed = until(py, stopped, |control| inner.train_for(&data, &numbers, control))?;
         Ok(packed.into_iter().map(|(number, bytes)| (number, PyBytes::new(py, &bytes))).collect())
     }
+
+    /// As `train_for`, but that the members vote on `inputs` and are forgotten: what is left of them.
+    #[staticmethod]
+    #[pyo3(signature = (ensemble, features, labels, numbers, inputs, stopped=None, trusted=None, received=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn vote_for<'py>(
+        py: Python<'py>,
+        ensemble: &Bound<'py, PyEnsemble>,
+        features: Samples<'py>,
+        labels: PyReadonlyArray1<'py, i64>,
+        numbers: Vec<u64>,
+        inputs: PyReadonlyArrayDyn<'py, f32>,
+        stopped: Option<Py<PyAny>>,
+        trusted: Trusted<'py>,
+        received: Received<'py>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let inner = &mut ensemble.try_borrow_mut()?.inner;
+        let data = training_set(&features, &labels, inner.record().n_classes, &trusted, &received)?;
+        let inputs = floats(&inputs)?;
+        let votes = until(py, stopped, |control| inner.vote_for(&data, &numbers, &inputs, control))?;
+        Ok(PyBytes::new(py, &votes))
+    }
+}
+
+/// Work that ends as soon as `stopped` raises, which is called some twenty times a second.
+fn until<T: Send>(
+    py: Python<'_>,
+    stopped: Option<Py<PyAny>>,
+    work: impl FnOnce(&Control<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    calling(py, |raised| {
+        let stop = Stop::current();
+        let stops = || {
+            if let Some(stopped) = &stopped {
+                raised.by(|py| stopped.call0(py).map(drop));
+            }
+            raised.is_some() || stop.is_set()
+        };
+        let control = Control::new().on_poll(stops);
+        work(&control)
+    })
 }

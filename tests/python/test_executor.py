@@ -466,3 +466,102 @@ def test_the_payload_goes_by_value_where_no_disk_has_room_for_it(monkeypatch):
 
     monkeypatch.setattr("tempfile.mkdtemp", full)
     assert np.array_equal(votes_of(Immediate()), votes_of())
+
+
+FORGETTING = [
+    {"law": cs.Subsample(cs.Gaussian(0.25), size=40), "n_members": 60},
+    {"model": "mlp", "law": cs.SampleSpecific(0.25, steps=2), "n_members": 6, "epochs": 1},
+    {"law": cs.SampleSpecific(0.25, steps=2, guarantee="published")},
+    {"law": cs.Cascade([cs.Gaussian(0.5), cs.Gaussian(0.25)])},
+    {"law": cs.Partition(8), "n_members": None},
+    {"model": DecisionTreeClassifier(max_depth=3), "law": cs.Subsample(size=60)},
+]
+
+
+def forgotten(executor, checkpoint=None, **settings):
+    clf = classifier(executor, members="votes", checkpoint=checkpoint, **settings)
+    return clf.fit(*TRAIN, vote_on=TEST)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    FORGETTING,
+    ids=["subsample", "sample-specific", "published", "cascade", "partition", "estimators"],
+)
+def test_members_that_are_forgotten_vote_where_they_are_trained(pool, tmp_path, settings):
+    here, there = (forgotten(executor, tmp_path / str(executor), **settings) for executor in (None, pool))
+    assert np.array_equal(here.votes(TEST), there.votes(TEST))
+    assert np.array_equal(here.votes(TEST), votes_of(**settings))
+    assert there.execution_.endswith("(ProcessPoolExecutor)")
+    if isinstance(settings.get("model", ""), str):
+        # The same members, by digests of what they were.
+        assert here.save(tmp_path / "here") == there.save(tmp_path / "there")
+    # What is in the checkpoint is not done again.
+    again = forgotten(pool, tmp_path / str(pool), **settings)
+    assert np.array_equal(again.votes(TEST), here.votes(TEST)) and "; by" not in again.execution_
+
+
+def test_only_votes_come_back_of_members_that_are_forgotten():
+    sent = []
+
+    def noted(*arguments):
+        reply = _task.work(*arguments)
+        sent.append(reply)
+        return reply
+
+    executor = Immediate(work=noted)
+    settings = {"law": cs.Partition(8), "n_members": None}
+    assert np.array_equal(forgotten(executor, **settings).votes(TEST), votes_of(**settings))
+    assert sum("votes" in reply for reply in sent) > 0
+    # The learner that is trained twice is compared here, so that it comes back whole, both times.
+    whole = [number for reply in sent for number, _ in reply.get("members", ())]
+    assert len(whole) == 2 and whole[0] == whole[1]
+
+
+def test_votes_that_are_damaged_or_of_others_are_refused():
+    kept = []
+
+    def damage(*arguments):
+        reply = _task.work(*arguments)
+        if "votes" in reply:
+            kept.append(reply["votes"])
+            votes = reply["votes"]
+            reply["votes"] = {
+                "bit": votes[:-1] + bytes([votes[-1] ^ 1]),
+                "cut": votes[:-1],
+                "another": kept[0] if len(kept) > 1 else votes,
+            }[how]
+        return reply
+
+    for how in ("bit", "cut", "another"):
+        kept.clear()
+        with pytest.raises(cs.TrainingError, match="the votes that came back are damaged, or of others"):
+            forgotten(Immediate(work=damage), n_members=30)
+
+
+def test_votes_of_a_fit_that_ends_early_are_kept(tmp_path):
+    def broken(version, key, packed, order):
+        if order and max(order) > 20:
+            raise ConnectionError("gone")
+        done.extend(order or ())
+        return _task.work(version, key, packed, order)
+
+    class Broken(Immediate):
+        def submit(self, function, *arguments):
+            try:
+                return super().submit(function, *arguments)
+            except ConnectionError as error:
+                future = Future()
+                future.set_exception(error)
+                return future
+
+    done = []
+    with pytest.raises(cs.TrainingError, match="was lost with its worker"):
+        forgotten(Broken(work=broken), tmp_path, n_members=30)
+    first = set(done)
+    assert first
+    done.clear()
+    expected = votes_of(n_members=30)
+    clf = forgotten(Immediate(work=lambda *task: (done.extend(task[-1] or ()), _task.work(*task))[1]), tmp_path, n_members=30)
+    assert np.array_equal(clf.votes(TEST), expected)
+    assert not first & set(done) and first | set(done) == set(range(30))

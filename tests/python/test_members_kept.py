@@ -234,8 +234,6 @@ def test_what_forgotten_members_cannot_say_is_refused_by_name() -> None:
         cs.CertifiedClassifier("linear", n_members=3, alpha=0.6, members="votes", progress=False).fit(X, Y)
     with pytest.raises(ParameterError, match="'vote_on'.*None without members='votes'"):
         cs.CertifiedClassifier("linear", n_members=3, alpha=0.6, progress=False).fit(X, Y, vote_on=X)
-    with pytest.raises(ParameterError, match="'executor'.*members='votes'"):
-        forgotten(executor="joblib")
     with pytest.raises(cs.exceptions.ShapeError):
         gone.fit(X[TRAIN], Y[TRAIN], vote_on=X[:, :, :4])
 

@@ -55,11 +55,6 @@ class Building(WithMembers):
         place = checked_place(self.members)
         if place == "disk" and self.checkpoint is None:
             raise parameter_error("checkpoint", "a directory for members='disk', where members lie", "None")
-        if place == "votes" and self.executor is not None:
-            expected = (
-                "None for members='votes': members vote where they are trained, which is in this process"
-            )
-            raise parameter_error("executor", expected, shown(self.executor))
         if isinstance(self.law, Partition):
             n_members = check_learners(self.n_members, self.law)
             if until is not None:

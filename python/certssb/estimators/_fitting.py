@@ -299,14 +299,16 @@ class Fitting(Building, Growing):
 
             def train(target: int) -> None:
                 nonlocal who
-                if asked is not None:
-                    kept = (ensemble, asked, self._checkpoint(), report)
+                folder = self._checkpoint()
+                if workforce is not None:
+                    who = (
+                        train_elsewhere(workforce, ensemble, recipes, target, folder, report, asked) or who
+                    )
+                elif asked is not None:
+                    kept = (ensemble, asked, folder, report)
                     train_and_forget(kept, target, features, codes, trusted, raw)
-                elif workforce is None:
-                    ensemble.train(features, codes, target, self._checkpoint(), report, trusted, raw)
                 else:
-                    new = train_elsewhere(workforce, ensemble, recipes, target, self._checkpoint(), report)
-                    who = new or who
+                    ensemble.train(features, codes, target, folder, report, trusted, raw)
 
             if goal is None or isinstance(ensemble, Levels):
                 ensemble.truncate(n_members)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from certssb import _core
 from certssb._checks import parameter_error
 from certssb._core import Rows
 from certssb.estimators._cascade_levels import Levels, Members, Received, Trusted
 from certssb.estimators.until import Until
 from certssb.watch.progress import Report
 
-__all__ = ["checked_asked", "train_and_forget"]
+__all__ = ["checked_asked", "forgetting", "train_and_forget"]
 
 Features = npt.NDArray[np.float32]
 _NEEDED = "the samples to vote on, for members='votes', which answers for these alone"
@@ -53,14 +56,23 @@ def train_and_forget(
         for level, folder, told in ensemble.each(checkpoint, report):
             train_and_forget((level, asked, folder, told), n_members, features, codes, trusted, received)
         return
-    ensemble.recall_votes(asked, n_members, checkpoint)
-    ensemble.come_to(n_members)
-    try:
+    with forgetting(ensemble, asked, n_members, checkpoint):
         while (first := ensemble.next_missing(n_members)) is not None:
             # Members go nowhere: what is kept of them is written when they have voted.
             upto = min(first + ensemble.part(), n_members)
             ensemble.train(features, codes, upto, None, report, trusted, received)
             ensemble.forget(asked, checkpoint)
+
+
+@contextlib.contextmanager
+def forgetting(
+    ensemble: _core.Ensemble, asked: Features, n_members: int, checkpoint: str | None
+) -> Iterator[None]:
+    """A training in parts that comes to `n_members`: votes that the checkpoint has before it, all of them written after it."""
+    ensemble.recall_votes(asked, n_members, checkpoint)
+    ensemble.come_to(n_members)
+    try:
+        yield
         ensemble.forget(asked, checkpoint, done=True)
     finally:
         ensemble.come_to(None)

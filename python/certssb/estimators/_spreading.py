@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from certssb._checks import check_integer, parameter_error
 from certssb.estimators._cascade_levels import Levels, Members
+from certssb.estimators._forgetting import forgetting
 from certssb.executors._asking import ask
 from certssb.executors._choice import is_executor, workforce_of
 from certssb.executors._training import Recipe, train
@@ -64,14 +65,18 @@ def train_elsewhere(
     n_members: int,
     checkpoint: str | None,
     report: Report | None,
+    vote_on: Features | None = None,
 ) -> str:
-    """Train what is missing, level by level; who did it, in words."""
-    if not isinstance(ensemble, Levels):
+    """Train what is missing, level by level; who did it, in words. Members that vote on `vote_on` are forgotten."""
+    if isinstance(ensemble, Levels):
+        who = ""
+        for (level, folder, told), recipe in zip(ensemble.each(checkpoint, report), recipes, strict=True):
+            who = train_elsewhere(workforce, level, [recipe], n_members, folder, told, vote_on) or who
+        return who
+    if vote_on is None:
         return train(workforce, ensemble, recipes[0], n_members, checkpoint, report)
-    who = ""
-    for (level, folder, told), recipe in zip(ensemble.each(checkpoint, report), recipes, strict=True):
-        who = train(workforce, level, recipe, n_members, folder, told) or who
-    return who
+    with forgetting(ensemble, vote_on, n_members, checkpoint):
+        return train(workforce, ensemble, recipes[0], n_members, checkpoint, report, vote_on)
 
 
 def said(

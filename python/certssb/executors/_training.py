@@ -22,6 +22,12 @@ from certssb.watch.progress import Report
 
 __all__ = ["Recipe", "train"]
 
+_MOST_UNWRITTEN = 1_000
+"""Members whose votes are in no checkpoint yet."""
+
+_UNWRITTEN_FOR = 5.0
+"""Seconds after which they are written, however few they are."""
+
 
 @dataclass
 class Recipe:
@@ -39,6 +45,12 @@ class Recipe:
         Of the record that must come out.
     sigmas : list of float, optional
         Noise magnitudes of the samples, under the published form of sample-specific noise.
+    vote_on : ndarray of shape (n_samples, ...), optional
+        Samples that members vote on where they are trained, and are forgotten.
+    magnitudes : list of float, optional
+        Noise magnitudes of these, under the published form.
+    twice : int, optional
+        The member that comes back whole nevertheless: its two trainings are compared where both are seen.
     """
 
     features: _core.Rows
@@ -49,20 +61,31 @@ class Recipe:
     n_steps: int
     digest: str = ""
     sigmas: list[float] | None = None
+    vote_on: npt.NDArray[np.float32] | None = None
+    magnitudes: list[float] | None = None
+    twice: int | None = None
     _tried: bool = field(default=False, repr=False)
 
-    def of(self, ensemble: _core.Ensemble) -> Recipe:
+    def of(
+        self, ensemble: _core.Ensemble, vote_on: npt.NDArray[np.float32] | None, twice: int | None
+    ) -> Recipe:
         """The recipe of an ensemble that may have got another seed since."""
         seed = json.loads(ensemble.record())["seed"]
         sigmas = ensemble.sigmas()
+        magnitudes = None
+        if vote_on is not None and not ensemble.sound:
+            magnitudes = ensemble.magnitudes(vote_on).ravel().tolist()
         return replace(
             self,
             settings=self.settings | {"seed": seed},
             digest=ensemble.record_digest(),
             sigmas=None if sigmas is None else sigmas.tolist(),
+            vote_on=vote_on,
+            magnitudes=magnitudes,
+            twice=twice,
         )
 
-    def work(self, order: Any, stopped: Any) -> _task.Reply:
+    def work(self, order: list[int], stopped: Any) -> _task.Reply:
         """Train the members of an order, on a worker."""
         learner = self.settings["model"]
         own = not isinstance(learner, str)
@@ -70,18 +93,15 @@ class Recipe:
             refused = len(getattr(learner, "refusals", ()))
             # Without what this process did before the first task.
             begun = time.perf_counter()
-            members = _core.Elsewhere.train_for(
-                ensemble,
-                self.features,
-                self.codes,
-                order,
-                stopped,
-                self.settings["trusted"],
-                self.settings["received"],
-            )
+            beside = (stopped, self.settings["trusted"], self.settings["received"])
+            what = (ensemble, self.features, self.codes, order)
+            came: _task.Reply
+            if self.vote_on is None or self.twice in order:
+                came = {"members": _core.Elsewhere.train_for(*what, *beside)}
+            else:
+                came = {"votes": _core.Elsewhere.vote_for(*what, self.vote_on, *beside)}
             seconds = time.perf_counter() - begun
-            return {
-                "members": members,
+            return came | {
                 "seconds": seconds,
                 "execution": ensemble.execution,
                 "refusals": list(getattr(learner, "refusals", ()))[refused:],
@@ -104,6 +124,8 @@ class Recipe:
             )
         if self.sigmas is not None:
             ensemble.recall_sigmas(self.sigmas)
+        if self.magnitudes is not None:
+            ensemble.recall_magnitudes(self.magnitudes)
         return ensemble
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,8 +143,10 @@ def prepare(learner: Any, device: str, stack: int | None) -> None:
 class _Fit:
     """The core's fit, as the driver of a run sees it."""
 
-    def __init__(self, fit: _core.Elsewhere, learner: Any, report: Report | None) -> None:
-        self._fit, self._learner, self._report = fit, learner, report
+    def __init__(
+        self, fit: _core.Elsewhere, learner: Any, report: Report | None, kept: _Votes | None = None
+    ) -> None:
+        self._fit, self._learner, self._report, self._kept = fit, learner, report, kept
         self.execution: Any = None
         self.disturbed = False
         self.suspects: list[str] = []
@@ -152,10 +176,34 @@ class _Fit:
             self._learner.refusals.extend(reply["refusals"])
         self.disturbed = self.disturbed or reply["disturbed"]
         self.suspects.extend(reply["suspects"])
-        self._fit.take(reply["members"], self._report)
+        if "votes" not in reply:
+            self._fit.take(reply["members"], self._report)
+            return
+        self._fit.take_votes(numbers, reply["votes"], self._report)
+        if self._kept is not None:
+            self._kept.add(numbers)
 
     def wait(self) -> None:
         self._fit.keep_claims()
+
+
+class _Votes:
+    """Votes of members that were forgotten, on their way into a checkpoint: some at a time, since each time is a file."""
+
+    def __init__(self, ensemble: _core.Ensemble, checkpoint: str | None) -> None:
+        self._ensemble, self._checkpoint = ensemble, checkpoint
+        self._numbers: list[int] = []
+        self._written = time.monotonic()
+
+    def add(self, numbers: list[int]) -> None:
+        self._numbers.extend(numbers)
+        if len(self._numbers) >= _MOST_UNWRITTEN or time.monotonic() - self._written > _UNWRITTEN_FOR:
+            self.write()
+
+    def write(self) -> None:
+        if self._numbers and self._checkpoint is not None:
+            self._ensemble.keep_votes(sorted(self._numbers), self._checkpoint)
+        self._numbers, self._written = [], time.monotonic()
 
 
 def train(
@@ -165,10 +213,12 @@ def train(
     n_members: int,
     checkpoint: str | None,
     report: Report | None,
+    vote_on: npt.NDArray[np.float32] | None = None,
 ) -> str:
     """Train what is missing of an ensemble by the workers of an engine; who did it, in words.
 
-    Whatever happens, members that came back are kept, as with :meth:`Ensemble.train`.
+    Whatever happens, members that came back are kept, as with :meth:`Ensemble.train`. Where they vote on `vote_on` and are
+    forgotten, only votes come back and are kept, but for the member that is trained twice.
 
     Raises
     ------
@@ -178,14 +228,17 @@ def train(
     settings = recipe.settings
     data = (recipe.features, recipe.codes)
     beside = (settings["trusted"], settings["received"])
-    fit = _core.Elsewhere(ensemble, *data, n_members, checkpoint, report, *beside)
+    kept = None if vote_on is None else _Votes(ensemble, checkpoint)
+    # Members that go nowhere are not looked for in a checkpoint, which has their votes.
+    folder = checkpoint if kept is None else None
+    fit = _core.Elsewhere(ensemble, *data, n_members, folder, report, *beside)
     learner = ensemble.model
-    source = _Fit(fit, learner, report)
+    source = _Fit(fit, learner, report, kept)
     finished, workers = False, set()
     try:
         if fit.left:
             with carried(learner):
-                carrier = Carrier(recipe.of(ensemble))
+                carrier = Carrier(recipe.of(ensemble, vote_on, fit.twice))
                 try:
                     workers = drive(workforce, carrier, source)
                 finally:
@@ -196,6 +249,8 @@ def train(
         fit.cancelled()
         raise
     finally:
+        if kept is not None:
+            kept.write()
         fit.end(*data, finished, source.execution, *beside)
     if source.disturbed:
         raise Disturbed(source.suspects)

@@ -213,6 +213,11 @@ impl PyEnsemble {
         watched(py, None, |control| inner.forget(&inputs, checkpoint.as_deref(), done, control))
     }
 
+    /// Writes votes of members that were forgotten.
+    fn keep_votes(&self, py: Python<'_>, numbers: Vec<u64>, checkpoint: PathBuf) -> PyResult<()> {
+        listening(py, || self.inner.keep_votes(&numbers, &checkpoint))
+    }
+
     /// Whether members were forgotten when they had voted.
     #[getter]
     fn forgets(&self) -> bool {
