@@ -70,10 +70,12 @@ impl Ensemble {
             let law = self.record().law.describe();
             return Err(Error::parameter("law", "a SampleSpecific law, alone or inside another", law));
         }
-        check_inputs(self, inputs)?;
+        self.check_inputs(inputs)?;
+        // The scout alone says it, whether members are there or not.
         if let Some(sigmas) = self.published_magnitudes(inputs, control)? {
             return Array2::from_shape_vec((1, sigmas.len()), sigmas).map_err(bad_shape);
         }
+        check_inputs(self, inputs)?;
         let sigmas = evaluate(self, inputs, 1, (Question::Magnitudes, copy), control)?;
         Array2::from_shape_vec((self.n_members(), inputs.n_samples()), sigmas).map_err(bad_shape)
     }

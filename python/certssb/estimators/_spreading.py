@@ -89,7 +89,8 @@ def said(
 ) -> npt.NDArray[Any]:
     """What members say of samples; of a cascade, level by level. `precision` is that of the last fit if not given."""
     with elsewhere(estimator) as workforce:
-        if workforce is None:
+        if workforce is None or ensemble.forgets:
+            # What forgotten members said is here.
             answers: npt.NDArray[Any] = getattr(ensemble, question)(features, report)
             return answers
         precision = str(estimator._precision) if precision is None else precision
