@@ -301,9 +301,7 @@ class Fitting(Building, Growing):
                 nonlocal who
                 folder = self._checkpoint()
                 if workforce is not None:
-                    who = (
-                        train_elsewhere(workforce, ensemble, recipes, target, folder, report, asked) or who
-                    )
+                    who = train_elsewhere(workforce, ensemble, recipes, target, folder, report, asked) or who
                 elif asked is not None:
                     kept = (ensemble, asked, folder, report)
                     train_and_forget(kept, target, features, codes, trusted, raw)
