@@ -537,7 +537,7 @@ def capacity() -> None:
                 "`python benches/scale.py capacity`: measured seconds of a member on one core (2,000 samples, 2 epochs) and measured "
                 "milliseconds that the driver spends on one that comes back (digests, comparison, a file that is synced), and what follows "
                 "for 100,000 members on 1,000 workers; last, members that vote on 2,115 images where they are trained and are forgotten "
-                f"(`members=\"votes\"`). {machine()}."
+                f'(`members="votes"`). {machine()}.'
             ),
             "",
             *table(
