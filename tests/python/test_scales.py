@@ -142,6 +142,7 @@ def test_rounding_that_counts_beside_the_noise_is_told(estimator: Any) -> None:
         estimator.fit(far, LABELS)
     (message,) = [str(one.message) for one in found if "Rounding" in str(one.message)]
     assert "moved samples by 16" in message and " deviations of the noise" in message
+    assert "The guarantee is about the rounded samples" in message
     # What is single precision already was not moved by us; one sample of twenty decides nothing for the others.
     for X in (far.astype(np.float32), np.vstack([TABLE[:190], np.full((10, 6), 1e9 + 16.0)])):
         with warnings.catch_warnings(record=True) as found_there:
@@ -159,6 +160,23 @@ class ByConstants(cs.features.FeatureMap):
 
     def describe(self) -> str:
         return "features scaled by fixed constants"
+
+
+def test_rounding_that_counts_behind_a_map_is_told() -> None:
+    """What counts is how far apart single precision puts samples behind the map, beside the noise that is added there."""
+    far = np.hstack([TABLE.astype(np.float64), 1e9 + 16.0 + RNG.random((200, 1)) / 100])
+
+    def said(X: Any, deviation: float, law: cs.Law = GAUSSIAN) -> list[str]:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            small(law=law, features=ByConstants(1e9, deviation)).fit(X, LABELS)
+        return [str(one.message) for one in found if "Rounding" in str(one.message)]
+
+    # Divided by 100, 16 that were lost are 0.16, a third of sigma; divided by a million they are nothing.
+    (message,) = said(far, 100.0)
+    assert "moved the features of samples by 0.16" in message and "0.32 deviations" in message
+    assert said(far, 1e6) == said(far.astype(np.float32), 100.0) == []
+    assert said(far, 100.0, cs.Subsample(size=20)) == [], "nothing measures these changes"
 
 
 @pytest.mark.parametrize("estimator", [small(), cs.CertifiedKNN(0.5)], ids=["members", "1-NN"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -33,7 +34,7 @@ from certssb.estimators.until import Until
 from certssb.exceptions import CheckpointError, FailedMembersWarning, TrainingError
 from certssb.executors._training import Disturbed
 from certssb.features import FeatureMap
-from certssb.features._maps import checked_map
+from certssb.features._maps import checked_map, mapped
 from certssb.laws import Gaussian
 from certssb.learners import _devices
 from certssb.storage._shelf import Shelf
@@ -258,9 +259,8 @@ class Fitting(Building, Growing):
         if isinstance(self.checkpoint, Shelf):
             self.checkpoint = self.checkpoint.place(ensemble.record(), n_members, self.seed is not None)
         warn_of_search(stacklevel=4)
-        if feature_map is None:
-            # A map has a scale of its own, and single precision behind it.
-            warn_of_rounding(samples.lost, law, stacklevel=4)
+        through = None if feature_map is None else functools.partial(mapped, feature_map)
+        warn_of_rounding(samples.lost, received, law, stacklevel=4, through=through)
         warn_of_scaler(received, law, stacklevel=4)
         if trusted is not None:
             # A scaler that was fitted on all of them was fitted on the others too.

@@ -129,7 +129,7 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_shape(self, X_trusted, samples.trusted[0], reset=False)
         law = _core.Gaussian(sigma)
         warn_of_search(stacklevel=3)
-        warn_of_rounding(samples.lost, law, stacklevel=3)
+        warn_of_rounding(samples.lost, samples.features, law, stacklevel=3)
         warn_of_scaler(features, law, stacklevel=3)
         if samples.trusted is not None:
             warn_of_scaler(samples.received, law, stacklevel=3)
