@@ -13,7 +13,7 @@ pub(crate) fn dispatch<O: WithSimd>(operation: O) -> O::Output {
 }
 
 /// What the widest vectors of the processor are called.
-#[cfg(feature = "python")]
+#[cfg(feature = "training")]
 pub(crate) fn name() -> String {
     format!("{:?}", Arch::new()).split(['(', ' ']).next().unwrap_or_default().to_owned()
 }

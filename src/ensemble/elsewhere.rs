@@ -65,7 +65,7 @@ impl Ensemble {
         control: &Control<'_>,
     ) -> Result<Elsewhere> {
         self.check_same_data(data)?;
-        let run = self.begin_run(n_members, checkpoint)?;
+        let run = self.begin_run(data, n_members, checkpoint)?;
         let files = run.files.as_ref();
         let begun = self
             .scout(data, files, control)

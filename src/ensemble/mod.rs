@@ -455,13 +455,18 @@ impl Ensemble {
         checkpoint: Option<&Path>,
         control: &Control<'_>,
     ) -> Result<()> {
-        let run = self.begin_run(n_members, checkpoint)?;
+        let run = self.begin_run(data, n_members, checkpoint)?;
         let outcome = self.scout(data, run.files.as_ref(), control);
         let outcome = outcome.and_then(|()| train::train(self, data, n_members, run.files.as_ref(), control));
         self.end_run(run, data, outcome)
     }
 
-    fn begin_run(&mut self, n_members: u64, checkpoint: Option<&Path>) -> Result<Run> {
+    fn begin_run(
+        &mut self,
+        data: &dyn TrainingSet,
+        n_members: u64,
+        checkpoint: Option<&Path>,
+    ) -> Result<Run> {
         if n_members == 0 {
             return Err(Error::parameter("n_members", "an integer of at least 1", 0));
         }
@@ -473,6 +478,7 @@ impl Ensemble {
         let files = checkpoint.map(|path| Checkpoint::open(path, &self.record, self.backend.layout()));
         let files = files.transpose()?;
         self.plan_in(n_members, files.as_ref())?;
+        self.note_parts(data, files.as_ref())?;
         let mut earlier: BTreeSet<u64> = self.trained().map(|member| member.number).collect();
         if let Some(files) = &files {
             earlier.extend(files.numbers()?);
@@ -491,7 +497,8 @@ impl Ensemble {
             if let Some(files) = &files {
                 files.tidy(if self.on_disk { FEW_FILES } else { MANY_FILES });
             }
-            return outcome.and_then(|outcome| self.remember_parts(data).map(|()| outcome));
+            self.settle_parts(files.as_ref());
+            return outcome;
         }
         earlier.retain(|number| !trained.contains(number));
         // Nobody can say which members saw which data: of those that were trained now none is kept.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind as IoKind;
+use std::io::{self, ErrorKind as IoKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,10 +19,12 @@ use sha2::{Digest, Sha256};
 
 use super::claims::{is_claim, Claims};
 use super::encoding::header_text;
+use super::learners::{self, TrainedOn};
 use super::store::Store;
 use super::{hex, Behaviour, History, Layout, Member, Record, SCHEMA};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::law::Law;
 
 const MANIFEST: &str = "manifest.json";
 /// Before and after the name of a fact.
@@ -84,7 +86,8 @@ impl Checkpoint {
     /// # Errors
     /// None in practice.
     pub(crate) fn view(folder: &Path, record: &Record, layout: &Layout) -> Result<Self> {
-        let store = Arc::new(Store::new(folder, record_digest(record)?, layout));
+        let moves = matches!(record.law, Law::Partition(_));
+        let store = Arc::new(Store::new(folder, record_digest(record)?, layout, moves));
         Ok(Self { folder: folder.to_owned(), store, claims: Claims::of(folder) })
     }
 
@@ -98,6 +101,96 @@ impl Checkpoint {
         }
         let same = check_same(folder, &read_manifest(folder)?, record).is_ok();
         same.then(|| Self::view(folder, record, layout)).transpose()
+    }
+
+    /// Makes a directory of a partition's learners on other data one of `record`, with those learners of which `digests`, by
+    /// number, say that they would come out as they are; how many these are. Zero if the directory is something else, or if none
+    /// but learners without samples, whose digest is `empty`, would stay: it is left as it is then, and refused when it is opened.
+    ///
+    /// A kill on the way loses learners, and brings none where it does not belong: each says of which record it is, and
+    /// what is of another one counts as absent.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be read or written, or while somebody trains its members.
+    pub(crate) fn follow(
+        folder: &Path,
+        record: &Record,
+        layout: &Layout,
+        (digests, empty): (&TrainedOn, [u8; 32]),
+    ) -> Result<usize> {
+        let Some(before) = begun_for_other_data(folder, record)? else { return Ok(0) };
+        let (old, new) = (Self::view(folder, &before, layout)?, Self::view(folder, record, layout)?);
+        let known = learners::read(folder, old.store.digest()).unwrap_or_default();
+        let mut kept = BTreeSet::new();
+        for (number, (before, now)) in (0..).zip(known.iter().zip(digests)) {
+            if now.is_some() && before == now && (old.has(number) || new.has(number)) {
+                kept.insert(number);
+            }
+        }
+        let none = |number: &u64| digests.get(*number as usize) == Some(&Some(empty));
+        if kept.iter().all(none) {
+            return Ok(0);
+        }
+        check_idle(folder)?;
+        new.note(digests, &BTreeSet::new())?;
+        let mut n_kept = 0;
+        for number in kept {
+            if new.load(number)?.is_some() {
+                n_kept += 1;
+            } else if let Some(member) = old.load(number)? {
+                new.save(&member)?;
+                n_kept += 1;
+            }
+        }
+        let text = manifest_of(folder, record)?;
+        files::replace(&folder.join(MANIFEST), text.as_bytes()).map_err(|error| refuse(folder, error))?;
+        Ok(n_kept)
+    }
+
+    /// Says what a partition's learners are going to be trained on and how, before they are, except for those that are `here`
+    /// already, of which `digests` says what they were trained on. What the directory says of them from now on: nothing of
+    /// those that it may have in another way than that.
+    ///
+    /// # Errors
+    /// A checkpoint error if it cannot be written.
+    pub(crate) fn note(&self, digests: &TrainedOn, here: &BTreeSet<u64>) -> Result<TrainedOn> {
+        let (folder, record) = (&self.folder, self.store.digest());
+        let refuse = |error: io::Error| refuse(folder, error);
+        let mut first = digests.clone();
+        // Where nothing is said of members that are there, nothing can be known.
+        for (number, digest) in (0..).zip(&mut first) {
+            *digest = digest.filter(|_| !self.has(number));
+        }
+        if learners::read(folder, record).is_none()
+            && learners::create(folder, record, &first).map_err(refuse)?
+        {
+            return Ok(first);
+        }
+        let there = learners::read(folder, record).unwrap_or_default();
+        let mut both = digests.clone();
+        for (number, own) in (0..).zip(&mut both) {
+            let said = there.get(number as usize).copied().flatten();
+            if said != *own {
+                let theirs = !here.contains(&number) && self.load(number)?.is_some();
+                *own = said.filter(|_| theirs);
+            }
+        }
+        if both != there {
+            learners::replace(folder, record, &both).map_err(refuse)?;
+        }
+        Ok(both)
+    }
+
+    /// What the directory says of a partition's learners.
+    pub(crate) fn trained_on(&self) -> Option<TrainedOn> {
+        learners::read(&self.folder, self.store.digest())
+    }
+
+    /// Removes what is left of the record that the directory was before.
+    pub(crate) fn sweep(&self) {
+        self.store.sweep();
+        super::votes::sweep(&self.folder, self.store.digest());
+        learners::sweep(&self.folder, self.store.digest());
     }
 
     /// How the number of members came about, as far as the directory knows.
@@ -236,6 +329,8 @@ pub(crate) fn read_record(folder: &Path) -> Result<Record> {
 fn check_members(folder: &Path, record: &Record) -> Result<()> {
     let digest = record_digest(record)?;
     match Store::said(folder) {
+        // One that was left behind by data that the directory was of before.
+        Some(_) if learners::read(folder, &digest).is_some() => Ok(()),
         Some((member, said)) if said != digest => {
             Err(refuse(folder, format_args!("its {MANIFEST} is not that of its member {member}")))
         }
@@ -276,11 +371,48 @@ fn check_empty(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the manifest unless another process was faster; its manifest is then compared as any other.
-fn begin(folder: &Path, record: &Record) -> Result<()> {
+/// The record of a directory that was begun for learners of the same partition, computed alike, on other data.
+///
+/// # Errors
+/// A checkpoint error if the directory cannot be read.
+fn begun_for_other_data(folder: &Path, record: &Record) -> Result<Option<Record>> {
+    if !matches!(record.law, Law::Partition(_)) || !folder.join(MANIFEST).exists() {
+        return Ok(None);
+    }
+    // Of another version, or damaged: whoever opens it says so.
+    let Ok(there) = read_record(folder) else { return Ok(None) };
+    let (n_train, data_digest) = (record.n_train, record.data_digest.clone());
+    let same = Record { n_train, data_digest, ..there.clone() } == *record;
+    Ok(Some(there).filter(|there| same && there != record))
+}
+
+/// Refuses a directory while another training is at work in it.
+fn check_idle(folder: &Path) -> Result<()> {
+    let claims = Claims::of(folder);
+    for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
+        let name = entry.map_err(|error| refuse(folder, error))?.file_name();
+        let number = name
+            .to_str()
+            .filter(|name| is_claim(name))
+            .and_then(|name| name.rsplit('-').next()?.parse().ok());
+        if number.is_some_and(|number| !claims.take(number).unwrap_or(false)) {
+            let name = name.to_string_lossy();
+            let why = format_args!("another process is training its members on other data ('{name}')");
+            return Err(refuse(folder, why));
+        }
+    }
+    Ok(())
+}
+
+fn manifest_of(folder: &Path, record: &Record) -> Result<String> {
     let created_by = format!("certssb {}", env!("CARGO_PKG_VERSION"));
     let manifest = Manifest { record: record.clone(), behaviour: record.behaviour.clone(), created_by };
-    let text = serde_json::to_string_pretty(&manifest).map_err(|error| refuse(folder, error))?;
+    serde_json::to_string_pretty(&manifest).map_err(|error| refuse(folder, error))
+}
+
+/// Writes the manifest unless another process was faster; its manifest is then compared as any other.
+fn begin(folder: &Path, record: &Record) -> Result<()> {
+    let text = manifest_of(folder, record)?;
     files::create(&folder.join(MANIFEST), text.as_bytes()).map(drop).map_err(|error| refuse(folder, error))
 }
 

@@ -117,6 +117,18 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The digest that is written so; `None` if it is none.
+pub(crate) fn unhex(digest: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if digest.len() != 64 || !digest.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digest.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Reads one sample and refuses values that are not finite.
 pub(crate) fn read(inputs: &dyn Inputs, index: usize, out: &mut [f32]) -> Result<()> {
     inputs.features(index, out)?;

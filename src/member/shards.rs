@@ -45,6 +45,11 @@ impl Entry {
         unpack(&self.header, &data, record, layout)
     }
 
+    /// Whether it says that it is of this record.
+    pub(super) fn is_of(&self, record: &str) -> bool {
+        self.header.manifest == record
+    }
+
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut file = files::open(&self.shard, u64::MAX)?;
         file.seek(SeekFrom::Start(self.start))?;
@@ -141,6 +146,16 @@ fn listed(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// What a shard of a folder says of one of its members, if one can be read.
 pub(super) fn peek(folder: &Path) -> Option<Header> {
     listed(folder).ok()?.into_iter().find_map(|path| headers(&head(&path)?)?.into_iter().next())
+}
+
+/// Removes shards that have no member of this record.
+pub(super) fn sweep(folder: &Path, record: &str) {
+    for path in listed(folder).unwrap_or_default() {
+        let said = head(&path).and_then(|head| headers(&head)).unwrap_or_default();
+        if !said.is_empty() && said.iter().all(|header| header.manifest != record) {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// What stands at the beginning of a safetensors file. (Its library reads whole files only.)

@@ -33,6 +33,8 @@ const LARGEST_SHARD: u64 = 1 << 30;
 pub(crate) struct Store {
     folder: PathBuf,
     digest: String,
+    /// Whether the directory may still hold members of a record that it was before; they count as absent.
+    moves: bool,
     layout: Layout,
     shards: Shards,
     /// Files that were written here since the last packing; locked while somebody packs.
@@ -40,9 +42,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(folder: &Path, digest: String, layout: &Layout) -> Self {
+    pub(super) fn new(folder: &Path, digest: String, layout: &Layout, moves: bool) -> Self {
         let (shards, written) = (Shards::default(), Mutex::new(0));
-        Self { folder: folder.to_owned(), digest, layout: layout.clone(), shards, written }
+        Self { folder: folder.to_owned(), digest, moves, layout: layout.clone(), shards, written }
     }
 
     pub(super) fn digest(&self) -> &str {
@@ -51,7 +53,10 @@ impl Store {
 
     /// Whether there is something of this member; says nothing about what that is.
     pub(super) fn has(&self, member: u64) -> bool {
-        self.path(member).exists() || self.entries(member).is_ok_and(|entries| !entries.is_empty())
+        let path = self.path(member);
+        let others = || self.moves && peek(&path).is_some_and(|header| header.manifest != self.digest);
+        let own = |entry: &Entry| !self.moves || entry.is_of(&self.digest);
+        path.exists() && !others() || self.entries(member).is_ok_and(|entries| entries.iter().any(own))
     }
 
     /// The member, if it is there and whole.
@@ -67,6 +72,7 @@ impl Store {
             match entry.read(&self.digest, &self.layout) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {}
+                Err(Foreign) if self.moves => {}
                 Err(Foreign) => return Err(refuse(&entry.shard, FOREIGN)),
             }
         }
@@ -83,6 +89,7 @@ impl Store {
         match decode(&bytes, &self.digest, &self.layout) {
             Ok(Some(found)) if found.number != member => Err(refuse(&path, FOREIGN)),
             Ok(found) => Ok(found),
+            Err(Foreign) if self.moves => Ok(None),
             Err(Foreign) => Err(refuse(&path, FOREIGN)),
         }
     }
@@ -205,6 +212,18 @@ impl Store {
                 .map_err(|error| refuse(&shard, error))?;
         }
         Ok(())
+    }
+
+    /// Removes members of other records, as far as they can be removed.
+    pub(super) fn sweep(&self) {
+        for number in file_numbers(&self.folder).unwrap_or_default() {
+            let path = self.path(number);
+            if peek(&path).is_some_and(|header| header.manifest != self.digest) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        shards::sweep(&self.folder, &self.digest);
+        self.shards.forget();
     }
 
     /// A shard without some of its members: the new one first.

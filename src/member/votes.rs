@@ -197,6 +197,15 @@ pub(crate) fn read_all(
     (said, members)
 }
 
+/// Removes files that speak of members of other records.
+pub(crate) fn sweep(folder: &Path, record: &str) {
+    for path in listed(folder) {
+        if read(&path).is_some_and(|(head, _)| head.manifest != record) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// Removes files that say something of one of these members.
 ///
 /// # Errors

@@ -187,12 +187,23 @@ impl Assignment {
     /// learner need not be trained again.
     #[cfg(feature = "training")]
     pub(crate) fn digest(&self, learner: usize, spread: &Spread) -> Content {
-        let mut hasher = blake3::Hasher::new_derive_key("certssb 2026 samples of a learner");
-        for sample in self.samples(learner, spread) {
-            hasher.update(&self.contents[sample]);
-        }
-        *hasher.finalize().as_bytes()
+        digest_of(self.samples(learner, spread).into_iter().map(|sample| &self.contents[sample]))
     }
+
+    /// That of a learner without samples.
+    #[cfg(feature = "training")]
+    pub(crate) fn digest_of_none() -> Content {
+        digest_of(std::iter::empty())
+    }
+}
+
+#[cfg(feature = "training")]
+fn digest_of<'a>(contents: impl Iterator<Item = &'a Content>) -> Content {
+    let mut hasher = blake3::Hasher::new_derive_key("certssb 2026 samples of a learner");
+    contents.for_each(|content| {
+        hasher.update(content);
+    });
+    *hasher.finalize().as_bytes()
 }
 
 /// What turns a sample into its bucket and its content.

@@ -1,6 +1,7 @@
 """Learners of a partition that are trained here: what they may depend on, what attacks do to them, and what a fit keeps."""
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +223,137 @@ def test_what_a_fit_keeps_survives_a_pickle_and_a_folder_and_no_other_setting(tm
     ):
         changed = pickle.loads(pickle.dumps(clf)).set_params(**other)
         assert changed.fit(X[:-1], y[:-1], classes=range(10)).n_kept_ == 0, other
-    with pytest.raises(cs.CheckpointError, match="n_train|data"):
-        learners(law, checkpoint=tmp_path / "kept").fit(X, y)
-        learners(law, checkpoint=tmp_path / "kept").fit(X[1:], y[1:])
+
+
+@pytest.mark.parametrize("members", ["memory", "disk"])
+@pytest.mark.parametrize("law", [cs.Partition(100), cs.Partition(50, overlap=2)], ids=str)
+def test_a_checkpoint_keeps_learners_whose_samples_stay(
+    law: cs.Partition, members: Any, tmp_path: Path
+) -> None:
+    X, y, X_test, _ = digits()
+    settings = {"members": members, "checkpoint": tmp_path / "kept"}
+
+    def checked(X: Array, y: Array, n_touched: int) -> None:
+        # Members that are resumed are those that the directory has.
+        clf = learners(law, "linear", **settings).fit(X, y, classes=range(10))
+        assert clf.n_kept_ == (0 if n_touched == 100 else 100 - n_touched)
+        fresh = learners(law, "linear").fit(X, y, classes=range(10))
+        np.testing.assert_array_equal(clf.scores(X_test), fresh.scores(X_test))
+        assert clf.certify(X_test) == fresh.certify(X_test)
+        # Whoever opens the directory finds these learners, and no others.
+        again = learners(law, "linear", **settings).fit(X, y, classes=range(10))
+        np.testing.assert_array_equal(again.scores(X_test), fresh.scores(X_test))
+
+    checked(X[:-1], y[:-1], 100)
+    bucket = int(law.buckets(X, y)[-1])
+    clf = learners(law, "linear", **settings).fit(X, y, classes=range(10))
+    assert clf.n_kept_ == 100 - len(law.shifts)
+    fresh = learners(law, "linear").fit(X, y, classes=range(10))
+    np.testing.assert_array_equal(clf.scores(X_test), fresh.scores(X_test))
+    # What this fit has trained it can take back; what it has kept it cannot.
+    clf._ensemble.discard_new(None)
+    left = {number for number, _ in clf._ensemble.digests()}
+    assert set(range(100)) - left == {(bucket + s) % 100 for s in law.shifts}
+    # And back, and on to others: a few samples less, another label.
+    checked(X[:-1], y[:-1], len(law.shifts))
+    other = np.where(np.arange(len(y)) == 7, (y + 1) % 10, y)
+    buckets = {
+        *law.buckets(X[-1:], y[-1:]),
+        *law.buckets(X[7:8], y[7:8]),
+        *law.buckets(X[7:8], other[7:8]),
+    }
+    checked(X, other, len({(int(b) + s) % 100 for b in buckets for s in law.shifts}))
+
+
+def test_a_checkpoint_keeps_nothing_that_would_be_another_learner(tmp_path: Path) -> None:
+    X, y, X_test, _ = digits()
+    law = cs.Partition(60)
+
+    def fit(X: Array, y: Array, **settings: Any) -> cs.CertifiedClassifier:
+        model = settings.pop("model", "linear")
+        given = {"checkpoint": tmp_path / "kept", "law": law} | settings
+        return learners(given.pop("law"), model, **given).fit(X, y, classes=range(10))
+
+    fit(X[1:], y[1:])
+    for other in (
+        {"seed": 3},
+        {"model": "discriminant"},
+        {"law": cs.Partition(61)},
+        {"law": cs.Partition(60, assign="index")},
+        {"epochs": 2},
+    ):
+        with pytest.raises(cs.CheckpointError, match="other settings or data"):
+            fit(X, y, **other)
+    # Of other data altogether nothing stays: they were meant for another directory.
+    with pytest.raises(cs.CheckpointError, match="other settings or data"):
+        fit(1 - X, y)
+    # Rounded otherwise, and what is others follows from the data.
+    with pytest.raises(cs.CheckpointError, match="other settings or data"):
+        fit(X, y, stack=2)
+    # Gone on with in another way, nobody knows which learner is which.
+    for path in sorted((tmp_path / "kept").glob("member-*"))[:20]:
+        path.write_bytes(path.read_bytes()[:-5])
+    clf = fit(X[1:], y[1:], stack=2)
+    assert [digest == "0" * 64 for digest in clf._ensemble.trained_on()] == [True] * 20 + [False] * 40  # type: ignore[union-attr]
+    kept = fit(X, y)
+    fresh = learners(law, "linear").fit(X, y, classes=range(10))
+    assert 39 <= kept.n_kept_ <= 40
+    np.testing.assert_array_equal(kept.scores(X_test), fresh.scores(X_test))
+
+
+@pytest.mark.parametrize("damage", ["shard", "file", "digests"])
+def test_a_damaged_learner_is_trained_and_not_kept(damage: str, tmp_path: Path) -> None:
+    X, y, X_test, _ = digits()
+    # So many are packed into a shard when a training ends, and so few are not.
+    law = cs.Partition(60 if damage == "file" else 100)
+    folder = tmp_path / "kept"
+    learners(law, checkpoint=folder).fit(X[1:], y[1:], classes=range(10))
+    touched = int(law.buckets(X, y)[0])
+    if damage == "file":
+        path = folder / f"member-{(touched + 1) % 60:06d}.safetensors"
+        path.write_bytes(path.read_bytes()[:-5])
+    elif damage == "shard":
+        (shard,) = folder.glob("members-*")
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+        shard.write_bytes(content)
+    else:
+        (digests,) = folder.glob("learners-*")
+        digests.write_text(digests.read_text()[:-9])
+        with pytest.raises(cs.CheckpointError, match="other settings or data"):
+            learners(law, checkpoint=folder).fit(X, y, classes=range(10))
+        return
+    clf = learners(law, checkpoint=folder).fit(X, y, classes=range(10))
+    assert clf.n_kept_ == 58 if damage == "file" else 30 < clf.n_kept_ < 70
+    fresh = learners(law).fit(X, y, classes=range(10))
+    np.testing.assert_array_equal(clf.scores(X_test), fresh.scores(X_test))
+
+
+def test_a_move_that_was_killed_is_gone_on_with_in_either_direction(tmp_path: Path) -> None:
+    """Killed before the manifest is another one, and before what was there is removed."""
+    X, y, X_test, _ = digits()
+    law = cs.Partition(60)
+
+    def fit(n: int, folder: Path) -> cs.CertifiedClassifier:
+        return learners(law, checkpoint=folder).fit(X[:n], y[:n], classes=range(10))
+
+    fit(599, tmp_path / "old")
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    fit(600, tmp_path / "new")
+    for n in (599, 600):
+        for manifest in ("old", "new"):
+            folder = tmp_path / f"{n}-{manifest}"
+            shutil.copytree(tmp_path / "old", folder)
+            for path in (tmp_path / "new").iterdir():
+                # Some of the learners have been written for the new data already.
+                if path.name.startswith("learners-") or path.name < "member-000030":
+                    shutil.copy(path, folder)
+            shutil.copy(tmp_path / manifest / "manifest.json", folder)
+            clf = fit(n, folder)
+            fresh = learners(law).fit(X[:n], y[:n], classes=range(10))
+            np.testing.assert_array_equal(clf.scores(X_test), fresh.scores(X_test))
+            assert len(list(folder.glob("member-*"))) == 60
+            assert len(list(folder.glob("learners-*"))) == 1
 
 
 def test_learners_without_samples_vote_for_a_class_of_their_own_and_are_counted(tmp_path: Path) -> None:

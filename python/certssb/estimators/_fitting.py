@@ -276,6 +276,9 @@ class Fitting(Building, Growing):
             known: Members | None = getattr(self, earlier, None)
             if known is not None and not _adopt(ensemble, known):
                 n_kept = max(n_kept, keep_unchanged(ensemble, known, features, codes, trusted, raw))
+        checkpoint = self._checkpoint()
+        if checkpoint is not None and not isinstance(ensemble, Levels):
+            n_kept = max(n_kept, ensemble.follow(checkpoint, features, codes, trusted, raw))
         self._unfinished = ensemble
         goal = None
         if until is not None:

@@ -70,7 +70,9 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         worker. A pickled estimator has no executor.
     checkpoint : str or path, optional
         Directory in which every finished member is kept. Members already in it are not trained again, whatever
-        interrupted the run that made them; a directory made with other settings or data is refused. Processes that
+        interrupted the run that made them; a directory made with other settings or data is refused. For a
+        :class:`~certssb.Partition` other data are accepted if some learners' samples are unchanged: these learners
+        are kept, and the directory then belongs to the new data. Processes that
         share a directory, on one machine or on several that share a disk, share the work: each claims the members
         that it trains, and takes over those of a process that is killed.
     progress : bool or callable, default=True
@@ -139,8 +141,8 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         Number of learners of a :class:`~certssb.Partition` that had too few samples to be trained: each votes for a
         class that its number determines. 0 for every other law.
     n_kept_ : int
-        Number of learners of a :class:`~certssb.Partition` that were kept from an earlier fit of this object on other
-        data, because the samples in their buckets are the same. 0 for every other law.
+        Number of learners of a :class:`~certssb.Partition` that were kept from an earlier fit on other data, of this
+        object or in `checkpoint`, because the samples in their buckets are the same. 0 for every other law.
     n_members_ : int
         Number of trained members.
     n_trusted_ : int

@@ -34,7 +34,7 @@ _FILE = "estimator.json"
 _OURS = re.compile(
     r"estimator\.json|manifest\.json|member-[0-9]{6,}\.safetensors|level-[0-9]+"
     r"|votes-[0-9a-f]{16}-[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}\.safetensors"
-    r"|members-[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}\.safetensors"
+    r"|members-[0-9]{6,}-[0-9]{6,}-[0-9a-f]{16}\.safetensors|learners-[0-9a-f]{16}\.json"
     r"|history-(grown|(seen|planned)-[0-9]{6,})\.json|claim-[0-9]{6,}|\.certssb-[0-9a-f]{32}\.draft"
 )
 

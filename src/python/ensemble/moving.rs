@@ -186,13 +186,5 @@ impl PyEnsemble {
 /// A digest of what a learner was trained on, as it was before it was written.
 fn unhex(digest: &str) -> Result<[u8; 32]> {
     let wrong = || Error::parameter("trained_on", "digests of 64 hexadecimal digits", digest);
-    let mut bytes = [0; 32];
-    if digest.len() != 64 || !digest.is_ascii() {
-        return Err(wrong());
-    }
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        let digits = digest.get(2 * place..2 * place + 2).ok_or_else(wrong)?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
-    }
-    Ok(bytes)
+    crate::member::unhex(digest).ok_or_else(wrong)
 }

@@ -121,7 +121,7 @@ impl PyEnsemble {
         let same = self.inner.record() == other.inner.record();
         if same {
             self.inner.recall(&other.inner.history());
-            self.inner.recall_parts(other.inner.trained_on().to_vec());
+            self.inner.adopt_parts(&other.inner);
             for member in other.inner.trained() {
                 self.inner.insert(member.clone())?;
             }
@@ -167,6 +167,23 @@ impl PyEnsemble {
         let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted, &received)?;
         let (inner, earlier) = (&mut self.inner, &earlier.inner);
         listening(py, || inner.keep_unchanged(earlier, &data))
+    }
+
+    /// Makes a checkpoint of learners on other data one of these data; how many learners stay.
+    #[pyo3(signature = (checkpoint, features, labels, trusted=None, received=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn follow(
+        &mut self,
+        py: Python<'_>,
+        checkpoint: PathBuf,
+        features: Samples<'_>,
+        labels: PyReadonlyArray1<'_, i64>,
+        trusted: Trusted<'_>,
+        received: Received<'_>,
+    ) -> PyResult<usize> {
+        let data = training_set(&features, &labels, self.inner.record().n_classes, &trusted, &received)?;
+        let inner = &mut self.inner;
+        listening(py, || inner.follow(&checkpoint, &data))
     }
 
     /// How many members are in memory at the same time where they are forgotten when they have voted.
