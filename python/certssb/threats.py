@@ -62,7 +62,7 @@ class Threat:
     certify the same numbers.
 
     Insertions and deletions are covered by laws under which members see some of the samples only:
-    :class:`~certssb.Subsample`, with a fixed size or a rate.
+    :class:`~certssb.Subsample`, with a fixed size or a rate, and :class:`~certssb.Partition`, unless it assigns by index.
 
     Examples
     --------

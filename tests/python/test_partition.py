@@ -74,6 +74,35 @@ def test_every_change_of_the_buckets_that_a_certificate_allows_leaves_the_class(
         assert tight > len(every) // 2
 
 
+@pytest.mark.parametrize(
+    ("law", "n_classes"),
+    [(cs.Partition(5), 3), (cs.Partition(3), 4), (cs.Partition(2, overlap=2, shifts=[0, 1]), 3)],
+    ids=str,
+)
+def test_every_change_that_a_run_off_allows_leaves_the_class(law: cs.Partition, n_classes: int) -> None:
+    """All elections of a few learners, each of which ranks the classes in any order."""
+    n, orders = law.n_learners, list(itertools.permutations(range(n_classes)))
+    scores = -np.argsort(np.array(orders), axis=1).astype(np.float32)
+    every = np.array(list(itertools.product(range(len(orders)), repeat=n)))
+    certs = cs.certify_scores(scores[every].transpose(1, 0, 2), law, election="run-off")
+    winners, buckets = certs.prediction, certs.n_buckets
+    assert buckets is not None
+    tight = np.zeros(len(every), dtype=bool)
+    for r in range(1, n + 1):
+        for touched in itertools.combinations(range(n), r):
+            learners = {(h + s) % n for h in touched for s in law.shifts}
+            left = [m for m in range(n) if m not in learners]
+            # Elections that agree on all learners but those are what the attacker can make of each other.
+            _, group = np.unique(every[:, left] @ len(orders) ** np.arange(len(left)), return_inverse=True)
+            low, high = np.full(len(every), n_classes), np.full(len(every), -1)
+            np.minimum.at(low, group, winners)
+            np.maximum.at(high, group, winners)
+            turned = low[group] != high[group]
+            assert not (turned & (buckets >= r)).any(), touched
+            tight |= turned & (buckets == r - 1)
+    assert tight.mean() > 0.5
+
+
 def test_how_a_changed_sample_counts() -> None:
     votes = np.array([[1, 1]] * 9 + [[1, 0]] * 2)
     counts = {"content": (2, 2, 2), "features": (2, 5, 2), "index": (5, 5, 5)}

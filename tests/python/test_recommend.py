@@ -69,6 +69,36 @@ def test_a_member_sees_as_much_as_the_votes_allow(threat: cs.Threat, n_train: in
             assert votes is None or votes > share * row.n_members, row
 
 
+@pytest.mark.parametrize(("threat", "n_train", "n_classes"), THREATS, ids=str)
+def test_no_overlap_and_no_run_off_needs_fewer_votes_whoever_gives_them(
+    threat: cs.Threat, n_train: int, n_classes: int
+) -> None:
+    """Why they are no rows: with the votes of as many parts less one, they certify no better in the worst case."""
+    rows = [
+        row
+        for row in cs.recommend(threat, n_train=n_train, n_classes=n_classes)
+        if isinstance(row.law, cs.Partition)
+    ]
+    assert rows
+    for row in rows:
+        law: Any = row.law
+        short = np.eye(n_classes, dtype=np.float32)[cast(row, row.votes - 1, n_classes)]
+        for election in ("plurality", "run-off"):
+            certs = cs.certify_scores(short, law, n_train, election=election)  # type: ignore[arg-type]
+            assert not certs.holds(threat)[0]
+        touched = int(cs.certify_votes(short.argmax(axis=2), law, n_train, n_classes).n_buckets[0]) + 1  # type: ignore[index]
+        for overlap in (2, 3):
+            wide = cs.Partition(law.n_parts, overlap, law.assign)
+            n, n_agreeing = wide.n_learners, overlap * (row.votes - 1)
+            # All learners of as many buckets as the threat touches, and others.
+            fed = {(bucket + shift) % n for bucket in range(touched) for shift in wide.shifts}
+            assert len(fed) <= n_agreeing
+            agreeing = [*fed, *(learner for learner in range(n) if learner not in fed)][:n_agreeing]
+            votes = np.zeros((n, 1), dtype=int)
+            votes[agreeing] = n_classes - 1
+            assert not cs.certify_votes(votes, wide, n_train, n_classes).holds(threat)[0]
+
+
 def test_the_order_is_fewer_votes_then_less_noise_then_more_samples() -> None:
     found = cs.recommend(cs.Threat(share=0.02, trigger_norm=1.0), n_train=12665)
     needs = [row.votes > math.ceil(0.75 * row.n_members) for row in found]
