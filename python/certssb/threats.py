@@ -28,22 +28,22 @@ Counted: TypeAlias = Literal["edits", "symmetric difference"]
 class Threat:
     """What an attacker may have done: how many samples, how far, with which labels, and by which kind of edit.
 
-    Threats are values: they do not change, are equal if they say the same, and can be keys of a dictionary.
+    Threats are immutable, are equal if they say the same, and can be keys of a dictionary.
 
     Parameters
     ----------
     n_poisoned : int, optional
-        Number of edits, at most. Left out where `edits` has the numbers.
+        Largest number of edits. Left out if `edits` has the numbers.
     share : float, optional
-        The same as a share of the training set, in [0, 1], rounded down to whole samples; exactly one of `n_poisoned`,
-        `share` and numbers of edits is given.
+        The same number as a share of the training set, in [0, 1], rounded down to whole samples. Exactly one of
+        `n_poisoned`, `share` and numbers in `edits` must be given.
     trigger_norm : float, default=inf
-        L2 norm of the change of each modified sample, at most, in the units of the features; ``inf`` for any change.
+        Largest L2 norm of the change of each modified sample, in the units of the features; ``inf`` for any change.
     labels : bool, default=False
-        Whether the labels of modified samples may be any as well. (Samples that are inserted have any.)
+        Whether the labels of modified samples may change as well. (Inserted samples may have any label.)
     edits : {"modified", "inserted", "deleted", "any"} or dict, default="modified"
-        What attackers may have done, and what is counted: samples modified in place, samples put in, samples taken out,
-        or all of these in any mix and in any way. A dict has numbers of each, such as
+        What attackers may have done, and what is counted: samples modified in place, inserted, deleted, or all of
+        these in any mix and in any way. A dict has a number for each, such as
         ``{"modified": 3, "inserted": 40, "deleted": 7}``.
     counted : {"edits", "symmetric difference"}, default="edits"
         Whether a modification counts once, or twice: as one sample removed and one added.
@@ -51,17 +51,17 @@ class Threat:
     Raises
     ------
     ParameterError
-        If a value is out of range, a name unknown, or there is not exactly one number.
+        If a value is out of range, a name is unknown, or not exactly one number is given.
 
     Notes
     -----
-    A certificate says that the prediction is the same for two training sets, of which one was received and the attackers
-    made one of the other. It holds whichever of them was received: if what you have was tampered with, the other set is the
-    clean one; if what you have is clean, it is what the attackers would make of it, and you would train on. Samples put in
-    on one way are taken out on the other, so that ``edits="inserted"`` and ``edits="deleted"`` make the same claim, and
-    certify the same numbers.
+    A certificate says that the prediction is the same for two training sets, one of which attackers made from the
+    other. It holds whichever of the two you received. If yours was tampered with, the other set is the clean one; if
+    yours is clean, the other one is what attackers would make of it. Samples that are inserted in one direction are
+    deleted in the other. So ``edits="inserted"`` and ``edits="deleted"`` make the same claim, and certify the same
+    numbers.
 
-    Insertions and deletions are covered by laws under which members see some of the samples only:
+    Insertions and deletions are covered by laws under which members see only some of the samples:
     :class:`~certssb.Subsample`, with a fixed size or a rate, and :class:`~certssb.Partition`, unless it assigns by index.
 
     Examples
@@ -127,7 +127,7 @@ class Threat:
 
     @property
     def n_poisoned(self) -> int | None:
-        """Number of edits, at most; None where a share is given."""
+        """Largest number of edits; None if a share is given."""
         if self._numbers is None:
             return self._n_poisoned
         modified, inserted, deleted = self._numbers
@@ -135,17 +135,17 @@ class Threat:
 
     @property
     def share(self) -> float | None:
-        """The number as a share of the training set; None where a number is given."""
+        """The number as a share of the training set; None if a number is given."""
         return self._share
 
     @property
     def trigger_norm(self) -> float:
-        """L2 norm of the change of each modified sample, at most."""
+        """Largest L2 norm of the change of each modified sample."""
         return self._trigger_norm
 
     @property
     def labels(self) -> bool:
-        """Whether the labels of modified samples may be any."""
+        """Whether the labels of modified samples may change."""
         return self._labels
 
     @property
@@ -174,7 +174,7 @@ class Threat:
         Raises
         ------
         ParameterError
-            If `n_train` is no number of samples.
+            If `n_train` is not a number of samples.
 
         Examples
         --------
@@ -189,7 +189,7 @@ class Threat:
         return math.floor(Fraction(repr(self._share)) * check_count("n_train", n_train))
 
     def words(self, n_train: int | None = None) -> str:
-        """The threat as it stands in headings.
+        """The threat as headings show it.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class Threat:
         Parameters
         ----------
         threat : str
-            Parts between commas: ``n_poisoned=50`` or ``share=0.02`` (or ``share=2%``), ``trigger_norm=1.5``,
+            Parts separated by commas: ``n_poisoned=50`` or ``share=0.02`` (or ``share=2%``), ``trigger_norm=1.5``,
             ``labels``, ``edits=any``, ``counted=symmetric difference``; numbers of each edit as ``modified=3``,
             ``inserted=40``, ``deleted=7``.
 
@@ -233,7 +233,7 @@ class Threat:
         Raises
         ------
         ParameterError
-            If a part is not one of these, or there are two of a kind.
+            If a part is not one of these, or is given twice.
 
         Examples
         --------

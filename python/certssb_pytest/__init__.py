@@ -19,12 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--certssb-cache",
         metavar="DIR",
-        help="where the fixture certssb_fit keeps trained members; pytest's own cache if not given",
+        help="where the fixture certssb_fit keeps trained members; by default pytest's own cache",
     )
     group.addoption(
         "--certssb-report",
         metavar="DIR",
-        help="write one page about everything that assert_certified_accuracy was asked, DIR/report.html",
+        help="write one page about all claims checked by assert_certified_accuracy: DIR/report.html",
     )
 
 

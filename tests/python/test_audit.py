@@ -284,7 +284,7 @@ def test_a_member_that_votes_like_the_one_it_replaced_is_told_by_its_bits(folder
     (folder / "members.npz").write_bytes(digests_bytes(digests))
     _resealed(folder)
     failed = [row for row in cs.audit(folder, members="all").rows if row.result == "FAILED"]
-    assert [row.what for row in failed] == ["members"] and "member 7 is another one, by its digest" in failed[
+    assert [row.what for row in failed] == ["members"] and "member 7 is a different one, by its digest" in failed[
         0
     ].detail
     # On another processor none has the same bits, and votes decide.

@@ -92,7 +92,7 @@ def _data(
             )  # fmt: skip
     except (CertssbError, OSError, MemoryError) as error:
         if data is None and not _is_here(options):
-            rows.unchecked("data", f"they are not here: --data says where they lie ({error})")
+            rows.unchecked("data", f"they are not here: --data says where they are ({error})")
         else:
             rows.failed("data", f"what the settings describe cannot be made ({error})")
         return None
@@ -205,15 +205,15 @@ def _members(
                 shares.append(share)
                 if share > tolerance:
                     wrong.append(
-                        f"member {number}{where} votes otherwise on {100 * share:.2f} % of the {name} test samples"
+                        f"member {number}{where} votes differently on {100 * share:.2f} % of the {name} test samples"
                     )
     # Where some come out bit for bit, rounding is no excuse for others.
     if others and (same or not folder.votes):
-        wrong += [f"{which} is another one, by its digest" for which in others]
+        wrong += [f"{which} is a different one, by its digest" for which in others]
     listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
     what = f"{len(numbers)} of {plan.facts.members} members trained again ({listed})"
     if wrong:
-        hint = "another processor or version rounds otherwise, which --tolerance allows for"
+        hint = "another processor or version rounds differently, which --tolerance allows for"
         rows.failed(
             "members",
             f"{what}: {'; '.join(wrong[:3])}{f'; and {len(wrong) - 3} more' if len(wrong) > 3 else ''} ({hint})",

@@ -353,7 +353,7 @@ def _drawn(folder: Folder, rows: Rows) -> None:
     same = made == _files.read(folder.path / name)
     rows.found(
         "picture",
-        [] if same else [f"{name} is another than the tables give"],
+        [] if same else [f"{name} differs from what the tables give"],
         f"{name} drawn again, the same",
     )
 
@@ -381,7 +381,7 @@ def _written(folder: Folder, rows: Rows) -> None:
     why = _other_version(folder, ("certssb",))
     if why is not None:
         rows.unchecked(
-            "report", f"report.html is another than is made here, {why}; certssb report makes one of your own"
+            "report", f"report.html differs from the one made here, {why}; certssb report makes one of your own"
         )
         return
     why = _other_version(folder, ("matplotlib",))

@@ -77,7 +77,7 @@ def _trained_again(
 ) -> int:
     """Whether the data are those of the record, and some members what these data make; how many were trained."""
     if arrays is None:
-        rows.unchecked("data", "none were given: data= says where a .npz with X_train and y_train lies")
+        rows.unchecked("data", "none were given: data= says where a .npz with X_train and y_train is")
         rows.unchecked("members", NOT_ASKED if members == 0 else "there are no data to train on")
         return 0
     record = json.loads(clf.record())
@@ -128,7 +128,7 @@ def _trained_again(
     )
     if beyond:
         named = ", ".join(map(str, list(beyond)[:8]))
-        hint = "another processor or version rounds otherwise, which a tolerance and X_test allow for"
+        hint = "another processor or version rounds differently, which a tolerance and X_test allow for"
         rows.failed("members", f"{what}: {len(beyond)} are others ({named}; {hint})")
     elif other:
         rows.passed(

@@ -66,7 +66,8 @@ class WithAccuracy(Surviving):
         y_true : array-like of shape (n_samples,)
             True classes; numbers of equal value are equal, whatever their types.
         radii : float, array-like or Threat
-            Total L2 norms: a sample counts if its radius is *greater*. 0 counts every sample not abstained. Or a threat.
+            Total L2 norms: a sample counts if its radius is *greater*. 0 counts every sample that is not an
+            abstention. Or a threat.
         n_poisoned : int
             Number of changed samples, together with `trigger_norm`.
         trigger_norm : float or array-like
@@ -86,8 +87,8 @@ class WithAccuracy(Surviving):
         Raises
         ------
         ParameterError
-            If neither radii nor a budget is given, or both, or the law has none of that kind; if a true class is
-            missing, or true classes are no labels of the kind that was predicted (strings, numbers, booleans).
+            If neither radii nor a budget is given, or both, or the law has no budget of that kind. If a true class is
+            missing, or true classes are not of the kind that was predicted (strings, numbers, booleans).
         ShapeError
             If there is not one true class per sample.
 

@@ -72,8 +72,8 @@ class Contents:
 
     @property
     def n_train(self) -> int | None:
-        """Number of training samples, trusted ones left out; None where nobody told it, which only a
-        :class:`~certssb.Partition` does without."""
+        """Number of training samples, not counting trusted ones; None if it was not given, which only a
+        :class:`~certssb.Partition` allows."""
         return self._core.n_train
 
     @property

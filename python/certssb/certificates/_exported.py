@@ -38,12 +38,12 @@ class Exported(Surviving):
         Parameters
         ----------
         threat : Threat, optional
-            What the attacker may have done: adds a column that says whether each prediction survives it.
+            What the attacker may have done; adds a column that says whether each prediction survives it.
         n_poisoned : int, optional
-            Number of training samples changed, at most. Adds a column, named after the call that makes it: with
-            `trigger_norm` that of :meth:`holds`, alone that of :meth:`trigger_norm`.
+            Largest number of training samples changed. Adds a column, named after the call that makes it:
+            :meth:`holds` if `trigger_norm` is given too, otherwise :meth:`trigger_norm`.
         trigger_norm : float, optional
-            L2 norm of the change of each; alone it adds the column of :meth:`n_poisoned`.
+            L2 norm of the change of each; without `n_poisoned`, it adds the column of :meth:`n_poisoned`.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
         edits, counted
@@ -97,18 +97,18 @@ class Exported(Surviving):
         edits: Edits | None = None,
         counted: Counted | None = None,
     ) -> Shown:
-        """The table to look at, in a notebook or on a terminal, with what each prediction survives.
+        """The table for display in a notebook or a terminal, with what each prediction survives.
 
         Parameters
         ----------
         threat, n_poisoned, trigger_norm, labels, edits, counted
-            As for :meth:`to_frame`: what is asked adds a column, named after the call that makes it.
+            As for :meth:`to_frame`: they add a column, named after the call that makes it.
 
         Returns
         -------
         Shown
-            What the last line of a notebook's cell displays as a table, and what ``print`` writes: the guarantee
-            and ten rows, rounded so that nothing claims more than was certified.
+            An object that a notebook displays as a table and ``print`` writes as text: the guarantee and ten rows,
+            rounded so that nothing claims more than was certified.
 
         Raises
         ------

@@ -57,7 +57,7 @@ def read(name: str, content: bytes, source: str) -> tuple[_core.Certificates, np
     Raises
     ------
     ParameterError
-        If it is no table, or a damaged one.
+        If it is not a table, or is damaged.
     """
     try:
         found = _files.archive(content)

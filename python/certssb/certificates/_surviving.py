@@ -91,7 +91,7 @@ class Surviving(Contents):
         return budget
 
     def statement(self, threat: Threat) -> str:
-        """What is guaranteed of the predictions for which :meth:`holds` says True, in one sentence to be quoted.
+        """One sentence to quote: what is guaranteed about the predictions for which :meth:`holds` is True.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Surviving(Contents):
         Returns
         -------
         str
-            Who may have done what to which samples, how it is counted, and with which probability it changes nothing.
+            Who may have done what to which samples, how it is counted, and with what probability it changes nothing.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class Surviving(Contents):
         Parameters
         ----------
         n_poisoned : int
-            Number of training samples changed, at most; left out where `edits` has the numbers.
+            Largest number of training samples changed; left out if `edits` has the numbers.
         labels : bool, default=False
             Whether the labels of the changed samples may be any as well.
         edits, counted
@@ -139,7 +139,7 @@ class Surviving(Contents):
         Returns
         -------
         ndarray of float64, shape (n_samples,)
-            L2 norm per changed sample, rounded down; ``inf`` where any trigger is survived, 0 where nothing is
+            L2 norm per changed sample, rounded down; ``inf`` if the prediction survives any trigger, 0 if nothing is
             certified.
 
         Raises
@@ -260,7 +260,8 @@ class Surviving(Contents):
         labels : bool, default=False
             Whether labels may change as well.
         edits, counted
-            As for :class:`~certssb.Threat`. Of other edits than modifications a norm says nothing: 0 or infinite.
+            As for :class:`~certssb.Threat`. For edits other than modifications, norms have no meaning: the result is
+            0 or infinite.
 
         Returns
         -------

@@ -32,15 +32,16 @@ class CertificateTable(WithAccuracy, Exported):
     abstained : ndarray of bool, shape (n_samples,)
         Whether no class could be certified.
     p_lower : ndarray of float64, shape (n_samples,)
-        Lower bound for the probability of the class; NaN under a :class:`~certssb.Partition`, which knows of none.
+        Lower bound for the probability of the class; NaN under a :class:`~certssb.Partition`, which has no
+        probabilities.
     p_upper : ndarray of float64, shape (n_samples,)
-        Upper bound for that of every other class; NaN as well.
+        Upper bound for the probability of every other class; NaN under a :class:`~certssb.Partition`.
     radius : ndarray of float64, shape (n_samples,), or None
         The prediction holds for every change of the training features whose L2 norm over the whole training set
         is *below* the radius, in the units of the features; 0 where abstained. None for a law that has no such
         radius (Subsample, Discrete, LabelNoise, Partition).
     guarantee : str
-        One sentence: what exactly is guaranteed, with which probability, for which changes.
+        One sentence: what exactly is guaranteed, with what probability, and for which changes.
     sound : bool
         Whether the guarantee is a proof against an attacker on the training set.
 
@@ -167,7 +168,7 @@ class CertificateTable(WithAccuracy, Exported):
         ParameterError
             If the file is not such a table, or is damaged.
         FileError
-            If it cannot be read, or is no regular file.
+            If it cannot be read, or is not a regular file.
 
         Examples
         --------

@@ -47,10 +47,10 @@ def certify_votes(
 ) -> CertificateTable:
     """Certify an ensemble trained elsewhere, from its members' votes.
 
-    The guarantee rests on the members having been trained on independent noised sets drawn from `law`, one draw
-    per member and sample, and on nothing else of the received data. Learners of a :class:`~certssb.Partition` must each
-    be a deterministic function of the set of samples in its buckets, whatever their order and number in the received
-    data, and come in the order of their numbers.
+    The guarantee assumes that the members were trained on independent noised sets drawn from `law`, with one draw per
+    member and sample, and on nothing else of the received data. Each learner of a :class:`~certssb.Partition` must be
+    a deterministic function of the set of samples in its buckets, whatever their order and positions in the received
+    data. Learners come in the order of their numbers.
 
     Parameters
     ----------
@@ -59,32 +59,32 @@ def certify_votes(
     law : Law
         The law from which each member's training set was drawn.
     n_train : int
-        Number of training samples, trusted ones left out; may be left out for a :class:`~certssb.Partition`.
+        Number of training samples, not counting trusted ones; may be left out for a :class:`~certssb.Partition`.
     n_classes : int
         Number of classes, at least 2.
     alpha : float, default=0.001
-        Chance that a statement is wrong, in [1e-200, 1). It and what follows up to `split` say nothing to a
-        :class:`~certssb.Partition`, whose certificates leave nothing to chance.
+        Largest probability that a statement is wrong, in [1e-200, 1). This and the parameters up to `split` do not
+        apply to a :class:`~certssb.Partition`, whose certificates leave nothing to chance.
     bound : {"auto", "clopper_pearson", "kl", "hoeffding", "betting"}
         Confidence bound; "auto" is Clopper-Pearson for votes.
     selection : {"union", "split"}
         Whether the same members choose the class and bound it, or the first `split` choose and the rest bound.
     runner_up : {"auto", "complement", "bound"}
-        Whether other classes are bounded by ``1 - p_lower`` or on their own; "auto" takes the first for two
-        classes, where both are the same, and the second for more. See Notes.
+        Whether other classes are bounded by ``1 - p_lower`` or individually; "auto" uses the first for two classes,
+        for which both are the same, and the second for more. See Notes.
     family_wise : bool, default=False
-        Whether all samples' statements shall hold together at ``1 - alpha``.
+        Whether the statements about all samples hold together with probability ``1 - alpha``.
     split : int, optional
         Number of choosing members with ``selection="split"``; a tenth by default. With ``bound="betting"`` it must be
-        given, and be the same at every look: the default moves with the number of members.
+        given, and be the same at every look, because the default changes with the number of members.
     n_features : int, optional
         Number of features of a sample; needed by :class:`~certssb.Uniform`.
     election : {"plurality", "run-off"}
-        How the learners of a :class:`~certssb.Partition` elect a class: by most votes, or in a second round between the
-        two classes with most, for which :func:`certify_scores` is needed.
+        How the learners of a :class:`~certssb.Partition` elect a class: by most votes, or in a second round between
+        the two classes with the most votes, which needs :func:`certify_scores`.
     n_trusted : int, default=0
-        Number of trusted samples, which every member saw as they are beside its draw from the others, and which nobody
-        changed. Bounds do not depend on it; the guarantee says so.
+        Number of trusted samples, which nobody changed and which every member saw as they are in addition to its draw
+        from the others. Bounds do not depend on it, but the guarantee mentions it.
 
     Returns
     -------
@@ -100,7 +100,8 @@ def certify_votes(
 
     Notes
     -----
-    Of K classes, the bounds that a certificate rests on each take this part of `alpha`, so that all hold together:
+    With K classes, each of the bounds behind a certificate uses this part of `alpha`, so that all of them hold
+    together:
 
     ============  ==========================  ====================================
     selection     runner_up="complement"      runner_up="bound"
@@ -109,8 +110,9 @@ def certify_votes(
     split         all of it                   1/2 each: one lower, one upper
     ============  ==========================  ====================================
 
-    Where nothing is certified under "union" and "complement", `p_lower` takes 1/K (and less where it is below 1/K).
-    The levels of a :class:`~certssb.Cascade` share `alpha` evenly, and within a level "complement" takes 1/K.
+    Under "union" and "complement", if nothing is certified, the bound `p_lower` uses the part 1/K of `alpha` (and
+    less if the bound is below 1/K). The levels of a :class:`~certssb.Cascade` share `alpha` evenly, and within a
+    level "complement" uses 1/K.
 
     Examples
     --------
@@ -199,8 +201,8 @@ def certify_scores(
     Parameters
     ----------
     scores : array-like of float, shape (n_members, n_samples, n_classes)
-        Scores in [0, 1] that sum to 1 over the classes; for a :class:`~certssb.Partition` any finite ones, of which only
-        the order within a learner's counts.
+        Scores in [0, 1] that sum to 1 over the classes. For a :class:`~certssb.Partition` any finite scores will do:
+        only their order within one learner's answer counts.
     law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features, election, n_trusted
         As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
 

@@ -92,7 +92,7 @@ def _parsed_toml(content: bytes) -> Any:
         reader = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ImportError:
         raise _files.Damaged(
-            "Python 3.10 reads no TOML: pip install tomli, or write the settings as .json"
+            "Python 3.10 cannot read TOML: pip install tomli, or write the settings as .json"
         ) from None
     return reader.loads(content.decode())
 

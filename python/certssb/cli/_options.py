@@ -117,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--config",
         metavar="FILE",
-        help="read options from a .toml or .json file first, such as the run.toml of an earlier run; what is typed beside it "
-        "takes precedence",
+        help="read options from a .toml or .json file first, such as the run.toml of an earlier run; options on the "
+        "command line take precedence",
     )
     run.add_argument(
         "--out", default="runs/latest", help="folder to write certificates, summary, plot and report to"
@@ -131,76 +131,76 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("folder", help="the folder that certssb run wrote")
     report.add_argument(
-        "other", nargs="?", help="that of another run: a page that compares both is written instead"
+        "other", nargs="?", help="the folder of another run; a page that compares both is written instead"
     )
     report.add_argument(
         "--out",
-        help="file to write; report.html in the folder if not given, comparison.html in the second of two",
+        help="file to write; by default report.html in the folder, or comparison.html in the second of two folders",
     )
     report.set_defaults(command=_run_command("report"))
     audit = commands.add_parser(
         "audit",
-        help="check what certssb run left in a folder, or a saved ensemble, as somebody who did not see it trained",
+        help="check the folder of a run, or a saved ensemble, without having seen it trained",
         formatter_class=formatter,
     )
-    audit.add_argument("folder", help="the folder that certssb run, or save, wrote")
+    audit.add_argument("folder", help="the folder that certssb run or save wrote")
     audit.add_argument(
         "--members",
         type=_label,
         default=5,
         metavar="N",
-        help="how many members, drawn at random, are trained again and compared; or all, or 0",
+        help="how many members, drawn at random, to train again and compare; a number or all",
     )
     audit.add_argument(
         "--data",
         metavar="PATH",
-        help="the run's data where they lie now: its .npz file, or the folder of MNIST or CIFAR-10; as the run had it if not given",
+        help="where the run's data are now: its .npz file, or the folder of MNIST or CIFAR-10; by default where they were for the run",
     )
     audit.add_argument(
         "--table",
         metavar="FILE",
-        help="for a saved ensemble: the certificates that it is said to give for X_test of --data",
+        help="for a saved ensemble: the certificates that it is claimed to give for X_test of --data",
     )
     audit.add_argument("--fingerprint", help="for a saved ensemble: the fingerprint that save returned")
     audit.add_argument(
         "--tolerance",
         type=float,
         default=0.0,
-        help="share of a member's votes that may be others when it is trained again, as on another processor",
+        help="share of a member's votes that may differ when it is trained again, for example on another processor",
     )
+    audit.add_argument("--seed", type=int, help="decides which members are drawn; unpredictable by default")
+    audit.add_argument("--device", help="where members are trained again; by default the device of the run")
     audit.add_argument(
-        "--seed", type=int, help="which members are drawn; nobody knows beforehand if not given"
-    )
-    audit.add_argument("--device", help="where members are trained again; as the run was if not given")
-    audit.add_argument(
-        "--jobs", type=int, help="members trained at the same time on the CPU; all cores if not given"
+        "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
     )
     audit.add_argument("--quiet", action="store_true", help="no progress bar")
     audit.set_defaults(command=_run_command("audit"))
     completion = commands.add_parser(
         "completion",
-        help="print a script by which a shell completes commands and options",
+        help="print a script with which a shell completes commands and options",
         formatter_class=formatter,
     )
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     completion.set_defaults(command=_run_command("completion"))
     plan = commands.add_parser(
-        "plan", help="what a budget demands of the votes, before training", formatter_class=formatter
+        "plan", help="what a budget demands of the votes, computed before training", formatter_class=formatter
     )
     plan.add_argument("--n-train", type=int, required=True, help="number of training samples")
     plan.add_argument("--n-poisoned", type=int, help="poisoned samples to certify against, with --norm")
-    plan.add_argument("--norm", type=float, help="L2 norm of the trigger; inf for any")
+    plan.add_argument("--norm", type=float, help="L2 norm of the trigger; inf for any norm")
     _add_threat(plan, "--n-poisoned, --norm and --labels")
     plan.add_argument("--labels", action="store_true", help="certify against changed labels as well")
     plan.add_argument("--n-classes", type=int, default=2, help="number of classes")
     plan.add_argument("--n-features", type=int, help="number of features; needed for uniform noise")
-    plan.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    plan.add_argument(
+        "--alpha", type=float, default=0.001, help="largest probability that a certificate is wrong"
+    )
     _add_law(plan)
     plan.set_defaults(command=_run_command("plan"))
 
     recommend = commands.add_parser(
         "recommend",
-        help="which laws can reach a threat, and what each needs, before training",
+        help="which laws can certify against a threat, and what each needs, before training",
         formatter_class=formatter,
     )
     recommend.add_argument(
@@ -210,7 +210,9 @@ def _parser() -> argparse.ArgumentParser:
     recommend.add_argument("--n-classes", type=int, default=2, help="number of classes")
     recommend.add_argument("--shape", type=int, nargs="+", help="shape of a sample; needed for uniform noise")
     recommend.add_argument("--members", type=int, default=1000, help="number of members that vote")
-    recommend.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    recommend.add_argument(
+        "--alpha", type=float, default=0.001, help="largest probability that a certificate is wrong"
+    )
     recommend.add_argument("--json", action="store_true", help="write JSON instead of a table")
     recommend.set_defaults(command=_run_command("recommend"))
     ledger = commands.add_parser(
@@ -240,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument(
         "--norm", type=float, help="L2 norm of the change of each sample; inf for any change"
     )
-    _add_law(certify, "one of these, or --subsample, as the members' training sets were drawn")
+    _add_law(certify, "one of these, or --subsample: how the members' training sets were drawn")
     _add_confidence(certify)
     _add_budget(certify, "changed training samples: adds what holds against them to what is printed")
     _add_threat(certify, "--n-poisoned, --norm and --labels")
@@ -251,27 +253,27 @@ def _parser() -> argparse.ArgumentParser:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--dataset", default="digits", help="digits, mnist, cifar10, or a .npz with " + ", ".join(ARRAYS)
+        "--dataset", default="digits", help="digits, mnist, cifar10, or a .npz file with " + ", ".join(ARRAYS)
     )
     group.add_argument("--data-root", help="folder that holds MNIST/raw, or CIFAR-10; needed for these two")
     group.add_argument(
         "--data-seed",
         type=int,
         default=0,
-        help="which digits are test samples, which samples are trusted, and which are poisoned",
+        help="seed that decides which digits are test samples, and which samples are trusted or poisoned",
     )
     group.add_argument(
         "--classes",
         type=_label,
         nargs="+",
-        help="of the data sets that are known: keep these classes only, numbered in this order; of a file of your own: "
-        "all classes that there are, so that guarantees do not take the list as received; by default those that there are",
+        help="for built-in data sets: keep only these classes, numbered in this order; for your own file: "
+        "all possible classes, so that guarantees do not take the list as received; by default those in the data",
     )
     group.add_argument(
         "--trusted",
         metavar="N|FILE",
-        help="training samples that nobody could have changed: so many, drawn by --data-seed, or those that a .npy file names "
-        "by a mask or by numbers; they are never poisoned, and certificates are about the others",
+        help="training samples that nobody could have changed: a number of them, drawn with --data-seed, or a .npy file with "
+        "a mask or indices; they are never poisoned, and certificates are about the others",
     )
 
 
@@ -280,20 +282,20 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
         "poisoning, for experiments: changes training data before anything else"
     )
     group.add_argument(
-        "--trigger", choices=["none", *TRIGGERS], default="none", help="what is stamped on samples"
+        "--trigger", choices=["none", *TRIGGERS], default="none", help="the trigger to stamp on samples"
     )
-    group.add_argument("--rate", type=float, default=0.02, help="share of the training set that is poisoned")
+    group.add_argument("--rate", type=float, default=0.02, help="share of the training set to poison")
     group.add_argument("--norm", type=float, default=1.0, help="L2 norm of the trigger")
-    group.add_argument("--target", type=_label, default=0, help="class that poisoned samples are given")
+    group.add_argument("--target", type=_label, default=0, help="class given to poisoned samples")
 
 
 def _add_law(parser: argparse.ArgumentParser, description: str | None = None) -> None:
     group = parser.add_argument_group("noise", description)
-    group.add_argument("--sigma", type=float, help="Gaussian noise on features, of this standard deviation")
+    group.add_argument("--sigma", type=float, help="Gaussian noise on features, with this standard deviation")
     group.add_argument(
         "--sample-specific",
         action="store_true",
-        help="noise of a magnitude tuned for each sample, on top of --sigma",
+        help="noise with a magnitude tuned for each sample, in addition to --sigma",
     )
     group.add_argument(
         "--cascade",
@@ -307,25 +309,27 @@ def _add_law(parser: argparse.ArgumentParser, description: str | None = None) ->
         type=float,
         nargs="+",
         metavar="TAU",
-        help="how sure each level but the last must be; by default 0.2 times its own noise",
+        help="how sure each level but the last must be to decide; by default 0.2 times its noise",
     )
     group.add_argument("--uniform", type=float, metavar="HALF_WIDTH", help="uniform noise instead")
     group.add_argument(
-        "--keep", type=float, help="discrete noise instead: chance that a 0/1 feature keeps its value"
+        "--keep", type=float, help="discrete noise instead: probability that a 0/1 feature keeps its value"
     )
-    group.add_argument("--label-noise", type=float, metavar="Q", help="chance that a label is replaced")
-    group.add_argument("--subsample", type=int, metavar="SIZE", help="training samples that each member sees")
+    group.add_argument("--label-noise", type=float, metavar="Q", help="probability that a label is replaced")
+    group.add_argument(
+        "--subsample", type=int, metavar="SIZE", help="number of training samples that each member sees"
+    )
     group.add_argument(
         "--subsample-rate",
         type=float,
         metavar="RATE",
-        help="chance that a member sees a training sample, in its place",
+        help="probability that a member sees a training sample, instead of a fixed number",
     )
     group.add_argument(
         "--partition",
         type=int,
         metavar="PARTS",
-        help="no noise: learners see the samples of their own buckets only, and certificates leave nothing to chance",
+        help="no noise: each learner sees only the samples of its own buckets, and certificates leave nothing to chance",
     )
     group.add_argument(
         "--overlap",
@@ -336,7 +340,7 @@ def _add_law(parser: argparse.ArgumentParser, description: str | None = None) ->
     group.add_argument(
         "--assign",
         choices=("content", "features", "index"),
-        help="with --partition: what puts a sample into its bucket; content by default, which covers insertions and deletions",
+        help="with --partition: how samples are assigned to buckets; content by default, which covers insertions and deletions",
     )
 
 
@@ -345,27 +349,27 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         default="auto",
-        help="linear, discriminant, ridge, mlp, cnn, resnet, or auto: discriminant for the small subsamples that are the "
-        "default, cnn for images and mlp for tables otherwise",
+        help="linear, discriminant, ridge, mlp, cnn, resnet, or auto: discriminant for the small subsamples of the "
+        "default law, otherwise cnn for images and mlp for tables",
     )
     group.add_argument(
         "--cosine",
         type=int,
         metavar="SIZE",
-        help="members see the lowest SIZE x SIZE cosine coefficients of images only, a map that is fixed in advance",
+        help="members see only the lowest SIZE x SIZE cosine coefficients of images, a map that is fixed in advance",
     )
     group.add_argument(
         "--augment",
         nargs="+",
         choices=AUGMENTATIONS,
-        help="random changes of each member's own noised images, in this order, which no guarantee charges for: shift (by up "
-        "to 2 pixels), flip (left and right), affine (turned by up to 15 degrees), elastic (pixels displaced smoothly)",
+        help="random changes of each member's noised images, in this order, which weaken no guarantee: shift (by up "
+        "to 2 pixels), flip (left to right), affine (rotated by up to 15 degrees), elastic (pixels displaced smoothly)",
     )
     group.add_argument(
         "--copies",
         type=int,
-        help="with --augment, for discriminant and ridge: how many changed copies follow a member's images; 8 by default. Other models "
-        "see changed images in every epoch",
+        help="with --augment, for discriminant and ridge: number of changed copies added to a member's images; 8 by default. Other "
+        "models see changed images in every epoch",
     )
     group.add_argument(
         "--penalty",
@@ -375,18 +379,18 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--members",
         type=int,
-        help="number of members; 1000 by default, as many as there are learners with --partition",
+        help="number of members; 1000 by default, or the number of learners with --partition",
     )
     group.add_argument(
         "--epochs",
         type=int,
         default=20,
-        help="passes of a member over its noised set; nothing to closed forms",
+        help="passes of a member over its noised set; unused by closed-form models",
     )
-    group.add_argument("--batch-size", type=int, default=128, help="samples of one optimiser step")
+    group.add_argument("--batch-size", type=int, default=128, help="samples per optimiser step")
     group.add_argument("--learning-rate", type=float, default=1e-3, help="step size of Adam")
     group.add_argument(
-        "--device", default="auto", help="auto (every GPU, or else the CPU), cpu, cuda or cuda:1"
+        "--device", default="auto", help="auto (every GPU, or the CPU if there is none), cpu, cuda or cuda:1"
     )
     group.add_argument(
         "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
@@ -394,16 +398,20 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seed",
         type=int,
-        help="root of the members' random streams, for runs that shall come out the same; a fresh one by default, "
-        "since certificates speak of noise that nobody could know beforehand",
+        help="root of the members' random streams, for reproducible runs; a fresh one by default, because "
+        "certificates assume noise that nobody could know beforehand",
     )
-    group.add_argument("--checkpoint", help="folder to keep finished members in, and to resume from")
+    group.add_argument(
+        "--checkpoint", help="folder in which finished members are kept, and from which a run resumes"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_confidence(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("certification")
-    group.add_argument("--alpha", type=float, default=0.001, help="chance that a certificate is wrong")
+    group.add_argument(
+        "--alpha", type=float, default=0.001, help="largest probability that a certificate is wrong"
+    )
     group.add_argument("--bound", default="auto", help="auto, clopper_pearson, kl, hoeffding or betting")
     group.add_argument("--selection", default="union", help="union or split")
     group.add_argument("--runner-up", default="auto", help="auto, complement or bound")
@@ -413,7 +421,7 @@ def _add_confidence(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--election",
         choices=("plurality", "run-off"),
-        help="with --partition: how learners elect a class; plurality by default. The settings above say nothing then",
+        help="with --partition: how learners elect a class; plurality by default. The settings above do not apply then",
     )
 
 
@@ -423,8 +431,8 @@ def _add_budget(parser: argparse.ArgumentParser, n_poisoned: str) -> None:
     group.add_argument(
         "--labels",
         action=argparse.BooleanOptionalAction,
-        help="whether the labels of these samples count as changed as well; by default they do wherever the law can "
-        "certify anything then",
+        help="whether the labels of these samples count as changed as well; by default they do if the law can then "
+        "certify anything",
     )
 
 
@@ -433,7 +441,7 @@ def _add_threat(parser: argparse.ArgumentParser, instead: str) -> None:
         "--threat",
         metavar="TEXT",
         help="what the attacker may have done, such as 'n_poisoned=50, edits=any' or 'share=2%%, trigger_norm=1.5, labels' or "
-        f"'inserted=40, deleted=7'; in place of {instead}",
+        f"'inserted=40, deleted=7'; instead of {instead}",
     )
 
 

@@ -63,9 +63,9 @@ class Growing(WithMembers):
 
 def warn_of_growth(n_members: int) -> None:
     warnings.warn(
-        f"Answers of this ensemble were seen with another number of members than {n_members}. A bound for a fixed number "
-        "is wrong for one that was chosen after a look, so the betting bound, which holds however often members are "
-        "added, certifies from now on: it is valid, and certifies a little less. To keep the bound for a fixed number, "
+        f"Answers of this ensemble were already seen with a number of members other than {n_members}. A bound for a fixed "
+        "number is wrong for one that was chosen after a look. From now on certificates use the betting bound, which "
+        "holds however often members are added: it is valid, but certifies a little less. To keep the bound for a fixed number, "
         "decide on the number of members before the first look, or train an ensemble with a fresh seed (seed=None, "
         "without this checkpoint).",
         GrowthWarning,

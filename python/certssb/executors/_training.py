@@ -120,7 +120,7 @@ class Recipe:
         ensemble = _core.Ensemble(self.features, self.codes, self.n_classes, self.law, **settings)
         if ensemble.record_digest() != self.digest:
             raise TrainingError(
-                "A worker would train other members: it has other versions of the libraries that they are made of."
+                "A worker would train different members: it has different versions of the libraries that they are made of."
             )
         if self.sigmas is not None:
             ensemble.recall_sigmas(self.sigmas)

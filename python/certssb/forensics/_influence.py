@@ -111,7 +111,7 @@ class Influence:
         return (
             f"{beyond:,} of {len(self.n_drew):,} training samples move the votes on {len(self.classes):,} inputs more than chance "
             f"would move any of them (score above {self.limit:.1f}, drawn by {_ENOUGH} members or more); each was drawn by {drew:,.0f} of {self.n_members:,} members "
-            f"on average. This is a hint where to look first, no guarantee: poison may move no vote by itself, and a harmless "
+            f"on average. This is a hint where to look first, not a guarantee: poison may move no vote by itself, and a harmless "
             f"sample may."
         )
 

@@ -19,7 +19,7 @@ _NORMS = (0.5, 1.0, 2.0)
 _FLIPS = 0.2
 """Label noise inside a subsample, where labels may be changed."""
 _DIGITS = 2
-OUT_OF_REACH = "no setting reaches the threat with so many members"
+OUT_OF_REACH = "no setting reaches the threat with that many members"
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def recommend(
     if not ordered:
         sentence = f"{what}: no law reaches this threat. {looked}"
     else:
-        sentence = f"{what}: laws that can certify a prediction, if so many votes agree on it. {looked}"
+        sentence = f"{what}: laws that can certify a prediction, if that many votes agree on it. {looked}"
     return Recommendation(ordered, unreachable, threat, asked.n_train, sentence)
 
 

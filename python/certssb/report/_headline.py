@@ -73,7 +73,7 @@ def headline(run: Run) -> Markup:
             _card(percent(found.certified), f"{found.name}: predicted right and certified", "certified-share")
         )
     sound = all(table.sound for table in run.tables.values())
-    rests = "as the guarantee below says" if sound else "by a published form, which is no proof"
+    rests = "as the guarantee below says" if sound else "by a published form, which is not a proof"
     words = f"Certified: the prediction stays the same with {change_words(run)}, {rests}."
     return tag("section", tag("dl", *cards, class_="headline"), tag("p", words), class_="first")
 

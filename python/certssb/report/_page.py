@@ -180,7 +180,7 @@ def _behind(run: Run, name: str) -> Markup | None:
     places = ["first", "second", "third"][: hints.samples.shape[1]]
     note = (
         "Training samples whose presence raises the votes for the predicted class most clearly: the share of votes among members "
-        "that drew the sample, less the share among the others, with its standard error. A hint where to look, no guarantee."
+        "that drew the sample, less the share among the others, with its standard error. A hint where to look, not a guarantee."
     )
     head = ["Test sample", *places]
     return tag(

@@ -98,7 +98,7 @@ def assert_certified_accuracy(
 
 def _unsound(certs: CertificateTable) -> str:
     return (
-        "these certificates are no proof against an attacker on the training set. Ask for them with sound=False if that is "
+        "these certificates are not a proof against an attacker on the training set. Ask for them with sound=False if that is "
         f"meant.\n\n{certs.guarantee}"
     )
 

@@ -135,7 +135,7 @@ def tried(recipe: Recipe, shape: tuple[int, ...], n_samples: int) -> tuple[Witne
         raise refusal("a classifier whose predict_proba is finite", f"{name}, which returned NaN or infinity")
     _check_shares(witness)
     if not witness.same(before, witness.asked(witness.member)):
-        raise refusal("a classifier that says the same when it is asked again", name)
+        raise refusal("a classifier that answers the same when it is asked again", name)
     _check_learns(witness)
     witness.elsewhere()
     _check_undisturbed(witness)
@@ -198,7 +198,7 @@ def _check_learns(witness: Witness) -> None:
     try:
         other = witness.other()
     except Exception as error:
-        got = f"{name}, which fails in a second fit: {type(error).__name__}: {error}"
+        got = f"{name}, which fails when it is fitted a second time: {type(error).__name__}: {error}"
         raise refusal(_ALONE, got) from error
     if (witness.answers == other).all():
         got = f"{name}, which says the same whatever labels it is fitted on (does its fit keep what an earlier one learned?)"
@@ -219,7 +219,7 @@ def _check_shares(witness: Witness) -> None:
 
 def _check_undisturbed(witness: Witness) -> None:
     if not witness.same(witness.answers, witness.asked(witness.member)):
-        got = f"{witness.name}, of which one said something else after another one was fitted (what does its fit write to?)"
+        got = f"{witness.name}, one of which answered differently after another one was fitted (what does its fit write to?)"
         raise refusal(_ALONE, got)
 
 
@@ -248,7 +248,7 @@ def _check_again(witness: Witness) -> bool:
     seconds = time.monotonic() - start
     if not answers or not witness.same(witness.answers, answers[0]):
         _check_undisturbed(witness)
-        got = f"{witness.name}, which became another one when it was fitted again on the same samples with the same seed"
+        got = f"{witness.name}, which came out different when it was fitted again on the same samples with the same seed"
         if not witness.is_disturbed():
             got += ", while another one was fitted in another thread"
         raise refusal(
