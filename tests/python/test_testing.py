@@ -112,7 +112,7 @@ def test_no_samples_and_no_proof_are_failures(certs: cs.CertificateTable) -> Non
     clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=2, alpha=0.1, seed=0, progress=False)
     published = clf.fit(X[:100], y[:100]).certify(X[100:110])
     share = published.certified_accuracy(y[100:110], radii=0.0)
-    with pytest.raises(AssertionError, match="these certificates are no proof"):
+    with pytest.raises(AssertionError, match="these certificates are not a proof"):
         assert_certified_accuracy(published, y[100:110], 0.0, at_least=0.0)
     assert assert_certified_accuracy(published, y[100:110], 0.0, at_least=share, sound=False) == share
 
