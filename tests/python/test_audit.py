@@ -284,9 +284,9 @@ def test_a_member_that_votes_like_the_one_it_replaced_is_told_by_its_bits(folder
     (folder / "members.npz").write_bytes(digests_bytes(digests))
     _resealed(folder)
     failed = [row for row in cs.audit(folder, members="all").rows if row.result == "FAILED"]
-    assert [row.what for row in failed] == ["members"] and "member 7 is a different one, by its digest" in failed[
-        0
-    ].detail
+    assert [row.what for row in failed] == [
+        "members"
+    ] and "member 7 is a different one, by its digest" in failed[0].detail
     # On another processor none has the same bits, and votes decide.
     digests = [[hashlib.sha256(digest.encode()).hexdigest() for digest in level] for level in digests]
     (folder / "members.npz").write_bytes(digests_bytes(digests))

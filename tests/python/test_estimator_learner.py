@@ -402,7 +402,7 @@ REFUSED = [
         "learns from the samples it is given. Got DummyClassifier",
     ),
     (Last(), "do not share state. Got Last, one of which answered differently after another one was fitted"),
-    (Growing(), "do not share state. Got Growing, which became another one when it was fitted again"),
+    (Growing(), "do not share state. Got Growing, which came out different when it was fitted again"),
     (Moody, "says the same when it is asked again. Got Moody"),
     (Together, "does not depend on the others. Got Together|learns from the samples"),
     (

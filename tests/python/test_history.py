@@ -34,7 +34,7 @@ def fit(clf: cs.CertifiedClassifier, **settings: Any) -> cs.CertifiedClassifier:
 def grows(clf: cs.CertifiedClassifier, n_members: int) -> cs.CertifiedClassifier:
     """Fit with another number, which has to be told, and to cost something."""
     with pytest.warns(
-        cs.GrowthWarning, match=f"another number of members than {n_members}.*betting bound"
+        cs.GrowthWarning, match=f"a number of members other than {n_members}.*betting bound"
     ) as told:
         fit(clf.set_params(n_members=n_members))
     assert len(told) == 1 and told[0].filename == __file__

@@ -192,7 +192,9 @@ def test_hints_are_what_influence_says_of_the_least_certain(page: Page, hostile_
     assert [int(alt.split()[2].strip(",")) for alt in shown] == found.index.ravel().tolist()
     first = f"{100 * found.differences[0, 0]:+.1f} \u00b1 {100 * found.errors[0, 0]:.1f} points"
     assert (
-        shown[0].endswith(first) and first in page.text and "A hint where to look, not a guarantee." in page.text
+        shown[0].endswith(first)
+        and first in page.text
+        and "A hint where to look, not a guarantee." in page.text
     )
 
 

@@ -381,7 +381,8 @@ def _written(folder: Folder, rows: Rows) -> None:
     why = _other_version(folder, ("certssb",))
     if why is not None:
         rows.unchecked(
-            "report", f"report.html differs from the one made here, {why}; certssb report makes one of your own"
+            "report",
+            f"report.html differs from the one made here, {why}; certssb report makes one of your own",
         )
         return
     why = _other_version(folder, ("matplotlib",))
