@@ -403,7 +403,7 @@ REFUSED = [
     ),
     (Last(), "do not share state. Got Last, one of which answered differently after another one was fitted"),
     (Growing(), "do not share state. Got Growing, which came out different when it was fitted again"),
-    (Moody, "says the same when it is asked again. Got Moody"),
+    (Moody, "answers the same when it is asked again. Got Moody"),
     (Together, "does not depend on the others. Got Together|learns from the samples"),
     (
         make_pipeline(StandardScaler(), GaussianNB(), memory="cache"),
