@@ -62,7 +62,7 @@ mod own_samples {
             let found = self.known.get(&(member, row(features)));
             let sample = found.and_then(|&start| self.samples.get(start..start + self.frame.len()));
             sample.ok_or_else(|| {
-                let what = "its learner asked for changed copies of a sample that is none of its own";
+                let what = "its learner asked for changed copies of a sample that is not its own";
                 Error::training(Some(member), what)
             })
         }

@@ -151,15 +151,15 @@ impl Proof for Elected<'_> {
     fn guarantee(&self) -> String {
         let (n, covered) = (self.partition.spread().n_learners(), self.partition.covered());
         self.sentence(&format!(
-            "stays the same for every training set in which at most n_buckets of the {n} buckets, a number of its own for \
-             each test sample, hold other samples than received, where {covered}"
+            "stays the same for every training set in which at most n_buckets of the {n} buckets, a number \
+             given for each test sample, hold samples other than those received, where {covered}"
         ))
     }
 
     fn statement(&self, threat: &Threat) -> String {
         self.sentence(&format!(
-            "stays the same, if it is certified against this threat, for every training set that the received one becomes, or \
-             that became the received one, when {threat}"
+            "stays the same, if it is certified against this threat, for every training set that the \
+             received one becomes, or that became the received one, when {threat}"
         ))
     }
 }

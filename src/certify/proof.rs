@@ -96,7 +96,7 @@ pub(super) trait Proof {
 
 /// What [`Proof::covers`] should have refused.
 fn uncovered(parameter: &str) -> Error {
-    Error::parameter(parameter, "left out: these certificates say nothing of it", "one")
+    Error::parameter(parameter, "left out, because it does not apply to these certificates", "one")
 }
 
 /// The refusal of total L2 norms.

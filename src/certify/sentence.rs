@@ -52,14 +52,16 @@ pub(super) fn noised(record: &Record, certainty: &str) -> String {
         let order = order(record);
         let classes = if classes { CLASSES } else { "" };
         return format!(
-            "{certainty} {differs} {covered} (or, where edits=\"any\" is asked, by at most n_poisoned samples inserted, \
-             deleted or changed in any mix and in any way{order}), under {law}{classes}.{notes}"
+            "{certainty} {differs} {covered} (or, if edits=\"any\" is asked for, by at most n_poisoned \
+             samples inserted, deleted or changed in any mix and in any way{order}), under \
+             {law}{classes}.{notes}"
         );
     }
     let classes =
         if classes { ", nor is a change of the list of classes, which is taken as received" } else { "" };
     format!(
-        "{certainty} {differs} {covered}, under {law}; inserting or deleting samples is not covered{classes}.{notes}"
+        "{certainty} {differs} {covered}, under {law}; inserting or deleting samples is not \
+         covered{classes}.{notes}"
     )
 }
 
@@ -78,8 +80,9 @@ fn order(record: &Record) -> &'static str {
 pub(super) fn within(record: &Record, certainty: &str, threat: &Threat) -> String {
     let order = if threat.in_place() { "" } else { order(record) };
     format!(
-        "{certainty} the prediction of a sample that is certified against this threat is the same for every training \
-         set that the received one becomes, or that became the received one, when {threat}{order}, under {}{}.{}",
+        "{certainty} the prediction of a sample that is certified against this threat is the same for \
+         every training set that the received one becomes, or that became the received one, when \
+         {threat}{order}, under {}{}.{}",
         record.law.describe(),
         if record.classes_as_received { CLASSES } else { "" },
         notes(record)
@@ -89,7 +92,7 @@ pub(super) fn within(record: &Record, certainty: &str, threat: &Threat) -> Strin
 /// What was done before the noise, what is trusted, and which members could not be trained; empty if nothing of it.
 pub(super) fn notes(record: &Record) -> String {
     let before = match &record.before_noise {
-        Some(what) => format!(" Each sample first passes {what}."),
+        Some(what) => format!(" Each sample first passes through {what}."),
         None => String::new(),
     };
     let failed = match record.n_failed {
@@ -99,10 +102,12 @@ pub(super) fn notes(record: &Record) -> String {
     };
     let idle = match record.n_idle {
         0 => String::new(),
-        1 => " 1 learner had too few samples to be trained; it votes for a class that its number fixes."
+        1 => " 1 learner had too few samples to be trained; it votes for a class that depends only on its \
+              number."
             .to_owned(),
         n => format!(
-            " {n} learners had too few samples to be trained; each votes for a class that its number fixes."
+            " {n} learners had too few samples to be trained; each votes for a class that depends only on \
+             its number."
         ),
     };
     let empty = match record.n_empty {
@@ -110,7 +115,10 @@ pub(super) fn notes(record: &Record) -> String {
         1 => " No samples, or too few to train on, were drawn for 1 member; it votes for the lowest class."
             .to_owned(),
         n => {
-            format!(" No samples, or too few to train on, were drawn for {n} members; they vote for the lowest class.")
+            format!(
+                " No samples, or too few to train on, were drawn for {n} members; they vote for the \
+                     lowest class."
+            )
         }
     };
     before + &trusted(record) + &failed + &idle + &empty
@@ -144,6 +152,7 @@ fn trusted(record: &Record) -> String {
         n => format!("one of {} samples", Number(n)),
     };
     format!(
-        " The training set that may differ is {others}; {further}: {they} assumed unchanged, and {use_of_them}."
+        " The training set that may differ is {others}; {further}: {they} assumed unchanged, and \
+         {use_of_them}."
     )
 }

@@ -509,7 +509,7 @@ impl Ensemble {
             let now = files.numbers()?.into_iter().filter(|number| !earlier.contains(number));
             files.remove(&now.collect())?;
         }
-        let got = "other values at the end than at the beginning; of the members trained now none is kept";
+        let got = "values that changed during training; none of the members trained now is kept";
         Err(Error::parameter("X", "left as it is, labels included, until all members are trained", got))
     }
 

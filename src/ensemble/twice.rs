@@ -88,16 +88,17 @@ impl Twice {
         if self.of_partition {
             return Err(Error::training(
                 Some(member.number),
-                "trained again on the same samples it is another one. Learners of a Partition must be deterministic \
-                 functions of their samples, or certificates without chance mean nothing: use a model that is \
-                 (on the CPU), or a law of noise; of those trained now none is kept",
+                "trained again on the same samples, it differs. Learners of a Partition must be \
+                 deterministic functions of their samples, or certificates without chance mean nothing: \
+                 use a model that is deterministic (on the CPU), or a law with noise; none of the learners \
+                 trained now is kept",
             ));
         }
         Err(Error::training(
             Some(member.number),
-            "trained again after the others it is another one. Members share state that is no parameter and no buffer \
-             (an object, a class attribute, a cache, a file, a memory of 'augment'?), or draw from what is not theirs; of those trained now none \
-             is kept",
+            "trained again after the others, it differs. Members share state that is neither a parameter \
+             nor a buffer (an object, a class attribute, a cache, a file, a memory of 'augment'?), or draw \
+             random numbers from a source that is not theirs; none of the members trained now is kept",
         ))
     }
 }

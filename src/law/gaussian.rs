@@ -68,9 +68,9 @@ impl NoiseLaw for Gaussian {
     fn noise_test_input(&self, _seed: Seed, _member: u64, _sample: usize, _features: &mut [f32]) {}
 
     fn covered(&self) -> String {
-        "changes to the features of its samples whose total L2 norm (the root of the summed squares over the whole \
-         training set) is below the radius, with all labels as received (so flipped labels are the same on both \
-         sides of the comparison)"
+        "changes to the features of its samples whose total L2 norm (the square root of the summed squares \
+         over the whole training set) is below the radius, with all labels as received (so flipped labels \
+         are the same on both sides of the comparison)"
             .to_owned()
     }
 

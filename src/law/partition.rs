@@ -123,15 +123,18 @@ impl NoiseLaw for Partition {
     fn covered(&self) -> String {
         match self.assign {
             Assign::Content => {
-                "an inserted or a deleted sample, be it a copy of another, changes 1 bucket and a sample modified in place, \
-                 label included, at most 2, so that every symmetric difference of at most n_buckets samples is covered"
+                "an inserted or deleted sample, even a copy of another, changes 1 bucket and a sample \
+                 modified in place, label included, changes at most 2, so that every symmetric difference \
+                 of at most n_buckets samples is covered"
             }
             Assign::Features => {
-                "an inserted or a deleted sample, be it a copy of another, or a changed label alone changes 1 bucket and a \
-                 sample whose features are modified in place, label included, at most 2"
+                "an inserted or deleted sample, even a copy of another, or a changed label alone changes 1 \
+                 bucket and a sample whose features are modified in place, label included, changes at most \
+                 2"
             }
             Assign::Index => {
-                "a sample modified in place, label included, changes 1 bucket; inserting or deleting samples is not covered"
+                "a sample modified in place, label included, changes 1 bucket; inserting or deleting \
+                 samples is not covered"
             }
         }
         .to_owned()

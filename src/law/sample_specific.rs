@@ -173,8 +173,8 @@ impl NoiseLaw for SampleSpecific {
         let sigma = self.base.sigma();
         match self.guarantee {
             Guarantee::Sound => format!(
-                "sample-specific noise after a base draw of Gaussian noise of sigma {sigma} (all that follows the \
-                 base draw looks at nothing else)"
+                "sample-specific noise after a base draw of Gaussian noise of sigma {sigma} (everything \
+                 after the base draw looks at nothing else)"
             ),
             Guarantee::Published => {
                 format!("sample-specific noise in the published form, around sigma {sigma}")

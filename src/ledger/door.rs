@@ -212,7 +212,7 @@ fn check_beside(path: &Path, real: &Path) -> Result<()> {
         let other = beside(real, suffix);
         let strange = std::fs::symlink_metadata(&other).ok().filter(|known| !known.is_file());
         if let Some(known) = strange {
-            let why = format_args!("'{}' beside it is {}, no regular file", other.display(), kind(&known));
+            let why = format_args!("'{}' beside it is {}, not a regular file", other.display(), kind(&known));
             return Err(unreadable(path, why));
         }
     }
@@ -249,7 +249,7 @@ fn check_header(path: &Path, header: &[u8]) -> Result<()> {
     if header.is_empty() {
         Err(foreign(path, "it is empty"))
     } else if !header.starts_with(MAGIC) {
-        Err(foreign(path, "it is no SQLite database"))
+        Err(foreign(path, "it is not an SQLite database"))
     } else if header.len() < HEADER {
         Err(damaged(path, "it ends within its header"))
     } else if header[68..72] != APPLICATION_ID.to_be_bytes() {

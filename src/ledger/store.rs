@@ -143,7 +143,7 @@ impl Store {
             Some((entries, digest)) if entries > 0 && self.digest_of(entries - 1)? != digest => {}
             _ => return Ok(()),
         }
-        Err(self.damaged("its log does not go on where the file ends"))
+        Err(self.damaged("its log does not continue where the file ends"))
     }
 
     /// Where the file really is, whatever becomes of the working directory.
@@ -213,11 +213,11 @@ impl Store {
         let found =
             last.map_or(0, |last| u64::try_from(last).map_or(u64::MAX, |last| last.saturating_add(1)));
         if found != head.entries {
-            let message = format!("its head speaks of {} entries, {found} were found", head.entries);
+            let message = format!("its head mentions {} entries, {found} were found", head.entries);
             return Err(self.damaged(message));
         }
         if head.entries == 0 && (head != Head::default() || pages != Some(PAGES_WHEN_EMPTY)) {
-            return Err(self.damaged("its head speaks of no entries, and there is something in the file"));
+            return Err(self.damaged("its head mentions no entries, but the file holds something"));
         }
         Ok(head)
     }
@@ -308,7 +308,7 @@ impl Store {
             records.push(record);
         }
         if records.is_empty() && now.entries < end.entries {
-            let message = format!("its head speaks of {} entries, {} were found", end.entries, now.entries);
+            let message = format!("its head mentions {} entries, {} were found", end.entries, now.entries);
             return Err(self.damaged(message));
         }
         Ok(records)

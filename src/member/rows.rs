@@ -229,8 +229,8 @@ impl<'a> Rows<'a> {
         }
         match &self.sums {
             Some(sums) if sums.of_rows.get(row) != Some(&Sums::of(sums.key, out)) => {
-                let expected = "samples that nobody writes to while they are used";
-                let got = format_args!("other values of sample {index} than were checked");
+                let expected = "samples that are not written to while they are in use";
+                let got = format_args!("values of sample {index} that differ from those that were checked");
                 Err(Error::parameter("X", expected, got))
             }
             _ => Ok(()),

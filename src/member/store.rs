@@ -178,7 +178,7 @@ impl Store {
 
     /// The values of a member, as long as they are those that the shard says.
     fn put(&self, file: &mut fs::File, member: Option<Member>, said: &[(Header, u64)]) -> io::Result<()> {
-        let other = || io::Error::other("a member is another one by now");
+        let other = || io::Error::other("a member has changed in the meantime");
         let member = member.ok_or_else(other)?;
         let header = header_of(&self.digest, &member).map_err(io::Error::other)?;
         if !said.iter().any(|(known, _)| *known == header) {

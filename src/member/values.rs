@@ -108,8 +108,8 @@ enum Place {
 
 /// What members that were forgotten are not asked.
 pub(crate) fn forgotten() -> Error {
-    let expected = "'memory' or 'disk' for this: of members='votes' nothing is left but their votes on the very samples of \
-                    fit(..., vote_on=...), so that they say nothing of other samples, and no scores";
+    let expected = "'memory' or 'disk' for this: with members='votes' only the votes on the samples of \
+                    fit(..., vote_on=...) are left, which say nothing about other samples or about scores";
     Error::parameter("members", expected, "'votes'")
 }
 

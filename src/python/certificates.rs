@@ -409,7 +409,14 @@ impl Parts<'_> {
             }
             (None, None, None) => None,
             _ => {
-                return Err(Error::parameter("outcome", "given with its classes and radii", "a part of them"))
+                return Err(Error::parameter(
+                    "outcome",
+                    "given together with its classes and radii",
+                    "a \
+                                                                                                     part \
+                                                                                                     of \
+                                                                                                     them",
+                ))
             }
         };
         Ok(Detail::Magnitudes { sigmas: sigmas.as_array().to_vec(), settled })

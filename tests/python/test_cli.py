@@ -44,7 +44,7 @@ def test_the_whole_job_on_the_digits(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert summary["settings"]["norm"] == 0.5
     assert summary["record"]["model"] == "linear"
     assert summary["sound"] is True
-    assert 'where edits="any" is asked' in summary["guarantee"]
+    assert 'if edits="any" is asked for' in summary["guarantee"]
     assert set(summary["results"]) == {"clean", "triggered"}
     clean = summary["results"]["clean"]
     assert clean["accuracy"] > 0.5

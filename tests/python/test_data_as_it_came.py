@@ -174,7 +174,7 @@ def test_samples_that_change_during_a_fit_end_it(photos, kind, law):
             X.view(np.uint8).reshape(-1)[-X.itemsize] ^= 1
 
     clf = small("linear", LAWS[law], n_members=None if law == "content" else 60, alpha=0.4)
-    with pytest.raises(cs.CertssbError, match="nobody writes to while they are used.*sample 159"):
+    with pytest.raises(cs.CertssbError, match="not written to while they are in use.*sample 159"):
         clf.fit(X, y, callbacks=[Writer()])
     assert not hasattr(clf, "n_members_")
 

@@ -270,7 +270,7 @@ def test_members_that_turn_out_to_share_state_are_all_taken_back(tmp_path: Path)
 
     clf = ensemble(Counting(var_smoothing=1e-2), n_jobs=1, checkpoint=tmp_path / "kept", form=None)
     clf.checkpoint = None
-    with pytest.raises(TrainingError, match="it is another one. Members share state|behaves otherwise"):
+    with pytest.raises(TrainingError, match="it differs. Members share state|behaves differently"):
         clf.fit(X[TRAIN], Y[TRAIN])
     assert not hasattr(clf, "n_members_")
 

@@ -230,7 +230,7 @@ def test_a_worker_that_rounds_otherwise_is_told_once():
         return reply | {"facts": (version, schema, "V2", *rest)}
 
     with pytest.warns(
-        cs.RoundingWarning, match=r"rounds otherwise than this machine \(vectors V2 there"
+        cs.RoundingWarning, match=r"rounds differently from this machine \(vectors V2 there"
     ) as told:
         classifier(Immediate(work=other)).fit(*TRAIN)
     assert len([one for one in told if one.category is cs.RoundingWarning]) == 1
@@ -301,7 +301,7 @@ def test_the_member_that_is_trained_twice_is_a_task_of_its_own_and_compared():
     assert len(again) == 1 and seen[-1] == list(again)
     seen.clear()
     clf = classifier(Immediate(work=twice(True)), **settings)
-    with pytest.raises(cs.TrainingError, match="trained again on the same samples it is another one"):
+    with pytest.raises(cs.TrainingError, match="trained again on the same samples, it differs"):
         clf.fit(*TRAIN)
 
 

@@ -329,7 +329,7 @@ def test_members_of_a_fit_whose_data_changed_are_those_of_what_was_checked(tmp_p
     again, fresh = clf(False, {str(tmp_path)!r}).fit(checked, y), clf(False, None).fit(checked, y)
     print(np.array_equal(again.scores(T), fresh.scores(T)))
     """)
-    assert "'X'" in lines[0] and "nobody writes to while they are used" in lines[0]
+    assert "'X'" in lines[0] and "not written to while they are in use" in lines[0]
     assert lines[1:] == ["True False", "True"]
 
 
@@ -347,7 +347,7 @@ def test_a_damaged_member_is_not_trained_anew_on_changed_data(tmp_path: Path) ->
     try:
         clf(8, change).fit(data, y)
     except cs.ParameterError as error:
-        print("nobody writes to" in str(error))
+        print("not written to" in str(error))
     again, fresh = clf(8).fit(checked, y), clf(8, checkpoint=None).fit(checked, y)
     print(np.array_equal(again.scores(T), fresh.scores(T)))
     """)

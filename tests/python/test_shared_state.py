@@ -488,7 +488,7 @@ def test_state_in_a_file_that_is_first_written_late(digits: Digits, tmp_path: Pa
             return self.fc(x)
 
     with pytest.raises(
-        cs.TrainingError, match="member 0 failed: trained again after the others it is another one"
+        cs.TrainingError, match="member 0 failed: trained again after the others, it differs"
     ):
         own(Own, epochs=8, n_jobs=1).fit(digits[0], digits[1])
 
@@ -513,7 +513,7 @@ def test_traces_of_training_are_found_where_no_member_is_trained_twice(digits: D
 
     try:
         clf = own(Own, epochs=8, n_jobs=1, stack=3)
-        with pytest.raises(cs.TrainingError, match="behaves otherwise than before"):
+        with pytest.raises(cs.TrainingError, match="behaves differently than before"):
             clf.fit(digits[0], digits[1])
         assert getattr(clf, "_unfinished", None) is None
     finally:
@@ -551,5 +551,5 @@ def test_what_is_drawn_from_elsewhere_is_not_the_same_twice(digits: Digits) -> N
                 x = x + float(np.random.default_rng().normal())
             return super().forward(x)
 
-    with pytest.raises(cs.TrainingError, match="or draw from what is not theirs"):
+    with pytest.raises(cs.TrainingError, match="or draw random numbers from a source that is not theirs"):
         own(Unseeded, epochs=8).fit(digits[0], digits[1])

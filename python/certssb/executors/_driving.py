@@ -173,7 +173,7 @@ class _Run:
             self._warned = True
             host, _ = reply["where"]
             warnings.warn(
-                f"The worker on {host} rounds otherwise than this machine ({'; '.join(differ)}): its members are those of this "
+                f"The worker on {host} rounds differently from this machine ({'; '.join(differ)}): its members are those of this "
                 "seed up to rounding, and not to the last bit. Certificates hold; the same votes again need the same "
                 "processors and libraries.",
                 RoundingWarning,

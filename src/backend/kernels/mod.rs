@@ -194,7 +194,7 @@ struct Voters<'a> {
 impl Voters<'_> {
     /// The member at `place` as one that searches, and the buffers for that.
     fn ascent<'s>(&'s mut self, place: usize, search: Search<'s>) -> Result<(Ascent<'s>, &'s mut Workspace)> {
-        let unknown = || Error::training(None, "a member was asked that is not there");
+        let unknown = || Error::training(None, "there is no such member");
         let member = self.members.get(place).ok_or_else(unknown)?;
         let Search { search, seed } = search;
         let (network, values, member) = (self.network, &*member.values, member.number);

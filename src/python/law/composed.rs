@@ -8,23 +8,23 @@ use crate::law::{Cascade, Law, Subsample};
 use crate::python::number::given;
 use crate::size::LARGEST;
 
-/// Each member sees some of the training samples, then `inner` noise on them: `size` of them, drawn without
+/// Each member sees only some of the training samples, with `inner` noise on them: `size` of them, drawn without
 /// replacement, or each with probability `rate`, independently of the others (Poisson sampling).
 ///
-/// Without an inner law this is bagging: members that see no changed sample carry the certificate, and
-/// triggers of any size and any labels are inside it. Both ways of drawing also cover samples that were inserted or
-/// deleted (``edits="any"``), before the training set was received or afterwards.
+/// Without an inner law this is bagging: the certificate rests on members that see no changed sample, and covers
+/// triggers of any size and any labels. Both ways of drawing also cover samples that were inserted or deleted
+/// (``edits="any"``), before the training set was received or afterwards.
 ///
 /// Parameters
 /// ----------
 /// inner : Law or None
 ///     Noise on the drawn samples.
 /// size : int, optional
-///     Number of samples a member sees, from 1 to the number of training samples. Fix it without regard to their
-///     number: a size that follows it would tell members about inserted samples.
+///     Number of samples a member sees, from 1 to the number of training samples. Fix it without regard to that
+///     number: a size that depends on it would reveal inserted samples to members.
 /// rate : float, optional
-///     Probability with which a member sees a sample, in [1e-9, 1); exactly one of `size` and `rate` is given. A member
-///     that sees none, or fewer than its model needs, votes for the lowest class.
+///     Probability with which a member sees a sample, in [1e-9, 1); exactly one of `size` and `rate` must be given. A
+///     member that sees no samples, or fewer than its model needs, votes for the lowest class.
 ///
 /// Raises
 /// ------
@@ -68,7 +68,7 @@ impl PySubsample {
         Ok(PyClassInitializer::from(PyLaw::of(Law::Subsample(law))).add_subclass(Self))
     }
 
-    /// Number of samples a member sees; None where each is drawn on its own.
+    /// Number of samples a member sees; None if each is drawn independently.
     #[getter]
     fn size(slf: PyRef<'_, Self>) -> Option<usize> {
         match slf.as_super().law() {
@@ -77,7 +77,7 @@ impl PySubsample {
         }
     }
 
-    /// Probability with which a member sees a sample; None where their number is fixed.
+    /// Probability with which a member sees a sample; None if the number of samples is fixed.
     #[getter]
     fn rate(slf: PyRef<'_, Self>) -> Option<f64> {
         match slf.as_super().law() {
@@ -100,27 +100,30 @@ impl PySubsample {
 #[pyclass(name = "Product", module = "certssb", extends = PyLaw, frozen)]
 pub(super) struct PyProduct;
 
-/// Noise levels asked one after another, the choice inside the certificate: sample-specific noise with a proof.
+/// Several noise levels, asked one after another; the certificate covers the choice. This is sample-specific noise
+/// with a proof.
 ///
 /// Every level has its own ensemble of `n_members` members, all from the same root seed. Level g decides for a class
-/// whose margin ``sigma_g / 2 * (Phi^-1(g_c) - max Phi^-1(g_c'))`` is at least its threshold, else the next level is
-/// asked; the last decides by majority. Samples far from the boundary keep nearly the radius of large noise, samples
-/// near it fall through to the small noise that classifies them. All levels' bounds hold together.
+/// whose margin ``sigma_g / 2 * (Phi^-1(g_c) - max Phi^-1(g_c'))`` is at least the level's threshold; otherwise the
+/// next level is asked. The last level decides by majority. Samples far from the boundary keep nearly the radius of
+/// large noise; samples near it are passed on to the small noise that can classify them. The bounds of all levels
+/// hold together.
 ///
 /// Parameters
 /// ----------
 /// levels : list of Law
-///     Two or more laws, usually from large to small noise: Gaussian, SampleSpecific, or Subsample (then only budgets
-///     are certified, no radius).
+///     Two or more laws, usually from large to small noise: Gaussian, SampleSpecific, or Subsample (which certifies
+///     budgets but no radius).
 /// thresholds : list of float, optional
 ///     One for every level but the last, greater than 0, in the units of the features (for laws without Gaussian
-///     noise: in halves of a gap of normal quantiles). Fix them before looking at votes. By default 0.2 times each
+///     noise: in half-differences of normal quantiles). Fix them before looking at votes. By default 0.2 times each
 ///     level's sigma.
 ///
 /// Raises
 /// ------
 /// ParameterError
-///     If there are fewer than two levels, a level is a Cascade or without a proof, or thresholds do not fit.
+///     If there are fewer than two levels, if a level is a Cascade or has no proof, or if the thresholds do not match
+///     the levels.
 ///
 /// Examples
 /// --------
@@ -152,7 +155,7 @@ impl PyCascade {
         }
     }
 
-    /// From which margin on each level but the last decides.
+    /// The margin from which each level but the last decides.
     #[getter]
     fn thresholds(slf: PyRef<'_, Self>) -> Vec<f64> {
         match slf.as_super().law() {

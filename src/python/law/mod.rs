@@ -95,13 +95,13 @@ impl PyLaw {
     /// Parameters
     /// ----------
     /// threat : Threat
-    ///     What the attacker may have done, if it is not told by keyword. (A number in its place is `n_train`.)
+    ///     What the attacker may have done, unless keywords describe it. (A number in this position is `n_train`.)
     /// n_poisoned, share, trigger_norm, labels, edits, counted
-    ///     The parts of the threat that they build: see :class:`~certssb.Threat`.
+    ///     The parts of a threat, as for :class:`~certssb.Threat`.
     /// n_train : int
     ///     Number of training samples.
     /// alpha : float, default=0.001
-    ///     Chance that a certificate is wrong.
+    ///     Largest probability that a certificate is wrong.
     /// n_classes : int, default=2
     ///     Number of classes.
     /// n_features : int, optional
@@ -110,8 +110,9 @@ impl PyLaw {
     /// Returns
     /// -------
     /// Plan
-    ///     With `n_members` (how many are enough if all agree, None if no number is), `votes` (how many of 1000
-    ///     have to agree, None if all would not be enough), `possible`, `suggested_size`; prints as a sentence.
+    ///     With `n_members` (how many are enough if all agree, None if no number is enough), `votes` (how many of
+    ///     1000 have to agree, None if not even all would be enough), `possible`, and `suggested_size`; prints as a
+    ///     sentence.
     ///
     /// Raises
     /// ------
@@ -156,19 +157,19 @@ impl PyLaw {
         Ok(PyPlan { plan })
     }
 
-    /// The law's parameters by name, as scikit-learn's searches ask for them.
+    /// The law's parameters by name, for scikit-learn's searches.
     ///
     /// Parameters
     /// ----------
     /// deep : bool, default=True
-    ///     Whether to add the parameters of the laws inside, as ``inner__sigma``. The parts of a composition are
-    ///     called by their class, in small letters: ``gaussian__sigma``, ``labelnoise__q``.
+    ///     Whether to add the parameters of inner laws, as ``inner__sigma``. The parts of a composition are named
+    ///     after their class, in lower case: ``gaussian__sigma``, ``labelnoise__q``.
     ///
     /// Returns
     /// -------
     /// dict
-    ///     What the constructor takes; None where a value follows from the others, such as the thresholds of a
-    ///     cascade that were not given.
+    ///     The constructor's arguments; None if a value follows from the others, such as thresholds of a cascade that
+    ///     were not given.
     ///
     /// Examples
     /// --------
@@ -184,10 +185,10 @@ impl PyLaw {
         }
     }
 
-    /// Change some parameters of this law, as scikit-learn's searches do: nothing else changes a law.
+    /// Change some parameters of this law, as scikit-learn's searches do. Nothing else changes a law.
     ///
-    /// What was trained or certified under it keeps the law as it was. A law whose parameters change is another key
-    /// of a dictionary.
+    /// Anything already trained or certified under it keeps the law as it was. When its parameters change, so does
+    /// its hash as a dictionary key.
     ///
     /// Parameters
     /// ----------
@@ -202,7 +203,7 @@ impl PyLaw {
     /// Raises
     /// ------
     /// ParameterError
-    ///     If it has no such parameter, or a value is out of range; the law is as it was then.
+    ///     If it has no such parameter, or a value is out of range; the law is then unchanged.
     ///
     /// Examples
     /// --------

@@ -86,17 +86,17 @@ impl PyUniform {
     }
 }
 
-/// Discrete noise: every entry keeps its value with probability `keep`, else takes another one, uniformly
+/// Discrete noise: every entry keeps its value with probability `keep`, otherwise it takes another value, uniformly
 /// (Wang, Cao, Jia, Gong 2020). Certifies a number of changed entries, ``certs.n_flips()``.
 ///
 /// Parameters
 /// ----------
 /// keep : float
-///     Chance that an entry keeps its value, in (1/alphabet, 1].
+///     Probability that an entry keeps its value, in (1/alphabet, 1].
 /// alphabet : int
-///     Number of values of a feature; features are the codes 0 .. alphabet - 1.
+///     Number of values that a feature can take; features are the codes 0 .. alphabet - 1.
 /// labels : bool
-///     Whether training labels are entries too, so that flipped labels are inside the guarantee.
+///     Whether training labels are entries too, so that the guarantee covers flipped labels.
 /// test_input : bool
 ///     Whether the entries of the test input are noised and counted too.
 ///
@@ -168,13 +168,13 @@ impl PyDiscrete {
     }
 }
 
-/// Random labels: each is kept with probability 1 - q, else replaced by another class, uniformly
-/// (Rosenfeld et al. 2020). Puts label flips inside the guarantee; compose it with ``&``.
+/// Random labels: each is kept with probability 1 - q, otherwise replaced by another class, uniformly (Rosenfeld et
+/// al. 2020). It makes the guarantee cover flipped labels; combine it with other laws by ``&``.
 ///
 /// Parameters
 /// ----------
 /// q : float
-///     Chance that a label is replaced, in [0, (K-1)/K) for K classes.
+///     Probability that a label is replaced, in [0, (K-1)/K) for K classes.
 ///
 /// Raises
 /// ------

@@ -141,7 +141,7 @@ fn unknown(this: &Bound<'_, PyLaw>, all: &Bound<'_, PyDict>, name: &str) -> PyRe
     Ok(Error::parameter(
         name,
         format!("a parameter of {class}, which has {}", names(all)?),
-        "a name it has not",
+        "a name that it does not have",
     ))
 }
 

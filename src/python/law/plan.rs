@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use crate::certify::Plan;
 
-/// What a budget demands of the votes; made by `Law.plan`.
+/// What a budget demands of the votes; returned by `Law.plan`.
 #[pyclass(name = "Plan", module = "certssb", frozen)]
 pub(super) struct PyPlan {
     pub(super) plan: Plan,
@@ -12,7 +12,7 @@ pub(super) struct PyPlan {
 
 #[pymethods]
 impl PyPlan {
-    /// How many members are enough if all of them agree; None if no number is.
+    /// How many members are enough if all of them agree; None if no number is enough.
     #[getter]
     fn n_members<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         // As a Python integer, of whatever size.
@@ -31,7 +31,7 @@ impl PyPlan {
         self.plan.possible()
     }
 
-    /// The largest subsample for which 95 % of 1000 members agreeing is enough; None if there is none.
+    /// The largest subsample for which agreement of 95 % of 1000 members is enough; None if there is none.
     #[getter]
     fn suggested_size(&self) -> Option<usize> {
         self.plan.suggestion.map(|(size, _)| size)

@@ -9,18 +9,21 @@ use crate::law::{Gaussian, Guarantee, Law, NoiseLaw, SampleSpecific, SigmaSearch
 use crate::python::number::given;
 use crate::quantity::{NoiseScale, Quantity};
 
-/// Noise of each sample's own magnitude (Cert-SSBD, Qiao et al., arXiv 2504.21730).
+/// Sample-specific noise: a magnitude for each sample (Cert-SSBD, Qiao et al., arXiv 2504.21730).
 ///
-/// Stochastic gradient ascent through a network finds how much noise each sample bears: it maximises
-/// ``s / 2 * (Phi^-1(p_a(s)) - Phi^-1(p_b(s)))``, p the mean of several noisy soft outputs, a the sample's class.
+/// Stochastic gradient ascent through a network finds how much noise each sample tolerates: it maximises
+/// ``s / 2 * (Phi^-1(p_a(s)) - Phi^-1(p_b(s)))``, where p is the mean of several noisy soft outputs and a the
+/// sample's class.
 ///
-/// With ``guarantee="sound"`` Gaussian noise of standard deviation `sigma` is drawn first, once; each member then
-/// trains on its noised set, finds every sample's extra noise looking at that set only, and trains anew with it
-/// on top. Certificates are those of ``Gaussian(sigma)``: what follows the base draw is free. At test time each member
-/// votes by its mean score over noisy copies of the input at a magnitude it finds for it.
+/// With ``guarantee="sound"``, Gaussian noise of standard deviation `sigma` is drawn first, once. Each member then
+/// trains on its noised set, finds extra noise for every sample by looking at that set only, and trains again with
+/// the extra noise added. Certificates are those of ``Gaussian(sigma)``, because everything after the base draw is
+/// post-processing. At test time each member votes by its mean score over noisy copies of the input, with a magnitude
+/// that it finds for that input.
 ///
-/// With ``guarantee="published"`` each sample's sigma is tuned on the received sample and the radius uses the test
-/// sample's own sigma, as published. **That is no proof** (`CertificateTable.sound` is False): it is for comparison.
+/// With ``guarantee="published"``, each sample's sigma is tuned on the received sample, and the radius uses the test
+/// sample's own sigma, as published. **That is not a proof** (`CertificateTable.sound` is False); it is there for
+/// comparison.
 ///
 /// Parameters
 /// ----------
@@ -35,7 +38,7 @@ use crate::quantity::{NoiseScale, Quantity};
 /// steps : int, default=8
 ///     Steps of the ascent, 1 to 10000.
 /// learning_rate : float, default=0.3
-///     A step multiplies the magnitude by ``exp(rate * dR/ds)``; the rate has no unit and falls linearly to 0.
+///     A step multiplies the magnitude by ``exp(rate * dR/ds)``; the rate is dimensionless and falls linearly to 0.
 /// samples : int, default=4
 ///     Noisy outputs averaged per step, and noisy copies of a test input in the sound form; 1 to 10000.
 ///

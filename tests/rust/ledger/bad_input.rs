@@ -86,7 +86,7 @@ fn files_that_are_no_ledgers() {
     let (_folder, path) = place();
     let noise: Vec<u8> = (0..5000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for (content, why) in
-        [(&noise[..], "no SQLite database"), (&[], "empty"), (b"SQLite format 3\0abc", "header")]
+        [(&noise[..], "not an SQLite database"), (&[], "empty"), (b"SQLite format 3\0abc", "header")]
     {
         std::fs::write(&path, content).unwrap();
         let kind = ErrorKind::LedgerCorrupt;

@@ -32,7 +32,7 @@ from certssb.watch._log import LOGGER
 __all__ = ["DISTURBED", "Blueprint"]
 
 DISTURBED = (
-    "Training failed: the module behaves otherwise than before it. Members share state that is no parameter and no buffer; "
+    "Training failed: the module behaves differently than before. Members share state that is no parameter and no buffer; "
     "of those trained now none is kept."
 )
 """What is said of members whose training left traces."""
@@ -312,5 +312,5 @@ def not_alone(suspects: list[str]) -> str:
     if suspects:
         named = " and ".join(suspects[:2])
         return f"some that are, by way of {named}: build what a module writes to inside of it, as buffers"
-    where = "outside of its parameters and buffers (an object of the callable, a class, a cache, a file?)"
+    where = "outside its parameters and buffers (an object of the callable, a class, a cache, a file?)"
     return f"some that are: they share state {where}"
