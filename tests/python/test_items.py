@@ -172,7 +172,7 @@ def test_a_test_set_that_cannot_be_read_names_the_item(
 
 
 def test_bytes_and_floats_of_the_same_images_meet(ensemble: cs.CertifiedClassifier, digits: Digits) -> None:
-    """Pixels as bytes are scaled to [0, 1], as training pixels were; channels last are turned."""
+    """Pixels as bytes are scaled to [0, 1], as training pixels were; channels-last arrays are transposed."""
     bytes_ = np.round(digits[2] * 255).astype(np.uint8)
     floats = bytes_.astype(np.float32) / 255
     assert np.array_equal(ensemble.votes(bytes_), ensemble.votes(floats))
