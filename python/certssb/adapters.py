@@ -106,7 +106,7 @@ class AttackSize(NamedTuple):
 
 
 def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad: npt.ArrayLike) -> AttackSize:
-    """Measure an attack, whoever made it, from the training set before and after.
+    """Measure the size of any attack from the training set before and after it.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """What can go wrong, as a tree of exceptions with :class:`CertssbError` at its root.
 
-Every message names the parameter or file, what was expected and what came. A wrong value or shape
-is also a :class:`ValueError`, so code written for scikit-learn catches it as it always did.
+Every message names the parameter or file, what was expected, and what was given. A wrong value or shape is also a
+:class:`ValueError`, so code written for scikit-learn catches it as it always did.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class CertssbError(BaseException):
 class ParameterError(CertssbError, ValueError):
     """A parameter, or a value in the data, is outside its range or unknown.
 
-    Raised when a number leaves its range, a name is none of the known ones, data hold NaN or
-    infinite values, labels are no class names, or a data set is missing or damaged.
+    Raised when a number is out of range, a name is unknown, data hold NaN or infinite values, labels are not class
+    names, or a data set is missing or damaged.
 
     Examples
     --------
@@ -168,9 +168,9 @@ class CheckpointError(CertssbError, Exception):
 class FileError(CertssbError, OSError):
     """A file cannot be read or written; the message names it.
 
-    Raised for tables, reports, run folders and data sets: when the system refuses, when what is to be read is no regular
-    file (a pipe, a device, a folder), and when it is larger than such a file can be. Ledgers and checkpoints have
-    exceptions of their own.
+    Raised for tables, reports, run folders and data sets: when the system refuses access, when the path is not a
+    regular file (but a pipe, a device or a folder), and when the file is larger than such a file can be. Ledgers and
+    checkpoints have their own exceptions.
 
     Parameters
     ----------
@@ -221,11 +221,11 @@ class MissingFileError(FileError, FileNotFoundError):
 class FailedMembersWarning(UserWarning):
     """The training of some members diverged or was refused by the estimator; they vote for the lowest class.
 
-    One training sample of 3e38 is enough for that, or one label that a cross-validation wants three of, and must not be
-    enough to stop a fit. Whether a member's loss and parameters stay finite, and whether an estimator takes its samples, is
-    decided by its own noised set, so its vote is a function of that as every other member's,
-    and certificates hold as they stand; ``n_failed_`` and the guarantee give the number. If it happens to more than half
-    of the members, :meth:`CertifiedClassifier.fit` raises :class:`TrainingError`.
+    A single training sample of 3e38 can cause that, or a single label of which a cross-validation needs three, and it
+    must not be enough to stop a fit. Whether a member's loss and parameters stay finite, and whether an estimator
+    accepts its samples, is decided by its own noised set. So its vote is a function of that set, like every other
+    member's, and certificates hold unchanged; ``n_failed_`` and the guarantee give the number. If it happens to more
+    than half of the members, :meth:`CertifiedClassifier.fit` raises :class:`TrainingError`.
 
     Examples
     --------
@@ -243,12 +243,12 @@ class FailedMembersWarning(UserWarning):
 
 
 class GrowthWarning(UserWarning):
-    """The number of members was changed after answers had been seen; the betting bound certifies from then on.
+    """The number of members was changed after answers had been seen; from then on certificates use the betting bound.
 
-    A bound for a fixed number of members is wrong for a number that was chosen after a look at the result. Where members
-    are added or left out after votes, predictions or certificates were asked for, or after the ensemble was saved or
-    pickled, every certificate from then on is made with the betting bound, which holds however often that happens, and
-    certifies a little less.
+    A bound for a fixed number of members is wrong for a number that was chosen after a look at the result. If members
+    are added or left out after votes, predictions or certificates were requested, or after the ensemble was saved or
+    pickled, every later certificate uses the betting bound, which holds however often that happens, but certifies a
+    little less.
 
     Examples
     --------
@@ -266,11 +266,12 @@ class GrowthWarning(UserWarning):
 
 
 class RoundingWarning(UserWarning):
-    """Members were trained or asked on processors or by libraries that round otherwise than those of this process.
+    """Members were trained or predicted on processors or with libraries that round differently from those of this
+    process.
 
-    Told once by a call that uses an `executor`, when a worker has other vector instructions, another kind of processor or
-    another torch: what it computes is the same up to rounding. Certificates hold; to get the same votes again, to the last
-    bit, the same members must be computed by the same processors and libraries.
+    Issued once by a call that uses an `executor`, if a worker has different vector instructions, another kind of
+    processor or another version of torch: its results are the same up to rounding. Certificates hold. To get the same
+    votes again, to the last bit, use the same processors and libraries.
 
     Examples
     --------
@@ -282,7 +283,7 @@ class RoundingWarning(UserWarning):
 class ScaleWarning(UserWarning):
     """Training data are scaled in a way that voids the proof, or that leaves nothing to learn beside the noise.
 
-    Told once by each ``fit``:
+    Issued by ``fit`` for these reasons:
 
     - All columns have mean 0 and deviation 1, or reach from exactly 0 to exactly 1: a scaler was fitted on something. If
       that was the received data, one changed sample moved all others, and no certificate covers it.
@@ -308,9 +309,10 @@ class ScaleWarning(UserWarning):
 class SearchWarning(UserWarning):
     """Settings were chosen by a search over the data that are fitted; certificates do not cover the choice.
 
-    A certificate speaks of the predictions of an ensemble with settings that were fixed in advance. Where a search of
-    scikit-learn's chose among several by cross-validation on the received data, a change of one sample may have it choose
-    others. Told when the search fits its choice; search on trusted samples, or on other data of the same kind.
+    A certificate is about the predictions of an ensemble whose settings were fixed in advance. If a scikit-learn
+    search chose them by cross-validation on the received data, changing one sample may lead to a different choice.
+    The warning is issued when the search fits its choice. Search on trusted samples instead, or on other data of the
+    same kind.
 
     Examples
     --------

@@ -28,7 +28,7 @@ def audit(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> AuditReport:
-    """Check what ``certssb run`` left in a folder, or a saved ensemble, as somebody who did not see it trained.
+    """Check the folder of ``certssb run``, or a saved ensemble, without having seen it trained.
 
     Digests of all files are compared; every certificate is computed anew from the members' votes; results, frame, picture
     and report are made again from the certificates. Then the training data are made again from the recorded settings, and
@@ -39,35 +39,36 @@ def audit(
     folder : str or path
         The folder that ``certssb run`` wrote, or the one of :meth:`certssb.CertifiedClassifier.save`.
     members : int or "all", default=5
-        How many members are trained again; 0 for none. Somebody who wrote the whole folder anew, digests and all, around
-        false votes is found by these alone: with m of N members, false votes of k of them pass with a probability of about
-        (1 - k/N)^m.
+        How many members are trained again; 0 for none. Only this detects somebody who rewrote the whole folder,
+        including digests, around false votes: with m of N members trained again, false votes of k members go
+        unnoticed with a probability of about (1 - k/N)^m.
     data : str or path, optional
-        The data that the run was made from, where they lie now: the ``.npz`` file, or the folder of MNIST or CIFAR-10. For a saved
-        ensemble a ``.npz`` with ``X_train`` and ``y_train``, ``X_test`` for `table`, ``X_trusted`` and ``y_trusted`` if there are any.
+        Where the run's data are now: the ``.npz`` file, or the folder of MNIST or CIFAR-10. For a saved ensemble a
+        ``.npz`` with ``X_train`` and ``y_train``, ``X_test`` for `table`, ``X_trusted`` and ``y_trusted`` if there
+        are any.
     table : str or path, optional
-        For a saved ensemble: the table of certificates, written by :meth:`certssb.CertificateTable.save`, that its members are
-        said to give for ``X_test``.
+        For a saved ensemble: the table of certificates, written by :meth:`certssb.CertificateTable.save`, that its
+        members are claimed to give for ``X_test``.
     fingerprint : str, optional
         For a saved ensemble: what ``save`` returned.
     model : callable or estimator, optional
         For a saved ensemble of your own module or estimator, as for :meth:`certssb.CertifiedClassifier.load`.
     seed : int, optional
-        Which members are drawn; nobody knows beforehand if not given.
+        Decides which members are drawn; unpredictable if not given.
     tolerance : float, default=0.0
-        Share of a member's votes in [0, 1] that may be others when it is trained again. 0 on the machine and with the
-        versions of the run; other processors round otherwise, and a vote near a tie may be another one there.
+        Share of a member's votes in [0, 1] that may differ when it is trained again. Use 0 on the machine and with
+        the versions of the run; other processors round differently, so that a vote near a tie may change.
     device : str or torch.device, optional
-        Where members are trained again; as the run was if not given.
+        Where members are trained again; by default the device of the run.
     n_jobs : int, optional
         Members trained at the same time on the CPU; all cores if not given.
     progress : bool, default=False
-        Whether to show a bar while members are trained.
+        Whether to show a progress bar while members are trained.
 
     Returns
     -------
     AuditReport
-        What was looked at, what came out, and what no audit can tell.
+        What was checked, with which result, and what no audit can tell.
 
     Raises
     ------

@@ -36,13 +36,13 @@ def as_labels(
     name : str, default="y"
         What to call the labels in messages.
     classes : array-like of shape (n_classes,), optional
-        All classes that there are, known without a look at the labels, in any order. A label that is none of them is
-        refused; a class without samples is a class.
+        All possible classes, known without a look at the labels, in any order. Other labels are refused; a class
+        without samples still counts.
 
     Returns
     -------
     classes : ndarray of shape (n_classes,)
-        The different labels, or the given classes, ascending, in their own type.
+        The distinct labels, or the given classes, ascending, in their own type.
     codes : ndarray of shape (n_samples,)
         Each sample's class as a number 0..n_classes-1 into `classes`, int64.
 

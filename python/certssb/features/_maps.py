@@ -23,20 +23,22 @@ Features: TypeAlias = npt.NDArray[np.float32]
 class FeatureMap(ABC):
     """A fixed map of samples.
 
-    Where it lengthens no change (a Lipschitz constant of 1 or less in the L2 norm), it goes before every law. Whoever
-    writes one states its proof: nothing here can check it, and certificates name it. One with a larger `lipschitz`, or
-    ``math.inf`` if it has none, goes before laws that count samples, such as ``Subsample(size=30)``. Before training, a map is
-    tried on a few samples, alone and together, in another order and twice: one whose values depend on other samples (a
-    standardisation by the batch, say) or on what it was asked before is refused. Estimators keep a copy of their own.
+    If it lengthens no change (a Lipschitz constant of 1 or less in the L2 norm), it can be used with every law. The
+    author of a map is responsible for the proof: nothing here can check it, and certificates name the map. A map with
+    a larger `lipschitz`, or ``math.inf`` if it has no constant, can be used with laws that count samples, such as
+    ``Subsample(size=30)``. Before training, a map is tried on a few samples, alone and together, in a different order
+    and twice. It is refused if its values depend on other samples (as with standardisation over the batch) or on
+    earlier calls. Estimators keep their own copy.
 
     Attributes
     ----------
     lipschitz : float
         A proven Lipschitz constant, 1 unless it is set; ``math.inf`` if there is none.
     rows_alone : bool
-        Whether what a sample becomes is the same to the last bit whichever samples it comes with. Sums in libraries seldom
-        are, so that it is False unless it is set; laws under which members see some of the samples (:class:`~certssb.Subsample`,
-        :class:`~certssb.Partition`) then have training samples mapped one at a time. Where it is True, the trial compares bits.
+        Whether the features of a sample are the same to the last bit whatever samples it is mapped together with.
+        Sums in libraries seldom are, so it is False by default; laws under which members see only some of the samples
+        (:class:`~certssb.Subsample`, :class:`~certssb.Partition`) then map training samples one at a time. If it is
+        True, the trial compares bits.
 
     Examples
     --------

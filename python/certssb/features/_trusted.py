@@ -31,14 +31,15 @@ _WORTH_KEEPING = 64
 class Trusted(FeatureMap):
     """A frozen encoder that is trusted: nobody who changed the training data had a hand in it.
 
-    Networks that others trained on other data make features with which members of a few samples go far. What is computed
-    by such an encoder from a sample alone is no matter of the received data, so that certificates that count samples hold as
-    they do without it. Its name and, for a module of torch, a digest of its weights are part of the record, and guarantees
-    say that it is trusted. An encoder or transformer that was fitted to the received data, or to data that the attacker could
-    reach, is not trusted, and no trial here can tell.
+    With features from networks that others trained on other data, members learn well from few samples. What such an
+    encoder computes from a sample alone does not depend on the rest of the received data, so certificates that count
+    samples hold as they do without it. Its name and, for a torch module, a digest of its weights are part of the
+    record, and guarantees say that it is trusted. An encoder or transformer that was fitted to the received data, or
+    to data that the attacker could reach, must not be trusted, and no trial here can detect that.
 
-    Under a law that measures changes, such as ``Gaussian``, norms are those of the encoded features: they say nothing of how
-    far the samples moved, because an encoder may turn a change that nobody sees into a large one. Guarantees say so.
+    Under a law that measures changes, such as ``Gaussian``, norms are those of the encoded features. They say nothing
+    about how far the samples moved, because an encoder may turn an invisible change into a large one. Guarantees say
+    so.
 
     Parameters
     ----------
@@ -49,17 +50,17 @@ class Trusted(FeatureMap):
     name : str
         What guarantees call it, such as "EfficientNet-Lite0, ImageNet".
     batch_size : int, default=256
-        Samples of one call.
+        Samples per call.
     cache_dir : str or path, optional
-        Directory in which features are kept, by digests of the samples and of the encoder (its name, weights, state and Python
-        code), so that they are computed once. What an encoder reads from files, or does in compiled code, is no part of its
-        digest: give another one another name.
+        Directory in which features are kept, by digests of the samples and of the encoder (its name, weights, state
+        and Python code), so that they are computed once. What an encoder reads from files, or does in compiled code,
+        is not part of its digest: give different encoders different names.
 
     Raises
     ------
     ParameterError
-        If a parameter is none of these. When it is called: if the encoder fails to return one row of finite numbers for each
-        sample, or gives another answer than before for the same sample, whether that is in memory or in `cache_dir`.
+        If a parameter is invalid. When it is called: if the encoder fails to return one row of finite numbers for
+        each sample, or if its answer for a sample differs from an earlier one in memory or in `cache_dir`.
 
     Examples
     --------

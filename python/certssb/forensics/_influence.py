@@ -35,22 +35,24 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """Whose presence moves the votes on some inputs; what :meth:`certssb.CertifiedClassifier.influence` returns.
+    """The training samples whose presence moves the votes on some inputs, as
+    :meth:`certssb.CertifiedClassifier.influence` returns them.
 
-    Under :class:`~certssb.Subsample` each member saw samples that were drawn at random. For a training sample, the share of
-    votes for a class among the members that drew it, less the share among the others, is what its presence did to the vote;
-    exactly so for the draws that were made, and an estimate, with `error`, of what it does on average. It is a hint where to
-    look first, **no guarantee**: poison may move no vote by itself, and a harmless sample that resembles an input moves some.
+    Under :class:`~certssb.Subsample` each member saw samples that were drawn at random. The effect of a training
+    sample is the share of votes for a class among the members that drew it, minus the share among the others. That is
+    exact for the draws that were made, and an estimate, with standard error `error`, of the average effect. It is a
+    hint where to look first, **not a guarantee**: poison may move no vote by itself, and a harmless sample that
+    resembles an input moves some.
 
     Attributes
     ----------
     n_drew : ndarray of shape (n_train,)
-        How many members drew each training sample; trusted samples, which all of them saw, are none of these.
+        How many members drew each training sample. Trusted samples, which all members saw, are not included.
     difference : ndarray of shape (n_train,)
-        By how much the presence of each training sample raises the share of votes for the inputs' classes, the mean over all
-        inputs, in [-1, 1]; NaN where all members drew it, or none.
+        By how much the presence of each training sample raises the share of votes for the inputs' classes, averaged
+        over all inputs, in [-1, 1]; NaN if all members drew it, or none did.
     error : ndarray of shape (n_train,)
-        Standard error of `difference`: its standard deviation over all draws if the sample changed nothing.
+        Standard error of `difference`: its standard deviation over all draws if the sample had no effect.
     index : ndarray of shape (n_inputs, n_top)
         For each input, the training samples with the largest differences in units of their errors, largest first.
     differences, errors : ndarray of shape (n_inputs, n_top)

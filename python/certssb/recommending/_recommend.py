@@ -30,12 +30,14 @@ def recommend(
     n_trial: int = 100,
     seed: int = 0,
 ) -> Recommendation:
-    """Which laws can reach a threat, with what each of them needs: asked before training, without a look at the data.
+    """Which laws can certify against a threat, and what each of them needs: computed before training, without a look
+    at the data.
 
-    Every family of laws is tried, and its parameter fitted twice: so that three quarters of the votes are enough, and
-    so that 95 % are. The most samples a member can see, or the least noise, is taken. The first come first; among them laws
-    without noise, then noise inside a subsample, then noise on the whole set, and within these the laws whose members see
-    more samples. With trusted samples the candidates are measured, and the one with the largest certified share comes first.
+    Every family of laws is tried, and its parameter is fitted twice: so that three quarters of the votes are enough,
+    and so that 95 % are. In both cases members see as many samples, or as little noise, as that allows. Laws for
+    which three quarters are enough come first. Among them are first the laws without noise, then noise inside a
+    subsample, then noise on the whole set, and within these groups first the laws whose members see more samples.
+    With trusted samples the candidates are measured, and the one with the largest certified share comes first.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def recommend(
     n_members : int, default=1000
         Number of members that vote. A :class:`~certssb.Partition` has its own number.
     alpha : float, default=0.001
-        Chance that a certificate is wrong.
+        Largest probability that a certificate is wrong.
     trusted : tuple of (X, y), optional
         Samples and labels that no attacker had a hand in. Candidates are measured on them.
     model : optional
@@ -58,7 +60,7 @@ def recommend(
     n_trial : int, default=100
         Number of members of each small ensemble.
     seed : int, default=0
-        Seed of the small ensembles, which are thrown away: it is no secret.
+        Seed of the small ensembles. They are discarded, so it need not be secret.
 
     Returns
     -------
@@ -74,13 +76,13 @@ def recommend(
 
     Notes
     -----
-    How samples are measured: one half of the trusted samples trains, the other is predicted, and the other way round. A
-    trial's member sees as many samples as a member of the law would, under the same noise; what differs is that they are
-    drawn from fewer, which no accuracy of a single member depends on. Where that is more than a quarter of the trusted
-    samples, a quarter is drawn, because members that all see nearly the same samples agree for no good reason; the row
-    says so (`scaled`). Votes are then repeated to the law's number of members and certified with the law's own training set
-    size. These are estimates: no statement of a later fit rests on them. As they come from trusted samples alone, whatever
-    is chosen by them leaves the guarantee of that fit what it is.
+    How candidates are measured: members are trained on one half of the trusted samples and predict the other, and
+    vice versa. They see as many samples as a member of the law would, under the same noise, but draw them from a
+    smaller set, which does not affect the accuracy of a single member. If that is more than a quarter of the trusted
+    samples, a quarter is drawn, because members that all see nearly the same samples agree for no good reason; the
+    row says so (`scaled`). Votes are then repeated to the law's number of members and certified with the actual size
+    of the training set. These are estimates; no statement of a later fit rests on them. They come from trusted
+    samples alone, so choosing by them does not weaken the guarantee of that fit.
 
     Examples
     --------

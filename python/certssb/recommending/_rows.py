@@ -35,18 +35,19 @@ class RecommendedLaw:
     n_members : int
         Number of members, or of a partition's learners.
     votes : int
-        How many of them have to agree on a test sample, all others voting for one other class. Fewer are enough where
+        How many of them have to agree on a test sample if all others vote for one other class. Fewer are enough if
         the others do not agree on one class.
     n_seen : float
-        Number of training samples that a member sees: under a rate, or a partition, on average.
+        Number of training samples that a member sees; under a rate or a partition, on average.
     cost : float
-        Samples that all members see together, in training sets: 3.0 costs what three members on the whole set cost.
+        Samples that all members see together, in units of one training set: 3.0 costs as much as three members on the
+        whole set.
     alpha : float or None
-        Chance that a statement is wrong; None where nothing is left to chance.
+        Largest probability that a statement is wrong; None if nothing is left to chance.
     secret : bool
-        Whether the guarantee asks for a seed that whoever changed the data did not know.
+        Whether the guarantee requires a seed that nobody who changed the data knew.
     not_covered : str
-        What is no part of the certificate.
+        What the certificate does not cover.
     accuracy, certified : float or None
         Shares of trusted samples that small ensembles predicted right, and of those for which their votes would also be
         enough. Estimates, not guarantees; None where nothing was measured.

@@ -43,20 +43,20 @@ def assert_certified_accuracy(
         What the attacker may have done, or a total L2 norm over the features of the whole training set: a sample counts
         if its radius is greater.
     at_least : float
-        The share that is asked for, in [0, 1].
+        The required share, in [0, 1].
     sound : bool, default=True
-        Whether the guarantee has to be a proof; a published form that is none is asserted with False.
+        Whether the guarantee has to be a proof; pass False for a published form that is not one.
 
     Returns
     -------
     float
-        The share that was found. It is that of these samples, and no estimate for others.
+        The share found for these samples; it is not an estimate for others.
 
     Raises
     ------
     AssertionError
-        If the share is smaller, there are no samples, or the guarantee is no proof. The message has the share over the
-        size of the change, how far what was asked for is reached, and the sentence of what is guaranteed.
+        If the share is smaller, there are no samples, or the guarantee is not a proof. The message shows the share as
+        a function of the size of the change, how far the claim holds, and the sentence that says what is guaranteed.
     ParameterError
         If the law says nothing about such threats, or a value is out of range.
     ShapeError
