@@ -95,6 +95,6 @@ def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 def setup(app: Sphinx) -> None:
     # The help's width must not depend on the terminal of the builder.
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "88"
     sys.argv[0] = "certssb"
     app.add_directive("command-help", CommandHelp)
