@@ -114,7 +114,7 @@ impl NoiseLaw for Product {
 
     fn covered(&self) -> String {
         "changes to at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm and, \
-         where labels=True is asked for, with any labels (a radius is a total L2 norm over the whole \
+         if labels=True is asked for, with any labels (a radius is a total L2 norm over the whole \
          training set with all labels as received)"
             .to_owned()
     }

@@ -350,7 +350,7 @@ impl NoiseLaw for Subsample {
 
     fn covered(&self) -> String {
         "changes to at most n_poisoned of its samples, each by an L2 norm of at most trigger_norm and, \
-         where labels=True is asked for, with any labels"
+         if labels=True is asked for, with any labels"
             .to_owned()
     }
 
