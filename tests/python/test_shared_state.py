@@ -487,9 +487,7 @@ def test_state_in_a_file_that_is_first_written_late(digits: Digits, tmp_path: Pa
                 x = x - known
             return self.fc(x)
 
-    with pytest.raises(
-        cs.TrainingError, match="member 0 failed: trained again after the others, it differs"
-    ):
+    with pytest.raises(cs.TrainingError, match="member 0 failed: trained again after the others, it differs"):
         own(Own, epochs=8, n_jobs=1).fit(digits[0], digits[1])
 
 
