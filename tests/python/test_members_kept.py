@@ -283,7 +283,7 @@ import sys, certssb as cs
 X, y = cs.datasets.load_digits()
 law = cs.Subsample(cs.Gaussian(0.25), size=10)
 clf = cs.CertifiedClassifier("mlp", law, n_members=int(sys.argv[1]), alpha=0.3, seed=4, progress=False, epochs=1,
-                             checkpoint=sys.argv[2], members=sys.argv[3])
+                             checkpoint=sys.argv[2], members=sys.argv[3], device="cpu")
 clf.fit(X[:1000], y[:1000], **({"vote_on": X[1000:1100]} if sys.argv[3] == "votes" else {}))
 clf.certify(X[1000:1100])
 clf.save(sys.argv[2] + "-saved")
@@ -296,7 +296,9 @@ def test_memory_does_not_grow_with_members_on_disk(tmp_path: Path) -> None:
     def peak(n_members: int, members: str) -> float:
         folder = str(tmp_path / f"{members}-{n_members}")
         arguments = [sys.executable, "-c", MEMORY, str(n_members), folder, members]
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True)
+        # One heap: what those of several threads hold free is no member's, and differs from run to run.
+        once = os.environ | {"MALLOC_ARENA_MAX": "1"}
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True, env=once)
         return int(done.stdout) / 1024
 
     values = fitted(model="mlp", n_members=5)._ensemble.values(0).nbytes
@@ -305,5 +307,5 @@ def test_memory_does_not_grow_with_members_on_disk(tmp_path: Path) -> None:
     few = peak(40, "disk")
     assert peak(440, "disk") < few + 0.25 * grown
     # A part of 256 members is in memory at a time, of however many.
-    assert peak(700, "votes") < peak(300, "votes") + 0.25 * grown
+    assert peak(700, "votes") < peak(300, "votes") + 0.1 * grown
     assert peak(440, "memory") > few + 0.75 * grown
