@@ -214,7 +214,9 @@ def test_members_that_are_forgotten_have_voted_as_members_that_are_kept(
     back = cs.CertifiedClassifier.load(tmp_path / "saved", fingerprint=fingerprint, **given)
     assert (back.votes(X[TEST]) == here.votes(X[TEST])).all()
     for clf in (gone, back):
-        with pytest.raises(ParameterError, match="'members'.*only the votes on the samples of.*are left.*Got 'votes'"):
+        with pytest.raises(
+            ParameterError, match="'members'.*only the votes on the samples of.*are left.*Got 'votes'"
+        ):
             clf.predict(X[TEST][::-1])
 
 
