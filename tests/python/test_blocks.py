@@ -58,6 +58,29 @@ def test_blocks_are_answered_as_all_together(digits, law, monkeypatch):
         assert "100 test samples together" in together.guarantee
 
 
+def test_noise_by_the_place_of_a_test_sample_is_that_of_all_together(digits, monkeypatch):
+    """What does not fit into memory is asked about as a whole, and blocks, which begin at place 0, are refused."""
+    X, y = digits
+    signs = (X > 100).astype(np.float32)
+    clf = small("linear", cs.Discrete(0.8, test_input=True), n_members=12, alpha=0.4).fit(
+        signs[:120], y[:120]
+    )
+    T = signs[120:180]
+    certs, asked = clf.certify(T), [clf.predict, clf.predict_proba, clf.votes, clf.scores]
+    answers = [ask(T) for ask in asked]
+    assert not np.array_equal(clf.votes(T[7:]), answers[2][:, 7:]), "places count"
+    monkeypatch.setattr(_in_blocks, "_VALUES", 64 * 7)
+    clf._votes.clear()
+    for ask, expected in zip(asked, answers, strict=True):
+        assert np.array_equal(ask(T), expected)
+    assert clf.certify(T) == certs
+    for ask in (*asked, clf.certify, lambda given: list(clf.certify_blocks(given))):
+        with pytest.raises(
+            cs.ParameterError, match="'X' parameter must be samples in one array under test_input"
+        ):
+            ask(cs.data.blocks(T, 7))
+
+
 def test_a_block_is_asked_for_when_the_one_before_is_answered(digits):
     X, y = digits
     clf = small("linear", n_members=12, alpha=0.4).fit(X[:120], y[:120])

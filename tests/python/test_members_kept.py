@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +171,55 @@ def test_a_disk_that_is_full_in_the_middle_of_a_shard_costs_nothing(tmp_path: Pa
     assert "CheckpointError" in done.stderr and str(tmp_path / "none") in done.stderr
     assert run(code.replace("{limit}", "-1").replace("kept", "none")) == expected
     assert len(files(tmp_path / "none", "member")) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits sizes of files")
+def test_a_process_that_is_killed_in_the_middle_of_a_shard_costs_nothing(tmp_path: Path) -> None:
+    code = FULL.format(place=f'checkpoint={str(tmp_path / "kept")!r}, members="disk"') + (
+        "print(zlib.crc32(clf.fit(X[:200], y[:200]).votes(X[200:240]).tobytes()))\n"
+    )
+    size = len(pickle.dumps(fitted(model="mlp", n_members=5)._ensemble.values(0)))
+    # The system ends a process that writes beyond its limit, as kill -9 does: nothing of it runs any more.
+    limit = f"(resource.RLIMIT_FSIZE, ({20 * size}, resource.RLIM_INFINITY))"
+    killed = f"import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\nresource.setrlimit{limit}\n{code}"
+    done = subprocess.run([sys.executable, "-c", killed], capture_output=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGXFSZ, done.stderr
+    (draft,) = (tmp_path / "kept").glob(".certssb-*")
+    assert draft.stat().st_size > 10 * size, "in the middle of a shard"
+    assert len(files(tmp_path / "kept", "member-")) == 70 and not files(tmp_path / "kept", "members-")
+    expected = run(
+        (FULL + "print(zlib.crc32(clf.fit(X[:200], y[:200]).votes(X[200:240]).tobytes()))").format(place="")
+    )
+    assert run(code) == expected
+    assert len(files(tmp_path / "kept", "member")) == 1 and not files(tmp_path / "kept", ".certssb")
+
+
+def test_a_file_system_without_room_is_named_and_the_fit_goes_on_when_there_is_some(tmp_path: Path) -> None:
+    mount = shutil.which("mount")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system of three megabytes")
+    try:
+        code = FULL.format(place=f'checkpoint={str(folder / "kept")!r}, members="disk"')
+        code += "print(zlib.crc32(clf.fit(X[:200], y[:200]).votes(X[200:240]).tobytes()))\n"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert "CheckpointError" in done.stderr and "No space left on device" in done.stderr
+        assert str(folder / "kept") in done.stderr
+        assert len(files(folder, "member-")) > 3, "what was finished is there"
+        subprocess.run([command[0], "-o", "remount,size=64m", str(folder)], capture_output=True, check=True)
+        votes = run(code)
+        here = run(
+            (FULL + "print(zlib.crc32(clf.fit(X[:200], y[:200]).votes(X[200:240]).tobytes()))").format(
+                place=""
+            )
+        )
+        assert votes == here
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
 
 
 LAWS: list[Any] = [

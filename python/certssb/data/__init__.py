@@ -10,6 +10,7 @@ from certssb.data._features import as_arrays, as_features, read_arrays, read_fea
 from certssb.data._labels import as_labels
 from certssb.data._numbered import as_numbered
 from certssb.data._reading import Reading
+from certssb.data._spooled import spooled
 
 __all__ = [
     "Reading",
@@ -20,4 +21,5 @@ __all__ = [
     "blocks",
     "read_arrays",
     "read_features",
+    "spooled",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from certssb.data._samples import NUMBERS, Sample, not_numeric, read_list
 from certssb.data._tensors import is_array, is_tensor, sparse, to_numpy
 from certssb.exceptions import ParameterError, ShapeError
 
-__all__ = ["as_arrays", "as_features", "read_arrays", "read_features", "read_labelled", "read_rows"]
+__all__ = ["as_arrays", "as_features", "kept", "read_arrays", "read_features", "read_labelled", "read_rows"]
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
@@ -50,8 +50,7 @@ def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
     Returns
     -------
     features : ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
-        As from :func:`as_features`: float32, in memory. A data set that does not fit is written into a
-        ``numpy.memmap`` of that shape first, which is used where it lies.
+        As from :func:`as_features`: float32, in memory. A data set that does not fit is read by :func:`spooled`.
     labels : array-like
         `y`, or the items' labels as a list.
 
@@ -224,6 +223,46 @@ def read_rows(X: Any, name: str = "X") -> tuple[Rows, Reading]:
 
 
 def _rows(given: Sample, name: str) -> tuple[Rows, Reading]:
+    array, divisor, lost, axes = kept(given, name)
+    rows = rows_of(array, divisor)
+    n_bad, first = rows.not_finite
+    if first is not None:
+        raise _not_finite(rows, n_bad, first, given.values, axes, name)
+    # Most samples, not all: what one sample holds must not decide what is said of the others.
+    unit = 2 * rows.n_unit >= len(rows)
+    scale = given.divisor if rows.ndim == 4 else 1
+    return rows, Reading(given.kind, scale, unit, rows.ndim == 4, lost)
+
+
+class Kept(NamedTuple):
+    """Samples in the type and the order of dimensions in which they are kept.
+
+    Attributes
+    ----------
+    array : ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
+        Of a type that is kept (bytes, floats of half or single precision).
+    divisor : int
+        By what values are still to be divided.
+    lost : float
+        How far, in L2, most samples were moved when they were rounded to single precision.
+    axes : tuple of int
+        The dimensions of the samples as they came, in their order in `array`.
+    """
+
+    array: npt.NDArray[Any]
+    divisor: int
+    lost: float
+    axes: tuple[int, ...]
+
+
+def kept(given: Sample, name: str) -> Kept:
+    """Samples as they are kept: where they lie if their type is one that is kept, else in single precision.
+
+    Raises
+    ------
+    ShapeError
+        If these are no samples, or it cannot be told where the channels are.
+    """
     array = given.values
     _check_not_empty(array, name)
     axes = _axes_of(given, name)
@@ -231,22 +270,14 @@ def _rows(given: Sample, name: str) -> tuple[Rows, Reading]:
     if array.ndim == 3:
         array = array[:, np.newaxis]
     divisor = given.divisor if array.ndim == 4 else 1
-    lost = 0.0
     if is_kept(array):
-        rows = rows_of(array, divisor)
-    else:
-        features = _as_float32(array)
-        lost = _lost(array, features) / divisor
-        if divisor != 1:
-            # A new array already, since its type is another.
-            np.divide(features, np.float32(divisor), out=features)
-        rows = rows_of(features)
-    n_bad, first = rows.not_finite
-    if first is not None:
-        raise _not_finite(rows, n_bad, first, given.values, axes, name)
-    # Most samples, not all: what one sample holds must not decide what is said of the others.
-    unit = 2 * rows.n_unit >= len(rows)
-    return rows, Reading(given.kind, divisor, unit, rows.ndim == 4, lost)
+        return Kept(array, divisor, 0.0, axes)
+    features = _as_float32(array)
+    lost = _lost(array, features) / divisor
+    if divisor != 1:
+        # A new array already, since its type is another.
+        np.divide(features, np.float32(divisor), out=features)
+    return Kept(features, 1, lost, axes)
 
 
 def _read(X: Any, name: str) -> Sample:

@@ -37,33 +37,51 @@ def read_items(X: Any, name: str) -> tuple[Sample, list[Any] | None]:
     labels : list or None
         None if the items hold none.
     """
-    source = _source(X, name)
+    source = source_of(X, name)
     if _is_plain_tensors(source):
         labels = source.tensors[1].cpu().tolist() if len(source.tensors) == 2 else None
         return typed(source.tensors[0], name), labels
-    n = _length(source, name)
-    if n == 0:
-        raise ShapeError(
-            f"'{name}' must have samples. Found {type(X).__name__} with 0 sample(s) while a minimum of 1 is required."
-        )
-    labels = []
-    counts: list[int] = []
-    items = each_item(X, source, n)
+    n = sample_count(X, name)
+    labels: list[Any] = []
 
-    def read(index: int) -> Sample:
-        def get() -> Any:
-            sample, label = _parts(next(items)())
+    def unlabelled() -> Iterator[Sample]:
+        for sample, label in each_sample(X, source, n, name):
             labels.extend(label)
-            counts.append(len(label))
-            return sample
+            yield sample
 
-        sample = read_item(get, name, index)
-        if counts[-1] != counts[0]:
+    samples = unlabelled()
+    read = collect(n, lambda _: next(samples), name)
+    return read, labels or None
+
+
+def each_sample(X: Any, source: Any, n: int, name: str) -> Iterator[tuple[Sample, list[Any]]]:
+    """The first `n` items in their order: sample and label (a list of one, or of none if no item has one).
+
+    Raises
+    ------
+    ParameterError, ShapeError
+        If one cannot be read, or has a label and others have none; the error names its number.
+    """
+    items, n_labels = each_item(X, source, n), 0
+    for index in range(n):
+        sample, label = sample_at(lambda: next(items)(), index, name)
+        n_labels = len(label) if index == 0 else n_labels
+        if len(label) != n_labels:
             got = f"another kind at item {index}"
             raise parameter_error(name, "items that all have labels, or none", got)
+        yield sample, label
+
+
+def sample_at(item: Callable[[], Any], index: int, name: str) -> tuple[Sample, list[Any]]:
+    """Sample and label (a list of none or one) of an item, which is to be called."""
+    label: list[Any] = []
+
+    def get() -> Any:
+        sample, own = _parts(item())
+        label.extend(own)
         return sample
 
-    return collect(n, read, name), labels if counts[0] else None
+    return read_item(get, name, index), label
 
 
 def _length(source: Any, name: str) -> int:
@@ -74,13 +92,18 @@ def _length(source: Any, name: str) -> int:
 
 
 def sample_count(X: Any, name: str) -> int:
-    """How many samples a data set or a loader has."""
-    return _length(_source(X, name), name)
+    """How many samples a data set or a loader has, which is at least one."""
+    n = _length(source_of(X, name), name)
+    if n == 0:
+        raise ShapeError(
+            f"'{name}' must have samples. Found {type(X).__name__} with 0 sample(s) while a minimum of 1 is required."
+        )
+    return n
 
 
 def some_items(X: Any, start: int, stop: int, name: str) -> list[Any]:
     """Samples of a data set or a loader, without their labels, as they are."""
-    source = _source(X, name)
+    source = source_of(X, name)
 
     def get(item: Callable[[], Any], index: int) -> Any:
         try:
@@ -165,7 +188,7 @@ def is_torch(value: object, *kinds: str) -> bool:
     return isinstance(value, tuple(kind for kind in classes if isinstance(kind, type)))
 
 
-def _source(X: Any, name: str) -> Any:
+def source_of(X: Any, name: str) -> Any:
     """The data set that a loader is around, if its items are what the loader would show."""
     if is_torch(X, "DataLoader"):
         data = sys.modules["torch.utils.data"]

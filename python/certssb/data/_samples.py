@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,24 +139,41 @@ def collect(n: int, read: Callable[[int], Sample], name: str) -> Sample:
     ShapeError
         If one is of another shape.
     """
-    first = read(0)
-    values = np.empty((n, *first.values.shape), first.values.dtype)
-    for index in range(n):
-        sample = first if index == 0 else read(index)
-        if sample.kind != first.kind:
+    values, kind = np.empty(0), NUMBERS
+    for index, sample in enumerate(alike((read(index) for index in range(n)), name)):
+        if index == 0:
+            values, kind = np.empty((n, *sample.values.shape), sample.values.dtype), sample.kind
+        values[index] = sample.values
+    return Sample(values, kind)
+
+
+def alike(samples: Iterable[Sample], name: str) -> Iterator[Sample]:
+    """The same samples, each compared in type and shape with the first.
+
+    Raises
+    ------
+    ParameterError, ShapeError
+        As from :func:`collect`.
+    """
+    kind: str
+    shape: tuple[int, ...]
+    kind, shape = "", ()
+    for index, sample in enumerate(samples):
+        if index == 0:
+            kind, shape = sample.kind, sample.values.shape
+        if sample.kind != kind:
             expected = (
-                f"samples of one type, as one sample's type must not decide how the others are read: {first.kind} "
+                f"samples of one type, as one sample's type must not decide how the others are read: {kind} "
                 "as at item 0"
             )
             raise parameter_error(
                 name, expected, f"{sample.kind} at item {index}; convert it, or all of them,"
             )
-        if sample.values.shape != values.shape[1:]:
+        if sample.values.shape != shape:
             raise shape_error(
-                name, f"samples of one shape, {values.shape[1:]}", f"{sample.values.shape} at item {index}"
+                name, f"samples of one shape, {shape}", f"{sample.values.shape} at item {index}"
             )
-        values[index] = sample.values
-    return Sample(values, first.kind)
+        yield sample
 
 
 def read_list(samples: Sequence[Any], name: str) -> Sample:

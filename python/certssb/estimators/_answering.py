@@ -18,7 +18,7 @@ from certssb.data._blocks import is_blocks
 from certssb.estimators._cascade_levels import Levels, Members
 from certssb.estimators._in_blocks import asked_in_blocks, labelled_blocks, refuse_family_wise
 from certssb.estimators._spreading import said
-from certssb.estimators._with_members import Features, WithMembers, n_levels, noises_test_inputs
+from certssb.estimators._with_members import Features, WithMembers, n_levels
 from certssb.forensics._influence import Influence, checked_targets, measured
 from certssb.laws import Partition, Subsample
 from certssb.learners import _devices
@@ -495,9 +495,9 @@ class Answering(WithMembers):
         ensemble: Members,
         family_wise: bool = False,
     ) -> Iterator[_core.Certificates]:
-        """The certificates of each block; of one block where a statement, or noise on test inputs, is about all of them."""
-        whole = bool(family_wise) or noises_test_inputs(ensemble.law)
-        return asked_in_blocks(self, X, ask, "voting", n_members=ensemble.n_members, whole=whole)
+        """The certificates of each block; of one block where a statement is about all of them."""
+        n_members = ensemble.n_members
+        return asked_in_blocks(self, X, ask, "voting", n_members=n_members, whole=bool(family_wise))
 
     def _elect(
         self, ensemble: _core.Ensemble, features: Features, election: str, told: Report

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from certssb._checks import parameter_error
 from certssb.data._blocks import each_block, is_blocks, named, step_of
 from certssb.data._features import read_rows
+from certssb.data._rows import Rows
 from certssb.estimators._seen_shape import check_shape
-from certssb.estimators._with_members import through
+from certssb.estimators._with_members import noises_test_inputs, through
 from certssb.exceptions import CertssbError
 from certssb.watch.progress import Report, progress_bar
 
@@ -23,6 +24,11 @@ T = TypeVar("T")
 
 _VALUES = 2**26
 """Numbers of one block: 256 MiB of floats, 128 MiB of votes."""
+
+_IN_ONE = (
+    "samples in one array under test_input=True, where the noise on a test sample is that of its place among all that are asked "
+    "about. Asked about part by part, each part is an array of its own"
+)
 
 
 def asked_in_blocks(
@@ -35,11 +41,17 @@ def asked_in_blocks(
     unit: str = "member",
     whole: bool = False,
 ) -> Iterator[T]:
-    """What is answered about each block of `X`: one block where floats and votes fit into memory, or where it is to stay whole.
+    """What is answered about each block of `X`: one block where floats and votes fit into memory, or where it is to stay whole, as
+    it is under a law that noises a test sample by its place among all.
 
     Samples are read once, and each block is a copy of its own: what is digested, voted on, certified and put into a ledger is
     then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
     """
+    ensemble = getattr(estimator, "_ensemble", None)
+    if ensemble is not None and noises_test_inputs(ensemble.law):
+        if is_blocks(X):
+            raise parameter_error("X", _IN_ONE, "blocks")
+        whole = True
     with progress_bar(estimator.progress, what, unit=unit) as bar:
         for number, (features, n_blocks) in enumerate(_features(estimator, X, n_members, whole)):
 
@@ -60,7 +72,7 @@ def _features(estimator: Any, X: Any, n_members: int, whole: bool) -> Iterator[t
     n = len(rows)
     step = n if whole else step_of(n, int(np.prod(rows.shape[1:])), n_members, _VALUES)
     for start in range(0, n, step):
-        yield (rows.whole().copy() if step == n else rows.read(start, start + step)), -(-n // step)
+        yield (_own(rows) if step == n else rows.read(start, start + step)), -(-n // step)
 
 
 def _one(estimator: Any, block: Any, number: int) -> Features:
@@ -69,7 +81,13 @@ def _one(estimator: Any, block: Any, number: int) -> Features:
         check_shape(estimator, block, rows, reset=False)
     except CertssbError as error:
         raise named(error, number) from error
-    return rows.whole().copy()
+    return _own(rows)
+
+
+def _own(rows: Rows) -> Features:
+    """All rows as floats that are nobody else's."""
+    features: Features = rows.whole()
+    return features.copy() if np.may_share_memory(features, rows.values) else features
 
 
 def labelled_blocks(X: Any) -> Iterator[tuple[Any, Any]]:
