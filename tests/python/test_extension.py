@@ -22,6 +22,8 @@ ABSENT = "The torch extension of certssb is not installed: pip install certssb-t
 ASKED = """
 import certssb as cs
 from certssb.learners import _extension
+if DRIVER is not None:
+    _extension._has_driver = lambda: DRIVER
 X, y = cs.datasets.load_digits()
 settings = dict(n_members=8, epochs=1, seed=0, progress=False, alpha=0.4)
 
@@ -41,11 +43,11 @@ print(said("resnet"))
 """
 
 
-def beside(folder: Path, program: str = ASKED, before: str = "") -> list[str]:
-    """What a program says where `folder` comes first among the places of modules."""
+def beside(folder: Path, program: str = ASKED, before: str = "", driver: bool | None = True) -> list[str]:
+    """What a program says where `folder` comes first among the places of modules, with or without a GPU's driver."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), HOME])}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(before) + textwrap.dedent(program)],
+        [sys.executable, "-c", f"DRIVER = {driver}\n" + textwrap.dedent(before) + textwrap.dedent(program)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -113,12 +115,23 @@ def test_a_torch_that_does_not_load_is_one_sentence(tmp_path: Path) -> None:
     assert said == [f"{wanted}, which {why}: pip install 'torch==2.11.*'."]
 
 
-def test_who_names_the_cpu_loads_nothing_of_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("device", "driver"), [("cpu", True), ("auto", False)])
+def test_who_needs_no_gpu_loads_nothing_of_torch(device: str, driver: bool, tmp_path: Path) -> None:
+    """Half a gigabyte of memory: neither for the CPU by its name, nor where the system has no driver of a GPU."""
     program = ASKED.partition("print(_extension")[0]
     program += (
-        "import sys\nsaid('linear', device='cpu')\nprint({'torch', 'certssb_torch'} & set(sys.modules))"
+        f"import sys\nprint(said('linear', device={device!r}, n_jobs=1))\n"
+        "print(*sorted({'torch', 'certssb_torch'} & set(sys.modules)))"
     )
-    assert beside(tmp_path, program) == ["set()"]
+    assert beside(tmp_path, program, driver=driver) == ["one by one, 1 thread of the CPU"]
+
+
+@needs_extension
+def test_a_gpu_is_looked_for_where_there_is_a_driver_or_torch_already(tmp_path: Path) -> None:
+    program = ASKED.partition("print(_extension")[0]
+    program += "import sys\nsaid('linear')\nprint('certssb_torch' in sys.modules)"
+    assert beside(tmp_path, program) == ["True"]
+    assert beside(tmp_path, program, "import torch\n", driver=False) == ["True"]
 
 
 def mirrored(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -106,17 +106,18 @@ class Building(WithMembers):
         if not isinstance(model, str):
             model.try_stacks(str(self.device), stack)
             model.check_alone(str(self.device), n_steps)
+        learner = None if isinstance(model, str) else model
         settings: Any = {
             "model": model,
             "epochs": at_least_one("epochs", self.epochs),
             "batch_size": at_least_one("batch_size", self.batch_size),
             "learning_rate": check_positive("learning_rate", self.learning_rate),
             "seed": self.seed_,
-            "device": str(self.device),
+            "device": _devices.wished(str(self.device), learner),
             "n_jobs": None if self.n_jobs is None else checked_jobs(self.n_jobs),
             "before_noise": None if self.features is None else self.features.before_noise(),
             "stack": stack,
-            "memory": _devices.free_memory(str(self.device), None if isinstance(model, str) else model),
+            "memory": _devices.free_memory(str(self.device), learner),
             "precision": str(self.precision),
             "augment": changes.augment,
             "feature_map": changes.of_rows(),
@@ -126,7 +127,7 @@ class Building(WithMembers):
             "trusted": trusted,
         }
         ensemble = _core.Ensemble(features, codes, n_classes, law, **settings)
-        tasks = settings | {"n_jobs": jobs_of_task(self.n_jobs)}
+        tasks = settings | {"n_jobs": jobs_of_task(self.n_jobs), "device": str(self.device)}
         return ensemble, Recipe(features, codes, n_classes, law, tasks, n_steps)
 
     def _checked_model(self, law: Law, features: _core.Rows, n_classes: int, n_trusted: int) -> str | Learner:

@@ -40,6 +40,6 @@ def describe(execution: Execution | None, wish: str, blueprint: Learner | None) 
         return f"{text}; then stacks of {smallest}, because memory ran out"
     if blueprint is not None and blueprint.why_not is not None:
         return f"{text}; not in stacks, since {blueprint.why_not}"
-    if blueprint is None and wish == "auto" and device == "cpu" and (why := _extension.absence()) is not None:
+    if blueprint is None and wish == "auto" and device == "cpu" and (why := _extension.missed()) is not None:
         return f"{text}; no GPU: {why}"
     return text

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from certssb import _core
+from certssb.learners import _extension
 
 if TYPE_CHECKING:
     from certssb.learners._choice import Learner
 
-__all__ = ["first", "free_memory", "products"]
+__all__ = ["first", "free_memory", "products", "wished"]
 
 
 def first(device: str, learner: Learner | None = None) -> str:
@@ -22,11 +23,18 @@ def first(device: str, learner: Learner | None = None) -> str:
     """
     if device == "cpu":
         return device
+    if wished(device, learner) == "cpu":
+        return "cpu"
     known = _core.devices() if learner is None else learner.devices()
     gpus = [name for name in known if name != "cpu"]
     if device in ("auto", "cuda"):
         return gpus[0] if gpus else "cpu"
     return device if device in gpus else "cpu"
+
+
+def wished(device: str, learner: Learner | None) -> str:
+    """What the core is told: "cpu" for "auto" where built-in networks need not be asked for GPUs to know that there is none."""
+    return "cpu" if device == "auto" and learner is None and _extension.is_left_alone() else device
 
 
 def free_memory(device: str, learner: Learner | None) -> int | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
+import os
+import sys
 from types import ModuleType
 
 from certssb import _core
 
-__all__ = ["absence", "found"]
+__all__ = ["absence", "found", "is_left_alone", "missed"]
 
 _NAME = "certssb_torch"
 
@@ -36,6 +39,28 @@ def found() -> ModuleType:
             f"The torch extension is of certssb {theirs}, and this is certssb {ours}: pip install certssb-torch=={ours}."
         )
     return extension
+
+
+def missed() -> str | None:
+    """Why no GPU can be used, in one sentence, where that is for want of the extension and not of a GPU."""
+    return None if is_left_alone() else absence()
+
+
+def is_left_alone() -> bool:
+    """Whether an extension that is there need not be loaded, with half a gigabyte of PyTorch, to find no GPU: the system has no
+    driver of one."""
+    return "torch" not in sys.modules and importlib.util.find_spec(_NAME) is not None and not _has_driver()
+
+
+def _has_driver() -> bool:
+    """Whether PyTorch could find a GPU: through the driver's library (CUDA), or a device (ROCm, Windows' under Linux)."""
+    if sys.platform != "linux" or any(map(os.path.exists, ("/dev/kfd", "/dev/dxg"))):
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def absence() -> str | None:
