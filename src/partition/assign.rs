@@ -3,9 +3,11 @@
 //! Both are functions of contents alone. Content is hashed with BLAKE3 under a key, at the speed of memory; whoever inserts
 //! a sample may choose its bucket, which the certificate allows for, since it speaks of buckets chosen in the worst way.
 
+use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::lanes::{self, LANES};
 use super::spread::Spread;
 use crate::error::{Error, Result};
 use crate::process::install;
@@ -116,11 +118,12 @@ impl Assignment {
             return Err(Error::shape("X", expected, format_args!("{} values", features.len())));
         }
         let hash = Hash { n_buckets: spread.n_learners(), assign, key };
-        let hashed: Vec<(u32, Content)> = install(|| {
-            let rows = features.par_chunks_exact(n_features).zip(labels).enumerate();
-            rows.map(|(index, (row, label))| hash.of(index, row, *label)).collect()
+        let size = side_by_side(n_features);
+        let blocks: Vec<Vec<(u32, Content)>> = install(|| {
+            let blocks = features.par_chunks(size * n_features).zip(labels.par_chunks(size)).enumerate();
+            blocks.map(|(block, (rows, labels))| hash.of_rows(block * size, rows, labels)).collect()
         })?;
-        Self::of(hashed, spread)
+        Self::of(blocks.concat(), spread)
     }
 
     /// Assigns samples that `read` writes, one at a time, into a place for `n_features` values, and gives the label of.
@@ -138,12 +141,18 @@ impl Assignment {
         let hash = Hash { n_buckets: spread.n_learners(), assign, key };
         let starts: Vec<usize> = (0..n).step_by(ROWS).collect();
         let block = |start: usize| -> Result<Vec<(u32, Content)>> {
-            let mut row = vec![0.0; n_features];
-            let one = |index| {
-                let label = read(index, &mut row)?;
-                Ok(hash.of(index, &row, label))
-            };
-            (start..n.min(start + ROWS)).map(one).collect()
+            let (end, size) = (n.min(start + ROWS), side_by_side(n_features));
+            let (mut rows, mut labels) = (vec![0.0; size * n_features], Vec::with_capacity(size));
+            let mut hashed = Vec::with_capacity(end - start);
+            for first in (start..end).step_by(size) {
+                labels.clear();
+                let own = &mut rows[..n_features * size.min(end - first)];
+                for (index, row) in (first..).zip(own.chunks_exact_mut(n_features)) {
+                    labels.push(read(index, row)?);
+                }
+                hashed.extend(hash.of_rows(first, own, &labels));
+            }
+            Ok(hashed)
         };
         let blocks: Vec<Vec<(u32, Content)>> =
             install(|| starts.into_par_iter().map(block).collect::<Result<_>>())??;
@@ -206,6 +215,15 @@ fn digest_of<'a>(contents: impl Iterator<Item = &'a Content>) -> Content {
     *hasher.finalize().as_bytes()
 }
 
+/// How many rows are hashed together: one where it fills vectors alone.
+fn side_by_side(n_features: usize) -> usize {
+    if n_features.saturating_mul(size_of::<f32>()) < LANES * blake3::CHUNK_LEN {
+        LANES
+    } else {
+        1
+    }
+}
+
 /// What turns a sample into its bucket and its content.
 #[derive(Clone, Copy)]
 struct Hash {
@@ -215,12 +233,28 @@ struct Hash {
 }
 
 impl Hash {
-    fn of(&self, index: usize, row: &[f32], label: u32) -> (u32, Content) {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key.0);
-        hasher.update(bytes(row));
-        let of_features = matches!(self.assign, Assign::Features).then(|| hasher.finalize());
-        hasher.update(&label.to_le_bytes());
-        let content = hasher.finalize();
+    /// Of rows that lie one after another, of which the first has the number `first`.
+    fn of_rows(&self, first: usize, rows: &[f32], labels: &[u32]) -> Vec<(u32, Content)> {
+        let n_features = (rows.len() / labels.len().max(1)).max(1);
+        let rows: Vec<&[u8]> = rows.chunks_exact(n_features).map(bytes).collect();
+        let whole = lanes::whole_chunks(&self.key.0, &rows);
+        let each = rows.into_iter().zip(whole).zip(labels);
+        (first..)
+            .zip(each)
+            .map(|(index, ((row, whole), label))| self.of(index, row, &whole, *label))
+            .collect()
+    }
+
+    /// Of one row, of whose whole chunks the chaining values are known.
+    fn of(&self, index: usize, row: &[u8], whole: &[ChainingValue], label: u32) -> (u32, Content) {
+        let rest = &row[whole.len() * blake3::CHUNK_LEN..];
+        let hashed = |rest: &[u8]| match (whole.len() * blake3::CHUNK_LEN + rest.len(), whole) {
+            (1025.., _) => lanes::digest(&self.key.0, whole, rest),
+            (_, []) => blake3::keyed_hash(&self.key.0, rest),
+            _ => blake3::keyed_hash(&self.key.0, row),
+        };
+        let of_features = matches!(self.assign, Assign::Features).then(|| hashed(rest));
+        let content = hashed(&[rest, &label.to_le_bytes()].concat());
         let deciding = match self.assign {
             Assign::Content => content,
             Assign::Features => of_features.unwrap_or(content),
@@ -243,4 +277,38 @@ fn bucket_of(hash: &blake3::Hash, n: usize) -> u32 {
 /// The values' bytes as they lie in memory; on a machine of the other byte order the partition is another.
 fn bytes(values: &[f32]) -> &[u8] {
     bytemuck::cast_slice(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_those_of_rows_that_are_hashed_alone() -> Result<()> {
+        let (key, spread) = (HashKey::from_seed(5), Spread::disjoint(97)?);
+        for n_features in [1, 255, 256, 257, 512, 768, 784, 1023, 3072, 4096, 5000] {
+            let n = 37;
+            let features: Vec<f32> = (0..n * n_features).map(|i| ((i * 31) % 1009) as f32).collect();
+            let labels: Vec<u32> = (0..n as u32).map(|i| i % 3).collect();
+            for assign in [Assign::Content, Assign::Features, Assign::Index] {
+                let parts = Assignment::new(&features, n_features, &labels, &spread, assign, key)?;
+                for (index, row) in features.chunks_exact(n_features).enumerate() {
+                    let mut hasher = blake3::Hasher::new_keyed(&key.0);
+                    let of_features = hasher.update(bytes(row)).finalize();
+                    let content = hasher.update(&labels[index].to_le_bytes()).finalize();
+                    let of_index = blake3::keyed_hash(&key.0, &(index as u64).to_le_bytes());
+                    let deciding = match assign {
+                        Assign::Content => &content,
+                        Assign::Features => &of_features,
+                        Assign::Index => &of_index,
+                    };
+                    assert_eq!(parts.buckets[index], bucket_of(deciding, 97), "{n_features} {assign:?}");
+                    let mut order = *content.as_bytes();
+                    order.rotate_left(16);
+                    assert_eq!(parts.contents[index], order);
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -8,11 +8,13 @@
 //! | file | what |
 //! |---|---|
 //! | `assign` | which bucket a sample belongs to, and the order in which a learner sees its samples |
+//! | `lanes` | hashes of many samples at a time |
 //! | `spread` | which learners a bucket feeds, and how few buckets move votes by how much |
 //! | `election` | plurality and run-off: the winner, and the buckets that may change |
 
 mod assign;
 mod election;
+mod lanes;
 mod spread;
 
 pub use assign::{Assign, Assignment, HashKey};
