@@ -12,6 +12,7 @@ mod models;
 mod monte_carlo;
 mod oracle;
 mod partition;
+mod properties;
 mod soundness;
 mod speed;
 #[cfg(feature = "torch")]

@@ -109,21 +109,28 @@ fn small() -> impl Strategy<Value = (Array3<f32>, Spread)> {
     })
 }
 
+/// No change of as many buckets as are certified ends the election otherwise.
+fn stands(scores: &Array3<f32>, spread: &Spread) -> Result<(), TestCaseError> {
+    let verdict = by_plurality(scores, spread);
+    let elect = |s: &Array3<f32>| by_plurality(s, spread).prediction;
+    prop_assert!(!can_fall(scores, spread, verdict.buckets, verdict.prediction, elect));
+    if spread.degree() == 1 && verdict.buckets < spread.n_learners() {
+        // Disjoint parts: the bound is attained.
+        prop_assert!(can_fall(scores, spread, verdict.buckets + 1, verdict.prediction, elect));
+    }
+    let verdict = by_run_off(scores, spread);
+    let elect = |s: &Array3<f32>| by_run_off(s, spread).prediction;
+    prop_assert!(!can_fall(scores, spread, verdict.buckets, verdict.prediction, elect));
+    Ok(())
+}
+
+// What breaks one of these is kept in `tests/proptest-regressions`.
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn no_change_within_the_certificate_ends_a_small_election_otherwise((scores, spread) in small()) {
-        let verdict = by_plurality(&scores, &spread);
-        let elect = |s: &Array3<f32>| by_plurality(s, &spread).prediction;
-        prop_assert!(!can_fall(&scores, &spread, verdict.buckets, verdict.prediction, elect));
-        if spread.degree() == 1 && verdict.buckets < spread.n_learners() {
-            // Disjoint parts: the bound is attained.
-            prop_assert!(can_fall(&scores, &spread, verdict.buckets + 1, verdict.prediction, elect));
-        }
-        let verdict = by_run_off(&scores, &spread);
-        let elect = |s: &Array3<f32>| by_run_off(s, &spread).prediction;
-        prop_assert!(!can_fall(&scores, &spread, verdict.buckets, verdict.prediction, elect));
+        stands(&scores, &spread)?;
     }
 
     #[test]
@@ -148,6 +155,20 @@ proptest! {
         };
         let straight: Vec<usize> = (0..n).collect();
         prop_assert_eq!(seen(&straight), seen(&turned));
+    }
+}
+
+#[test]
+fn ties_stand_as_long_as_is_said() {
+    for (n, shifts) in [(2, vec![0]), (4, vec![0]), (4, vec![0, 1]), (5, vec![0, 2])] {
+        let spread = Spread::new(n, shifts).unwrap();
+        for k in 2..=3 {
+            // All scores equal, and as many favourites of each class as there can be.
+            stands(&Array3::zeros((n, 1, k)), &spread).unwrap();
+            let turns =
+                Array3::from_shape_fn((n, 1, k), |(learner, _, class)| f32::from(learner % k == class));
+            stands(&turns, &spread).unwrap();
+        }
     }
 }
 

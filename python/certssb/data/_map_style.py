@@ -39,8 +39,8 @@ def read_items(X: Any, name: str) -> tuple[Sample, list[Any] | None]:
     """
     source = source_of(X, name)
     if _is_plain_tensors(source):
-        labels = source.tensors[1].cpu().tolist() if len(source.tensors) == 2 else None
-        return typed(source.tensors[0], name), labels
+        beside = source.tensors[1].cpu().tolist() if len(source.tensors) == 2 else None
+        return typed(source.tensors[0], name), beside
     n = sample_count(X, name)
     labels: list[Any] = []
 
