@@ -418,7 +418,7 @@ mod tests {
         let mut out = [0.0; 4];
         assert!((0..9).all(|index| changed.read(index, &mut out).is_ok()));
         let message = changed.read(9, &mut out).unwrap_err().to_string();
-        assert!(message.contains("other values of sample 9 than were checked"), "{message}");
+        assert!(message.contains("values of sample 9 that differ from those that were checked"), "{message}");
         let some = changed.with_chosen(Some(vec![9, 2].into()));
         assert!(some.n_rows() == 2 && some.read(0, &mut out).is_err() && some.read(1, &mut out).is_ok());
         assert_eq!(out[0], 8.0);

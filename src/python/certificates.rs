@@ -412,10 +412,7 @@ impl Parts<'_> {
                 return Err(Error::parameter(
                     "outcome",
                     "given together with its classes and radii",
-                    "a \
-                                                                                                     part \
-                                                                                                     of \
-                                                                                                     them",
+                    "only some of them",
                 ))
             }
         };
