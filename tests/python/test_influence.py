@@ -152,3 +152,15 @@ def test_wrong_questions_are_refused(digits: Digits) -> None:
     with pytest.raises(cs.ParameterError, match="influence"):
         cs.InfluenceDisplay.from_influence("words")  # type: ignore[arg-type]
     assert isinstance(clf.influence(X_test[:1]), Influence)
+
+
+def test_the_legend_of_a_picture_covers_no_bar() -> None:
+    n = 20
+    display = cs.InfluenceDisplay(
+        range(n), np.full(n, 0.2), np.linspace(0.01, 0.1, n), beyond=[True] * 10 + [False] * 10
+    ).plot()
+    figure, ax = display.figure_, display.ax_
+    figure.draw_without_rendering()
+    legend = ax.get_legend().get_window_extent()
+    highest = ax.transData.transform((0.0, 0.2 + 2 * 0.1))[1]
+    assert highest < legend.y0

@@ -181,8 +181,12 @@ class InfluenceDisplay:
         if self.title:
             ax.set_title(self.title, loc="left", fontsize=10.5, color=INK, wrap=True)
         if self._told and len(places):
+            # A strip of its own above the bars.
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.16 * (high - low))
             legend: dict[str, Any] = {
                 "loc": "upper right",
+                "ncols": 2,
                 "frameon": False,
                 "fontsize": 8.5,
                 "labelcolor": INK,
