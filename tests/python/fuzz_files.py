@@ -120,7 +120,19 @@ class Run:
         return (page,)
 
 
-THINGS = [Checkpoint(), Saved(), Cascade(), Table(), Run(), Shards(), Votes()]
+class Audited(Run):
+    def read(self, folder):
+        found = cs.audit(folder)
+        if not found.ok:
+            # Said in a report, and by no exception.
+            failed = [row.what for row in found.rows if row.result == "FAILED"]
+            assert failed
+            raise cs.FileError(f"{folder}: {', '.join(failed)} failed")
+        # A page that is not there claims nothing.
+        return [(row.what, row.result) for row in found.rows if row.what != "report"]
+
+
+THINGS = [Checkpoint(), Saved(), Cascade(), Table(), Run(), Shards(), Votes(), Audited()]
 
 
 def flip(rng, content):
