@@ -32,6 +32,14 @@ def pool():
         yield made
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_worker_is_left():
+    """A worker that is killed may hold a lock of loky's queue: others wait for it, and the interpreter for them when it ends."""
+    yield
+    for pid in loky_workers():
+        os.kill(pid, signal.SIGKILL)
+
+
 def classifier(executor=None, model="linear", law=None, n_members=12, **others):
     settings = {
         "epochs": 3,
@@ -457,7 +465,7 @@ def test_a_killed_worker_of_loky_costs_what_it_worked_on(engine):
     assert len(killed) == 2
     clf.executor, clf.progress = None, False
     assert np.array_equal(clf.votes(TEST), votes_of(**settings))
-    get_reusable_executor(max_workers=2).shutdown()
+    get_reusable_executor(max_workers=2).shutdown(kill_workers=True)
 
 
 def test_the_payload_goes_by_value_where_no_disk_has_room_for_it(monkeypatch):
