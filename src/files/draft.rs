@@ -44,19 +44,24 @@ impl Draft {
     /// An empty file in `folder` that was not there before, with the mode of other files.
     fn new(folder: &Path) -> io::Result<Self> {
         for _ in 0..TRIES {
-            let path = folder.join(name());
-            // Creation is exclusive: a link of that name is not followed.
-            let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error),
-            };
-            let draft = Self { file, path };
-            if draft.is_ours() {
+            if let Some(draft) = Self::tried(folder)? {
                 return Ok(draft);
             }
         }
         Err(io::Error::other("drafts beside it are removed all the time"))
+    }
+
+    /// One try of it: `None` if the name was taken, or if somebody who sweeps had the lock first.
+    fn tried(folder: &Path) -> io::Result<Option<Self>> {
+        let path = folder.join(name());
+        // Creation is exclusive: a link of that name is not followed.
+        let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let draft = Self { file, path };
+        Ok(draft.is_ours().then_some(draft))
     }
 
     /// A synced draft of `bytes` in `folder`.
@@ -136,9 +141,13 @@ impl DraftFolder {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             }
-            match Draft::new(&path) {
-                Ok(lock) => return Ok(Self { path, lock: Some(lock) }),
-                // Swept before it was locked.
+            // A folder has one lock in its life: whoever sweeps and holds that one may remove all that is inside.
+            match Draft::tried(&path) {
+                Ok(Some(lock)) => return Ok(Self { path, lock: Some(lock) }),
+                // Swept before it was locked; what is left of it is swept later.
+                Ok(None) => {
+                    let _ = fs::remove_dir(&path);
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
                     let _ = fs::remove_dir(&path);
@@ -210,19 +219,34 @@ pub(crate) fn replaced(path: &Path) -> PathBuf {
 }
 
 /// Removes drafts in `folder` that no living process is writing. What cannot be looked at or removed stays.
+///
+/// Whoever removes a draft holds its lock until it is gone: a writer that finds the lock free has a draft that nobody else
+/// removes.
 pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_draft)) {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_file() && is_stale(&path) => {
-                let _ = fs::remove_file(&path);
+            Ok(kind) if kind.is_file() => {
+                if let Some(_lock) = lock_of_stale(&path) {
+                    let _ = fs::remove_file(&path);
+                }
             }
-            Ok(kind) if kind.is_dir() && locks(&path).iter().all(|lock| is_stale(lock)) => {
-                let _ = fs::remove_dir_all(&path);
-            }
+            Ok(kind) if kind.is_dir() => sweep_folder(&path),
             _ => {}
         }
+    }
+}
+
+/// Removes a draft that is a folder, if nobody is writing it.
+fn sweep_folder(path: &Path) {
+    // Fails if anything is inside. The first that ever is inside is its lock, which the look that follows finds.
+    if fs::remove_dir(path).is_ok() {
+        return;
+    }
+    let locks: Option<Vec<File>> = locks(path).iter().map(|lock| lock_of_stale(lock)).collect();
+    if let Some(_locks) = locks {
+        let _ = fs::remove_dir_all(path);
     }
 }
 
@@ -234,7 +258,8 @@ fn locks(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether nobody holds the draft's lock.
-fn is_stale(path: &Path) -> bool {
-    super::read::open(path, u64::MAX).is_ok_and(|file| file.try_lock().is_ok())
+/// The lock of a draft that nobody else holds.
+fn lock_of_stale(path: &Path) -> Option<File> {
+    let file = super::read::open(path, u64::MAX).ok()?;
+    file.try_lock().is_ok().then_some(file)
 }

@@ -99,6 +99,39 @@ fn many_writers_and_sweepers_lose_nothing() {
     assert_eq!(names(folder), ["a"]);
 }
 
+/// A sweeper that lets go of a lock before it removes the draft takes that of a writer who found the lock free: fails within
+/// a few hundred drafts then.
+#[test]
+fn sweepers_never_take_a_draft_whose_writer_has_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let writers = std::sync::atomic::AtomicUsize::new(3);
+    std::thread::scope(|scope| {
+        for writer in 0..3_u8 {
+            let writers = &writers;
+            scope.spawn(move || {
+                let done = folder.join(format!("done{writer}"));
+                let lost = (0..2000).find(|_| {
+                    let file = Draft::unsynced(folder, b"file").unwrap().rename(&done);
+                    let filled = DraftFolder::beside(&done).unwrap();
+                    let member = fs::write(filled.path().join("member"), "living");
+                    file.is_err() || member.is_err() || !filled.path().join("member").exists()
+                });
+                writers.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                assert_eq!(lost, None);
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while writers.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+                    sweep(folder);
+                }
+            });
+        }
+    });
+    assert_eq!(names(folder), ["done0", "done1", "done2"]);
+}
+
 #[test]
 fn several_files_change_together_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
