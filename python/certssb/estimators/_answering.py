@@ -216,7 +216,7 @@ class Answering(WithMembers):
         ensemble = self._look()
 
         def scored(features: Features, report: Report) -> npt.NDArray[np.float32]:
-            with _devices.products(self._precision):
+            with _devices.computing(self._precision):
                 return said(self, ensemble, features, "scores", report)
 
         n = ensemble.n_members * len(self.classes_)
@@ -260,7 +260,7 @@ class Answering(WithMembers):
         if isinstance(ensemble, Levels):
             raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
         features = self._asked(X)
-        with progress_bar(self.progress, "searching") as report, _devices.products(self._precision):
+        with progress_bar(self.progress, "searching") as report, _devices.computing(self._precision):
             return said(self, ensemble, features, "magnitudes", report)
 
     def influence(self, X: Any, targets: Any = None, *, top: int = 10) -> Influence:
@@ -481,7 +481,7 @@ class Answering(WithMembers):
         confidence.check_enough(ensemble.n_members, len(self.classes_), 1, n_levels(ensemble.law))
 
         def certified(features: Features, report: Report) -> _core.Certificates:
-            with _devices.products(self._precision):
+            with _devices.computing(self._precision):
                 core = ensemble.certify(features, self._votes_on(features, report), confidence)
             core = self._described(core)
             return core if ledger is None else _settle(core, features, ledger)
@@ -504,7 +504,7 @@ class Answering(WithMembers):
     ) -> _core.Certificates:
         """What a partition's learners elect, and how many buckets may change."""
         votes = self._votes_on(features, told)
-        with progress_bar(self.progress, "scoring") as report, _devices.products(self._precision):
+        with progress_bar(self.progress, "scoring") as report, _devices.computing(self._precision):
             logits = None
             if election == "run-off" and self.executor is not None:
                 logits = said(self, ensemble, features, "logits", report)

@@ -297,7 +297,7 @@ class Fitting(Building, Growing):
             self._independent(ensemble),
             elsewhere(self) as workforce,
             watched as report,
-            _devices.products(self.precision),
+            _devices.computing(self.precision),
         ):
 
             def train(target: int) -> None:

@@ -129,7 +129,7 @@ class WithMembers:
         key = _digest(features)
         votes = self._votes.get(key)
         if votes is None:
-            with _devices.products(self._precision):
+            with _devices.computing(self._precision):
                 votes = frozen(said(self, ensemble, features, "votes", report))
             # The last answer only; in place, since asking must not change the estimator's attributes.
             self._votes.clear()

@@ -44,7 +44,7 @@ class Asked:
     def work(self, order: Any, stopped: Any) -> _task.Reply:
         """Ask the members of an order, on a worker."""
         *_, precision = self.how
-        with _devices.products(precision), ready(self, self._made) as ensemble:
+        with _devices.computing(precision), ready(self, self._made) as ensemble:
             begun = time.perf_counter()
             try:
                 ensemble.unpack(order)

@@ -89,7 +89,7 @@ class Recipe:
         """Train the members of an order, on a worker."""
         learner = self.settings["model"]
         own = not isinstance(learner, str)
-        with _devices.products(self.settings["precision"]), ready(self, self._made) as ensemble:
+        with _devices.computing(self.settings["precision"]), ready(self, self._made) as ensemble:
             refused = len(getattr(learner, "refusals", ()))
             # Without what this process did before the first task.
             begun = time.perf_counter()

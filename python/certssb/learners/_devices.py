@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from certssb import _core
-from certssb.learners import _extension
+from certssb.learners import _extension, _heap
 
 if TYPE_CHECKING:
     from certssb.learners._choice import Learner
 
-__all__ = ["first", "free_memory", "products", "wished"]
+__all__ = ["computing", "first", "free_memory", "wished"]
 
 
 def first(device: str, learner: Learner | None = None) -> str:
@@ -47,8 +47,15 @@ def free_memory(device: str, learner: Learner | None) -> int | None:
 
 
 @contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Let torch, where it computes, compute as `precision` says meanwhile."""
+def computing(precision: str) -> Iterator[None]:
+    """What holds while members are trained or asked: torch, where it computes, computes as `precision` says, and memory that is
+    freed is kept for the next step."""
+    with _heap.kept(), _products(precision):
+        yield
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
     if "torch" not in sys.modules:
         yield
         return
