@@ -91,7 +91,7 @@ quantity!(
     Alpha,
     "a float in the range (0, 1)",
     |v| (SMALLEST_LEVEL..1.0).contains(&v),
-    |v| (v > 0.0 && v < 1.0).then_some("at least 1e-200, the smallest level that bounds are proved for")
+    |v| (v > 0.0 && v < 1.0).then_some("at least 1e-200, the smallest level for which bounds are proved")
 );
 quantity!(
     /// Standard deviation (or half width) of feature noise, in the units of the features.

@@ -1,6 +1,6 @@
 """Confidence bounds for a vote share or a mean score, one-sided, rounded outward.
 
-A lower bound is below the true value with probability at least ``1 - alpha``; so is an upper bound above.
+A lower bound lies below the true value with probability at least ``1 - alpha``; an upper bound lies above it, likewise.
 All functions take numbers or arrays and return the same shape, float64.
 """
 
@@ -88,7 +88,8 @@ def clopper_pearson_lower(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Trials, at least 1.
     alpha : float
-        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
+        Chance that the bound is wrong, one-sided: below 1, and at least 1e-200, the smallest for which bounds are
+        proved.
 
     Returns
     -------
@@ -119,7 +120,8 @@ def clopper_pearson_upper(k: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Trials, at least 1.
     alpha : float
-        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
+        Chance that the bound is wrong, one-sided: below 1, and at least 1e-200, the smallest for which bounds are
+        proved.
 
     Returns
     -------
@@ -150,7 +152,8 @@ def kl_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
+        Chance that the bound is wrong, one-sided: below 1, and at least 1e-200, the smallest for which bounds are
+        proved.
 
     Returns
     -------
@@ -181,7 +184,8 @@ def kl_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
+        Chance that the bound is wrong, one-sided: below 1, and at least 1e-200, the smallest for which bounds are
+        proved.
 
     Returns
     -------
@@ -212,7 +216,8 @@ def hoeffding_lower(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
+        Chance that the bound is wrong, one-sided: below 1, and at least 1e-200, the smallest for which bounds are
+        proved.
 
     Returns
     -------
@@ -243,7 +248,8 @@ def hoeffding_upper(mean: npt.ArrayLike, n: int, alpha: float) -> Any:
     n : int
         Number of scores averaged, at least 1.
     alpha : float
-        Chance that the bound is wrong, one-sided: at least 1e-200, the smallest that bounds are proved for, and below 1.
+        Chance that the bound is wrong, one-sided: below 1, and at least 1e-200, the smallest for which bounds are
+        proved.
 
     Returns
     -------
@@ -272,7 +278,7 @@ def betting_lower(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64
     Parameters
     ----------
     scores : array of float, shape (n_members, n_samples)
-        Scores in [0, 1] (or votes for a class as 0 and 1), in the order in which members came.
+        Scores in [0, 1] (or votes for a class as 0 and 1), in the order in which members were added.
     alpha : float
         Chance that the bound is wrong at any time, in (0, 1), one-sided.
 
@@ -302,7 +308,7 @@ def betting_upper(scores: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64
     Parameters
     ----------
     scores : array of float, shape (n_members, n_samples)
-        Scores in [0, 1] (or votes for a class as 0 and 1), in the order in which members came.
+        Scores in [0, 1] (or votes for a class as 0 and 1), in the order in which members were added.
     alpha : float
         Chance that the bound is wrong at any time, in (0, 1), one-sided.
 

@@ -1,4 +1,4 @@
-"""The ledger: certified regions that never contradict each other, in a file that survives."""
+"""The ledger: certified regions that never contradict each other, kept in a file."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _LARGEST_CLASS = 2**32 - 1
 
 
 class LedgerEntry(NamedTuple):
-    """What came of one update.
+    """The outcome of one update.
 
     Attributes
     ----------
     prediction : int
-        The class: the adopted one where the outcome says so, else the one asked for.
+        The class: the adopted one if the outcome is "adopted", otherwise the one asked for.
     radius : float
         L2, in the units of x: every input closer to the centre has this class. 0 where nothing is claimed.
     outcome : str
@@ -46,7 +46,7 @@ class LedgerEntry(NamedTuple):
     number : int
         Place in the order of arrival, from 0.
     cause : int or None
-        Number of the entry whose region made this one trim, adopt or abstain.
+        Number of the entry because of whose region this one was trimmed, adopted a class or abstained.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class LedgerClaim(NamedTuple):
 
 
 class LedgerReport(NamedTuple):
-    """What a verification has counted.
+    """What a verification counted.
 
     Attributes
     ----------
@@ -117,24 +117,24 @@ class Ledger:
     A region says that every input closer to its centre than its radius has its class. A new region is kept as it
     is, trimmed so that it only touches a stored one of another class, adopts the class of a stored one that contains
     its centre, or abstains. The result depends on the order of arrival, which is part of the record. The file is an
-    SQLite data base; several processes on one machine may use it at once, and an update is durable when it returns.
+    SQLite database; several processes on one machine may use it at once, and an update is durable when it returns.
 
-    Threads may share a ledger: they take turns, in a long call after each group of updates. A progress function may not
-    use the ledger that it reports on. An open ledger may be taken over a fork (``multiprocessing``, ``os.fork``): both
-    processes then have connections of their own.
+    Threads may share a ledger: they take turns, and a long call lets others in after each group of updates. A progress
+    function may not use the ledger that it reports on. An open ledger may be carried across a fork
+    (``multiprocessing``, ``os.fork``): both processes then have connections of their own.
 
-    What others wrote into the file is checked whenever it is read, so damage and edits are noticed: not, however, a whole
-    file that was replaced by an older copy of itself between two openings, nor the work of someone who recomputes every
-    digest.
+    The content of the file is checked whenever it is read, so damage and edits are noticed. Two things are not: that
+    the whole file was replaced by an older copy of itself between two openings, and the work of someone who recomputes
+    every digest.
 
     Parameters
     ----------
     path : str or path
-        A regular file; made where there is none. Names that mean something else to SQLite (``":memory:"``,
+        A regular file; created if it does not exist. Names that mean something else to SQLite (``":memory:"``,
         ``"file:..."``) are refused.
     read_only : bool, default=False
-        Open for reading; updates fail. Where the folder may not be written either, a ledger that nobody has open for
-        writing can be read.
+        Open for reading only; updates fail. In a folder that cannot be written to, a ledger can be read as long as
+        nobody has it open for writing.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class Ledger:
     LedgerVersionError
         If it was written by another schema version.
     LedgerError
-        If it cannot be read or written, or the path is none that a ledger can have.
+        If it cannot be read or written, or the path is not one that a ledger can have.
 
     Examples
     --------
@@ -180,7 +180,7 @@ class Ledger:
         prediction : int
             The class, at least 0.
         radius : float
-            L2, in the units of x, at least 0 and finite; 0 asks for nothing.
+            L2, in the units of x, at least 0 and finite; 0 claims nothing.
 
         Returns
         -------
@@ -189,9 +189,9 @@ class Ledger:
         Raises
         ------
         ParameterError, ShapeError
-            For NaN, a negative radius, another number of values. Nothing is stored then.
+            For NaN, a negative radius or a different number of values. Nothing is stored.
         LedgerError
-            If the file cannot be written. Nothing is stored then.
+            If the file cannot be written. Nothing is stored.
 
         Examples
         --------
@@ -233,7 +233,7 @@ class Ledger:
         ParameterError, ShapeError, LedgerError
             As :meth:`update`; arguments are checked before anything is stored.
         CancelledError
-            After Ctrl-C; what was settled until then stays.
+            After Ctrl-C; what was settled before it stays.
 
         Examples
         --------
@@ -270,7 +270,7 @@ class Ledger:
         Raises
         ------
         ParameterError, ShapeError
-            For NaN or another number of values.
+            For NaN or a different number of values.
         LedgerError
             If the file cannot be read.
 
@@ -303,7 +303,7 @@ class Ledger:
         Raises
         ------
         LedgerCorruptError
-            Naming the first fault.
+            If anything is wrong; the message names the first fault.
 
         Examples
         --------
@@ -331,7 +331,7 @@ class Ledger:
         ImportError
             If pandas is not installed.
         LedgerCorruptError
-            For entries that were changed.
+            If an entry was changed.
 
         Examples
         --------
@@ -373,7 +373,7 @@ class Ledger:
         Raises
         ------
         LedgerCorruptError
-            For entries that were changed.
+            If an entry was changed.
 
         Examples
         --------
@@ -405,7 +405,7 @@ class Ledger:
         return len(self._core)
 
     def close(self) -> None:
-        """Close the file; done by ``with`` as well.
+        """Close the file; leaving a ``with`` block does so too.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""Shares that tables report. A share of nothing is None, never NaN."""
+"""The shares that tables report. A share of no samples is None, never NaN."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def certified_accuracy(
     Returns
     -------
     float or None
-        The share; None of nothing.
+        The share; None if there are no samples.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def certified_ratio(certified: npt.ArrayLike) -> float | None:
     Returns
     -------
     float or None
-        The share; None of nothing.
+        The share; None if there are no samples.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def conditional_accuracy(
     Returns
     -------
     float or None
-        The share; None where nothing is certified.
+        The share; None if nothing is certified.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def empirical_robust_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> f
     Returns
     -------
     float or None
-        The share; None of nothing.
+        The share; None if there are no samples.
 
     Raises
     ------

@@ -2,9 +2,9 @@
 
 A trigger is a small fixed change of an image. It is called on images and returns changed copies;
 its input is never written to. Its size is its L2 norm over all changed pixels and channels, in
-the units of the features (images in [0, 1]), which is what certificates speak of.
+the units of the features (images in [0, 1]), which is the size that certificates refer to.
 
-The places and scalings of the one-pixel, four-pixel and blending triggers are those of RAB
+The positions and scales of the one-pixel, four-pixel and blending triggers are those of RAB
 (Weber et al., S&P 2023) and Cert-SSBD (Qiao et al., 2025).
 """
 

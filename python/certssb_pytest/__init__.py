@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def certssb_fit(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Fit an ensemble, ``certssb_fit(clf, X, y)``, with members that are kept between runs by their record."""
+    """Fit an ensemble with ``certssb_fit(clf, X, y)``; its members are kept between runs, by their record."""
     from certssb.testing import KeptEnsembles
 
     folder = pytestconfig.getoption("certssb_cache", None)

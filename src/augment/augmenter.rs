@@ -140,7 +140,7 @@ impl Augment {
         if is_image {
             return Ok(());
         }
-        let expected = "a callable of your own for samples that are no images";
+        let expected = "a callable of your own for samples that are not images";
         Err(Error::parameter("augment", expected, "one for images"))
     }
 }

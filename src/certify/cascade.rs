@@ -160,7 +160,7 @@ fn check_ballots(cascade: &Cascade, confidence: &Confidence, ballots: &[Ballots]
     let same = ballots.windows(2).all(|pair| size(&pair[0]) == size(&pair[1]));
     if ballots.len() != cascade.levels().len() || !same {
         let expected = format_args!(
-            "answers of as many members on the same samples from {} levels",
+            "answers of the same number of members on the same samples from each of {} levels",
             cascade.levels().len()
         );
         return Err(Error::shape("votes", expected, format_args!("{} levels", ballots.len())));

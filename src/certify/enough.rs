@@ -11,8 +11,8 @@ pub(crate) fn check_level(confidence: &Confidence, share: f64) -> Result<()> {
         return Ok(());
     }
     let expected = format_args!(
-        "large enough that each of the bounds that hold together has a share of at least {}, the smallest level that \
-         bounds are proved for",
+        "large enough that each of the bounds that hold together has a share of at least {}, the smallest level \
+         for which bounds are proved",
         written(SMALLEST_LEVEL)
     );
     let (alpha, share) = (written(confidence.alpha.get()), written(share));

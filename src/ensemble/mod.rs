@@ -667,7 +667,11 @@ impl Ensemble {
         if same && self.has_digests_of(data)? {
             return Ok(());
         }
-        Err(Error::parameter("X", "the training set the ensemble was begun with", "another training set"))
+        Err(Error::parameter(
+            "X",
+            "the training set that the ensemble was started with",
+            "another training set",
+        ))
     }
 
     /// Whether samples, and trusted samples, are those of the record.
@@ -691,7 +695,7 @@ fn check_same_model(record: &Record, backend: &dyn Backend) -> Result<()> {
         return Err(Error::parameter(
             "model",
             expected,
-            "one that is built like it and computes something else",
+            "one that is built like it but computes something else",
         ));
     }
     Ok(())

@@ -89,7 +89,7 @@ fn unit(law: &Law) -> f64 {
 fn check_level(law: &Law) -> Result<()> {
     match law {
         Law::Cascade(_) => {
-            Err(Error::parameter("levels", "laws that are no cascades themselves", "a Cascade"))
+            Err(Error::parameter("levels", "laws that are not cascades themselves", "a Cascade"))
         }
         Law::Partition(_) => Err(Error::parameter("levels", "noise laws", "a Partition")),
         law if !law.sound() => Err(Error::parameter("levels", "laws with a proof", law.describe())),

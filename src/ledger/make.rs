@@ -17,7 +17,7 @@ pub(super) fn create(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         let message = format!(
-            "The ledger '{}' cannot be made: there is no folder '{}'. Make the folder or check the path.",
+            "The ledger '{}' cannot be created: there is no folder '{}'. Create the folder or check the path.",
             path.display(),
             folder.display()
         );

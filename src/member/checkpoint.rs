@@ -435,7 +435,7 @@ fn check_same(folder: &Path, there: &Value, record: &Record) -> Result<()> {
     if differences.is_empty() && behaviour != record.behaviour {
         let model = &record.model;
         let why = format_args!(
-            "it was made with a model '{model}' that is built alike and computes something else"
+            "it was made with a model '{model}' that is built alike but computes something else"
         );
         return Err(refuse(folder, why));
     }

@@ -87,7 +87,7 @@ def test_a_failing_callback_does_not_stop_the_training(
     assert clf.n_members_ == 20 and len(broken.all("progress")) == 1 and not broken.all("end")
     assert recorder.all("end") == [(20, None)]
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warning == "Broken.progress failed and is silent for the rest of this fit: the server is gone"
+    assert warning == "Broken.progress failed and is left out for the rest of this fit: the server is gone"
 
 
 def test_a_callback_that_cannot_start_stops_the_fit_and_ends_the_others(digits: Digits) -> None:

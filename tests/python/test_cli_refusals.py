@@ -122,7 +122,7 @@ RUNS: dict[str, tuple[list[str], str]] = {
     "an empty batch": (["--batch-size", "0"], "'batch_size'.*Got 0"),
     "steps of no size": (["--learning-rate", "0"], "'learning_rate'.*Got 0"),
     "steps of NaN": (["--learning-rate", "nan"], "'learning_rate'"),
-    "changed tables": ([*DATA, "--augment", "shift"], "'augment'.*samples that are no images"),
+    "changed tables": ([*DATA, "--augment", "shift"], "'augment'.*samples that are not images"),
     "copies of nothing": (["--copies", "3"], "'copies'.*without 'augment'. Got 3"),
     "no copies": (["--augment", "shift", "--copies", "0"], "'copies'.*from 1 to 1000. Got 0"),
     "copies beside epochs": (["--augment", "flip", "--copies", "3", "--model", "linear"], "'copies'.*in every epoch. Got 3"),

@@ -119,7 +119,7 @@ def test_a_cell_that_is_run_again_defines_the_same_model(digits: Digits, tmp_pat
     again = own(cell("x.flatten(start_dim=1)"), seed=0, checkpoint=folder).fit(X, y)
     assert again.execution_ == "nothing was left to train"
     clf.set_params(model=cell("x.flatten(1)"), checkpoint=None, n_members=7).fit(X, y)
-    with pytest.raises(cs.CheckpointError, match="built alike and computes something else"):
+    with pytest.raises(cs.CheckpointError, match="built alike but computes something else"):
         own(cell("x.flatten(1) + 0.001"), seed=0, checkpoint=folder).fit(X, y)
 
 
@@ -127,7 +127,7 @@ def test_a_pickle_knows_what_its_module_did(digits: Digits, monkeypatch: pytest.
     data = pickle.dumps(own(Body, seed=0).fit(digits[0], digits[1]))
     assert pickle.loads(data).n_members_ == 6
     monkeypatch.setattr(Body, "forward", lambda self, x: self.fc(x.flatten(1)) * 1.001)
-    with pytest.raises(cs.ParameterError, match="built like it and computes something else"):
+    with pytest.raises(cs.ParameterError, match="built like it but computes something else"):
         pickle.loads(data)
 
 

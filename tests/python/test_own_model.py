@@ -558,7 +558,7 @@ def test_a_checkpoint_goes_on_with_buffers_and_refuses_other_code(digits: Digits
 
     Gelu.__name__ = "Plain"
     with pytest.raises(
-        cs.CheckpointError, match="a model 'Plain .*' that is built alike and computes something else"
+        cs.CheckpointError, match="a model 'Plain .*' that is built alike but computes something else"
     ):
         own(Gelu, checkpoint=tmp_path / "members").fit(X, y)
 

@@ -118,17 +118,17 @@ def test_damaged_values_are_one_sentence_each(change: Edit, said: str, reseal: b
 TEXTS = {
     "nothing": (b"", "damaged"),
     "no JSON": (b"{", "damaged"),
-    "no object": (b"[]", "it is no JSON object"),
-    "no text": (b"\xff\xfe{}", "it is no UTF-8"),
+    "no object": (b"[]", "it is not a JSON object"),
+    "no text": (b"\xff\xfe{}", "it is not UTF-8"),
     "deep": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
     "deep enough": (b"[" * 100 + b"]" * 100, "nested too deeply"),
-    "NaN": (b'{"alpha": NaN}', "NaN is no number"),
+    "NaN": (b'{"alpha": NaN}', "NaN is not a number"),
     "10^400": (b'{"alpha": 1' + b"0" * 400 + b"}", "more than 64 bits"),
     "1e400": (b'{"alpha": 1e400}', "too large"),
     "10^5000": (b'{"alpha": 1' + b"0" * 5000 + b"}", "more than 64 bits"),
-    "half a character": (rb'{"alpha": "\ud800"}', "half a character"),
-    "half a character as a key": (rb'{"\udfff": 1}', "half a character"),
-    "a key twice": (b'{"alpha": 0.1, "alpha": 0.2}', "a key stands in it twice"),
+    "half a character": (rb'{"alpha": "\ud800"}', "half of a surrogate pair"),
+    "half a character as a key": (rb'{"\udfff": 1}', "half of a surrogate pair"),
+    "a key twice": (b'{"alpha": 0.1, "alpha": 0.2}', "a key occurs in it twice"),
 }
 
 
@@ -153,7 +153,7 @@ CHANGES: dict[str, Edit] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
 def test_facts_that_were_changed_are_noticed(change: Edit, saved: Path) -> None:
     edit(saved, change)
-    refused(saved, "its fingerprint is another|'grown' is not what")
+    refused(saved, "its fingerprint is another|'grown' contradicts")
 
 
 RESEALED: dict[str, tuple[Edit, str]] = {
@@ -166,7 +166,7 @@ RESEALED: dict[str, tuple[Edit, str]] = {
     "a map": (
         put("features", {"name": "Cosine", "sizes": {"size": 4}, "words": "a map"}), "disagree about 'features'",
     ),
-    "grown, but no level": (put("grown", True), "'grown' is not what 'levels' say"),
+    "grown, but no level": (put("grown", True), "'grown' contradicts 'levels'"),
     "another record": (
         lambda facts: facts["levels"][0].__setitem__("record", "0" * 64), "its manifest.json is not the one that was saved",
     ),

@@ -231,7 +231,7 @@ def test_the_count_is_rounded_to_the_nearest_halves_up(n: int, rate: float, coun
 
 def test_a_rate_that_rounds_to_nothing_is_said() -> None:
     X, y = labelled()
-    with pytest.warns(UserWarning, match=r"0.001 of 200 samples is no sample"):
+    with pytest.warns(UserWarning, match=r"0.001 of 200 samples rounds to no sample"):
         assert len(poison(X, y, OnePixel(), 0.001, 0)[2]) == 0
 
 

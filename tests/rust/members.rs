@@ -64,7 +64,7 @@ fn continuing_gives_the_members_of_a_longer_run() {
     ensemble.train(&data, 5, None, &Control::new()).unwrap();
     assert_eq!(values(&ensemble), values(&fit(&data, gaussian(0.5), &config("linear"), 5)));
     let error = ensemble.train(&training_set(32, 8), 6, None, &Control::new()).unwrap_err();
-    assert!(error.is_bad_input() && error.to_string().contains("begun with"), "{error}");
+    assert!(error.is_bad_input() && error.to_string().contains("started with"), "{error}");
 }
 
 /// A training set that counts which samples are read once training has begun.

@@ -1,1 +1,1 @@
-"""What an attacker does to images, and poisoning a training set with it."""
+"""Triggers that an attacker puts on images, and poisoning a training set with them."""

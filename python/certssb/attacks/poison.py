@@ -53,12 +53,12 @@ def poison(
     y_bad : ndarray or torch.Tensor of shape (n_samples,)
         Copy of `y` with the target at the chosen samples.
     index : ndarray of shape (n_poisoned,)
-        Numbers of the chosen samples, int64, ascending.
+        Indices of the chosen samples, int64, ascending.
 
     Raises
     ------
     ParameterError
-        If a parameter is outside its range, `target` or `source` is no label that `y` can hold,
+        If a parameter is outside its range, `target` or `source` is not a label that `y` can hold,
         or fewer samples can be chosen than `rate` asks for.
     ShapeError
         If `X` and `y` differ in length, or the trigger changes the shape of the images.
@@ -83,13 +83,13 @@ def poison(
     target = _label("target", target, labels)
     count = math.floor(check_real("rate", rate, "a float in the range [0, 1]", 0, 1) * len(X) + 0.5)
     if rate > 0 and count == 0:
-        warnings.warn(f"A rate of {rate} of {len(X)} samples is no sample at all.", stacklevel=2)
+        warnings.warn(f"A rate of {rate} of {len(X)} samples rounds to no sample at all.", stacklevel=2)
     index = _chosen(labels, target, source, count, check_seed("seed", seed))
     return _with_trigger(X, index, trigger), _with_target(y, labels, index, target), index
 
 
 def trigger_norms(X: Images, trigger: Callable[[Images], Images]) -> npt.NDArray[np.float64]:
-    """Measure how far a trigger moves each image: the L2 norm that is left after clipping.
+    """Measure how far a trigger moves each image: the L2 norm of the change after clipping.
 
     Parameters
     ----------

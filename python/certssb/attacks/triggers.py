@@ -31,7 +31,7 @@ _PIXEL = "a pair (row, column) of integers greater than or equal to 0"
 class Trigger(ABC):
     """A fixed change of an image, callable on a batch of them.
 
-    Subclasses say which values change and how; the calling convention is shared.
+    Subclasses decide which values change and how; all are called in the same way.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Trigger(ABC):
 
     @abstractmethod
     def pattern(self, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
-        """Change of an image of this shape before clipping.
+        """The change of an image of this shape, before clipping.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class OnePixel(Trigger):
 
 @dataclass(frozen=True)
 class FourPixel(Trigger):
-    """Brighten four pixels: ``norm / sqrt(4 * channels)`` on each and every channel, clipped at 1.
+    """Brighten four pixels: ``norm / sqrt(4 * channels)`` on each of them in every channel, clipped at 1.
 
     Parameters
     ----------
@@ -211,10 +211,10 @@ _FOUR = ((-1, 1), (0, 0), (1, -1), (1, 1))
 
 @dataclass(frozen=True)
 class Blend(Trigger):
-    """Add one fixed Gaussian pattern over the whole image, scaled to the norm, not clipped.
+    """Add a fixed Gaussian pattern to the whole image, scaled to the norm and not clipped.
 
-    The pattern depends on `seed` and on the shape of an image, on nothing else: all images of a
-    data set get the same one.
+    The pattern depends on `seed` and on the shape of an image, on nothing else: all images of a data set get the same
+    pattern.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ class Blend(Trigger):
 
 @dataclass(frozen=True)
 class Patch(Trigger):
-    """Put a square on the image: added with a given norm, or in place of what is there.
+    """Put a square on the image: added with a given norm, or replacing what is there.
 
     Parameters
     ----------

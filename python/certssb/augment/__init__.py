@@ -1,8 +1,8 @@
 """Random changes of images, for training: shifts, flips, affine maps, elastic displacements.
 
-Small members need them. They are applied to a member's own noised samples, after the noise: what a member computes from its
-noised set alone is free under every law. An augmentation is called on a batch with a source of randomness; what happens to
-a sample is a function of the seed and of its place in the batch alone.
+Small members need them. They are applied to a member's own noised samples, after the noise: whatever a member computes
+from its noised set alone weakens no certificate, under any law. An augmentation is called on a batch with a source of
+randomness; what happens to a sample depends on the seed and on its place in the batch alone.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _RNG = "a numpy.random.Generator or an integer from 0 to 2**64 - 1"
 class Augmentation(ABC):
     """A random change of images, callable on a batch of them.
 
-    Immutable, comparable, picklable. All channels of an image are changed alike. Values between pixels are bilinear, and
-    every neighbour outside the image is the fill value.
+    Immutable, comparable, picklable. All channels of an image are changed alike. Values between pixels are interpolated
+    bilinearly, and every neighbour outside the image has the fill value.
 
     Examples
     --------
@@ -50,9 +50,9 @@ class Augmentation(ABC):
         batch : ndarray of shape (n, channels, height, width) or (n, height, width)
             Finite images of float32 or float64. Not changed.
         rng : numpy.random.Generator or int
-            A seed, or a generator that one is drawn from.
+            A generator from which a seed is drawn, or a seed.
         first : int, default=0
-            Place of the first image, for a batch that is a part of a larger one: the parts give what the whole gives.
+            Place of the first image, if the batch is a part of a larger one: the parts then give what the whole gives.
 
         Returns
         -------
@@ -62,7 +62,7 @@ class Augmentation(ABC):
         Raises
         ------
         ParameterError
-            If `batch` is not floating or not finite, or `rng` or `first` is none.
+            If `batch` is not floating or not finite, or `rng` or `first` is invalid.
         ShapeError
             If `batch` does not have three or four dimensions.
 
@@ -96,7 +96,7 @@ class Augmentation(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """The augmentation in words that JSON has.
+        """The augmentation as values that JSON can hold.
 
         Returns
         -------
@@ -132,12 +132,12 @@ class Augmentation(ABC):
         Parameters
         ----------
         deep : bool, default=True
-            There for scikit-learn's convention; the parameters are values.
+            For scikit-learn's convention only; it changes nothing here.
 
         Returns
         -------
         dict
-            What builds an equal augmentation.
+            Arguments that build an equal augmentation.
 
         Examples
         --------
@@ -158,14 +158,14 @@ class _Described(Augmentation):
 
 @dataclass(frozen=True)
 class Shift(_Described):
-    """Move by whole pixels, every number of them equally likely.
+    """Shift by whole pixels, every number of them within the limits equally likely.
 
     Parameters
     ----------
     pixels : int or (int, int), default=2
         Largest shift in either direction, from 0 to 65536: one number, or (vertical, horizontal).
     fill : float, default=0.0
-        What comes in from outside, in the units of the images.
+        Value of what comes in from outside, in the units of the images.
 
     Raises
     ------
@@ -242,7 +242,7 @@ class Affine(_Described):
     shear : float or (float, float), default=0.0
         Degrees by which columns are slanted: the largest in either direction, or (lowest, highest), in [-80, 80].
     fill : float, default=0.0
-        What comes in from outside, in the units of the images.
+        Value of what comes in from outside, in the units of the images.
 
     Raises
     ------
@@ -280,17 +280,17 @@ class Affine(_Described):
 class Elastic(_Described):
     """Displace every pixel by a smooth random field.
 
-    White noise under a Gaussian kernel, scaled so that every displacement, down and to the right, is normal with standard
-    deviation `alpha`, at the edge as in the middle, whatever `sigma` is.
+    The field is white noise smoothed by a Gaussian kernel, scaled so that every displacement, vertical and horizontal,
+    is normal with standard deviation `alpha`, at the edge as in the middle, whatever `sigma` is.
 
     Parameters
     ----------
     alpha : float, default=1.0
         Standard deviation of the displacements, in pixels, in [0, 1000].
     sigma : float, default=4.0
-        Standard deviation of the smoothing kernel, in pixels, in [0.01, 64]; it ends at three of them.
+        Standard deviation of the smoothing kernel, in pixels, in [0.01, 64]; the kernel is cut off at three of them.
     fill : float, default=0.0
-        What comes in from outside, in the units of the images.
+        Value of what comes in from outside, in the units of the images.
 
     Raises
     ------
@@ -326,12 +326,12 @@ class Compose(Augmentation):
     Parameters
     ----------
     steps : sequence of Augmentation
-        In this order; at most 16 deep.
+        Applied in this order; nested at most 16 deep.
 
     Raises
     ------
     ParameterError
-        If a step is none.
+        If a step is not an augmentation.
 
     Examples
     --------
@@ -365,9 +365,9 @@ def checked(
 ) -> Callable[[Array, np.random.Generator], Array]:
     """Try a callable of your own on a batch, and return it if it keeps the rules.
 
-    The result must be an array of the batch's shape and dtype, finite, made anew, and the same again under a generator in
-    the same state, also after the callable has seen another batch. A trial finds what it finds: a callable that breaks a
-    rule only on other batches is not found. Samples of one batch may be mixed, because a batch is one member's own noised
+    The result must be a new, finite array of the batch's shape and dtype, and the same again under a generator in the
+    same state, even after the callable has seen another batch. A trial cannot find everything: a callable that breaks a
+    rule only on other batches passes. Samples of one batch may be mixed, because a batch is one member's own noised
     samples; a callable must not remember samples from one call to the next, which would carry them between members.
 
     Parameters
@@ -375,12 +375,12 @@ def checked(
     augment : callable
         Called as ``augment(batch, rng)`` with a ``numpy.random.Generator``.
     batch : ndarray of shape (n, ...)
-        What it is tried on, at least one sample. Never handed out itself.
+        What it is tried on, at least one sample. The callable gets copies.
     seed : int, default=0
         Seed of the generators of the trial.
     per_sample : bool, default=False
-        Whether a sample must also not depend on the other samples' values: it is tried with the others replaced by copies
-        of the sample.
+        Whether what becomes of a sample must also not depend on the other samples' values: this is tried with the
+        others replaced by copies of the sample.
 
     Returns
     -------
@@ -404,7 +404,9 @@ def checked(
     certssb.exceptions.ParameterError: The 'augment' parameter must be a callable that keeps the shape of its batch, (8, 1, 6, 6). Got (4, 1, 6, 6) instead.
     """
     if not callable(augment):
-        raise parameter_error("augment", "a callable on a batch and a numpy.random.Generator", shown(augment))
+        raise parameter_error(
+            "augment", "a callable that takes a batch and a numpy.random.Generator", shown(augment)
+        )
     seed = check_seed("seed", seed)
     if not isinstance(batch, np.ndarray) or batch.ndim == 0 or len(batch) == 0:
         raise parameter_error("batch", "an array of at least one sample", shown(batch))
@@ -423,7 +425,7 @@ def checked(
                 raise parameter_error(
                     "augment",
                     "a callable that changes each sample by itself",
-                    f"another result for sample {place} among other samples",
+                    f"a different result for sample  {place} among other samples",
                 )
     return augment
 
@@ -460,7 +462,7 @@ def _interval(name: str, value: Any, low: float, high: float, *, around: bool) -
 
 
 def _fill(value: object) -> float:
-    return check_real("fill", value, "a float that single precision holds", -_LARGEST, _LARGEST)
+    return check_real("fill", value, "a float within the range of single precision", -_LARGEST, _LARGEST)
 
 
 def _set(instance: object, **values: object) -> None:
@@ -479,22 +481,22 @@ def _is_exactly(given: object, value: object) -> bool:
 
 
 def from_description(description: dict[str, Any]) -> Augmentation:
-    """The augmentation that describes itself so.
+    """Make an augmentation from its description.
 
     Parameters
     ----------
     description : dict
-        What :meth:`Augmentation.describe` returned, also after a way through JSON.
+        What :meth:`Augmentation.describe` returned, even if it has been through JSON since.
 
     Returns
     -------
     Augmentation
-        An equal one.
+        An equal augmentation.
 
     Raises
     ------
     ParameterError
-        If it describes none.
+        If it does not describe an augmentation.
 
     Examples
     --------

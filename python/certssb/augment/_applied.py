@@ -97,7 +97,7 @@ def prepared(
     if isinstance(augment, Augmentation):
         return augment.to_json()
     if not callable(augment):
-        raise parameter_error("augment", "None or a callable on a batch of samples", shown(augment))
+        raise parameter_error("augment", "None or a callable that takes a batch of samples", shown(augment))
     n = max(1, min(len(features), batch_size, _TRIED))
     checked(augment, np.random.default_rng(_MADE_UP).random((n, *features.shape[1:]), dtype=np.float32))
     for samples in (features, received):

@@ -1,8 +1,8 @@
-"""The door for the user's arrays: whatever comes in, checked arrays go on.
+"""From the user's data to checked arrays of features and labels.
 
-Everything behind this door may assume finite, C-contiguous float32 features, tabular
+Everything else in the package may assume finite, C-contiguous float32 features, tabular
 (n_samples, n_features) or images (n_samples, channels, height, width), and class numbers 0..K-1.
-No sample decides how another is read: a change of one changes its own features, or is refused.
+No sample decides how another is read: a change to one sample changes its own features only, or is refused.
 """
 
 from certssb.data._blocks import blocks

@@ -19,27 +19,27 @@ def is_blocks(X: Any) -> bool:
 
 
 def blocks(X: Any, size: int = 1000) -> Iterator[Any]:
-    """The samples of an array, a mapped file, a data set or a loader, some at a time.
+    """Go through the samples of an array, a mapped file, a data set or a loader, some at a time.
 
-    What an ensemble is asked about block by block needs memory for one block: its samples as floats, and what each member
-    says of them. :meth:`certssb.CertifiedClassifier.certify` and its like take blocks wherever they take samples.
+    An ensemble that is asked block by block needs memory for one block only: its samples as floats, and each member's
+    answers. :meth:`certssb.CertifiedClassifier.certify` and its like take blocks wherever they take samples.
 
     Parameters
     ----------
     X : array-like, Dataset or DataLoader
         Samples as :func:`certssb.data.as_features` takes them; what has no length, such as a generator, is in blocks already.
     size : int, default=1000
-        Samples of a block.
+        Samples in a block.
 
     Returns
     -------
     iterator
-        Of parts of `X`, in its order; labels in the items of a data set are left aside.
+        Over parts of `X`, in order; labels in the items of a data set are ignored.
 
     Raises
     ------
     ParameterError
-        If `size` is below 1, or `X` cannot be taken apart.
+        If `size` is below 1, or `X` cannot be divided into blocks.
 
     Examples
     --------

@@ -34,8 +34,8 @@ def as_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any]:
 
     A ``Dataset`` is read once, item after item in the order of the index, whatever shuffles or workers a
     ``DataLoader`` around it has: its batches, order, ``collate_fn`` and ``drop_last`` play no part. What was read is
-    the training set that noise is added to and that is certified against. A transform that is random has been drawn
-    once with it; drawing it anew in every epoch would show members the received data past the noise.
+    the training set that noise is added to and that is certified against. A random transform is thereby drawn once;
+    drawing it anew in every epoch would show members the received data past the noise.
 
     Parameters
     ----------
@@ -123,25 +123,25 @@ def read_labelled(X: Any, y: Any = None, name: str = "X") -> tuple[Rows, Any, Re
 
 
 def as_features(X: Any, name: str = "X") -> Features:
-    """Turn what a user calls data into features, or say what is wrong with it.
+    """Turn samples of any kind into features, or say what is wrong with them.
 
     Parameters
     ----------
     X : array-like
         NumPy array (memory-mapped too), torch tensor on any device, pandas, polars or Arrow frame,
         object with ``__array__`` or ``__dlpack__``, list of numbers, arrays, tensors or pictures;
-        a map-style torch ``Dataset`` or a ``DataLoader`` (see :func:`as_arrays`; labels in its
-        items are left aside). Not changed.
+        a map-style torch ``Dataset`` or a ``DataLoader`` (see :func:`as_arrays`; labels in its items are ignored). Not
+        changed.
 
         - 2 dimensions are a table (n_samples, n_features).
         - 3 dimensions are grey images (n_samples, height, width).
         - 4 dimensions are images (n_samples, channels, height, width). They are taken for
-          (n_samples, height, width, channels) and turned if the last dimension is 1, 3 or 4 and
+          (n_samples, height, width, channels) and transposed if the last dimension is 1, 3 or 4 and
           the second is not. If both are, the reading that makes the images square (and larger
           than one pixel) counts; if that decides nothing, a torch tensor is read as channels
           first, as torch does, and anything else is refused.
-        - uint8 images are divided by 255. Other integers, booleans, uint8 tables and lists of
-          Python's numbers are taken as they are.
+        - uint8 images are divided by 255. Other integers, booleans, uint8 tables and lists of Python numbers are taken
+        as they are.
         - Pictures (PIL) are read by their mode alone: 1 as L, P as RGB, LA and PA as RGBA; L, RGB,
           RGBA, CMYK, YCbCr and HSV as they are, all divided by 255; I;16 divided by 65535; F as it
           is. Other modes are refused. An orientation in EXIF data is not applied.
@@ -155,19 +155,18 @@ def as_features(X: Any, name: str = "X") -> Features:
     Returns
     -------
     ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
-        Finite features, float32, C-contiguous. Shares memory with `X` where `X` is so already:
-        do not write to it.
+        Finite features, float32, C-contiguous. Shares memory with `X` if `X` has this form already: do not write to it.
 
     Raises
     ------
     ParameterError
-        If values are NaN, infinite, missing, masked, beyond float32, complex, text or no numbers, or
-        samples are of several types.
+        If values are NaN, infinite, missing, masked, beyond float32, complex, text or not numbers, or samples are of
+        several types.
     ShapeError
-        If there are no samples or no features, samples of unequal shape, or another number of
-        dimensions; or if it cannot be told where the channels are.
+        If there are no samples or no features, samples of unequal shape, or a different number of dimensions; or if it
+        cannot be told where the channels are.
     TypeError
-        If `X` is sparse, is no array-like or holds objects that are no numbers.
+        If `X` is sparse, is not array-like or holds objects that are not numbers.
 
     Examples
     --------

@@ -23,20 +23,20 @@ _LABELS = "an array of class labels (integers, strings or booleans), one per sam
 def as_labels(
     y: Any, n_samples: int, name: str = "y", *, classes: Any = None
 ) -> tuple[npt.NDArray[Any], Codes]:
-    """Turn what a user calls labels into classes and their numbers.
+    """Turn labels of any kind into classes and their numbers.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        One label per sample: integers from anywhere, strings or booleans; floats if they are
-        whole numbers, as scikit-learn has it. A column (n_samples, 1) is flattened with
-        scikit-learn's warning. Arrays, tensors, pandas series, lists.
+        One label per sample: integers of any size, strings or booleans; floats if they are whole numbers, as in
+        scikit-learn. A column (n_samples, 1) is flattened with scikit-learn's warning. Arrays, tensors, pandas series,
+        lists.
     n_samples : int
         Number of samples that the labels belong to.
     name : str, default="y"
         What to call the labels in messages.
     classes : array-like of shape (n_classes,), optional
-        All possible classes, known without a look at the labels, in any order. Other labels are refused; a class
+        All possible classes, in any order, known without looking at the labels. Other labels are refused; a class
         without samples still counts.
 
     Returns

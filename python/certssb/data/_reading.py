@@ -11,7 +11,7 @@ __all__ = ["Reading"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What samples were when they came, and what became of them.
+    """The form in which samples came, and what became of them.
 
     Attributes
     ----------

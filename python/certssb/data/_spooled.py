@@ -37,29 +37,29 @@ _ONLY = "items that single precision holds exactly, so that what is kept is what
 def spooled(
     X: Any, cache_dir: str | os.PathLike[str], *, progress: bool | Report = True, name: str = "X"
 ) -> tuple[npt.NDArray[Any], list[Any] | None]:
-    """Read a data set that does not fit into memory into one file, and map that.
+    """Read a data set that does not fit into memory into one file, and map that file.
 
     Items are read once, in the order of the index, by the workers of the loader if `X` is one that has some. Later calls
     with the same data set find the file. What they compare is the number of items, 16 items that are read again, spread over
-    all, and a digest of all that was written: a data set that changed elsewhere is not noticed, so give it another directory.
-    A transform that is random makes other samples, and another file, in each call.
+    all, and a digest of all that was written: a change elsewhere in a data set goes unnoticed, so give a changed data
+    set another directory. A random transform makes different samples, and so another file, in each call.
 
     Parameters
     ----------
     X : Dataset or DataLoader
         As for :func:`as_arrays`: items are samples, or (sample, label) with labels that are integers, strings or booleans.
     cache_dir : str or path
-        Directory of the file, which is made if it is not there. The file is a safetensors file with the samples in the type in
-        which they came, and their labels as JSON; it has its name when it is whole, and is not removed.
+        Directory of the file; created if it does not exist. The file is a safetensors file with the samples in the type
+        in which they came, and their labels as JSON; it gets its name once it is complete, and is not removed.
     progress : bool or callable, default=True
-        Whether to show a bar, or a function that is called with the items read and the number of all.
+        Whether to show a bar, or a function that is called with the number of items read and the total.
     name : str, default="X"
         What to call the data in messages.
 
     Returns
     -------
     samples : memmap of shape (n_samples, n_features) or (n_samples, channels, height, width)
-        Bytes, or floats of half or single precision, to be read only: what is asked for is read from the file.
+        Bytes, or floats of half or single precision, read-only: values are read from the file when they are asked for.
     labels : list or None
         None if the items hold none.
 
@@ -70,7 +70,7 @@ def spooled(
     ShapeError
         If items differ in shape, or there are none.
     FileError
-        If `cache_dir` cannot be written to, or has no room. Nothing of a file that is not whole stays.
+        If `cache_dir` cannot be written to, or has no room. No incomplete file is left behind.
 
     Examples
     --------

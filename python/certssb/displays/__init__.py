@@ -1,8 +1,8 @@
-"""Plots of certificates, as scikit-learn's Display objects do it.
+"""Plots of certificates, in the manner of scikit-learn's Display objects.
 
 ``SomeDisplay.from_certificates(certs, ...)`` collects what is to be drawn, ``.plot(ax=ax)`` draws
 it and returns the display with ``ax_`` and ``figure_``. Nothing is rounded in the certificates'
-favour: between two computed points a curve shows the lower one.
+favour: between two computed points a curve shows the lower value.
 """
 
 from __future__ import annotations

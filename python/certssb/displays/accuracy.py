@@ -1,4 +1,4 @@
-"""Certified accuracy over the size of the change."""
+"""Certified accuracy as a function of the size of the change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["CertifiedAccuracyDisplay"]
 
 
 class CertifiedAccuracyDisplay:
-    """Share of test samples that are predicted right and certified, over the size of the change.
+    """Share of test samples that are predicted right and certified, as a function of the size of the change.
 
     Build it with :meth:`from_certificates`, draw it with :meth:`plot`.
 
@@ -41,25 +41,25 @@ class CertifiedAccuracyDisplay:
     guarantee : str or None, default=None
         What is guaranteed, one sentence.
     xlabel : str or None, default=None
-        Label of the x axis; None for that of radii.
+        Label of the x axis; None takes one for radii.
     title : str or None, default=None
         Title over the plot.
     sound : bool, default=True
-        False marks a curve that is no proof: dashed, and said in the legend.
+        False marks a curve that is not a proof: it is dashed, and the legend says so.
 
     Attributes
     ----------
     line_ : matplotlib.lines.Line2D
         The curve, after :meth:`plot`.
     ax_ : matplotlib.axes.Axes
-        What it was drawn on.
+        The axes that it was drawn on.
     figure_ : matplotlib.figure.Figure
         The figure around it.
 
     Raises
     ------
     ShapeError
-        If `radii` and `accuracy` are not of one length of at least 1.
+        If `radii` and `accuracy` differ in length or are empty.
     ParameterError
         If `radii` are negative, NaN or not ascending, or an accuracy is outside [0, 1].
 
@@ -131,11 +131,11 @@ class CertifiedAccuracyDisplay:
         y_true : array-like of shape (n_samples,)
             Their true classes.
         radii : array-like of shape (n_points,) or None, default=None
-            L2 radii over the whole training set; None takes 257 from 0 to just beyond the largest.
+            L2 radii over the whole training set; None takes 257 values from 0 to just beyond the largest.
         n_poisoned : int or None, default=None
             Draw over the trigger norm instead, at up to this many poisoned samples.
         trigger_norms : array-like of shape (n_points,) or None, default=None
-            Trigger norms (L2, per sample) to draw over, with `n_poisoned`; None takes 101 from 0
+            Trigger norms (L2, per sample) to draw over, with `n_poisoned`; None takes 101 values from 0
             to just beyond the largest that is certified.
         trigger_norm : float or None, default=None
             Draw over the number of poisoned samples instead, each changed by at most this L2 norm; ``inf`` for
@@ -149,11 +149,11 @@ class CertifiedAccuracyDisplay:
         edits, counted
             As for :class:`~certssb.Threat`: draw over the number of these edits instead.
         threat : Threat or None, default=None
-            Draw over the number of what this threat counts instead, whatever its own number is.
+            Draw over the number of what this threat counts instead; its own number plays no part.
         name : str or None, default=None
             Name of the curve in the legend.
         ax : matplotlib.axes.Axes or None, default=None
-            Draw at once on these axes; None leaves that to :meth:`plot`.
+            Axes on which to draw at once; None leaves drawing to :meth:`plot`.
 
         Returns
         -------
@@ -239,7 +239,7 @@ class CertifiedAccuracyDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on, next to what is there already; None makes a figure.
+            Axes to draw on, beside whatever is there already; None makes a new figure.
         name : str or None, default=None
             Name in the legend; None for the display's own.
         guarantee : bool, default=False
@@ -307,7 +307,8 @@ _OVER = {
 def _counted_edits(threat: Budget) -> Any:
     """The edits that a number of a threat counts, which a curve can run over."""
     if threat.numbers is not None:
-        raise parameter_error("threat", "one of a single number, for a curve over it", "numbers of each edit")
+        expected = "a threat with a single number, over which a curve can run"
+        raise parameter_error("threat", expected, "a number for each kind of edit")
     return threat.edits
 
 

@@ -1,4 +1,4 @@
-"""Largest certified trigger over the number of samples that carry it."""
+"""Largest certified trigger as a function of the number of samples that carry it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _Drawn: TypeAlias = "list[tuple[list[Line2D], Floats, npt.NDArray[np.int64]]]"
 
 
 class FrontierDisplay:
-    """How large a trigger is certified, over how many training samples carry it.
+    """Largest certified trigger as a function of the number of training samples that carry it.
 
-    For each share of the test samples one curve: at a number of poisoned samples, the largest
-    trigger norm against which at least that share is certified.
+    One curve for each share of the test samples: the largest trigger norm against which at least that share is
+    certified, at each number of poisoned samples.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class FrontierDisplay:
     title : str or None, default=None
         Title over the plot.
     sound : bool, default=True
-        False says in the legend that this is no proof.
+        If False, the legend says that this is not a proof.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class FrontierDisplay:
     line_ : matplotlib.lines.Line2D
         The first of them.
     ax_ : matplotlib.axes.Axes
-        What they were drawn on.
+        The axes that they were drawn on.
     figure_ : matplotlib.figure.Figure
         The figure around it.
 
@@ -113,7 +113,7 @@ class FrontierDisplay:
 
     @property
     def curves(self) -> Floats:
-        """ndarray of shape (n_levels, n_points): what is drawn, with infinite values."""
+        """ndarray of shape (n_levels, n_points): what is drawn, infinite values included."""
         descending = -np.sort(-self.trigger_norm, axis=0)
         n_samples = len(descending)
         # The share itself may be rounded up in binary: 0.9 * 10 is 9 samples, not 10.
@@ -140,10 +140,10 @@ class FrontierDisplay:
         certs : CertificateTable
             Certificates of test samples.
         y_true : array-like of shape (n_samples,) or None, default=None
-            Their true classes: a sample that is predicted wrong then counts as not certified.
+            Their true classes: a wrongly predicted sample then counts as not certified.
         n_poisoned : array-like of shape (n_points,) or None, default=None
             Numbers of poisoned samples; None takes about 60 from 1 to the size of the training
-            set, closer together where they are small.
+            set, more densely where they are small.
         labels : bool, default=False
             Whether the attacker may change the poisoned samples' labels as well.
         levels : sequence of float, default=(0.5, 0.75, 0.9)
@@ -151,7 +151,7 @@ class FrontierDisplay:
         name : str or None, default=None
             Name in the legend.
         ax : matplotlib.axes.Axes or None, default=None
-            Draw at once on these axes; None leaves that to :meth:`plot`.
+            Axes on which to draw at once; None leaves drawing to :meth:`plot`.
 
         Returns
         -------
@@ -207,7 +207,7 @@ class FrontierDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Axes to draw on, next to what is there already; None makes a figure.
+            Axes to draw on, beside whatever is there already; None makes a new figure.
         name : str or None, default=None
             Name in the legend; None for the display's own.
         guarantee : bool, default=False

@@ -28,8 +28,7 @@ _FRAMES = ("#0072B2", "#999999", "#D55E00")
 class PredictionGridDisplay:
     """Test images with their prediction, certified radius and true class.
 
-    A blue frame is right and certified, a grey one abstained, a red one wrong; the caption
-    says the same in words.
+    A blue frame means right and certified, a grey one abstained, a red one wrong; the caption says the same in words.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ class PredictionGridDisplay:
     value : array-like of shape (n_images,) or None, default=None
         What is written under each image, such as its radius; rounded down to two decimals.
     value_name : str, default="radius"
-        What to call it.
+        Name of that value.
     y_true : array-like of shape (n_images,) or None, default=None
         True classes.
     class_names : sequence of str or None, default=None
@@ -50,7 +49,7 @@ class PredictionGridDisplay:
     guarantee : str or None, default=None
         What is guaranteed, one sentence.
     sound : bool, default=True
-        False says in the key that this is no proof.
+        If False, the key says that this is not a proof.
 
     Attributes
     ----------
@@ -122,7 +121,7 @@ class PredictionGridDisplay:
         class_names: Sequence[str] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Take images out of a table of certificates.
+        """Build the grid from a table of certificates and the test images.
 
         Parameters
         ----------
@@ -133,7 +132,7 @@ class PredictionGridDisplay:
         y_true : array-like of shape (n_samples,) or None, default=None
             Their true classes.
         n : int, default=16
-            How many to show, at most.
+            Number of images to show, at most.
         order : {"given", "least", "most"}, default="given"
             The first ones, or the least or the most certain ones first: by radius, or by the lower
             bound of the predicted class's probability where the law has no radius; for a partition by the number of
@@ -141,7 +140,7 @@ class PredictionGridDisplay:
         class_names : sequence of str or None, default=None
             Names of classes 0..K-1.
         ax : matplotlib.axes.Axes or None, default=None
-            Draw at once on these axes; None leaves that to :meth:`plot`.
+            Axes on which to draw at once; None leaves drawing to :meth:`plot`.
 
         Returns
         -------
@@ -152,7 +151,7 @@ class PredictionGridDisplay:
         ParameterError
             If `n` or `order` is outside its range.
         ShapeError
-            If there is not one image, or one true class, per certificate, or `X` are no images.
+            If there is not one image, or one true class, per certificate, or `X` does not hold images.
 
         Examples
         --------
@@ -197,7 +196,7 @@ class PredictionGridDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Axes to fill; None makes a figure of a fitting size.
+            Axes to fill; None makes a figure of a suitable size.
         guarantee : bool, default=False
             Whether to write the guarantee under the grid.
         **image_kw

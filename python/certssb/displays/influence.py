@@ -1,4 +1,4 @@
-"""Training samples whose presence moves votes, with how sure that is."""
+"""Training samples whose presence changes votes, and how certain that is."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ __all__ = ["InfluenceDisplay"]
 
 
 class InfluenceDisplay:
-    """Training samples by how their presence moves the share of votes, each with two standard errors either way.
+    """How much each training sample's presence changes the share of votes, with two standard errors either way.
 
     Parameters
     ----------
     index : array-like of int of shape (n_shown,)
         Numbers of the training samples.
     difference : array-like of shape (n_shown,)
-        Share of votes with the sample less that without it.
+        Share of votes of members that drew the sample, minus that of members that did not.
     error : array-like of shape (n_shown,)
-        Standard errors.
+        Standard error of each difference.
     beyond : array-like of bool of shape (n_shown,), optional
-        Which samples are beyond chance: drawn in colour, the others faint.
+        Which differences are beyond chance: these are drawn in colour, the others faintly.
     title : str or None, default=None
         Title over the plot.
     sentence : str or None, default=None
-        What the numbers are and are not, small under the plot.
+        What the numbers are and are not, in small print under the plot.
 
     Attributes
     ----------
     bars_ : matplotlib.container.ErrorbarContainer
         The points with their errors, after :meth:`plot`.
     ax_ : matplotlib.axes.Axes
-        What they were drawn on.
+        The axes that they were drawn on.
     figure_ : matplotlib.figure.Figure
         The figure around it.
 
     Raises
     ------
     ShapeError
-        If there is not one of each for each sample.
+        If there is not one value of each for every sample.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class InfluenceDisplay:
         influence : Influence
             What :meth:`certssb.CertifiedClassifier.influence` returned.
         top : int, default=20
-            How many samples.
+            Number of samples to show.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class InfluenceDisplay:
         Raises
         ------
         ParameterError
-            If `influence` is something else, or `top` is no number of samples.
+            If `influence` is something else, or `top` is not an integer of at least 1.
 
         Examples
         --------
@@ -143,7 +143,7 @@ class InfluenceDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to draw on; a new figure if not given.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Noise magnitudes that differ from sample to sample, and the images at both ends of their range."""
+"""Noise magnitudes that differ from sample to sample, with the images at both ends of their range."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class NoiseMagnitudeDisplay:
     Attributes
     ----------
     smallest : ndarray of shape (n_shown,)
-        Places of the shown samples with the least noise, smallest magnitude first.
+        Indices of the shown samples with the least noise, smallest magnitude first.
     largest : ndarray of shape (n_shown,)
-        Places of those with the most, largest magnitude first.
+        Indices of those with the most, largest magnitude first.
     axes_ : list of matplotlib.axes.Axes
         One per image, after :meth:`plot`: first those of the smallest magnitudes.
     histogram_ : matplotlib.axes.Axes
-        What the histogram was drawn on.
+        The axes that the histogram was drawn on.
     ax_ : matplotlib.axes.Axes
         The axes around all of it.
     figure_ : matplotlib.figure.Figure
@@ -62,7 +62,7 @@ class NoiseMagnitudeDisplay:
     ParameterError
         If a magnitude is negative or not finite, or `n` is not a positive integer.
     ShapeError
-        If `sigmas` is no vector of at least one value, or `X` or `y` do not have one entry per magnitude.
+        If `sigmas` is not a vector of at least one value, or `X` or `y` do not have one entry per magnitude.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class NoiseMagnitudeDisplay:
         sigmas, X, y, n, class_names, title
             As for the class.
         ax : matplotlib.axes.Axes or None, default=None
-            Draw at once on these axes; None leaves that to :meth:`plot`.
+            Axes on which to draw at once; None leaves drawing to :meth:`plot`.
 
         Returns
         -------
@@ -149,9 +149,9 @@ class NoiseMagnitudeDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None, default=None
-            Axes to fill; None makes a figure of a fitting size.
+            Axes to fill; None makes a figure of a suitable size.
         bins : int, default=40
-            Bars of the histogram.
+            Number of bars in the histogram.
         **image_kw
             Options of :meth:`matplotlib.axes.Axes.imshow`, such as ``cmap``.
 

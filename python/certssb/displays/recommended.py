@@ -1,4 +1,4 @@
-"""What was measured of laws on trusted samples: certified share over accuracy."""
+"""What laws achieved on trusted samples: certified share against accuracy."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ _MARKERS = "osD^vP*X"
 
 
 class RecommendationDisplay:
-    """Laws as points: how many of the trusted samples they predict right, and for how many the votes would be enough.
+    """One point per law: the share of trusted samples predicted right, and the share whose votes would be enough.
 
     Parameters
     ----------
     accuracy : array-like of shape (n_laws,)
         Share of samples that are predicted right.
     certified : array-like of shape (n_laws,)
-        Share of samples that are predicted right and whose votes would be enough, at most the accuracy.
+        Share of samples that are predicted right and whose votes would be enough for the threat; at most the accuracy.
     names : sequence of str
         Names of the laws, in the legend; the first is the best.
     title : str or None, default=None
         Title over the plot.
     sentence : str or None, default=None
-        What it rests on, small under the plot.
+        What the numbers rest on, in small print under the plot.
 
     Attributes
     ----------
     points_ : list of matplotlib.collections.PathCollection
         One for each law, after :meth:`plot`.
     ax_ : matplotlib.axes.Axes
-        What they were drawn on.
+        The axes that they were drawn on.
     figure_ : matplotlib.figure.Figure
         The figure around it.
 
@@ -55,7 +55,7 @@ class RecommendationDisplay:
     ParameterError
         If a share is outside [0, 1].
     ShapeError
-        If there is not one of each for each law.
+        If there is not one value of each for every law.
 
     Examples
     --------
@@ -95,12 +95,12 @@ class RecommendationDisplay:
 
     @classmethod
     def from_recommendation(cls, recommendation: Recommendation) -> Self:
-        """The points of what :func:`certssb.recommend` measured.
+        """Build the display from what :func:`certssb.recommend` measured.
 
         Parameters
         ----------
         recommendation : Recommendation
-            With trusted samples.
+            One that was made with trusted samples.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class RecommendationDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure if not given.
+            Axes to draw on; a new figure if not given.
 
         Returns
         -------

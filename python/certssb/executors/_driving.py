@@ -139,7 +139,7 @@ class _Run:
     def _lose(self, chunk: Chunk, loss: BaseException | None) -> None:
         chunk.attempts += 1
         LOGGER.warning(
-            "A worker was lost with %d members, which are done again: %s: %s",
+            "A worker was lost with %d members, which will be done again: %s: %s",
             len(chunk.numbers),
             type(loss).__name__,
             loss,
@@ -157,7 +157,7 @@ class _Run:
             what = f"{type(loss).__name__}: {str(loss).partition(chr(10))[0]}"
             raise TrainingError(
                 f"Member {chunk.numbers[0]} was lost with its worker {2 * _TRIES} times, at the end with nothing else under way ({what}). "
-                "Memory that does not suffice for it on a worker is the usual reason; finished members are kept.",
+                "The usual reason is too little memory on a worker; finished members are kept.",
                 member=chunk.numbers[0],
             ) from loss
 
@@ -174,7 +174,7 @@ class _Run:
             host, _ = reply["where"]
             warnings.warn(
                 f"The worker on {host} rounds differently from this machine ({'; '.join(differ)}): its members are those of this "
-                "seed up to rounding, and not to the last bit. Certificates hold; the same votes again need the same "
+                "seed up to rounding, but not to the last bit. Certificates hold; getting the same votes again takes the same "
                 "processors and libraries.",
                 RoundingWarning,
                 stacklevel=2,

@@ -11,7 +11,7 @@ from certssb.features._maps import FeatureMap, Features, mapped
 
 @dataclass(frozen=True)
 class Composed(FeatureMap):
-    """Maps one after another, made by :func:`compose`; its Lipschitz constant is the product of theirs.
+    """Several maps in succession, made by :func:`compose`; the Lipschitz constant is the product of theirs.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Composed(FeatureMap):
     Raises
     ------
     ParameterError
-        If there is none, or one is no map.
+        If there is none, or one is not a feature map.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class Composed(FeatureMap):
 
 
 def compose(*maps: FeatureMap) -> FeatureMap:
-    """Maps one after another, as one.
+    """Combine several maps in succession into one.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def compose(*maps: FeatureMap) -> FeatureMap:
     Raises
     ------
     ParameterError
-        If there is none, or one is no map.
+        If there is none, or one is not a feature map.
 
     Examples
     --------

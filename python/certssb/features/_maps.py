@@ -23,7 +23,7 @@ Features: TypeAlias = npt.NDArray[np.float32]
 class FeatureMap(ABC):
     """A fixed map of samples.
 
-    If it lengthens no change (a Lipschitz constant of 1 or less in the L2 norm), it can be used with every law. The
+    A map that lengthens no change (a Lipschitz constant of 1 or less in the L2 norm) can be used with every law. The
     author of a map is responsible for the proof: nothing here can check it, and certificates name the map. A map with
     a larger `lipschitz`, or ``math.inf`` if it has no constant, can be used with laws that count samples, such as
     ``Subsample(size=30)``. Before training, a map is tried on a few samples, alone and together, in a different order

@@ -20,13 +20,14 @@ class Scattering(FeatureMap):
 
     Images are filtered by Morlet wavelets of `J` scales and as many `angles`, the moduli are filtered again by wavelets of
     coarser scales, and everything is averaged over windows of 2^J pixels (Mallat 2012; Bruna and Mallat 2013). Nothing is
-    trained. The filters are those of the literature's software; images whose sides are no multiples of 2^J are filled up
+    trained. The filters are those of the literature's software; images whose sides are not multiples of 2^J are padded
     with zeros.
 
-    Lipschitz constant 1, as it is: a modulus lengthens no difference, and the filters of each layer are scaled so that
-    their sum of Littlewood and Paley, with the aliases that leaving out pixels makes, is at most 1 at every frequency.
-    Up to the rounding of float32. With `root` or `normalize`, which help small members a great deal, there is no such
-    constant: that is for laws that count samples, such as ``Subsample(size=30)``, and refused where a law measures changes.
+    Lipschitz constant 1 in its plain form: a modulus lengthens no difference, and the filters of each layer are scaled
+    so that their Littlewood-Paley sum, including the aliases that subsampling causes, is at most 1 at every
+    frequency. Up to the rounding of float32. With `root` or `normalize`, which help small members a great deal, there
+    is no such constant: these are for laws that count samples, such as ``Subsample(size=30)``, and are refused where a
+    law measures changes.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ class Scattering(FeatureMap):
     angles : int, default=8
         Wavelets of each scale, from 1 to 64.
     order : {1, 2}, default=2
-        Moduli one after another: 1 + J L features of each window and channel with L angles, or L^2 J (J - 1) / 2 more.
+        Number of moduli in succession: 1 gives 1 + J L features for each window and channel with L angles, 2 gives L^2
+        J (J - 1) / 2 more.
     root : bool, default=False
         Whether each value v becomes sign(v) sqrt(abs(v)).
     normalize : bool, default=False
@@ -87,18 +89,18 @@ class Scattering(FeatureMap):
         Parameters
         ----------
         X : array-like of shape (n_samples, channels, height, width) or (n_samples, height, width)
-            Images, of any kind that estimators take: uint8 is divided by 255, and so on.
+            Images of any kind that estimators take: uint8 is divided by 255, and so on.
 
         Returns
         -------
         ndarray of float32, of shape (n_samples, channels * n_paths, ceil(height / 2^J), ceil(width / 2^J))
-            All paths of the first channel, then those of the next; of each the average of the image, then those of the
-            first moduli by scale and angle, then those of the second.
+            All paths of the first channel, then those of the next; for each channel the average of the image, then the
+            averages of the first moduli by scale and angle, then those of the second.
 
         Raises
         ------
         ParameterError, ShapeError
-            For what are no finite images of at least 2^J x 2^J pixels.
+            If `X` does not hold finite images of at least 2^J x 2^J pixels.
         """
         if not (isinstance(X, np.ndarray) and X.dtype == np.float32 and X.ndim == 4):
             X = as_features(X)

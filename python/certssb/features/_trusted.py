@@ -44,9 +44,9 @@ class Trusted(FeatureMap):
     Parameters
     ----------
     encoder : torch.nn.Module, transformer or callable
-        A module, which is put into evaluation mode and called without gradients, where its parameters lie; an object with a
-        fitted ``transform``, which gets samples flat, or any callable on a batch of samples as float32. Returns one row
-        for each sample. A copy is kept, if it can be copied.
+        A module, which is put into evaluation mode and called without gradients, on the device of its parameters; an
+        object with a fitted ``transform``, which gets flat samples; or any callable that takes a batch of samples as
+        float32. It returns one row for each sample. A copy is kept, if it can be copied.
     name : str
         What guarantees call it, such as "EfficientNet-Lite0, ImageNet".
     batch_size : int, default=256
@@ -81,7 +81,9 @@ class Trusted(FeatureMap):
         self, encoder: Any, name: str, batch_size: int = 256, cache_dir: str | os.PathLike[str] | None = None
     ) -> None:
         if not (callable(encoder) or callable(getattr(encoder, "transform", None))):
-            expected = "a module of torch, an object with a fitted transform, or a callable on samples"
+            expected = (
+                "a module of torch, an object with a fitted transform, or a callable that takes samples"
+            )
             raise parameter_error("encoder", expected, shown(encoder))
         if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > 200:
             raise parameter_error("name", "a name of at most 200 printable characters", shown(name))

@@ -111,8 +111,8 @@ def _check_ours(folder: Path) -> None:
         for name in (*folders, *names):
             if not _OURS.fullmatch(name):
                 raise CheckpointError(
-                    f"'{folder}' cannot be overwritten: it holds '{os.path.join(root, name)}', which is no part of a "
-                    "saved ensemble."
+                    f"'{folder}' cannot be overwritten: it holds '{os.path.join(root, name)}', which is not part of "
+                    "a saved ensemble."
                 )
 
 
@@ -182,7 +182,7 @@ def read_members(
     except CertssbError as error:
         raise CheckpointError(f"'{folder}' cannot be read: its law is damaged ({error})") from error
     if not isinstance(law, Cascade) or len(law.levels) != len(facts["levels"]):
-        raise CheckpointError(f"'{folder}' cannot be read: its law is no cascade of so many levels.")
+        raise CheckpointError(f"'{folder}' cannot be read: its law is not a cascade of that many levels.")
     levels = [
         _read_level(Path(place(folder, g)), facts, level, model, device, n_jobs, recipe, form, on_disk)
         for g, level in enumerate(facts["levels"])

@@ -81,7 +81,7 @@ def parse(content: bytes) -> Any:
     except Damaged:
         raise
     except UnicodeDecodeError:
-        raise Damaged("it is no UTF-8") from None
+        raise Damaged("it is not UTF-8") from None
     except RecursionError:
         raise Damaged("it is nested too deeply") from None
     except ValueError as error:
@@ -91,7 +91,7 @@ def parse(content: bytes) -> Any:
 
 
 def _no_constant(name: str) -> Any:
-    raise Damaged(f"{name} is no number")
+    raise Damaged(f"{name} is not a number")
 
 
 def _integer(text: str) -> int:
@@ -110,7 +110,7 @@ def _float(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise Damaged("a key stands in it twice")
+        raise Damaged("a key occurs in it twice")
     return value
 
 
@@ -121,7 +121,7 @@ def _check(value: Any, depth: int) -> None:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise Damaged("a text in it has half a character") from None
+            raise Damaged("a text in it has half of a surrogate pair") from None
     elif isinstance(value, dict):
         for key, part in value.items():
             _check(key, depth)
@@ -224,7 +224,7 @@ def _read_array(stream: Any, size: int) -> npt.NDArray[Any]:
     else:
         raise Damaged("an array in it has a format that is not known")
     if dtype.kind not in "biufcSUmM" or dtype.itemsize == 0 or dtype.subdtype is not None:
-        raise Damaged(f"an array in it has values of type {dtype}, which is none of plain values")
+        raise Damaged(f"an array in it has values of type {dtype}, which is not a type of plain values")
     count = math.prod(shape)
     if any(isinstance(n, bool) or n < 0 for n in shape) or len(shape) > 32:
         raise Damaged(f"an array in it has the shape {shape}")
@@ -244,7 +244,7 @@ def _check_text(values: npt.NDArray[Any]) -> None:
         return
     points = values.view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if bool(((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any()):
-        raise Damaged("a text in it has half a character")
+        raise Damaged("a text in it has half of a surrogate pair")
 
 
 def _words(error: Exception) -> str:

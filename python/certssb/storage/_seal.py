@@ -47,7 +47,7 @@ def _fingerprint(facts: dict[str, Any]) -> str:
 def check(facts: Any) -> dict[str, Any]:
     """The facts, if every one of them is what it can be and the fingerprint is theirs."""
     if not isinstance(facts, dict):
-        raise Damaged("it is no JSON object")
+        raise Damaged("it is not a JSON object")
     if facts.get("version") != _VERSION:
         raise Damaged(f"it has version {facts.get('version')!r} of the format, not {_VERSION}")
     for name in facts:
@@ -69,14 +69,14 @@ def check(facts: Any) -> dict[str, Any]:
 def _check_together(facts: dict[str, Any]) -> None:
     n_members, levels = facts["n_members"], facts["levels"]
     if facts["cascade"] is None and len(levels) != 1:
-        raise Damaged("it has several levels and no cascade")
+        raise Damaged("it has several levels but no cascade")
     for level in levels:
         # Numbers beyond every ensemble's are those of helpers, such as the network that finds magnitudes.
         numbers = {int(number) for number in level["members"]}
         if {number for number in numbers if number < 2**62} != set(range(n_members)):
             raise Damaged(f"'levels' must list the members 0 to {n_members - 1}")
     if facts["grown"] != any(level["history"]["grown"] for level in levels):
-        raise Damaged("'grown' is not what 'levels' say")
+        raise Damaged("'grown' contradicts 'levels'")
     if facts["names"] and len(facts["names"]) != facts["shape"][0]:
         raise Damaged("'names' must have one name per feature")
 

@@ -98,8 +98,8 @@ def assert_certified_accuracy(
 
 def _unsound(certs: CertificateTable) -> str:
     return (
-        "these certificates are not a proof against an attacker on the training set. Ask for them with sound=False if that is "
-        f"meant.\n\n{certs.guarantee}"
+        "these certificates are not a proof against an attacker on the training set. Pass sound=False if "
+        f"you mean to check them nevertheless.\n\n{certs.guarantee}"
     )
 
 
@@ -109,7 +109,7 @@ def _too_few(
     n = len(certs)
     sentence = certs.statement(threat) if isinstance(threat, Threat) else certs.guarantee
     if n == 0:
-        return f"there are no samples, of which {exactly(asked)} were asked to be certified.\n\n{sentence}"
+        return f"there are no samples, of which a share of {exactly(asked)} was required.\n\n{sentence}"
     right = certs._correct(y_true)
     abstained = int((right & certs.abstained).sum())
     found = round(share * n)

@@ -18,12 +18,12 @@ Estimator = TypeVar("Estimator")
 
 
 class KeptEnsembles:
-    """Fits estimators, and finds members that an earlier run trained.
+    """Fits estimators, reusing members that an earlier run trained.
 
-    Members are kept in a folder for each record: settings, law, model and a digest of the training data decide which one,
-    and so does `n_members`. Whatever of these changes is another ensemble, which is trained. Where `seed` is None the seed that
-    was drawn first is gone on with, since it is the same ensemble; a suite that drew another one until it passes would be no
-    evidence.
+    Members are kept in one folder per record: settings, law, model, a digest of the training data, and `n_members`
+    decide which. If any of these changes, it is a different ensemble, which is trained. If `seed` is None, the seed
+    that was drawn the first time is used again, because it is the same ensemble; a suite that drew new seeds until it
+    passed would be no evidence.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class KeptEnsembles:
     Raises
     ------
     ParameterError
-        If it is no path.
+        If it is not a path.
 
     Examples
     --------
@@ -52,17 +52,17 @@ class KeptEnsembles:
         self.folder = Path(check_path("folder", folder))
 
     def fit(self, estimator: Estimator, X: object, y: object = None, **options: object) -> Estimator:
-        """Fit an estimator with members that are kept.
+        """Fit an estimator, reusing members that are kept.
 
         Parameters
         ----------
         estimator : CertifiedClassifier
-            What is fitted, in place. One with a `checkpoint` of its own keeps its members there, and anything else that has
-            a method ``fit``, such as :class:`~certssb.CertifiedKNN`, is simply fitted.
+            Fitted in place. One with a `checkpoint` of its own keeps its members there; anything else with a method
+            ``fit``, such as :class:`~certssb.CertifiedKNN`, is simply fitted.
         X, y
             As for its ``fit``.
         **options
-            The same: `trusted`, `classes`, `callbacks`.
+            As for its ``fit``: `trusted`, `classes`, `callbacks`.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class KeptEnsembles:
         Raises
         ------
         ParameterError
-            For an ensemble that grows until a goal is reached: it has a checkpoint of its own.
+            For an ensemble that grows until a goal is reached: it needs a checkpoint of its own.
 
         Examples
         --------

@@ -1,7 +1,7 @@
 """A progress bar for long work, with an estimate of the time left.
 
-In a notebook the bar is a widget where ipywidgets is installed, and plain HTML where it is not, without a
-word (tqdm issue 1082): one line that updates itself, and is one line in a notebook that is kept or converted.
+In a notebook the bar is a widget where ipywidgets is installed, and plain HTML where it is not, without a warning (tqdm
+issue 1082): a single line that updates itself, and stays a single line in a notebook that is saved or converted.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Report: TypeAlias = Callable[[int, int], None]
 
 
 class ProgressBar:
-    """Bar over a known number of steps, drawn at the first report.
+    """A bar over a known number of steps, first drawn at the first report.
 
-    The number done at the first report is taken as finished before: work resumed from a
-    checkpoint does not make the estimate of the time left too good.
+    Steps done at the first report count as finished earlier, so that work resumed from a checkpoint does not make the
+    estimated time left too short.
 
     Parameters
     ----------
     description : str, default=""
-        What is being done, in front of the bar.
+        What is being done; shown in front of the bar.
     unit : str, default="member"
         What one step is called.
 
@@ -73,7 +73,7 @@ class ProgressBar:
         self.done = done
 
     def close(self) -> None:
-        """Draw the last state and leave it standing.
+        """Draw the final state and leave it in place.
 
         Examples
         --------
@@ -123,9 +123,9 @@ def progress_bar(progress: bool | Report, description: str = "", unit: str = "me
     Parameters
     ----------
     progress : bool or callable
-        True shows a bar, False shows nothing, a callable receives ``(done, total)`` itself.
+        True shows a bar, False shows nothing, and a callable receives ``(done, total)`` instead.
     description : str, default=""
-        What is being done, in front of the bar.
+        What is being done; shown in front of the bar.
     unit : str, default="member"
         What one step is called.
 

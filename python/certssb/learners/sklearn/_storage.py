@@ -20,9 +20,9 @@ Form = Literal["skops", "joblib"]
 FORMS: tuple[Form, ...] = ("skops", "joblib")
 
 NO_FORM = (
-    "Members are fitted estimators, which no file holds without pickle or a package of its own: pass form='skops' (needs "
-    "the package skops; loading it runs no code), or form='joblib', which is pickle: whoever can write to the files can "
-    "run code where they are read."
+    "Members are fitted estimators, which cannot be written to files without pickle or an extra package: pass form='skops' "
+    "(needs the package skops; loading runs no code), or form='joblib', which is pickle: whoever can write to the files "
+    "can run code where they are read."
 )
 """Why nothing is written by default."""
 

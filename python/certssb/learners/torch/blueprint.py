@@ -32,8 +32,8 @@ from certssb.watch._log import LOGGER
 __all__ = ["DISTURBED", "Blueprint"]
 
 DISTURBED = (
-    "Training failed: the module behaves differently than before. Members share state that is no parameter and no buffer; "
-    "of those trained now none is kept."
+    "Training failed: the module behaves differently than before. Members share state that is neither a parameter nor a "
+    "buffer; none of those trained now is kept."
 )
 """What is said of members whose training left traces."""
 

@@ -87,7 +87,7 @@ class Watched(ProgressBar):
                 getattr(callback, what)(*facts)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong there, training goes on
                 name = type(callback).__name__
-                LOGGER.warning("%s.%s failed and is silent for the rest of this fit: %s", name, what, error)
+                LOGGER.warning("%s.%s failed and is left out for the rest of this fit: %s", name, what, error)
                 self._callbacks.remove(callback)
 
 

@@ -17,10 +17,10 @@ __all__ = ["Callback"]
 
 
 class Callback:
-    """Something that is told about a fit. Every method does nothing until it is overridden.
+    """Base class of whatever is told about a fit. Every method does nothing until it is overridden.
 
     An error in :meth:`start` stops the fit before it trains. An error later is logged as a warning and silences the
-    callback for the rest of the fit: hours of training do not end with a tracking server.
+    callback for the rest of the fit: hours of training are not lost because a tracking server fails.
 
     Examples
     --------
@@ -38,13 +38,13 @@ class Callback:
     """
 
     def start(self, settings: dict[str, Any]) -> None:
-        """Hear what is about to be trained.
+        """Called before training, with what is about to be trained.
 
         Parameters
         ----------
         settings : dict
-            ``ensemble``, which names the ensemble (the same for a resumed one), and what decides what its
-            members are, by name: law, model, sizes, data digest. The seed is not among them, since the noise is a
+            ``ensemble``, which names the ensemble (the same for a resumed one), and, by name, everything that decides
+            what its members are: law, model, sizes, data digest. The seed is not among them, because the noise is a
             secret.
 
         Examples
@@ -54,16 +54,16 @@ class Callback:
         """
 
     def progress(self, done: int, total: int, seconds_per_member: float) -> None:
-        """Hear that members are done.
+        """Called when members are done.
 
         Parameters
         ----------
         done : int
-            Members so far, those of an earlier fit included.
+            Members done so far, those of an earlier fit included.
         total : int
             Members in all; may grow.
         seconds_per_member : float
-            Mean time on the clock per member of this fit; NaN before it has trained one.
+            Mean wall-clock time per member in this fit; NaN before it has trained one.
 
         Examples
         --------
@@ -72,14 +72,14 @@ class Callback:
         """
 
     def end(self, done: int, error: BaseException | None) -> None:
-        """Hear that the fit has ended.
+        """Called when the fit has ended, however it ended.
 
         Parameters
         ----------
         done : int
             Members at the end.
         error : BaseException or None
-            What stopped it.
+            What stopped the fit; None if it finished.
 
         Examples
         --------
@@ -127,7 +127,7 @@ class Callback:
             If this callback has not been passed to a fit yet.
         ParameterError
             If `n_poisoned` is given without `trigger_norms` or the other way round, or the law certifies nothing
-            of that kind, or `threat` is none.
+            of that kind, or `threat` is not a threat.
 
         Examples
         --------

@@ -21,9 +21,9 @@ class MLflowCallback(Callback):
     Parameters
     ----------
     experiment : str, default="certssb"
-        Name of the experiment; it is made if there is none.
+        Name of the experiment; created if it does not exist.
     tracking_uri : str, optional
-        Where the runs are kept; as MLflow is set up if not given.
+        Where the runs are kept; if not given, wherever MLflow is set up to keep them.
     every : float, default=1.0
         Seconds between two reports of progress, at least: a server need not hear of every member.
 
