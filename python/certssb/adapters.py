@@ -1,4 +1,4 @@
-"""Attacks of other packages as triggers, and the size of an attack in the words of a budget."""
+"""Attacks of other packages as triggers, and the size of an attack in terms of a budget."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ArtTrigger:
     """A backdoor attack of the Adversarial Robustness Toolbox (ART), as a trigger for :func:`certssb.triggers.poison`.
 
     Anything with a method ``poison(x, y)`` that returns changed images and labels will do, such as
-    ``art.attacks.poisoning.PoisoningAttackBackdoor``. Only the images are taken; which samples are poisoned, and with
-    which label, is for :func:`certssb.triggers.poison` to say.
+    ``art.attacks.poisoning.PoisoningAttackBackdoor``. Only the images are used; which samples are poisoned, and with
+    which label, is decided by :func:`certssb.triggers.poison`.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ArtTrigger:
         self.channels_last = bool(channels_last)
 
     def __call__(self, X: Any) -> npt.NDArray[Any]:
-        """Stamp images.
+        """Stamp the trigger on images.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad:
     Raises
     ------
     ShapeError
-        If samples were added or removed, which no certificate covers, or shapes differ otherwise.
+        If samples were added or removed, which this measure does not count, or shapes differ otherwise.
 
     Examples
     --------

@@ -140,8 +140,8 @@ def as_features(X: Any, name: str = "X") -> Features:
           the second is not. If both are, the reading that makes the images square (and larger
           than one pixel) counts; if that decides nothing, a torch tensor is read as channels
           first, as torch does, and anything else is refused.
-        - uint8 images are divided by 255. Other integers, booleans, uint8 tables and lists of Python numbers are taken
-        as they are.
+        - uint8 images are divided by 255. Other integers, booleans, uint8 tables and lists of Python
+          numbers are taken as they are.
         - Pictures (PIL) are read by their mode alone: 1 as L, P as RGB, LA and PA as RGBA; L, RGB,
           RGBA, CMYK, YCbCr and HSV as they are, all divided by 255; I;16 divided by 65535; F as it
           is. Other modes are refused. An orientation in EXIF data is not applied.

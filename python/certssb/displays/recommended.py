@@ -179,7 +179,7 @@ class RecommendationDisplay:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter(percent(1.0, decimals=None))
         ax.set_xlabel("Trusted samples predicted right", color=INK, fontsize=9.5)
-        ax.set_ylabel("... with votes enough for the threat", color=INK, fontsize=9.5)
+        ax.set_ylabel("... with enough votes for the threat", color=INK, fontsize=9.5)
         if self.title:
             ax.set_title(self.title, loc="left", fontsize=10.5, color=INK, wrap=True)
         place_of: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}

@@ -1,6 +1,6 @@
 """One self-contained HTML page about a run: guarantee, tables, plots, least certain samples, settings.
 
-The page loads nothing: styles, plots and images are inside, there is no script, and its content security policy
+The page loads nothing: styles, plots and images are embedded, there is no script, and its content security policy
 forbids every request. Whatever comes from the run (names of classes, paths, settings) is escaped.
 """
 
@@ -40,7 +40,7 @@ def write_comparison(
     Raises
     ------
     ParameterError
-        If a folder is no run's, or a file in it is damaged.
+        If a folder does not hold a run, or a file in it is damaged.
     FileError
         If a file cannot be read or written.
 
@@ -90,7 +90,7 @@ def write_report(folder: str | os.PathLike[str], path: str | os.PathLike[str] | 
     Raises
     ------
     ParameterError
-        If the folder is no run's, or a file in it is damaged.
+        If the folder does not hold a run, or a file in it is damaged.
     FileError
         If a file cannot be read or written.
 

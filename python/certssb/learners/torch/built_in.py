@@ -1,6 +1,7 @@
-"""The built-in networks as modules of torch: for whoever wants to look at a member, or go on from it.
+"""The built-in networks as torch modules, to inspect a member or to continue from it.
 
-The definitions are the core's: the same names, shapes and logits, but for rounding. The core trains and asks its own.
+The definitions match the core's: the same names, shapes and logits, up to rounding. The core trains and asks its own
+networks.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _BLOCKS = 5
 
 
 class BuiltInModule(nn.Module):
-    """A member of a built-in architecture as a module: plain torch, with the logits of the member but for rounding.
+    """A member of a built-in architecture as a module: plain torch, with the member's logits up to rounding.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class BuiltInModule(nn.Module):
     Raises
     ------
     ParameterError
-        For a name of none.
+        If `name` is not a built-in architecture.
 
     Examples
     --------
@@ -93,7 +94,7 @@ class BuiltInModule(nn.Module):
         Raises
         ------
         RuntimeError
-            For another shape.
+            For a different shape.
 
         Examples
         --------
