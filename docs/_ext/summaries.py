@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 
 FIELD = re.compile(r"^(\s*):(ivar|vartype) ([^:]+):")
 LARGE = 4
@@ -71,6 +72,10 @@ def skip(app: Sphinx, what: str, name: str, thing: Any, skipped: bool, options: 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Listen behind napoleon."""
+    # napoleon hands attributes on as variables.
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
     app.connect("autodoc-process-docstring", mend_fields, priority=900)
     app.connect("autodoc-process-docstring", add_summary, priority=910)
     app.connect("autodoc-skip-member", skip)

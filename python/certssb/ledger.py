@@ -93,11 +93,11 @@ class LedgerReport(NamedTuple):
     Attributes
     ----------
     updates : int
-        Updates, abstentions included.
+        Number of updates, abstentions included.
     regions : int
-        Regions.
+        Number of regions.
     outcomes : dict of int
-        Updates by outcome.
+        Number of updates by outcome.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pytest
 from test_docs import DOCS, PAGES
 from test_readme import BLOCK, README
@@ -96,6 +97,26 @@ def test_notebooks_of_the_site_are_the_notebooks_with_what_they_print() -> None:
         assert outputs and not [out for out in outputs if out["output_type"] == "error"]
         if ".plot(" in source.read_text():
             assert any("image/png" in out.get("data", ()) for out in outputs), source.name
+        assert "member/s" not in copy.read_text(), f"make notebooks leaves out timings ({copy.name})"
+
+
+def test_guarantees_in_kept_notebooks_are_those_that_are_printed_today() -> None:
+    votes = np.ones((1000, 1), dtype=int)
+    laws = (cs.Gaussian(0.5), cs.Subsample(cs.Gaussian(0.5), size=20))
+    today = {claim(cs.certify_votes(votes, law, n_train=100, n_classes=2).guarantee) for law in laws}
+    for path in sorted((DOCS / "notebooks").glob("*.ipynb")):
+        outputs = [out for cell in json.loads(path.read_text())["cells"] for out in cell.get("outputs", ())]
+        plain = [
+            "".join(out.get("text", "")) + "".join(out.get("data", {}).get("text/plain", ""))
+            for out in outputs
+        ]
+        kept = {claim(text) for text in plain if "the prediction stays the same" in text}
+        assert kept and kept <= today, f"make notebooks ({path.name}): {kept - today}"
+
+
+def claim(guarantee: str) -> str:
+    """The part of a guarantee that says what may have been changed."""
+    return guarantee.partition("the prediction stays the same")[2].partition(", under ")[0]
 
 
 def test_methods_say_what_they_prove_and_what_not_and_whom_to_cite() -> None:

@@ -80,7 +80,7 @@ class Reading:
 
     @property
     def type(self) -> str:
-        """The type of the values alone: a tensor and an array of floats are one."""
+        """The type of the values alone; a tensor and an array of floats have the same."""
         return self.kind.rpartition(" of ")[2]
 
     def _words(self) -> str:

@@ -99,8 +99,10 @@ class Influence:
 
     @property
     def beyond(self) -> npt.NDArray[np.bool_]:
-        """Which samples have a score above `limit`, of those that at least 30 members drew, and 30 did not: of fewer the score is
-        too far from normal for such a limit."""
+        """Which samples have a score above `limit`, among those that at least 30 members drew and at least 30 did not.
+
+        With fewer members, a score is too far from normal for such a limit.
+        """
         enough = (self.n_drew >= _ENOUGH) & (self.n_members - self.n_drew >= _ENOUGH)
         beyond: npt.NDArray[np.bool_] = (self.score > self.limit) & enough
         return beyond

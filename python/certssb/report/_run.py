@@ -101,7 +101,7 @@ class Run:
         Raises
         ------
         ParameterError
-            If the folder is no run's, or a file in it is damaged.
+            If the folder does not hold a run, or a file in it is damaged.
 
         Examples
         --------
