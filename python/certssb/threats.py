@@ -120,10 +120,10 @@ class Threat:
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Threat does not change: make another one with another '{name}'")
+        raise AttributeError(f"a Threat cannot be changed: make a new one with another '{name}'")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError("a Threat does not change")
+        raise AttributeError("a Threat cannot be changed")
 
     @property
     def n_poisoned(self) -> int | None:

@@ -168,7 +168,7 @@ def test_nothing_is_written_unless_a_form_is_chosen(tmp_path: Path) -> None:
     ):
         fitted(checkpoint=tmp_path / "kept")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ParameterError, match="'form'.*None where members are no estimators. Got 'joblib'"):
+    with pytest.raises(ParameterError, match="'form'.*None where members are not estimators. Got 'joblib'"):
         fitted("linear", cs.Gaussian(0.1)).save(tmp_path / "saved", form="joblib")
 
 

@@ -92,7 +92,7 @@ def _data(
             )  # fmt: skip
     except (CertssbError, OSError, MemoryError) as error:
         if data is None and not _is_here(options):
-            rows.unchecked("data", f"they are not here: --data says where they are ({error})")
+            rows.unchecked("data", f"they are not here: say where with --data ({error})")
         else:
             rows.failed("data", f"what the settings describe cannot be made ({error})")
         return None
@@ -223,7 +223,7 @@ def _members(
     else:
         total = len(numbers) * len(untrained.levels)
         bits = "the same to the last bit" if same == total else f"{total - same} differ in their bits"
-        most = f"at most {100 * max(shares, default=0.0):.2f} % of their votes are others"
+        most = f"at most {100 * max(shares, default=0.0):.2f} % of their votes differ"
         alike = "no votes to compare" if not shares else most if any(shares) else "the same votes"
         rows.passed("members", f"{what}: {bits}, {alike}")
 
@@ -247,13 +247,13 @@ def _limits(folder: Folder, n_again: int, n_members: int) -> list[str]:
     )
     if folder.hints:
         limits.append(
-            "whether the hints in the report, about training samples behind predictions, are what votes give: they are no part of "
-            "what is certified, and only shown as they are in the folder."
+            "whether the hints in the report, about training samples behind predictions, follow from the votes: they are not part of "
+            "what is certified, and are shown as they are in the folder."
         )
     if not _is_partition(folder):
         limits.append(
             "whether the seed was drawn by chance and kept from whoever could change the data, and whether law, alpha and "
-            "number of members were settled before anybody saw votes: a run that was chosen among many is no proof."
+            "number of members were settled before anybody saw votes: a run chosen from among many proves nothing."
         )
     else:
         limits.append(
@@ -267,9 +267,9 @@ def false_members_pass(n_members: int, n_again: int) -> str:
     share = n_again / n_members if n_members else 0.0
     tenth = max(1, round(0.1 * n_members))
     return (
-        f"whether the {n_members - n_again:,} members that were not trained again are what the record says. Whoever writes a folder "
-        f"anew with all its digests around one false member is found with a chance of {100 * share:.2g} %, and around {tenth:,} of "
-        f"them with {100 * (1 - _passes(n_members, tenth, n_again)):.3g} %; --members all finds every one."
+        f"whether the {n_members - n_again:,} members that were not trained again are what the record says. If somebody rewrote the "
+        f"folder with all its digests, one false member is found with a chance of {100 * share:.2g} %, and at least one of {tenth:,} "
+        f"with {100 * (1 - _passes(n_members, tenth, n_again)):.3g} %; --members all finds every one."
     )
 
 

@@ -85,7 +85,7 @@ class Folder:
     def record(self) -> dict[str, Any]:
         record = self.summary["record"]
         if not isinstance(record, dict):
-            raise LookupError("the record is no object")  # noqa: TRY004 - one kind for whatever a summary lacks
+            raise LookupError("the record is not an object")  # noqa: TRY004 - one kind for whatever a summary lacks
         return record
 
     @property
@@ -217,7 +217,7 @@ def _settled(folder: Folder, rows: Rows) -> None:
     """Whether law, sizes and settings are the same wherever they are told."""
     summary, options = folder.summary, folder.options
     if options is None:
-        rows.failed("settings", "they are none that certssb run takes")
+        rows.failed("settings", "they are not settings that certssb run takes")
         return
     record, wrong = folder.record, []
     law = repr(law_of(record))
@@ -230,7 +230,7 @@ def _settled(folder: Folder, rows: Rows) -> None:
         ("members", folder.settings.get("members"), options.members),
     ):
         if told != known:
-            wrong.append(f"the summary tells of {told} {what}, the record of {known}")
+            wrong.append(f"the summary has {told} {what}, the record of {known}")
     for name in ("epochs", "batch_size", "learning_rate"):
         if getattr(options, name) != record.get(name):
             wrong.append(f"the settings have {name} {getattr(options, name)}, the record {record.get(name)}")
@@ -239,7 +239,7 @@ def _settled(folder: Folder, rows: Rows) -> None:
     if NAME in summary["files"]:
         made = toml(folder.settings, commands_of(_parser())["run"], record["seed"])
         if made.encode() != _files.read(folder.path / NAME):
-            wrong.append(f"{NAME} is not what the summary's settings are")
+            wrong.append(f"{NAME} differs from the summary's settings")
     if summary["model"] not in (record["model"], "auto"):
         wrong.append(f"the summary names the model {summary['model']!r}, the record {record['model']!r}")
     for name, table in folder.tables.items():
@@ -260,7 +260,7 @@ def _voted(folder: Folder, rows: Rows) -> None:
     """The numbers of votes, and the certificates that they give."""
     wrong, right = [], []
     if folder.options is None:
-        rows.unchecked("certificates", "the settings say nothing of the bounds")
+        rows.unchecked("certificates", "the settings say nothing about the bounds")
         return
     settings = _settings(folder.options)
     received = _classes_received(folder)
@@ -279,7 +279,7 @@ def _voted(folder: Folder, rows: Rows) -> None:
         if told != {n_members}:
             listed = " and ".join(map(str, sorted(number or 0 for number in told)))
             wrong.append(
-                f"{n_members} members voted on the {name} test samples, and the folder tells of {listed}"
+                f"{n_members} members voted on the {name} test samples, but the folder lists {listed}"
             )
         try:
             again = certified_again(votes, folder.record, settings, folder.election)

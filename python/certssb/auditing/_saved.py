@@ -95,7 +95,7 @@ def _trained_again(
                 y_trusted=arrays.get("y_trusted"),
             )  # fmt: skip
     except CertssbError as error:
-        rows.failed("data", f"they are none of this ensemble ({error})")
+        rows.failed("data", f"they do not fit this ensemble ({error})")
         rows.unchecked("members", "there are no data to train on")
         return 0
     told, made = flat(record), flat(json.loads(untrained.ensemble.record()))
@@ -129,7 +129,7 @@ def _trained_again(
     if beyond:
         named = ", ".join(map(str, list(beyond)[:8]))
         hint = "another processor or version rounds differently, which a tolerance and X_test allow for"
-        rows.failed("members", f"{what}: {len(beyond)} are others ({named}; {hint})")
+        rows.failed("members", f"{what}: {len(beyond)} differ ({named}; {hint})")
     elif other:
         rows.passed(
             "members",

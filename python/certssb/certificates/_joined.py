@@ -29,7 +29,7 @@ def joined(cores: Iterable[_core.Certificates]) -> _core.Certificates:
         if first is None:
             first, record = core, core.record()
         if core.record() != record:
-            expected = "certificates that were made in one way, by the same members"
+            expected = "certificates that were made in the same way, by the same members"
             raise parameter_error("X", expected, f"others in block {number} than in the first")
         for name, column in parts(core, None).items():
             columns.setdefault(name, []).append(column)

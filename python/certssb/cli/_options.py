@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--jobs", type=int, help="members trained at the same time on the CPU; all cores by default"
     )
-    audit.add_argument("--quiet", action="store_true", help="no progress bar")
+    audit.add_argument("--quiet", action="store_true", help="hide the progress bar")
     audit.set_defaults(command=_run_command("audit"))
     completion = commands.add_parser(
         "completion",
@@ -244,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_law(certify, "one of these, or --subsample: how the members' training sets were drawn")
     _add_confidence(certify)
-    _add_budget(certify, "changed training samples: adds what holds against them to what is printed")
+    _add_budget(certify, "changed training samples: also print what holds against them")
     _add_threat(certify, "--n-poisoned, --norm and --labels")
     certify.set_defaults(command=_run_command("certify"))
     return parser
@@ -404,7 +404,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint", help="folder in which finished members are kept, and from which a run resumes"
     )
-    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    group.add_argument("--quiet", action="store_true", help="hide the progress bar")
 
 
 def _add_confidence(parser: argparse.ArgumentParser) -> None:

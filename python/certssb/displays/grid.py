@@ -28,7 +28,7 @@ _FRAMES = ("#0072B2", "#999999", "#D55E00")
 class PredictionGridDisplay:
     """Test images with their prediction, certified radius and true class.
 
-    A blue frame means right and certified, a grey one abstained, a red one wrong; the caption says the same in words.
+    A blue frame means right and certified, a grey one abstained, an orange one wrong; the caption says the same in words.
 
     Parameters
     ----------

@@ -402,7 +402,7 @@ def _warn_of_failed(n_failed: int, n_members: int, lowest: Any, refusals: list[s
     whose = f"{n_failed} of the {n_members} members"
     if refusals:
         what = f"The training of {whose} failed, as with {refusals[0].rstrip('.')}"
-        advice = "A model that takes smaller or odder sets of samples may help"
+        advice = "A model that copes with smaller or more lopsided sets of samples may help"
     else:
         what = f"The loss or the parameters of {whose} became infinite or NaN"
         advice = "A smaller learning_rate or inputs of ordinary size may help"

@@ -26,8 +26,8 @@ _VALUES = 2**26
 """Numbers of one block: 256 MiB of floats, 128 MiB of votes."""
 
 _IN_ONE = (
-    "samples in one array under test_input=True, where the noise on a test sample is that of its place among all that are asked "
-    "about. Asked about part by part, each part is an array of its own"
+    "samples in one array under test_input=True, where the noise on a test sample depends on its place among all samples "
+    "of the call. If you ask about them part by part, each part counts as an array of its own"
 )
 
 

@@ -315,7 +315,7 @@ def _checked_form(model: Any, form: Any) -> Any:
     """The form in which members are written, tried before anything is; None where they are numbers."""
     if not is_object_learner(model):
         if form is not None:
-            raise parameter_error("form", "None where members are no estimators", repr(form))
+            raise parameter_error("form", "None where members are not estimators", repr(form))
         return None
     if form is None:
         from certssb.learners.sklearn._storage import NO_FORM

@@ -39,9 +39,9 @@ def _chose(local: dict[str, Any]) -> bool:
 def _message(search: object) -> str:
     name = "search" if search is None else type(search).__name__
     return (
-        f"The settings were chosen by a {name} that looked at the data that are now fitted. Certificates say what changes of "
-        "them do to the predictions of an ensemble with these settings; that the search would choose the same ones again is "
-        "not covered, and one changed sample may turn it. Search on samples that you trust, or on other data of the same "
-        "kind, and fit what comes out here; certssb.recommend measures laws on trusted samples. If nobody else could write "
-        "to what the search looked at, ignore this."
+        f"The settings were chosen by a {name} that looked at the data that are now fitted. Certificates say what changes to "
+        "these data do to the predictions of an ensemble with these settings. They do not cover the choice: with one sample "
+        "changed, the search may choose other settings. Search on samples that you trust, or on other data of the same kind, "
+        "and fit with the settings that it finds; certssb.recommend measures laws on trusted samples. If nobody else could "
+        "write to what the search looked at, ignore this."
     )

@@ -137,7 +137,7 @@ def _searched(asked: Asked) -> tuple[list[RecommendedLaw], dict[str, str]]:
         if _noise(row) == 1 and plain and row.n_seen <= max(plain):
             placed.remove((place, row))
             unreachable[repr(row.law)] = (
-                "without noise members see as many samples, and as many votes are enough"
+                "without noise, members see at least as many samples, and as many votes are enough"
             )
     placed.sort(key=lambda own: (own[0], _noise(own[1]), -own[1].n_seen, own[1].cost))
     return [row for _, row in placed], unreachable

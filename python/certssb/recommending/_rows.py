@@ -161,7 +161,7 @@ class Recommendation(Sequence[RecommendedLaw]):
             If no law reaches the threat.
         """
         if not self._rows:
-            raise parameter_error("threat", "one that some law reaches", str(self.threat))
+            raise parameter_error("threat", "a threat that some law reaches", str(self.threat))
         return self._rows[0].law
 
     def plot(self, ax: Any = None) -> RecommendationDisplay:

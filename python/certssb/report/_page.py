@@ -276,8 +276,8 @@ def _origin(run: Run) -> Markup:
         ["Poisoned on purpose", f"{summary.get('n_poisoned', 0):,} training samples"],
         *([f"Version of {name}", version] for name, version in summary["versions"].items()),
         ["Training took", f"{seconds.get('training', 0):,.1f} s"],
-        ["All of it took", f"{seconds.get('total', 0):,.1f} s"],
-        *([["Memory at most", f"{memory:,.0f} MB"]] if memory else []),
+        ["Total time", f"{seconds.get('total', 0):,.1f} s"],
+        *([["Peak memory", f"{memory:,.0f} MB"]] if memory else []),
         *([["Finished", summary["finished"]]] if "finished" in summary else []),
     ]
     raw = tag(

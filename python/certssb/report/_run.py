@@ -163,7 +163,7 @@ def _indexed(folder: Path, name: str, limit: int, index: dict[str, str]) -> byte
     if index.get(name) != hashlib.sha256(content).hexdigest():
         expected = "a folder with undamaged files of one run"
         raise parameter_error(
-            "folder", expected, f"'{folder / name}', of which its summary.json does not speak,"
+            "folder", expected, f"'{folder / name}', which its summary.json does not mention,"
         )
     return content
 

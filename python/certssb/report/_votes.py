@@ -72,10 +72,10 @@ def parse_votes(content: bytes) -> Votes:
         raise _files.Damaged("it has other parts than votes have")
     planes, shape = parts["planes"], parts["shape"]
     if planes.dtype != np.uint8 or planes.ndim != 3 or shape.dtype != np.int64 or shape.ndim != 1:
-        raise _files.Damaged("its parts are none of votes")
+        raise _files.Damaged("its parts are not those of votes")
     sizes = [int(size) for size in shape]
     if not 2 <= len(sizes) <= 4:
-        raise _files.Damaged("its votes have another number of axes")
+        raise _files.Damaged("its votes have a different number of axes")
     rows, bits, packed = planes.shape
     if (
         min(sizes) < 1
