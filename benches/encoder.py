@@ -71,6 +71,8 @@ def shares(clf: cs.CertifiedClassifier, X: Array, y: Array) -> list[float]:
 
 
 def main() -> None:
+    from encoder_text import write_section
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -100,8 +102,6 @@ def main() -> None:
         f"{time.monotonic() - start:.0f} s, `python benches/encoder.py`."
     )
     lines = [
-        "# Certificates without chance behind a trusted encoder",
-        "",
         about,
         "",
         "| any change of r samples, symmetric difference | " + " | ".join(map(str, COLUMNS)) + " |",
@@ -109,10 +109,9 @@ def main() -> None:
         "| EfficientNet-Lite0, ImageNet, trusted | " + " | ".join(f"{share:.4f}" for share in found) + " |",
         "",
         clf.certify(X_test[:1], election="run-off").guarantee,
-        "",
     ]
     print("\n".join(lines))
-    (ROOT / "benches" / "results" / "encoder.md").write_text("\n".join(lines))
+    write_section("Images: CIFAR-10", lines)
 
 
 if __name__ == "__main__":
