@@ -233,7 +233,8 @@ class FailedMembersWarning(UserWarning):
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
     >>> X[0] = 3e38
-    >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(size=50), n_members=20, epochs=2, seed=0, progress=False)
+    >>> law = cs.Subsample(size=50)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=2, seed=0, progress=False)
     >>> with warnings.catch_warnings(record=True) as told:
     ...     warnings.simplefilter("always")
     ...     _ = clf.set_params(alpha=0.1).fit(X, y)
@@ -297,7 +298,8 @@ class ScaleWarning(UserWarning):
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
     >>> table = X.reshape(len(X), -1) + np.random.default_rng(0).random((len(X), 64))
-    >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(1.0), n_members=20, epochs=1, alpha=0.1, seed=0, progress=False)
+    >>> law = cs.Gaussian(1.0)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=1, alpha=0.1, seed=0, progress=False)
     >>> with warnings.catch_warnings(record=True) as told:
     ...     warnings.simplefilter("always")
     ...     _ = clf.fit((table - table.mean(axis=0)) / table.std(axis=0), y)
@@ -320,7 +322,8 @@ class SearchWarning(UserWarning):
     >>> import certssb as cs
     >>> from sklearn.model_selection import GridSearchCV
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("discriminant", cs.Subsample(size=30), n_members=20, seed=0, progress=False)
+    >>> law = cs.Subsample(size=30)
+    >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=20, seed=0, progress=False)
     >>> with warnings.catch_warnings(record=True) as told:
     ...     warnings.simplefilter("always")
     ...     _ = GridSearchCV(clf, {"law__size": [10, 30]}, cv=2).fit(X[:100], y[:100])

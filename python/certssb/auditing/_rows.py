@@ -24,7 +24,7 @@ class AuditRow:
     what : str
         What was looked at.
     result : {"passed", "FAILED", "not checked"}
-        What came out.
+        The outcome.
     detail : str
         What was compared with what, or why it was not.
 
@@ -60,7 +60,7 @@ class AuditReport:
     complete : bool
         Whether certificates, report, data and members were looked at; members not where none was asked for.
     text : str
-        All of it, as ``print`` writes it.
+        The whole report, as ``print`` writes it.
 
     Examples
     --------

@@ -57,7 +57,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
         True
@@ -90,7 +91,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.predict_proba(X[300:302]).shape
         (2, 2)
@@ -130,7 +132,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> clf.fit(X[:300], y[:300]).score(X[300:], y[300:])
         1.0
         """
@@ -174,7 +177,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.votes(X[300:305]).shape
         (20, 5)
@@ -208,7 +212,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.scores(X[300:305]).shape
         (20, 5, 2)
@@ -303,7 +308,8 @@ class Answering(WithMembers):
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits()
         >>> X_bad, y_bad, poisoned = cs.triggers.poison(X[:1500], y[:1500], cs.triggers.Patch(norm=4.0), rate=0.02, target=0, seed=0)
-        >>> clf = cs.CertifiedClassifier("discriminant", cs.Subsample(size=100), n_members=2000, seed=0, progress=False)
+        >>> law = cs.Subsample(size=100)
+        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=2000, seed=0, progress=False)
         >>> inputs = cs.triggers.Patch(norm=4.0)(X[1500:][y[1500:] != 0])
         >>> found = clf.fit(X_bad, y_bad).influence(inputs, targets=[0] * len(inputs))
         >>> bool(set(found.order[:10].tolist()) <= set(poisoned.tolist()))
@@ -381,7 +387,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> certs = clf.certify(X[300:305], alpha=0.01)
         >>> certs.radius.round(3)
@@ -429,7 +436,8 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> [len(certs) for certs in clf.certify_blocks(cs.data.blocks(X[300:], 25), alpha=0.01)]
         [25, 25, 10]

@@ -168,7 +168,8 @@ class Fitting(Building, Growing):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> clf.fit(X[:300], y[:300]).n_members_
         20
 

@@ -302,7 +302,8 @@ class Keeping(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-        >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, learning_rate=0.03, seed=0, progress=False)
+        >>> law = cs.Gaussian(0.25)
+        >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, learning_rate=0.03, seed=0, progress=False)
         >>> _ = clf.fit(X[:300], y[:300])
         >>> import json
         >>> json.loads(clf.record())["law"]

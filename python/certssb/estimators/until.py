@@ -47,7 +47,8 @@ class Until:
     --------
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", cs.Subsample(cs.Gaussian(0.5), size=50), n_members="auto",
+    >>> law = cs.Subsample(cs.Gaussian(0.5), size=50)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members="auto",
     ...                              learning_rate=0.03, seed=0, progress=False)
     >>> goal = cs.Until(X[300:], n_poisoned=3, trigger_norm=0.5, share=0.9)
     >>> certs = clf.fit(X[:300], y[:300], until=goal).certify(X[300:])

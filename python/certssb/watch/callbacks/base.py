@@ -31,7 +31,8 @@ class Callback:
     ...     def end(self, done, error):
     ...         print(done, "members,", "stopped" if error else "finished")
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), n_members=20, epochs=1, seed=0, progress=False)
+    >>> law = cs.Gaussian(0.25)
+    >>> clf = cs.CertifiedClassifier("linear", law, n_members=20, epochs=1, seed=0, progress=False)
     >>> _ = clf.fit(X, y, callbacks=[Printer()])
     linear Gaussian(sigma=0.25)
     20 members, finished
