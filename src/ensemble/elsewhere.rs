@@ -22,6 +22,8 @@ pub struct Elsewhere {
     queue: VecDeque<u64>,
     /// Members that other processes which share the checkpoint are training.
     theirs: Vec<u64>,
+    /// The checkpoint that gets votes, and no members.
+    votes: Option<Arc<Checkpoint>>,
 }
 
 impl Elsewhere {
@@ -47,7 +49,7 @@ impl Elsewhere {
 
     /// Tells those who wait for members that were handed out that somebody works on them; to be called all the time.
     pub fn keep_claims(&self) {
-        self.run.files.iter().for_each(Checkpoint::keep_claims);
+        self.run.files.iter().chain(self.votes.as_deref()).for_each(Checkpoint::keep_claims);
     }
 }
 
@@ -73,7 +75,7 @@ impl Ensemble {
         match begun {
             Ok(mut course) => {
                 let queue = std::mem::take(&mut course.todo).into();
-                Ok(Elsewhere { run, course, queue, theirs: Vec::new() })
+                Ok(Elsewhere { run, course, queue, theirs: Vec::new(), votes: self.votes_in.clone() })
             }
             Err(error) => self.end_run(run, data, Err(error)),
         }
@@ -87,6 +89,7 @@ impl Ensemble {
     pub fn hand_out(&mut self, fit: &mut Elsewhere, most: usize, control: &Control<'_>) -> Result<Vec<u64>> {
         if fit.queue.is_empty() {
             fit.queue = std::mem::take(&mut fit.theirs).into();
+            self.hear(fit, control)?;
         }
         let mut numbers = Vec::new();
         while numbers.len() < most {
@@ -97,6 +100,14 @@ impl Ensemble {
                 }
                 fit.queue.push_front(number);
                 break;
+            }
+            if let Some(votes) = &fit.votes {
+                if self.members.contains_key(&number) {
+                    continue;
+                }
+                let to = if votes.claim(number)? { &mut numbers } else { &mut fit.theirs };
+                to.push(number);
+                continue;
             }
             let Some(files) = &fit.run.files else {
                 numbers.push(number);
@@ -113,7 +124,28 @@ impl Ensemble {
                 None => fit.theirs.push(number),
             }
         }
+        if fit.votes.is_some() && !numbers.is_empty() {
+            // Who gives a claim up has written the votes before.
+            self.hear(fit, control)?;
+            let there = |number: &u64| self.members.contains_key(number);
+            let votes = fit.votes.iter();
+            votes.for_each(|votes| numbers.iter().filter(|n| there(n)).for_each(|number| votes.give_up(*number)));
+            numbers.retain(|number| !there(number));
+        }
         Ok(numbers)
+    }
+
+    /// Takes members of which other processes have written votes.
+    fn hear(&mut self, fit: &mut Elsewhere, control: &Control<'_>) -> Result<()> {
+        let twice = fit.course.twice;
+        for member in self.heard_from_others(fit.course.n_members())? {
+            if twice != Some(member.number) {
+                fit.course.keep(self, (member, true), None, control)?;
+            }
+        }
+        fit.queue.retain(|number| twice == Some(*number) || !self.members.contains_key(number));
+        fit.theirs.retain(|number| !self.members.contains_key(number));
+        Ok(())
     }
 
     /// Takes a member that was trained elsewhere, into the checkpoint too.

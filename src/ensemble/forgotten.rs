@@ -5,15 +5,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
-use super::train::train_only;
-use super::{Control, Elsewhere, Ensemble};
+use super::train::{check_failed, train_only};
+use super::{Control, Elsewhere, Ensemble, Progress};
 use crate::error::{Error, Result};
 use crate::member::checkpoint::Checkpoint;
-use crate::member::votes::{decode, encode, read_all, write, Said};
+use crate::member::votes::{decode, encode, read_all, read_new, remove, write, Said};
 use crate::member::{forgotten, hex, read, Inputs, Member, TrainingSet, Values};
 use crate::seed::SCOUT;
 
@@ -21,6 +22,10 @@ use crate::seed::SCOUT;
 const VALUES: usize = 64 << 20;
 /// Members at most, whatever they are.
 const MEMBERS: usize = 256;
+/// What share of the missing members a process takes at most where others may share the work, and for how many members of each thread
+/// it takes them anyway.
+const SHARES: usize = 4;
+const SMALLEST: usize = 4;
 
 impl Ensemble {
     /// How many members are in memory at the same time where they are forgotten when they have voted.
@@ -29,14 +34,95 @@ impl Ensemble {
     }
 
     /// Says that so many members are trained in parts, each by a call of [`Ensemble::train`] with a smaller number; `None` ends
-    /// that. What is planned, and of how many members half may fail, is this number.
-    pub fn come_to(&mut self, n_members: Option<u64>) {
-        self.comes_to = n_members;
+    /// that. What is planned, and of how many members half may fail, is this number. `checkpoint` is the directory that gets their
+    /// votes, and from which those are removed of members that turn out to be worth nothing.
+    ///
+    /// # Errors
+    /// A checkpoint error if the directory cannot be used.
+    pub fn come_to(&mut self, n_members: Option<u64>, checkpoint: Option<&Path>) -> Result<()> {
+        let open = |folder| Checkpoint::open(folder, &self.record, self.backend.layout()).map(Arc::new);
+        self.votes_in = checkpoint.map(open).transpose()?;
+        (self.comes_to, self.part, self.heard) = (n_members, None, BTreeSet::new());
+        Ok(())
     }
 
-    /// The first of so many members that is not there.
-    pub fn next_missing(&self, n_members: u64) -> Option<u64> {
-        (0..n_members).find(|number| !self.members.contains_key(number))
+    /// Members that this process trains next, of so many, claimed if other processes share the checkpoint: those that the next
+    /// call of [`Ensemble::train`] trains. None for now where others are training all that are missing, and `None` when nobody is
+    /// missing.
+    ///
+    /// # Errors
+    /// Those of the checkpoint, a training error if too many members have failed by now.
+    pub fn next_part(&mut self, n_members: u64, control: &Control<'_>) -> Result<Option<Vec<u64>>> {
+        self.hear_others(n_members, control)?;
+        let missing: Vec<u64> = (0..n_members).filter(|number| !self.members.contains_key(number)).collect();
+        let mut most = self.part();
+        let mut part = Vec::new();
+        if let Some(votes) = self.votes_in.clone() {
+            // What is left is divided, so that nobody waits long for the last part of another one.
+            most = most.min((missing.len() / SHARES).max(SMALLEST * self.settings.workers()));
+            for number in &missing {
+                if part.len() < most && votes.claim(*number)? {
+                    part.push(*number);
+                }
+            }
+            // Who gives a claim up has written the votes before.
+            self.hear_others(n_members, control)?;
+            part.retain(|number| {
+                let there = self.members.contains_key(number);
+                if there {
+                    votes.give_up(*number);
+                }
+                !there
+            });
+        } else {
+            part.extend(missing.iter().take(most));
+        }
+        self.part = Some(part.iter().copied().collect());
+        Ok((!missing.is_empty()).then_some(part))
+    }
+
+    /// Takes over what other processes that share the checkpoint have written of these inputs since.
+    fn hear_others(&mut self, n_members: u64, control: &Control<'_>) -> Result<()> {
+        for member in self.heard_from_others(n_members)? {
+            let (number, loss) = (member.number, member.loss);
+            self.members.insert(number, member);
+            let done = self.members.range(..n_members).count() as u64;
+            control.report(&Progress { member: number, done, total: n_members, loss, resumed: true });
+        }
+        check_failed(self, n_members)
+    }
+
+    /// Members of which other processes have written votes since the last look, and that are not here; their votes are.
+    pub(super) fn heard_from_others(&mut self, n_members: u64) -> Result<Vec<Member>> {
+        let Some(votes) = &self.votes_in else { return Ok(Vec::new()) };
+        if self.published().is_some() && self.scout.is_none() {
+            return Ok(Vec::new());
+        }
+        let sizes = (self.backend.layout().n_values(), self.record.n_classes);
+        let found = read_new(votes.folder(), &self.record.digest()?, &self.said, sizes, &mut self.heard);
+        let mut members = Vec::new();
+        for (member, row) in found {
+            if member.number < n_members && !self.members.contains_key(&member.number) {
+                self.said.rows.insert(member.number, row);
+                members.push(member);
+            }
+        }
+        Ok(members)
+    }
+
+    /// The same work, which also tells others all the time that members which were claimed are worked on.
+    pub(super) fn keeping_claims<'a>(&self, control: &'a Control<'_>) -> Control<'a> {
+        let votes = self.votes_in.clone();
+        Control::new().on_progress(|progress| control.report(progress)).on_poll(move || {
+            votes.iter().for_each(|votes| votes.keep_claims());
+            control.stops()
+        })
+    }
+
+    /// Removes what the checkpoint of a training in parts has of these members.
+    pub(super) fn remove_votes(&mut self, members: &BTreeSet<u64>) -> Result<()> {
+        self.said.rows.retain(|number, _| !members.contains(number));
+        self.votes_in.as_deref().map_or(Ok(()), |votes| remove(votes.folder(), members))
     }
 
     /// Takes over the votes on these inputs that a checkpoint has, of members that are not there; members that were forgotten and
@@ -101,7 +187,8 @@ impl Ensemble {
         let present = |member: &&Member| member.values.digest_of_forgotten().is_none();
         let here: Vec<Member> = self.members.values().filter(present).cloned().collect();
         let numbers: Vec<u64> = here.iter().map(|member| member.number).collect();
-        for (member, row) in self.heard(here, inputs, control)? {
+        let control = &self.keeping_claims(control);
+        for (member, row) in self.heard_of(here, inputs, control)? {
             self.said.add(member.number, &row);
             self.members.insert(member.number, member);
         }
@@ -117,7 +204,7 @@ impl Ensemble {
     }
 
     /// What members say of the inputs, each as what is left of it then.
-    fn heard(
+    fn heard_of(
         &self,
         members: Vec<Member>,
         inputs: &dyn Inputs,
@@ -159,7 +246,7 @@ impl Ensemble {
         train_only(self, data, numbers, control, |_, member| members.push(member))?;
         let mut said = Said::of(digest_of(inputs)?, inputs.n_samples(), self.record.n_classes);
         let mut left = Vec::with_capacity(members.len());
-        for (member, row) in self.heard(members, inputs, control)? {
+        for (member, row) in self.heard_of(members, inputs, control)? {
             said.add(member.number, &row);
             left.push(member);
         }
@@ -207,7 +294,10 @@ impl Ensemble {
 
     fn write_votes(&self, folder: &Path, numbers: &[u64], done: bool) -> Result<()> {
         let members: Vec<&Member> = numbers.iter().filter_map(|number| self.members.get(number)).collect();
-        write(folder, &self.record.digest()?, &self.said, &members, done)
+        write(folder, &self.record.digest()?, &self.said, &members, done)?;
+        let written = members.iter().filter(|member| self.said.rows.contains_key(&member.number));
+        written.for_each(|member| self.votes_in.iter().for_each(|votes| votes.give_up(member.number)));
+        Ok(())
     }
 
     /// Whether a member was forgotten.

@@ -17,7 +17,7 @@ mod vote;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::augment::Augment;
@@ -65,6 +65,12 @@ pub struct Ensemble {
     said: Said,
     /// To how many members a training in parts comes.
     comes_to: Option<u64>,
+    /// The checkpoint that gets votes of such a training, and no members.
+    votes_in: Option<Arc<Checkpoint>>,
+    /// Members of the part that is trained next, where there are parts.
+    part: Option<BTreeSet<u64>>,
+    /// Files of votes that were looked at.
+    heard: BTreeSet<PathBuf>,
     /// For the published form of sample-specific noise: who finds magnitudes, and those of the training samples.
     scout: Option<Member>,
     sigmas: Option<Arc<[f32]>>,
@@ -72,8 +78,9 @@ pub struct Ensemble {
     asked_sigmas: Option<Vec<f32>>,
     execution: Option<Execution>,
     parts: Parts,
-    /// Members that were trained here, in this process.
+    /// Members that were trained here, in this process: in the run that is under way, or was the last, and in those before it.
     new: BTreeSet<u64>,
+    older: BTreeSet<u64>,
     /// Behind a lock, because asking for answers adds to it.
     history: Mutex<History>,
 }
@@ -97,7 +104,6 @@ pub struct Execution {
 struct Run {
     files: Option<Checkpoint>,
     earlier: BTreeSet<u64>,
-    before: BTreeSet<u64>,
 }
 
 impl Ensemble {
@@ -169,12 +175,16 @@ impl Ensemble {
             on_disk: false,
             said: Said::default(),
             comes_to: None,
+            votes_in: None,
+            part: None,
+            heard: BTreeSet::new(),
             scout: None,
             sigmas: None,
             asked_sigmas: None,
             execution: None,
             parts: Parts::default(),
             new: BTreeSet::new(),
+            older: BTreeSet::new(),
             history: Mutex::default(),
         }
     }
@@ -455,6 +465,7 @@ impl Ensemble {
         checkpoint: Option<&Path>,
         control: &Control<'_>,
     ) -> Result<()> {
+        let control = &self.keeping_claims(control);
         let run = self.begin_run(data, n_members, checkpoint)?;
         let outcome = self.scout(data, run.files.as_ref(), control);
         let outcome = outcome.and_then(|()| train::train(self, data, n_members, run.files.as_ref(), control));
@@ -483,23 +494,22 @@ impl Ensemble {
         if let Some(files) = &files {
             earlier.extend(files.numbers()?);
         }
-        // A damaged file's member is trained anew under a number that was there before.
-        Ok(Run { files, earlier, before: std::mem::take(&mut self.new) })
+        self.older.append(&mut self.new);
+        Ok(Run { files, earlier })
     }
 
     /// Ends a run with its outcome, whatever that is: if the data are others by now, nothing of it is kept.
     fn end_run<T>(&mut self, run: Run, data: &dyn TrainingSet, outcome: Result<T>) -> Result<T> {
-        let Run { files, mut earlier, before } = run;
-        let same = self.has_digests_of(data);
-        let trained = std::mem::replace(&mut self.new, before);
-        if same? {
-            self.new.extend(trained);
+        let Run { files, mut earlier } = run;
+        if self.has_digests_of(data)? {
             if let Some(files) = &files {
                 files.tidy(if self.on_disk { FEW_FILES } else { MANY_FILES });
             }
             self.settle_parts(files.as_ref());
             return outcome;
         }
+        // A damaged file's member is trained anew under a number that was there before.
+        let trained = std::mem::take(&mut self.new);
         earlier.retain(|number| !trained.contains(number));
         // Nobody can say which members saw which data: of those that were trained now none is kept.
         self.members.retain(|number, _| earlier.contains(number));
@@ -509,6 +519,7 @@ impl Ensemble {
             let now = files.numbers()?.into_iter().filter(|number| !earlier.contains(number));
             files.remove(&now.collect())?;
         }
+        self.remove_votes(&trained)?;
         let got = "values that changed during training; none of the members trained now is kept";
         Err(Error::parameter("X", "left as it is, labels included, until all members are trained", got))
     }
@@ -625,9 +636,12 @@ impl Ensemble {
     }
 
     fn discard(&mut self, files: Option<&Checkpoint>) -> Result<()> {
-        let new = std::mem::take(&mut self.new);
+        // Earlier runs too: these members are of one kind.
+        let mut new = std::mem::take(&mut self.new);
+        new.append(&mut self.older);
         self.members.retain(|number, _| !new.contains(number));
         self.scout = self.scout.take().filter(|scout| !new.contains(&scout.number));
+        self.remove_votes(&new)?;
         files.map_or(Ok(()), |files| files.remove(&new))
     }
 

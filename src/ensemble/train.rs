@@ -112,7 +112,8 @@ impl Course {
         let mut todo = Vec::new();
         for number in 0..n_members {
             match find(ensemble, number, checkpoint)? {
-                None => todo.push(number),
+                None if ensemble.part.as_ref().is_none_or(|part| part.contains(&number)) => todo.push(number),
+                None => {}
                 Some((member, from_disk)) if from_disk => {
                     ensemble.members.insert(number, member);
                     ensemble.place(number, checkpoint);
@@ -131,7 +132,11 @@ impl Course {
         let parts = ensemble.assignment(data)?;
         let (law, seed) = (&ensemble.record.law, ensemble.record.seed);
         let source = Source { data, law, seed, parts: parts.as_deref(), sigmas: None };
-        let mut free = |numbers: &[u64]| first_free(numbers, checkpoint, control);
+        let votes = ensemble.votes_in.as_deref();
+        let mut free = |numbers: &[u64]| match votes {
+            Some(votes) => first_unclaimed(numbers, votes),
+            None => first_free(numbers, checkpoint, control),
+        };
         let twice = match law {
             Law::Partition(_) => learner_again(&mut todo, |number| source.samples(number).len(), &mut free),
             _ => again(&mut todo, ensemble.backend.as_ref(), &ensemble.settings, &mut free),
@@ -200,6 +205,11 @@ impl Course {
         Ok(())
     }
 
+    /// To how many members the fit comes.
+    pub(super) fn n_members(&self) -> u64 {
+        self.n_members
+    }
+
     /// What is said of a fit that was cancelled.
     pub(super) fn cancelled(&self, ensemble: &Ensemble) -> Error {
         cancelled(ensemble, self.n_members)
@@ -248,8 +258,18 @@ fn first_free(
     }
 }
 
+/// The first of `numbers` that no other process is training, claimed; `None` if others are training all.
+fn first_unclaimed(numbers: &[u64], votes: &Checkpoint) -> Result<Option<u64>> {
+    for &number in numbers {
+        if votes.claim(number)? {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
 /// Refuses a fit of which too many members fail; before it is finished, as soon as that is certain.
-fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
+pub(super) fn check_failed(ensemble: &Ensemble, n_members: u64) -> Result<()> {
     let many = |failed: usize| (failed.saturating_mul(ONE_FAILS_OF) as u64) > n_members;
     let failed = |(_, member): &(&u64, &Member)| member.is_failed() && !member.is_idle();
     let failed = || ensemble.members.range(..n_members).filter(failed);

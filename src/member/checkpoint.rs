@@ -222,6 +222,11 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Where it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether there is something of this member; says nothing about what that is.
     pub(crate) fn has(&self, member: u64) -> bool {
         self.store.has(member)

@@ -54,9 +54,11 @@ impl History {
         grows
     }
 
-    /// Answers of so many members are about to be seen.
+    /// Answers of so many members are about to be seen. Where those of another number were, such as by another process while this
+    /// one was still training, whoever sees both can choose.
     pub fn see(&mut self, n_members: u64) {
         self.seen.insert(n_members);
+        self.grown |= self.seen.len() > 1;
     }
 
     /// Answers decide on the number of members.
@@ -68,7 +70,7 @@ impl History {
     pub fn merge(&mut self, other: &Self) {
         self.planned.extend(&other.planned);
         self.seen.extend(&other.seen);
-        self.grown |= other.grown;
+        self.grown |= other.grown || self.seen.len() > 1;
     }
 
     /// One name per fact.
@@ -120,6 +122,7 @@ mod tests {
         assert!(history(&[('p', 9), ('s', 9), ('p', 5)]).grown(), "fewer is a choice as well");
         assert!(history(&[('p', 9), ('s', 9), ('p', 12), ('p', 9)]).grown(), "for ever");
         assert!(history(&[('g', 0), ('p', 9)]).grown());
+        assert!(history(&[('p', 9), ('p', 12), ('s', 9), ('s', 12)]).grown(), "the one that is liked can be taken");
     }
 
     #[test]
@@ -129,6 +132,9 @@ mod tests {
         ab.merge(&b);
         ba.merge(&a);
         assert!(ab == ba && ab.grown());
+        let (mut early, late) = (history(&[('p', 12), ('s', 12)]), history(&[('p', 12), ('p', 9), ('s', 9)]));
+        early.merge(&late);
+        assert!(early.grown() && !late.grown(), "two numbers were seen");
         assert!(ab.facts().iter().all(|fact| named.add(fact)));
         assert_eq!(named, ab);
         assert_eq!(a.facts().into_iter().collect::<Vec<_>>(), ["planned-000009", "seen-000009"]);

@@ -1,6 +1,6 @@
 //! Votes of members that were forgotten, as a directory keeps them: whole files, whose names are digests of what they hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -197,6 +197,34 @@ pub(crate) fn read_all(
     (said, members)
 }
 
+/// What members of a record said of the inputs of `said`, by files that are not among `known`, which get their names.
+pub(crate) fn read_new(
+    folder: &Path,
+    record: &str,
+    said: &Said,
+    sizes: (usize, usize),
+    known: &mut BTreeSet<PathBuf>,
+) -> Vec<(Member, Box<[u8]>)> {
+    let mut found = Vec::new();
+    let mut vanished = true;
+    while std::mem::take(&mut vanished) {
+        for path in listed(folder).into_iter().filter(|path| !known.contains(path)).collect::<Vec<_>>() {
+            match files::read(&path, LARGEST) {
+                Ok(bytes) => found.extend(decode(&bytes, record, said, sizes).into_iter().flatten()),
+                // Its votes stand in another file by now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    vanished = true;
+                    continue;
+                }
+                Err(_) => {}
+            }
+            known.insert(path);
+        }
+    }
+    found.retain(|(member, _)| member.number < crate::seed::SCOUT);
+    found
+}
+
 /// Removes files that speak of members of other records.
 pub(crate) fn sweep(folder: &Path, record: &str) {
     for path in listed(folder) {
@@ -210,7 +238,7 @@ pub(crate) fn sweep(folder: &Path, record: &str) {
 ///
 /// # Errors
 /// A checkpoint error if one cannot be removed.
-pub(crate) fn remove(folder: &Path, numbers: &std::collections::BTreeSet<u64>) -> Result<()> {
+pub(crate) fn remove(folder: &Path, numbers: &BTreeSet<u64>) -> Result<()> {
     for path in listed(folder) {
         let Some((head, _)) = read(&path) else { continue };
         if head.members.iter().any(|header| numbers.contains(&header.member)) {

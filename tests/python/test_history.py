@@ -60,6 +60,7 @@ LOOKS: dict[str, Callable[[cs.CertifiedClassifier], Any]] = {
     "predict": lambda clf: clf.predict(X_TEST),
     "predict_proba": lambda clf: clf.predict_proba(X_TEST),
     "score": lambda clf: clf.score(X[60:80], y[60:80]),
+    "member": lambda clf: clf.member(0),
     "pickle": pickle.dumps,
     "copy": copy.deepcopy,
 }
@@ -151,6 +152,24 @@ def test_another_process_that_grows_the_directory_is_noticed_at_the_next_look(tm
     assert not is_grown(mine)
     grows(other, 16)
     assert is_grown(mine)
+
+
+def test_magnitudes_that_members_find_are_answers_and_those_of_a_scout_are_none() -> None:
+    for guarantee, seen in (("sound", True), ("published", False)):
+        clf = fit(classifier(law=cs.SampleSpecific(0.5, steps=1, guarantee=guarantee)))
+        clf.noise_magnitudes(X_TEST)
+        if seen:
+            grows(clf, 16)
+        else:
+            assert not is_grown(fit(clf.set_params(n_members=16)))
+
+
+def test_two_numbers_that_were_planned_before_anybody_looked_are_a_choice_once_both_were_seen(
+    tmp_path: Path,
+) -> None:
+    few, many = fit(classifier(checkpoint=tmp_path)), fit(classifier(16, checkpoint=tmp_path))
+    assert not is_grown(few), "12 members, planned by a process that went on while another one planned 16"
+    assert is_grown(many) and is_grown(few)
 
 
 def test_levels_of_a_cascade_and_the_same_noise_alone_share_what_was_seen(tmp_path: Path) -> None:

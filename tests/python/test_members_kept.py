@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestCentroid
 from sklearn.tree import DecisionTreeClassifier
 
 import certssb as cs
@@ -289,6 +291,56 @@ def test_what_forgotten_members_cannot_say_is_refused_by_name() -> None:
         cs.CertifiedClassifier("linear", n_members=3, alpha=0.6, progress=False).fit(X, Y, vote_on=X)
     with pytest.raises(cs.exceptions.ShapeError):
         gone.fit(X[TRAIN], Y[TRAIN], vote_on=X[:, :, :4])
+
+
+def test_samples_that_are_more_than_a_block_are_known_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from certssb.estimators import _in_blocks
+
+    gone, here = forgotten(), fitted()
+    monkeypatch.setattr(_in_blocks, "_VALUES", 64 * 7)
+    assert (gone.votes(X[TEST]) == here.votes(X[TEST])).all() and gone.certify(X[TEST]) == here.certify(
+        X[TEST]
+    )
+
+
+class Late(NearestCentroid):  # type: ignore[misc]
+    """Begins to remember what it was fitted on after a while, as a library with a cache does that is not of use before."""
+
+    fits, upto = 0, 10**9
+
+    def fit(self, X: Any, y: Any) -> Any:
+        Late.fits += 1
+        return super().fit(X + 0.01 * max(0, Late.fits - Late.upto), y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_no_votes_are_kept_of_members_that_turn_out_to_share_state(tmp_path: Path, elsewhere: bool) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        clf = cs.CertifiedClassifier(
+            Late(),
+            cs.Subsample(size=20),
+            n_members=300,
+            members="votes",
+            checkpoint=tmp_path,
+            form="joblib",
+            executor=pool if elsewhere else None,
+            n_jobs=1,
+            seed=0,
+            progress=False,
+        )
+        # Of the second part, where members are trained in parts.
+        Late.upto = 270
+        try:
+            for _ in range(2):
+                Late.fits = 0
+                with pytest.raises(
+                    cs.exceptions.TrainingError, match="trained again after the others, it differs"
+                ):
+                    clf.fit(X[TRAIN], Y[TRAIN], vote_on=X[TEST])
+                assert not files(tmp_path, "votes-"), "a second fit would take them for what they are not"
+        finally:
+            Late.upto = 10**9
 
 
 def test_members_are_added_and_trained_again_where_their_votes_are_not_enough() -> None:

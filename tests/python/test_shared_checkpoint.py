@@ -95,3 +95,77 @@ def test_a_secret_that_another_process_draws_meanwhile_is_gone_on_with(
     clf = cs.CertifiedClassifier("linear", cs.Gaussian(0.25), **settings).fit(X[:100], y[:100])
     assert clf.seed_ == 77
     assert np.array_equal(clf.votes(X[:9]), others[0].votes(X[:9]))
+
+
+VOTING = """
+import hashlib, os, sys, time
+import certssb as cs
+from concurrent.futures import ThreadPoolExecutor
+from sklearn.neighbors import NearestCentroid
+
+class Told(NearestCentroid):
+    def fit(self, X, y):
+        if len(X) == 41:  # a member's samples, unlike those of any other
+            time.sleep(0.03)
+            with open(sys.argv[2], "a") as file:
+                file.write(hashlib.sha256(X.tobytes()).hexdigest() + chr(10))
+        return super().fit(X, y)
+
+X, y = cs.datasets.load_digits()
+executor = ThreadPoolExecutor(1) if sys.argv[3] == "elsewhere" else None
+clf = cs.CertifiedClassifier(Told(), cs.Subsample(cs.Gaussian(0.25), size=41), n_members=int(sys.argv[4]), members="votes", form="joblib",
+    checkpoint=sys.argv[1], executor=executor, n_jobs=1, seed=int(sys.argv[5]), alpha=0.6, progress=False)
+clf.fit(X[:200], y[:200], vote_on=X[200:300])
+print(clf.votes(X[200:300]).tolist(), clf.n_members_)
+"""
+
+
+def begin_voting(
+    folder: Path, told: Path, where: str, members: int = 90, seed: int = 5
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", VOTING, str(folder), str(told), where, str(members), str(seed)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def trained(told: Path) -> list[str]:
+    return told.read_text().split() if told.exists() else []
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What models are tried on before any member is trained."""
+    folder = tmp_path_factory.mktemp("tried")
+    said(begin_voting(folder / "run", folder / "told", "here", members=9, seed=6))
+    said(begin_voting(folder / "other", folder / "also", "here", members=9, seed=7))
+    return set(trained(folder / "told")) & set(trained(folder / "also"))
+
+
+@pytest.mark.parametrize("second", ["here", "elsewhere"])
+def test_processes_that_keep_votes_alone_share_the_work(
+    second: str, made_up: set[str], tmp_path: Path
+) -> None:
+    folder, told = tmp_path / "run", [tmp_path / name for name in ("one", "other", "third")]
+    both = [begin_voting(folder, told[0], "here"), begin_voting(folder, told[1], second)]
+    one, other = map(said, both)
+    assert one == other == said(begin_voting(tmp_path / "alone", told[2], "here"))
+    first, last, all_of_them = (set(trained(file)) - made_up for file in told)
+    assert len(first) > 15 and len(last) > 15, "both have worked"
+    assert not first & last and first | last == all_of_them, "each member was one's"
+    assert len(all_of_them) == 90 and len(made_up) > 0
+    assert not list(folder.glob("claim-*")) and len(list(folder.glob("votes-*"))) == 1
+
+
+def test_votes_that_a_killed_process_owes_are_cast_by_the_others(made_up: set[str], tmp_path: Path) -> None:
+    folder, told = tmp_path / "run", [tmp_path / "killed", tmp_path / "other"]
+    killed, other = (begin_voting(folder, file, "here") for file in told)
+    deadline = time.monotonic() + 120
+    while (len(trained(told[0])) < 20 or len(trained(told[1])) < 8) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    start = time.monotonic()
+    votes = said(other)
+    assert time.monotonic() - start < 50, "a claim is taken over as soon as its process is dead"
+    assert votes == said(begin_voting(tmp_path / "alone", tmp_path / "third", "here"))
+    twice = (set(trained(told[0])) & set(trained(told[1]))) - made_up
+    assert len(twice) < 25, "no more than one part, whose votes were not written"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ from certssb.watch.progress import Report
 __all__ = ["checked_asked", "forgetting", "train_and_forget"]
 
 Features = npt.NDArray[np.float32]
+_POLL = 0.1
+"""Seconds between two looks at what other processes have written."""
+
 _NEEDED = "the samples to vote on, for members='votes', which answers for these alone"
 
 
@@ -57,10 +61,13 @@ def train_and_forget(
             train_and_forget((level, asked, folder, told), n_members, features, codes, trusted, received)
         return
     with forgetting(ensemble, asked, n_members, checkpoint):
-        while (first := ensemble.next_missing(n_members)) is not None:
+        while (part := ensemble.next_part(n_members, report)) is not None:
+            if not part:
+                # Other processes are training all that is missing.
+                time.sleep(_POLL)
+                continue
             # Members go nowhere: what is kept of them is written when they have voted.
-            upto = min(first + ensemble.part(), n_members)
-            ensemble.train(features, codes, upto, None, report, trusted, received)
+            ensemble.train(features, codes, n_members, None, report, trusted, received)
             ensemble.forget(asked, checkpoint)
 
 
@@ -70,7 +77,7 @@ def forgetting(
 ) -> Iterator[None]:
     """A training in parts that comes to `n_members`: votes that the checkpoint has before it, all of them written after it."""
     ensemble.recall_votes(asked, n_members, checkpoint)
-    ensemble.come_to(n_members)
+    ensemble.come_to(n_members, checkpoint)
     try:
         yield
         ensemble.forget(asked, checkpoint, done=True)

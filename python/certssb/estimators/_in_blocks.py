@@ -42,7 +42,7 @@ def asked_in_blocks(
     whole: bool = False,
 ) -> Iterator[T]:
     """What is answered about each block of `X`: one block where floats and votes fit into memory, or where it is to stay whole, as
-    it is under a law that noises a test sample by its place among all.
+    it is under a law that noises a test sample by its place among all, and where members have voted and are forgotten.
 
     Samples are read once, and each block is a copy of its own: what is digested, voted on, certified and put into a ledger is
     then one and the same, whatever other threads or callbacks write into the caller's array meanwhile.
@@ -52,6 +52,8 @@ def asked_in_blocks(
         if is_blocks(X):
             raise parameter_error("X", _IN_ONE, "blocks")
         whole = True
+    # Members that were forgotten know one set of samples, as a whole.
+    whole = whole or (ensemble is not None and ensemble.forgets)
     with progress_bar(estimator.progress, what, unit=unit) as bar:
         for number, (features, n_blocks) in enumerate(_features(estimator, X, n_members, whole)):
 

@@ -71,7 +71,8 @@ class Keeping(WithMembers):
         >>> clf.member(2)[1].weight.shape
         torch.Size([2, 64])
         """
-        ensemble = self._fitted()
+        # Whoever has a member can ask it.
+        ensemble = self._look()
         expected = f"an integer from 0 to {ensemble.n_members - 1}"
         place = check_integer("number", number, expected, 0)
         levels = f"an integer from 0 to {n_levels(ensemble.law) - 1}"

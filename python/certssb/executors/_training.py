@@ -178,6 +178,8 @@ class _Fit:
         self.suspects.extend(reply["suspects"])
         if "votes" not in reply:
             self._fit.take(reply["members"], self._report)
+            if self._kept is not None:
+                self._kept.vote()
             return
         self._fit.take_votes(numbers, reply["votes"], self._report)
         if self._kept is not None:
@@ -185,18 +187,30 @@ class _Fit:
 
     def wait(self) -> None:
         self._fit.keep_claims()
+        if self._kept is not None:
+            # Others may be waiting for what is not written yet.
+            self._kept.write_if_due()
 
 
 class _Votes:
     """Votes of members that were forgotten, on their way into a checkpoint: some at a time, since each time is a file."""
 
-    def __init__(self, ensemble: _core.Ensemble, checkpoint: str | None) -> None:
-        self._ensemble, self._checkpoint = ensemble, checkpoint
+    def __init__(
+        self, ensemble: _core.Ensemble, checkpoint: str | None, asked: npt.NDArray[np.float32]
+    ) -> None:
+        self._ensemble, self._checkpoint, self._asked = ensemble, checkpoint, asked
         self._numbers: list[int] = []
         self._written = time.monotonic()
 
     def add(self, numbers: list[int]) -> None:
         self._numbers.extend(numbers)
+        self.write_if_due()
+
+    def vote(self) -> None:
+        """Have those vote that came back whole."""
+        self._ensemble.forget(self._asked, self._checkpoint)
+
+    def write_if_due(self) -> None:
         if len(self._numbers) >= _MOST_UNWRITTEN or time.monotonic() - self._written > _UNWRITTEN_FOR:
             self.write()
 
@@ -228,7 +242,7 @@ def train(
     settings = recipe.settings
     data = (recipe.features, recipe.codes)
     beside = (settings["trusted"], settings["received"])
-    kept = None if vote_on is None else _Votes(ensemble, checkpoint)
+    kept = None if vote_on is None else _Votes(ensemble, checkpoint, vote_on)
     # Members that go nowhere are not looked for in a checkpoint, which has their votes.
     folder = checkpoint if kept is None else None
     fit = _core.Elsewhere(ensemble, *data, n_members, folder, report, *beside)

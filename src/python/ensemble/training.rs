@@ -186,20 +186,28 @@ impl PyEnsemble {
         listening(py, || inner.follow(&checkpoint, &data))
     }
 
-    /// How many members are in memory at the same time where they are forgotten when they have voted.
-    fn part(&self) -> usize {
-        self.inner.part()
+    /// Says to how many members a training in parts comes, and which checkpoint gets their votes; None ends that.
+    #[pyo3(signature = (n_members=None, checkpoint=None))]
+    fn come_to(
+        &mut self,
+        py: Python<'_>,
+        n_members: Option<u64>,
+        checkpoint: Option<PathBuf>,
+    ) -> PyResult<()> {
+        let inner = &mut self.inner;
+        listening(py, || inner.come_to(n_members, checkpoint.as_deref()))
     }
 
-    /// Says to how many members a training in parts comes; None ends that.
-    #[pyo3(signature = (n_members=None))]
-    fn come_to(&mut self, n_members: Option<u64>) {
-        self.inner.come_to(n_members);
-    }
-
-    /// The first of so many members that is not there.
-    fn next_missing(&self, n_members: u64) -> Option<u64> {
-        self.inner.next_missing(n_members)
+    /// Members that the next call of `train` trains of so many; none while others are training all that are missing, None if nobody is.
+    #[pyo3(signature = (n_members, report=None))]
+    fn next_part(
+        &mut self,
+        py: Python<'_>,
+        n_members: u64,
+        report: Option<Py<PyAny>>,
+    ) -> PyResult<Option<Vec<u64>>> {
+        let inner = &mut self.inner;
+        watched(py, report, |control| inner.next_part(n_members, control))
     }
 
     /// Takes over votes on these inputs that a checkpoint has.
