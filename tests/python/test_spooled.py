@@ -84,12 +84,21 @@ def test_pictures_of_16_bits_are_on_their_scale(tmp_path: Path) -> None:
 
 def test_a_file_is_found_again_where_it_is_whole_and_of_these_samples(tmp_path: Path) -> None:
     data, told = Items(), list[tuple[int, int]]()
-    samples, labels = spooled(data, tmp_path, progress=lambda done, total: told.append((done, total)))
+
+    def read(X: Any, folder: Path) -> tuple[Any, Any]:
+        return spooled(X, folder, version="1", progress=False)
+
+    samples, labels = spooled(
+        data, tmp_path, version="1", progress=lambda done, total: told.append((done, total))
+    )
     assert told[0] == (0, 90) and told[-1] == (90, 90)
     (path,) = tmp_path.iterdir()
     data.n_read = 0
     again, said = read(data, tmp_path)
     assert data.n_read == 16 and np.array_equal(again, samples) and said == labels
+    assert np.array_equal(spooled(data, tmp_path, version="2", progress=False)[0], PHOTOS)
+    assert data.n_read == 16 + 16 + 90, "another version is read"
+    next(other for other in tmp_path.iterdir() if other != path).unlink()
     good = path.read_bytes()
     # What is damaged, wherever, or was written in part, is read from the data set.
     for bad in (good[:-1], good[: len(good) // 2], b"", good[:5000] + bytes([good[5000] ^ 1]) + good[5001:]):
@@ -111,6 +120,36 @@ def test_a_file_is_found_again_where_it_is_whole_and_of_these_samples(tmp_path: 
         assert np.array_equal(again, one.samples) and said == one.labels[: len(one)].tolist()
         assert len(list(tmp_path.iterdir())) == 2 + number
     assert np.array_equal(samples, PHOTOS), "what is mapped stays"
+
+
+def test_samples_that_changed_are_never_taken_for_those_that_were_handed_in(tmp_path: Path) -> None:
+    first, labels = read(Items(), tmp_path)
+    (path,) = tmp_path.iterdir()
+    inode = path.stat().st_ino
+    again = Items()
+    assert np.array_equal(read(again, tmp_path)[0], PHOTOS) and again.n_read == 16 + 90
+    assert path.stat().st_ino == inode, "what is the same is not written again"
+    # None of these numbers is among the 16 that give the file its name.
+    for number in (1, 4, 88, 50):
+        other, relabelled = PHOTOS.copy(), LABELS.copy()
+        other[number, 1, 2, 3] ^= 1
+        relabelled[number] = (relabelled[number] + 1) % 3
+        for data in (
+            Items(other),
+            Items(PHOTOS, relabelled),
+            DataLoader(Items(other, relabelled), num_workers=2),
+        ):
+            source: Any = getattr(data, "dataset", data)
+            samples, said = read(data, tmp_path)
+            assert np.array_equal(samples, source.samples) and said == source.labels.tolist()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert np.array_equal(first, PHOTOS) and labels == LABELS.tolist(), "what is mapped stays"
+
+
+@pytest.mark.parametrize("version", ["", 3, b"1"])
+def test_a_version_is_a_string(version: Any, tmp_path: Path) -> None:
+    with pytest.raises(cs.ParameterError, match="'version' parameter must be None or a string"):
+        spooled(Items(), tmp_path, version=version, progress=False)
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb import _core
-from certssb._checks import check_path, parameter_error
+from certssb._checks import check_path, parameter_error, shown
 from certssb.data._features import kept
 from certssb.data._map_style import each_sample, is_items, sample_at, sample_count, source_of
 from certssb.data._samples import Sample, alike
@@ -27,7 +27,7 @@ __all__ = ["spooled"]
 _HEAD = 1 << 12
 """Bytes in front of the samples: what is said of them is known when all are written, and has room there."""
 _PROBED = 16
-"""Items that are read again, to see whether a file holds the samples of a data set."""
+"""Items under whose digest the others are looked for."""
 _BLOCK = 1 << 24
 """Bytes that are read in one go."""
 _TYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32}
@@ -35,14 +35,20 @@ _ONLY = "items that single precision holds exactly, so that what is kept is what
 
 
 def spooled(
-    X: Any, cache_dir: str | os.PathLike[str], *, progress: bool | Report = True, name: str = "X"
+    X: Any,
+    cache_dir: str | os.PathLike[str],
+    *,
+    version: str | None = None,
+    progress: bool | Report = True,
+    name: str = "X",
 ) -> tuple[npt.NDArray[Any], list[Any] | None]:
     """Read a data set that does not fit into memory into one file, and map that file.
 
-    Items are read once, in the order of the index, by the workers of the loader if `X` is one that has some. Later calls
-    with the same data set find the file. What they compare is the number of items, 16 items that are read again, spread over
-    all, and a digest of all that was written: a change elsewhere in a data set goes unnoticed, so give a changed data
-    set another directory. A random transform makes different samples, and so another file, in each call.
+    Items are read once, in the order of the index, by the workers of the loader if `X` is one that has some. A later call reads
+    all of them again and compares them with the file, so that samples which changed meanwhile are never taken for those that
+    were handed in; the file is written anew if one did. With a `version` the file is found without that: then only the number of
+    items and 16 of them, spread over all, are compared, and that the others are the same is your word. A random
+    transform makes different samples, and so another file, in each call.
 
     Parameters
     ----------
@@ -51,6 +57,9 @@ def spooled(
     cache_dir : str or path
         Directory of the file; created if it does not exist. The file is a safetensors file with the samples in the type
         in which they came, and their labels as JSON; it gets its name once it is complete, and is not removed.
+    version : str, optional
+        A name for what the data set holds now, such as a release or a commit of it: give another one whenever any sample,
+        label or transform changes. Certificates are about the samples in the file.
     progress : bool or callable, default=True
         Whether to show a bar, or a function that is called with the number of items read and the total.
     name : str, default="X"
@@ -85,10 +94,16 @@ def spooled(
     if not is_items(X):
         expected = "a data set or a loader, whose items are read one by one; an array is mapped by numpy.load"
         raise parameter_error(name, expected, f"a {type(X).__name__}")
+    if version is not None and (not isinstance(version, str) or not version):
+        raise parameter_error("version", "None or a string that is not empty", shown(version))
     folder = check_path("cache_dir", cache_dir)
     source, n = source_of(X, name), sample_count(X, name)
-    path = folder / f"samples-{_probe(source, n, name)}.safetensors"
+    path = folder / f"samples-{_probe(source, n, version, name)}.safetensors"
     found = _mapped(path, n)
+    if found is not None and version is None:
+        with progress_bar(progress, "comparing", unit="sample") as report:
+            if not _is_same(found, X, source, n, name, report):
+                found = None
     if found is None:
         with progress_bar(progress, "reading", unit="sample") as report:
             _write(path, lambda file: _spool(X, source, n, name, file, report))
@@ -98,14 +113,30 @@ def spooled(
     return found
 
 
-def _probe(source: Any, n: int, name: str) -> str:
+def _probe(source: Any, n: int, version: str | None, name: str) -> str:
     """A digest of some items: the name under which the others are looked for."""
-    digest = hashlib.sha256(f"certssb samples 1\n{n}\n".encode())
+    digest = hashlib.sha256(f"certssb samples 1\n{n}\n{json.dumps(version)}\n".encode())
     for index in np.unique(np.linspace(0, n - 1, _PROBED).astype(np.int64)).tolist():
         sample, label = sample_at(functools.partial(source.__getitem__, index), index, name)
         digest.update(f"{sample.kind} {sample.values.shape} {_labels(label, index, name)}\n".encode())
         digest.update(np.ascontiguousarray(sample.values).tobytes())
     return digest.hexdigest()[:32]
+
+
+def _is_same(
+    found: tuple[npt.NDArray[Any], list[Any] | None], X: Any, source: Any, n: int, name: str, report: Report
+) -> bool:
+    """Whether a file holds all samples and labels of a data set, in the types in which they come."""
+    samples, labels = found
+    report(0, n)
+    for index, (sample, label) in enumerate(each_sample(X, source, n, name)):
+        own, kept = _as_kept(sample, index, name)[0], samples[index]
+        if own.dtype != kept.dtype or own.shape != kept.shape or own.tobytes() != kept.tobytes():
+            return False
+        if _labels(label, index, name) != _labels([] if labels is None else [labels[index]], index, name):
+            return False
+        report(index + 1, n)
+    return True
 
 
 def _labels(labels: list[Any], index: int, name: str) -> str:
