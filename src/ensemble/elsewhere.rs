@@ -129,7 +129,9 @@ impl Ensemble {
             self.hear(fit, control)?;
             let there = |number: &u64| self.members.contains_key(number);
             let votes = fit.votes.iter();
-            votes.for_each(|votes| numbers.iter().filter(|n| there(n)).for_each(|number| votes.give_up(*number)));
+            votes.for_each(|votes| {
+                numbers.iter().filter(|n| there(n)).for_each(|number| votes.give_up(*number))
+            });
             numbers.retain(|number| !there(number));
         }
         Ok(numbers)

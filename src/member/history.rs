@@ -122,7 +122,10 @@ mod tests {
         assert!(history(&[('p', 9), ('s', 9), ('p', 5)]).grown(), "fewer is a choice as well");
         assert!(history(&[('p', 9), ('s', 9), ('p', 12), ('p', 9)]).grown(), "for ever");
         assert!(history(&[('g', 0), ('p', 9)]).grown());
-        assert!(history(&[('p', 9), ('p', 12), ('s', 9), ('s', 12)]).grown(), "the one that is liked can be taken");
+        assert!(
+            history(&[('p', 9), ('p', 12), ('s', 9), ('s', 12)]).grown(),
+            "the one that is liked can be taken"
+        );
     }
 
     #[test]

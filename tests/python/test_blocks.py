@@ -48,11 +48,22 @@ def test_blocks_are_answered_as_all_together(digits, law, monkeypatch):
     assert np.array_equal(tables[1].p_lower, whole.p_lower[40:80], equal_nan=True)
     if law == "partition":
         assert clf.certify(cs.data.blocks(T, 9), election="run-off") == clf.certify(T, election="run-off")
+    others = []
+    if law in ("specific", "published"):
+        others.append((clf.noise_magnitudes, clf.noise_magnitudes(T)))
+        assert np.array_equal(clf.noise_magnitudes(ragged()), others[-1][1])
+    if law == "subsample":
+        for targets in (None, y[120:220]):
+            one, other = clf.influence(T, targets), clf.influence(ragged(), targets)
+            for name in ("difference", "error", "index", "differences", "errors", "classes"):
+                assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True), name
     # Whatever is larger than memory is asked about in blocks of itself.
     monkeypatch.setattr(_in_blocks, "_VALUES", 64 * 30)
     clf._votes.clear()
     assert clf.certify(T) == whole and np.array_equal(clf.votes(T), answers[2])
     assert next(iter(clf._votes.values())).shape[-1] == 100 % 30
+    for ask, expected in others:
+        assert np.array_equal(ask(T), expected)
     if law == "gaussian":
         together = clf.certify(T, family_wise=True)
         assert "100 test samples together" in together.guarantee
@@ -79,6 +90,53 @@ def test_noise_by_the_place_of_a_test_sample_is_that_of_all_together(digits, mon
             cs.ParameterError, match="'X' parameter must be samples in one array under test_input"
         ):
             ask(cs.data.blocks(T, 7))
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "exact"])
+def test_all_blocks_are_answered_by_the_fit_that_answered_the_first(digits, kind):
+    X, y = digits
+    T = X[120:220]
+    names = np.array(["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"])
+
+    def fresh():
+        if kind == "exact":
+            return cs.CertifiedKNN(sigma=1.0).fit(X[:120], y[:120])
+        return small("linear", cs.Gaussian(0.5), n_members=12, alpha=0.4).fit(X[:120], y[:120])
+
+    def refit(clf):
+        """Other data, other members by another law, other names."""
+        if kind == "ensemble":
+            clf.set_params(law=cs.Subsample(size=5), n_members=20)
+        clf.fit(X[50:120], names[9 - y[50:120]], classes=names)
+
+    def blocks(clf):
+        yield T[:40]
+        refit(clf)
+        yield T[40:]
+
+    whole = fresh()
+    clf = fresh()
+    assert clf.certify(blocks(clf)) == whole.certify(T)
+    assert clf.certify(T[:9]) != whole.certify(T[:9]), "later questions are those of the later fit"
+    for name in ["predict", "predict_proba"] + ["votes", "scores"] * (kind == "ensemble"):
+        clf = fresh()
+        assert np.array_equal(getattr(clf, name)(blocks(clf)), getattr(whole, name)(T)), name
+    if kind == "ensemble":
+        clf = fresh()
+        tables = clf.certify_blocks(cs.data.blocks(T, 50))
+        first = next(tables)
+        refit(clf)
+        assert [first, next(tables)] == list(whole.certify_blocks(cs.data.blocks(T, 50)))
+        # What the fit before said is not taken for what the next one says of the same samples.
+        clf = fresh()
+        answers = clf.certify_blocks(block for _ in range(2) for block in (T[:40], T[40:]))
+        next(answers)
+        refit(clf)
+        next(answers)
+        expected = small("linear", cs.Subsample(size=5), n_members=20, alpha=0.4).fit(
+            X[50:120], names[9 - y[50:120]], classes=names
+        )
+        assert np.array_equal(clf.votes(T[40:]), expected.votes(T[40:]))
 
 
 def test_a_block_is_asked_for_when_the_one_before_is_answered(digits):

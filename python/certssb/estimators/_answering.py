@@ -17,6 +17,7 @@ from certssb.data import as_arrays
 from certssb.data._blocks import is_blocks
 from certssb.estimators._cascade_levels import Levels, Members
 from certssb.estimators._in_blocks import asked_in_blocks, labelled_blocks, refuse_family_wise
+from certssb.estimators._one_fit import as_fitted
 from certssb.estimators._spreading import said
 from certssb.estimators._with_members import Features, WithMembers, n_levels
 from certssb.forensics._influence import Influence, checked_targets, measured
@@ -63,8 +64,11 @@ class Answering(WithMembers):
         >>> bool((clf.predict(X[300:]) == y[300:]).mean() > 0.9)
         True
         """
-        n_members = self._fitted().n_members
-        return np.concatenate(list(asked_in_blocks(self, X, self._predicted, "voting", n_members=n_members)))
+        fitted = as_fitted(self)
+        n_members = fitted._fitted().n_members
+        return np.concatenate(
+            list(asked_in_blocks(fitted, X, fitted._predicted, "voting", n_members=n_members))
+        )
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Share of the votes for each class; under a cascade, at the level that decided.
@@ -97,12 +101,15 @@ class Answering(WithMembers):
         >>> clf.predict_proba(X[300:302]).shape
         (2, 2)
         """
-        ensemble = self._fitted()
+        fitted = as_fitted(self)
+        ensemble = fitted._fitted()
 
         def shares(features: Features, report: Report) -> npt.NDArray[np.float64]:
-            return ensemble.count(self._votes_on(features, report))[1] / ensemble.n_members
+            return ensemble.count(fitted._votes_on(features, report))[1] / ensemble.n_members
 
-        return np.concatenate(list(asked_in_blocks(self, X, shares, "voting", n_members=ensemble.n_members)))
+        return np.concatenate(
+            list(asked_in_blocks(fitted, X, shares, "voting", n_members=ensemble.n_members))
+        )
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of samples whose label is predicted.
@@ -183,8 +190,11 @@ class Answering(WithMembers):
         >>> clf.votes(X[300:305]).shape
         (20, 5)
         """
+        fitted = as_fitted(self)
         # A copy: later answers are read from what is kept.
-        parts = list(asked_in_blocks(self, X, self._votes_on, "voting", n_members=self._fitted().n_members))
+        parts = list(
+            asked_in_blocks(fitted, X, fitted._votes_on, "voting", n_members=fitted._fitted().n_members)
+        )
         return parts[0].copy() if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def scores(self, X: Any) -> npt.NDArray[np.float32]:
@@ -218,14 +228,15 @@ class Answering(WithMembers):
         >>> clf.scores(X[300:305]).shape
         (20, 5, 2)
         """
-        ensemble = self._look()
+        fitted = as_fitted(self)
+        ensemble = fitted._look()
 
         def scored(features: Features, report: Report) -> npt.NDArray[np.float32]:
-            with _devices.computing(self._precision):
-                return said(self, ensemble, features, "scores", report)
+            with _devices.computing(fitted._precision):
+                return said(fitted, ensemble, features, "scores", report)
 
-        n = ensemble.n_members * len(self.classes_)
-        parts = list(asked_in_blocks(self, X, scored, "scoring", n_members=n))
+        n = ensemble.n_members * len(fitted.classes_)
+        parts = list(asked_in_blocks(fitted, X, scored, "scoring", n_members=n))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-2)
 
     def noise_magnitudes(self, X: Any) -> Features:
@@ -261,12 +272,22 @@ class Answering(WithMembers):
         >>> clf.fit(X[:300], y[:300]).noise_magnitudes(X[300:305]).shape
         (20, 5)
         """
-        ensemble = self._fitted()
+        fitted = as_fitted(self)
+        ensemble = fitted._fitted()
         if isinstance(ensemble, Levels):
-            raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(self.law))
-        features = self._asked(X)
-        with progress_bar(self.progress, "searching") as report, _devices.computing(self._precision):
-            return said(self, ensemble, features, "magnitudes", report)
+            raise parameter_error("law", "SampleSpecific, alone or inside another law", repr(fitted.law))
+        if ensemble.sound:
+            # What a member finds says how sure it is of its vote.
+            fitted._look()
+
+        def found(features: Features, report: Report) -> Features:
+            with _devices.computing(fitted._precision):
+                magnitudes: Features = said(fitted, ensemble, features, "magnitudes", report)
+                return magnitudes
+
+        n = ensemble.n_members if ensemble.sound else 1
+        parts = list(asked_in_blocks(fitted, X, found, "searching", n_members=n))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def influence(self, X: Any, targets: Any = None, *, top: int = 10) -> Influence:
         """The training samples whose presence moves the votes on some inputs: where to look for poison first.
@@ -279,8 +300,9 @@ class Answering(WithMembers):
 
         Parameters
         ----------
-        X : array-like
-            Inputs, such as suspicious ones, of the shape seen in :meth:`fit`.
+        X : array-like, or iterator of array-like
+            Inputs, such as suspicious ones, of the shape seen in :meth:`fit`, or blocks of them as for :meth:`votes`: the
+            samples of one block are in memory at a time, and each member's vote for all of them.
         targets : array-like of shape (n_inputs,), optional
             For each input, the class whose votes are counted; the predicted one if not given.
         top : int, default=10
@@ -315,7 +337,8 @@ class Answering(WithMembers):
         >>> bool(set(found.order[:10].tolist()) <= set(poisoned.tolist()))
         True
         """
-        ensemble = self._look()
+        fitted = as_fitted(self)
+        ensemble = fitted._look()
         if isinstance(ensemble, Levels) or not isinstance(ensemble.law, Subsample):
             why = (
                 "samples of one bucket are always seen together"
@@ -326,11 +349,11 @@ class Answering(WithMembers):
             )
             expected = f"a Subsample, for which it is drawn who sees a sample; here {why}"
             raise parameter_error("law", expected, repr(ensemble.law))
-        with progress_bar(self.progress, "voting") as report:
-            votes = self._votes_on(self._asked(X), report)
+        parts = list(asked_in_blocks(fitted, X, fitted._votes_on, "voting", n_members=ensemble.n_members))
+        votes = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
         winners, _ = ensemble.count(votes)
-        numbers = checked_targets(targets, winners, self.classes_)
-        return measured(ensemble, votes, numbers, self.classes_[numbers], top)
+        numbers = checked_targets(targets, winners, fitted.classes_)
+        return measured(ensemble, votes, numbers, fitted.classes_[numbers], top)
 
     @log_certify
     def certify(
@@ -394,10 +417,11 @@ class Answering(WithMembers):
         >>> certs.radius.round(3)
         array([0.182, 0.119, 0.182, 0.182, 0.182])
         """
-        cores = self._certified(
+        fitted = as_fitted(self)
+        cores = fitted._certified(
             X, alpha, bound, selection, runner_up, family_wise, split, ledger=ledger, election=election
         )
-        return self._table(joined(cores))
+        return fitted._table(joined(cores))
 
     def certify_blocks(
         self,
@@ -442,10 +466,11 @@ class Answering(WithMembers):
         >>> [len(certs) for certs in clf.certify_blocks(cs.data.blocks(X[300:], 25), alpha=0.01)]
         [25, 25, 10]
         """
-        cores = self._certified(
+        fitted = as_fitted(self)
+        cores = fitted._certified(
             X, alpha, bound, selection, runner_up, False, None, ledger=ledger, election=election
         )
-        return map(self._table, cores)
+        return map(fitted._table, cores)
 
     def _certified(
         self,

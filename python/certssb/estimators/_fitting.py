@@ -317,19 +317,26 @@ class Fitting(Building, Growing):
                 train(n_members)
             else:
                 self._grow(ensemble, train, len(codes), goal)
-        self._ensemble, self._unfinished = ensemble, None
-        # Members are asked as they were trained, whatever the parameters become.
-        self._map, self._precision = feature_map, str(self.precision)
-        # Where it is remembered what is seen of these members, whatever the parameter becomes.
-        self._kept_in = (
-            None if self.checkpoint is None else os.path.abspath(check_path("checkpoint", self.checkpoint))
-        )
-        self._votes = {}
-        self._seed_given, self._classes_given = self.seed is not None, classes_given
-        self.classes_ = frozen(classes)
-        self.n_members_, self.n_failed_ = ensemble.n_members, ensemble.n_failed
-        self.n_idle_, self.n_kept_ = ensemble.n_idle, n_kept
-        self.n_trusted_ = samples.n_trusted
+        # Members are asked as they were trained, and it is remembered there what is seen of them, whatever parameters become.
+        kept_in = None if self.checkpoint is None else check_path("checkpoint", self.checkpoint)
+        fitted: dict[str, Any] = {
+            "_ensemble": ensemble,
+            "_unfinished": None,
+            "_map": feature_map,
+            "_precision": str(self.precision),
+            "_kept_in": None if kept_in is None else os.path.abspath(kept_in),
+            "_votes": {},
+            "_seed_given": self.seed is not None,
+            "_classes_given": classes_given,
+            "classes_": frozen(classes),
+            "n_members_": ensemble.n_members,
+            "n_failed_": ensemble.n_failed,
+            "n_idle_": ensemble.n_idle,
+            "n_kept_": n_kept,
+            "n_trusted_": samples.n_trusted,
+        }
+        # In one step, for others who are asking meanwhile.
+        self.__dict__.update(fitted)
         if self.n_failed_:
             n_members = self.n_members_ * n_levels(ensemble.law)
             _warn_of_failed(self.n_failed_, n_members, self.classes_[0], _refusals(ensemble))

@@ -17,6 +17,7 @@ from certssb.certificates._joined import joined
 from certssb.data import as_features
 from certssb.data._blocks import each_block, is_blocks, named
 from certssb.data._trusted import read_training
+from certssb.estimators._one_fit import as_fitted
 from certssb.estimators._scales import warn_of_rounding, warn_of_scaler, warn_of_spread
 from certssb.estimators._searches import warn_of_search
 from certssb.estimators._seen_shape import check_shape
@@ -134,11 +135,16 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if samples.trusted is not None:
             warn_of_scaler(samples.received, law, stacklevel=3)
         warn_of_spread(features, law, None, stacklevel=3)
-        # What a pickle is made of: a copy, since the user's array may be written to.
-        self._train = (frozen(flat.copy()), codes, sigma, apart)
-        self.classes_, self._core = frozen(known), core
-        self._classes_given = classes is not None or apart is not None
-        self.n_trusted_ = samples.n_trusted
+        fitted: dict[str, Any] = {
+            # What a pickle is made of: a copy, since the user's array may be written to.
+            "_train": (frozen(flat.copy()), codes, sigma, apart),
+            "classes_": frozen(known),
+            "_core": core,
+            "_classes_given": classes is not None or apart is not None,
+            "n_trusted_": samples.n_trusted,
+        }
+        # In one step, for others who are asking meanwhile.
+        self.__dict__.update(fitted)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -170,9 +176,10 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> knn.predict(X[300:305])
         array([0, 0, 1, 1, 1])
         """
-        core = self._fitted()
-        numbers = np.concatenate([core.predict(features) for features in self._each(X)])
-        labels: npt.NDArray[Any] = self.classes_[numbers]
+        fitted = as_fitted(self)
+        core = fitted._fitted()
+        numbers = np.concatenate([core.predict(features) for features in fitted._each(X)])
+        labels: npt.NDArray[Any] = fitted.classes_[numbers]
         return labels
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
@@ -204,8 +211,9 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> knn.predict_proba(X[300:302]).shape
         (2, 2)
         """
-        core = self._fitted()
-        return np.concatenate([core.probabilities(features) for features in self._each(X)])
+        fitted = as_fitted(self)
+        core = fitted._fitted()
+        return np.concatenate([core.probabilities(features) for features in fitted._each(X)])
 
     @log_certify
     def certify(self, X: Any) -> CertificateTable:
@@ -237,21 +245,22 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> knn.certify(X[300:303]).radius.round(2)
         array([1.18, 0.06, 0.3 ])
         """
-        core = self._fitted()
-        with progress_bar(self.progress, "certifying", unit="sample") as bar:
+        fitted = as_fitted(self)
+        core = fitted._fitted()
+        with progress_bar(fitted.progress, "certifying", unit="sample") as bar:
 
             def certified(features: npt.NDArray[np.float32], before: int) -> _core.Certificates:
                 return core.certify(features, lambda done, total: bar(before + done, before + total))
 
             n, tables = 0, []
-            for features in self._each(X):
+            for features in fitted._each(X):
                 tables.append(certified(features, n))
                 n += len(features)
         table = joined(tables)
-        if not self._classes_given:
+        if not fitted._classes_given:
             table = table.with_classes_as_received()
-        plain = np.array_equal(self.classes_, np.arange(len(self.classes_)))
-        return CertificateTable(table, None if plain else self.classes_)
+        plain = np.array_equal(fitted.classes_, np.arange(len(fitted.classes_)))
+        return CertificateTable(table, None if plain else fitted.classes_)
 
     def _fitted(self) -> _core.Knn:
         check_is_fitted(self, "classes_")
