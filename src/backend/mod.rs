@@ -62,6 +62,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
         false
     }
 
+    /// The libraries of others that compute its members, with their versions: another release may round sums otherwise. Empty
+    /// where this crate computes alone.
+    fn libraries(&self) -> &str {
+        ""
+    }
+
     /// The GPUs that it can use.
     fn gpus(&self) -> Gpus {
         Gpus::default()

@@ -180,11 +180,13 @@ impl Ensemble {
     }
 
     /// A digest of samples and of how a learner is computed from them here. Sums are rounded otherwise by another device, by stacks,
-    /// by other instructions and by other code; which learners are kept follows from the data, so that a mixture would be a
-    /// function of earlier data too.
+    /// by other instructions, by other code and by other releases of libraries; which learners are kept follows from the data, so
+    /// that a mixture would be a function of earlier data too.
     fn computed(&self, samples: [u8; 32]) -> [u8; 32] {
         let Settings { device, stack, convolution, .. } = &self.settings;
         let way = format!("{:?}", (device, stack, convolution, vectors::name(), env!("CARGO_PKG_VERSION")));
+        let libraries = self.backend.libraries();
+        let way = if libraries.is_empty() { way } else { format!("{way} {libraries:?}") };
         *blake3::Hasher::new().update(&samples).update(way.as_bytes()).finalize().as_bytes()
     }
 

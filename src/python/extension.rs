@@ -55,11 +55,12 @@ impl Networks for Extension {
             let module = module(py)?;
             let batch: usize = module.getattr("BATCH")?.extract()?;
             let network = module.getattr("Network")?.call1((name, shape.sizes(), n_classes))?;
-            Ok((module.unbind(), network.unbind(), batch.max(1)))
+            let torch: String = py.import("torch")?.getattr("__version__")?.str()?.extract()?;
+            Ok((module.unbind(), network.unbind(), batch.max(1), format!("torch {torch}")))
         };
         let found = Python::attach(network);
-        let (module, network, batch) = found.map_err(|error| Error::device(sentence(&error)))?;
-        Ok(Arc::new(Network { module, network, batch, description }))
+        let (module, network, batch, libraries) = found.map_err(|error| Error::device(sentence(&error)))?;
+        Ok(Arc::new(Network { module, network, batch, libraries, description }))
     }
 }
 
@@ -69,6 +70,8 @@ struct Network {
     module: Py<PyAny>,
     network: Py<PyAny>,
     batch: usize,
+    /// PyTorch's release, which rounds sums its own way.
+    libraries: String,
     description: BuiltIn,
 }
 
@@ -83,6 +86,10 @@ impl Backend for Network {
 
     fn is_built_in(&self) -> bool {
         true
+    }
+
+    fn libraries(&self) -> &str {
+        &self.libraries
     }
 
     fn gpus(&self) -> Gpus {

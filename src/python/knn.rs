@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use super::certificates::PyCertificates;
 use super::listen::{listening, telling};
 use crate::certify::Certificates;
+use crate::error::Error;
 use crate::exact::{CertifiedKnn, FittedKnn, KnnCertificate};
 use crate::interval::Interval;
 use crate::law::{DataFacts, Gaussian, Law};
@@ -75,6 +76,29 @@ impl PyKnn {
     ) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let certificates = self.bounds(py, &features, None)?;
         Ok(PyArray1::from_vec(py, certificates.iter().map(|c| i64::from(c.class)).collect()))
+    }
+
+    /// The certificates of test samples whose last class had at least such probabilities, and each other class at most these: no
+    /// neighbour is looked for.
+    #[staticmethod]
+    fn supposed(
+        sigma: f64,
+        n_train: usize,
+        n_classes: usize,
+        p_lower: PyReadonlyArray1<'_, f64>,
+        p_upper: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<PyCertificates> {
+        let (p_lower, p_upper) = (p_lower.as_array(), p_upper.as_array());
+        if p_lower.len() != p_upper.len() || !p_lower.iter().chain(p_upper).all(|p| (0.0..=1.0).contains(p)) {
+            let expected = "a probability for each of 'p_lower'";
+            return Err(Error::parameter("p_upper", expected, format_args!("{p_upper:?}")).into());
+        }
+        let law = Law::Gaussian(Gaussian::new(sigma)?);
+        let facts = DataFacts { n_train, n_features: None, n_classes };
+        let last = n_classes.saturating_sub(1);
+        let bounds = p_lower.iter().zip(p_upper);
+        let intervals = bounds.map(|(lower, upper)| Interval::new(last, *lower, *upper)).collect();
+        Ok(PyCertificates::new(Certificates::exact(law, facts, intervals)?))
     }
 
     /// Certificates of each sample; reports to `report(done, total)`.

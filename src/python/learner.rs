@@ -39,6 +39,8 @@ pub(super) struct Learner {
     name: String,
     layout: Layout,
     behaviour: Behaviour,
+    /// The libraries that it computes with, and their versions.
+    libraries: String,
     /// Whether a member is an object of the learner's rather than numbers.
     objects: bool,
     min_samples: usize,
@@ -76,6 +78,9 @@ impl Learner {
             name: learner.getattr("name")?.extract()?,
             layout: Layout::new(specs.unwrap_or_default().into_iter().map(spec).collect()),
             behaviour: Behaviour(learner.getattr("behaviour")?.extract()?),
+            libraries: learner
+                .getattr_opt("libraries")?
+                .map_or_else(|| Ok(String::new()), |own| own.extract())?,
             objects,
             min_samples: learner.getattr("min_samples")?.extract()?,
             batch: learner.getattr("batch")?.extract::<usize>()?.max(1),
@@ -118,6 +123,10 @@ impl Backend for Learner {
 
     fn behaviour(&self) -> &Behaviour {
         &self.behaviour
+    }
+
+    fn libraries(&self) -> &str {
+        &self.libraries
     }
 
     fn gpus(&self) -> Gpus {

@@ -463,6 +463,7 @@ def test_a_run_that_was_read(hostile_run: Path, digits: Digits, tmp_path: Path) 
 HAND_OUT_NOTHING = {
     cs.Law: "is never made; its kinds are walked",
     cs.augment.Augmentation: "is never made; its kinds are walked",
+    cs.recommending.RecommendedKNN: "is numbers, and a new classifier each time that is not fitted",
     cs.Until: "holds what the caller passed",
     cs.adapters.ArtTrigger: "calls an attack of the caller's",
     cs.adapters.AttackSize: "is numbers",

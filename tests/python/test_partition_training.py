@@ -2,6 +2,8 @@
 
 import pickle
 import shutil
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -526,3 +528,66 @@ def test_a_learners_answers_do_not_depend_on_who_is_asked_beside_it() -> None:
         for stack in (1, 3)
     )
     np.testing.assert_array_equal(alone, stacked)
+
+
+def _no_learner_of_another_release(
+    model: Any, library: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> None:
+    X, y, X_test, _ = digits()
+    X, y, law = X[:200], y[:200], cs.Partition(25)
+
+    def fit(X: Array, y: Array) -> cs.CertifiedClassifier:
+        clf = learners(law, model, checkpoint=folder, epochs=1, **settings)
+        return clf.fit(X, y, classes=range(10))
+
+    fit(X[1:], y[1:])
+    with monkeypatch.context() as other:
+        other.setattr(library, "__version__", "0.0.1")
+        with pytest.raises(cs.CheckpointError, match="other settings or data"):
+            fit(X, y)
+    kept = fit(X, y)
+    assert kept.n_kept_ >= 23
+    fresh = learners(law, model, epochs=1, **settings).fit(X, y, classes=range(10))
+    np.testing.assert_array_equal(kept.scores(X_test), fresh.scores(X_test))
+
+
+def test_learners_of_another_release_of_numpy_or_of_their_own_library_do_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    library = types.ModuleType("a_library_of_trees")
+    library.__version__ = "2.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    kind = type("Tree", (DecisionTreeClassifier,), {"__module__": library.__name__})
+    library.Tree = kind  # type: ignore[attr-defined]
+    model = make_pipeline(StandardScaler(), kind(max_depth=3))
+    for name, known in (("own", library), ("numpy", np)):
+        _no_learner_of_another_release(model, known, tmp_path / name, monkeypatch, form="joblib")
+
+
+def test_networks_of_another_release_of_torch_do_not_stay_and_kernels_do_not_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = torch.nn.Linear(64, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.last(x.flatten(1))
+
+    _no_learner_of_another_release(Net, torch, tmp_path / "own", monkeypatch)
+    pytest.importorskip("certssb_torch")
+    _no_learner_of_another_release("linear", torch, tmp_path / "stacks", monkeypatch, stack=5)
+    X, y, *_ = digits()
+    law, folder = cs.Partition(25), tmp_path / "kernels"
+    learners(law, "linear", checkpoint=folder).fit(X[1:200], y[1:200], classes=range(10))
+    monkeypatch.setattr(torch, "__version__", "0.0.1")
+    monkeypatch.setattr(np, "__version__", "0.0.1")
+    clf = learners(law, "linear", checkpoint=folder).fit(X[:200], y[:200], classes=range(10))
+    assert clf.n_kept_ >= 23

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import certssb as cs
 from certssb.cli import main
 from certssb.exceptions import ParameterError, ShapeError
-from certssb.recommending import Recommendation, RecommendedLaw
+from certssb.recommending import Recommendation, RecommendedKNN, RecommendedLaw
 
 THREATS = [
     (cs.Threat(50, labels=True, edits="any"), 5000, 10),
@@ -262,3 +263,86 @@ def test_the_command_line_recommends(capsys: pytest.CaptureFixture[str]) -> None
     assert cs.Threat.parse(told["threat"]) == found.threat
     assert main([*words[:2], "share=1.5", *words[3:]]) == 2
     assert "'share'" in capsys.readouterr().err
+    assert [row["classifier"] for row in told["nearest"]] == []
+    words = ["recommend", "--threat", "n_poisoned=3, trigger_norm=0.5", "--n-train", "500"]
+    rows = cs.recommend(cs.Threat(3, trigger_norm=0.5), 500).nearest
+    assert main(words) == 0 and repr(rows[0].classifier) in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["nearest"]
+    assert [row["probability"] for row in told] == [row.probability for row in rows]
+
+
+NEIGHBOURS = [
+    (cs.Threat(1, trigger_norm=0.3), 4),
+    (cs.Threat(edits={"modified": 2, "inserted": 0, "deleted": 0}, trigger_norm=0.2), 3),
+    (cs.Threat(share=0.3, trigger_norm=0.25), 4),
+]
+
+
+@pytest.mark.parametrize(("threat", "n_train"), NEIGHBOURS, ids=str)
+def test_the_nearest_neighbour_is_certified_from_the_stated_probability_on(
+    threat: cs.Threat, n_train: int
+) -> None:
+    """On sets so small that every choice of samples is moved either way, as far as the threat allows: the prediction stays."""
+    rows = cs.recommend(threat, n_train).nearest
+    assert len(rows) == 3 and [row.sigma for row in rows] == sorted((row.sigma for row in rows), reverse=True)
+    X, y = np.zeros((n_train, 2)), np.arange(n_train) // 2
+    X[:, 0] = np.arange(n_train)
+    inputs = np.zeros((20, 2))
+    inputs[:, 0] = np.linspace(-2, X.max() + 2, 20)
+    n, norm = threat.number(n_train), threat.trigger_norm
+    moves = list(itertools.product((-norm, norm), repeat=n))
+    seen = set()
+    for row in rows:
+        certs = row.classifier.fit(X, y, classes=[0, 1]).certify(inputs)
+        kept = certs.holds(threat)
+        assert (kept == (certs.p_lower >= row.probability)).all(), row
+        seen |= set(kept.tolist())
+        if row is not rows[1]:
+            continue
+        some = np.flatnonzero(kept)[::3]
+        for chosen, move in itertools.product(itertools.combinations(range(n_train), n), moves):
+            changed = X.copy()
+            changed[list(chosen), 0] += move
+            after = row.classifier.fit(changed, y, classes=[0, 1]).predict(inputs[some])
+            assert (after == certs.prediction[some]).all()
+    assert all("labels" in row.not_covered and row.n_seen == n_train for row in rows)
+    assert seen == {False, True}
+
+
+def test_the_nearest_neighbour_is_left_out_where_its_theorem_says_nothing() -> None:
+    for threat, why in (
+        (cs.Threat(3, trigger_norm=0.5, labels=True), "changed labels are not covered"),
+        (cs.Threat(3, trigger_norm=0.5, edits="any"), "insertions and deletions are not covered"),
+        (cs.Threat(3, edits="inserted"), "insertions and deletions are not covered"),
+        (cs.Threat(edits={"modified": 2, "inserted": 1, "deleted": 0}, trigger_norm=0.5), "insertions and"),
+        (cs.Threat(3), "no noise reaches the threat"),
+    ):
+        found = cs.recommend(threat, n_train=500)
+        assert found.nearest == () and found.unreachable["CertifiedKNN(...)"].startswith(why), threat
+        assert "exactly computed" not in str(found)
+    found = cs.recommend(cs.Threat(3, trigger_norm=0.5), n_train=500, n_members=3)
+    # Too few members show nothing; the neighbour has none.
+    assert not any(isinstance(row.law, cs.Gaussian) for row in found) and len(found.nearest) == 3
+    for row in found.nearest:
+        assert isinstance(row, RecommendedKNN) and repr(row.classifier) in str(found)
+        assert repr(row.classifier) in found._repr_html_()
+    assert "accuracy" not in str(found).partition("exactly computed")[2]
+
+
+def test_the_nearest_neighbour_is_measured_among_trusted_samples(measured: Recommendation) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1, 2))
+    X, y = X[:120], y[:120]
+    shares = [row.certified or 0.0 for row in measured.nearest]
+    assert len(shares) == 3 and shares == sorted(shares, reverse=True)
+    order = np.random.default_rng(0).permutation(120)
+    for row in measured.nearest:
+        right = survived = 0
+        for own, other in ((order[:60], order[60:]), (order[60:], order[:60])):
+            certs = row.classifier.fit(X[own], y[own], classes=[0, 1, 2]).certify(X[other])
+            correct = certs.prediction == y[other]
+            right += int(correct.sum())
+            survived += int((correct & (certs.radius > 20**0.5 * 0.5)).sum())
+        assert (row.accuracy, row.certified) == (right / 120, survived / 120)
+    assert max(row.accuracy or 0.0 for row in measured.nearest) > 0.9
+    assert "certified share" in str(measured).partition("exactly computed")[2]

@@ -109,6 +109,9 @@ class Learner(Protocol):
     augments : {"every epoch", "once"}, or None
         Whether :meth:`train` has every batch changed by :meth:`Job.change`, or its noised sets by :meth:`Job.with_copies`;
         None, or no such attribute: it takes no augmentation.
+    libraries : str
+        The libraries that members are computed with, and their versions, for example "torch 2.11.0": a fit on grown data under a
+        partition keeps no learner of another release. Empty, or no such attribute: none.
     why_not : str or None
         Why members are not computed in stacks, if that was tried.
     """

@@ -10,7 +10,7 @@ from certssb.exceptions import ParameterError
 from certssb.laws import Discrete, Gaussian, LabelNoise, Law, Partition, Subsample, Uniform
 from certssb.recommending._needed import Asked
 
-__all__ = ["SHARES", "Candidate", "candidates", "found"]
+__all__ = ["SHARES", "Candidate", "candidates", "found", "least_noise", "refused"]
 
 SHARES = (0.75, 0.95)
 """Laws are fitted to a share of the votes that is enough: clear predictions are certified, or only the clearest."""
@@ -140,17 +140,22 @@ def _fewest_parts(asked: Asked, assign: str, share: float) -> Law | None:
 
 
 def _least(asked: Asked, noise: Callable[[float], Law], share: float) -> Law | None:
-    """As little noise as will do, in the units of the features."""
+    scale = least_noise(asked, lambda scale: asked.reaches(noise(scale), share))
+    return None if scale is None else noise(scale)
+
+
+def least_noise(asked: Asked, reaches: Callable[[float], bool]) -> float | None:
+    """As little noise as will do, in the units of the features; None if no noise does."""
     norm = asked.threat.trigger_norm
     if norm == math.inf or norm <= 0:
-        return None if not asked.reaches(noise(1.0), share) else noise(1.0)
+        return 1.0 if reaches(1.0) else None
     low, high = math.log(norm * 1e-3), math.log(norm * 1e3 * math.sqrt(asked.n_train))
-    if not asked.reaches(noise(math.exp(high)), share):
+    if not reaches(math.exp(high)):
         return None
     for _ in range(24):
         middle = 0.5 * (low + high)
-        low, high = (low, middle) if asked.reaches(noise(math.exp(middle)), share) else (middle, high)
-    return noise(_rounded(math.exp(high), math.ceil))
+        low, high = (low, middle) if reaches(math.exp(middle)) else (middle, high)
+    return _rounded(math.exp(high), math.ceil)
 
 
 def _least_flips(asked: Asked, noise: Callable[[float], Law], share: float) -> Law | None:
@@ -175,11 +180,11 @@ def found(candidate: Candidate, share: float) -> tuple[Law | None, str]:
     try:
         law = candidate.fit(share)
     except ParameterError as error:
-        return None, _reason(str(error))
+        return None, refused(str(error))
     return law, "" if law is not None else OUT_OF_REACH
 
 
-def _reason(refusal: str) -> str:
+def refused(refusal: str) -> str:
     """What a law does not cover, from the parameter that its refusal names."""
     words = {
         "edits": "insertions and deletions are not covered",

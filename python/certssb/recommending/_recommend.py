@@ -9,9 +9,10 @@ from typing import Any
 from certssb._checks import check_integer, check_real, parameter_error, shown
 from certssb.laws import Partition, Subsample
 from certssb.recommending._candidates import OUT_OF_REACH, SHARES, Candidate, candidates, found
+from certssb.recommending._nearest import NAME, RecommendedKNN, neighbours
 from certssb.recommending._needed import Asked
 from certssb.recommending._rows import Recommendation, RecommendedLaw
-from certssb.recommending._trials import measured
+from certssb.recommending._trials import measured, measured_nearest
 from certssb.threats import Threat
 
 __all__ = ["recommend"]
@@ -39,6 +40,10 @@ def recommend(
     subsample, then noise on the whole set, and within these groups first the laws whose members see more samples.
     With trusted samples the candidates are measured, and the one with the largest certified share comes first.
 
+    The exact 1-nearest neighbour (:class:`~certssb.CertifiedKNN`) is no law but a classifier of its own. If it can reach
+    the threat it stands in `nearest`, below the laws: with the noise for which a probability of the predicted class of 0.75,
+    0.95 or 0.999999 is enough. Nothing there is left to chance, but labels, insertions and deletions are not covered.
+
     Parameters
     ----------
     threat : Threat
@@ -65,7 +70,8 @@ def recommend(
     Returns
     -------
     Recommendation
-        Rows of :class:`RecommendedLaw`, and `best`, the first law; `unreachable` has the others, with the reason.
+        Rows of :class:`RecommendedLaw`, and `best`, the first law; `nearest` has the exact 1-nearest neighbour, and
+        `unreachable` what is left out, with the reason.
 
     Raises
     ------
@@ -82,7 +88,8 @@ def recommend(
     samples, a quarter is drawn, because members that all see nearly the same samples agree for no good reason; the
     row says so (`scaled`). Votes are then repeated to the law's number of members and certified with the actual size
     of the training set. These are estimates; no statement of a later fit rests on them. They come from trusted
-    samples alone, so choosing by them does not weaken the guarantee of that fit.
+    samples alone, so choosing by them does not weaken the guarantee of that fit. The nearest neighbour is measured with
+    one half of the trusted samples as neighbours of the other; among more samples the nearest one is another.
 
     Examples
     --------
@@ -100,16 +107,27 @@ def recommend(
         other, given = ("model", "trusted") if model is None else ("trusted", "model")
         raise parameter_error(other, f"given with '{given}'", "None")
     ordered, unreachable = _searched(asked)
+    nearest = _neighbours(asked, unreachable)
     looked = "It follows from these numbers alone: no data were looked at."
     if trusted is not None:
         ordered, looked = measured(asked, ordered, unreachable, trusted, model, n_trial, seed)
+        nearest = measured_nearest(asked, nearest, unreachable, trusted, seed)
     sizes = f"{n_classes} classes, {asked.n_members:,} members at alpha {alpha:g}"
     what = f"Against {threat.words(n_train)}; {sizes}"
     if not ordered:
         sentence = f"{what}: no law reaches this threat. {looked}"
     else:
         sentence = f"{what}: laws that can certify a prediction, if that many votes agree on it. {looked}"
-    return Recommendation(ordered, unreachable, threat, asked.n_train, sentence)
+    return Recommendation(ordered, unreachable, threat, asked.n_train, sentence, nearest)
+
+
+def _neighbours(asked: Asked, unreachable: dict[str, str]) -> list[RecommendedKNN]:
+    """The exact 1-nearest neighbour, with less noise for larger probabilities; without any, the reason is noted."""
+    tried = list(neighbours(asked))
+    found = {row.sigma: row for row in tried if isinstance(row, RecommendedKNN)}
+    if not found:
+        unreachable[NAME] = next(why for why in tried if isinstance(why, str))
+    return list(found.values())
 
 
 def _searched(asked: Asked) -> tuple[list[RecommendedLaw], dict[str, str]]:

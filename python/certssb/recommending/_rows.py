@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from certssb.displays.recommended import RecommendationDisplay
+    from certssb.recommending._nearest import RecommendedKNN
 
 __all__ = ["Recommendation", "RecommendedLaw"]
 
 _HEADS = ("law", "votes needed", "agreement", "samples a member sees", "cost", "rests on", "does not cover")
 _MEASURED = ("accuracy", "certified share")
+_NEAREST_HEADS = ("classifier", "probability needed", "samples it sees", "cost", "rests on", "does not cover")
+_NEAREST = "Without members, exactly computed:"
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,9 @@ class Recommendation(Sequence[RecommendedLaw]):
         Size of the training set, without trusted samples.
     sentence : str
         What the table says, and what it was made from.
+    nearest : sequence of RecommendedKNN, optional
+        The exact 1-nearest neighbour, with the noise that it needs. It is a classifier of its own rather than a law, so these
+        are no rows, and `best` is none of them.
 
     Examples
     --------
@@ -131,12 +137,14 @@ class Recommendation(Sequence[RecommendedLaw]):
         threat: Threat,
         n_train: int,
         sentence: str,
+        nearest: Sequence[RecommendedKNN] = (),
     ) -> None:
         self._rows = tuple(rows)
         self.unreachable = dict(unreachable)
         self.threat = threat
         self.n_train = n_train
         self.sentence = sentence
+        self.nearest = tuple(nearest)
 
     @overload
     def __getitem__(self, index: int) -> RecommendedLaw: ...
@@ -229,10 +237,17 @@ class Recommendation(Sequence[RecommendedLaw]):
         heads[3:3] = _MEASURED if self._measured else ()
         return heads
 
+    def _nearest_heads(self) -> list[str]:
+        heads = list(_NEAREST_HEADS)
+        heads[2:2] = _MEASURED if self.nearest[0].accuracy is not None else ()
+        return heads
+
     def __repr__(self) -> str:
         parts = [self.sentence]
         if self._rows:
             parts.append(aligned([self._heads(), *(row._cells() for row in self)]))
+        if self.nearest:
+            parts += [_NEAREST, aligned([self._nearest_heads(), *(row._cells() for row in self.nearest)])]
         if self.unreachable:
             parts.append("Not recommended:")
             parts += [f"  {name}: {reason}" for name, reason in self.unreachable.items()]
@@ -242,10 +257,16 @@ class Recommendation(Sequence[RecommendedLaw]):
         def row(cells: Sequence[str], kind: str) -> str:
             return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
 
+        def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+            body = "".join(row(cells, "td") for cells in rows)
+            return f"<table><thead>{row(heads, 'th')}</thead><tbody>{body}</tbody></table>"
+
         table = ""
         if self._rows:
-            body = "".join(row(own._cells(), "td") for own in self)
-            table = f"<table><thead>{row(self._heads(), 'th')}</thead><tbody>{body}</tbody></table>"
+            table = table_of(self._heads(), [own._cells() for own in self])
+        if self.nearest:
+            own_table = table_of(self._nearest_heads(), [own._cells() for own in self.nearest])
+            table += f"<p>{_NEAREST}</p>{own_table}"
         reasons = "".join(
             f"<li>{html.escape(name)}: {html.escape(reason)}</li>"
             for name, reason in self.unreachable.items()
@@ -258,10 +279,21 @@ class Recommendation(Sequence[RecommendedLaw]):
         names = ["n_members", "votes", "agreement", "n_seen", "cost", "alpha", "secret", "not_covered"]
         names += ["accuracy", "certified", "scaled"] if self._measured else []
         rows = [{"law": repr(row.law)} | {name: getattr(row, name) for name in names} for row in self]
+        names = ["sigma", "probability", "n_seen", "not_covered"]
+        names += (
+            [name for name in ("accuracy", "certified") if getattr(self.nearest[0], name) is not None]
+            if self.nearest
+            else []
+        )
+        nearest = [
+            {"classifier": repr(row.classifier)} | {name: getattr(row, name) for name in names}
+            for row in self.nearest
+        ]
         return {
             "threat": str(self.threat),
             "n_train": self.n_train,
             "sentence": self.sentence,
             "laws": rows,
+            "nearest": nearest,
             "unreachable": self.unreachable,
         }

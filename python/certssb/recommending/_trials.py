@@ -13,10 +13,11 @@ import numpy.typing as npt
 from certssb._checks import check_integer, check_seed, parameter_error, shape_error
 from certssb.exceptions import ParameterError, ScaleWarning
 from certssb.laws import Law, Partition, Subsample
+from certssb.recommending._nearest import NAME, RecommendedKNN, holds
 from certssb.recommending._needed import Asked
 from certssb.recommending._rows import RecommendedLaw
 
-__all__ = ["measured"]
+__all__ = ["measured", "measured_nearest"]
 
 _LEAST = 8
 """Trusted samples of which two halves can be made that train and are predicted."""
@@ -36,8 +37,7 @@ def measured(
         *_samples(trusted, asked.n_classes),
         check_integer("n_trial", n_trial, "an integer of at least 2", 2),
     )
-    order = np.random.default_rng(check_seed("seed", seed)).permutation(len(X))
-    halves = order[: len(X) // 2], order[len(X) // 2 :]
+    halves = _halves(len(X), seed)
     tried, reason = [], ""
     for row in rows:
         try:
@@ -54,6 +54,39 @@ def measured(
         "guarantee of a later fit is what it would be without it."
     )
     return tried, sentence
+
+
+def measured_nearest(
+    asked: Asked, rows: Sequence[RecommendedKNN], unreachable: dict[str, str], trusted: Any, seed: Any
+) -> list[RecommendedKNN]:
+    """Each half of the trusted samples as neighbours of the other; the largest certified share first."""
+    X, y = _samples(trusted, asked.n_classes)
+    halves = _halves(len(X), seed)
+    tried = []
+    for row in rows:
+        right = certified = 0
+        try:
+            for own, other in (halves, halves[::-1]):
+                with warnings.catch_warnings():
+                    # Too much noise is what is measured.
+                    warnings.simplefilter("ignore", ScaleWarning)
+                    knn = row.classifier.fit(X[own], y[own], classes=np.arange(asked.n_classes))
+                certs = knn.certify(X[other])
+                correct = np.asarray(certs.prediction) == y[other]
+                kept = holds(asked, row.sigma, np.asarray(certs.p_lower), np.asarray(certs.p_upper))
+                right += int(correct.sum())
+                certified += int((correct & kept).sum())
+        except ParameterError as error:
+            # Features without distances.
+            unreachable[NAME] = str(error)
+            return []
+        tried.append(replace(row, accuracy=right / len(X), certified=certified / len(X)))
+    return sorted(tried, key=lambda row: (-(row.certified or 0.0), -(row.accuracy or 0.0)))
+
+
+def _halves(n: int, seed: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    order = np.random.default_rng(check_seed("seed", seed)).permutation(n)
+    return order[: n // 2], order[n // 2 :]
 
 
 def _samples(trusted: Any, n_classes: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sklearn.dummy import DummyClassifier
 
 from certssb.exceptions import CheckpointError
+from certssb.learners._libraries import libraries
 from certssb.learners.sklearn import _identity, _storage, _trials
 from certssb.learners.sklearn._fitting import ONE_THREAD, Recipe, asked
 from certssb.learners.sklearn._lanes import Lanes
@@ -23,6 +24,7 @@ from certssb.learners.sklearn._making import (
     check_kind,
     check_prototype,
     is_estimator,
+    parts,
     refusal,
 )
 from certssb.learners.sklearn._member import Floats, Member
@@ -58,6 +60,8 @@ class EstimatorLearner:
         Class, digest of the parameters, versions of the libraries.
     behaviour : list of list of float
         What a member of made-up samples says of others; empty if the name says all.
+    libraries : str
+        The libraries that members are computed with, and their versions.
     refusals : list of str
         Why members could not be trained on their sets, in the order in which that came out.
 
@@ -107,6 +111,8 @@ class EstimatorLearner:
         self._witness, crowded = _trials.tried(recipe, self.shape, n_samples)
         self._recipe = self._witness.recipe
         self.name = _identity.described(first)
+        modules = [type(part).__module__ for part in parts(first)]
+        self.libraries = libraries(["numpy", "scipy", "sklearn", *modules])
         self.behaviour = [] if _identity.is_exact(first) else _identity.numbers(self._witness.answers)
         self._lanes = Lanes(n_jobs or os.cpu_count() or 1, crowded)
         self.refusals: list[str] = []

@@ -14,6 +14,7 @@ from torch import nn
 from certssb._generators import at_work
 from certssb.exceptions import ParameterError
 from certssb.learners import _devices
+from certssb.learners._libraries import libraries
 from certssb.learners.protocol import Job
 from certssb.learners.torch import _factory_checks as checks
 from certssb.learners.torch import _gpu, _inspection, _stacks, _threads, _trials
@@ -67,6 +68,8 @@ class Blueprint:
     behaviour : list of list of float
         What it computes for made-up samples. Members of modules that differ in name or behaviour are never put into one
         ensemble.
+    libraries : str
+        The libraries that members are computed with, and their versions.
     specs : list of (str, list of int, bool)
         Name, shape and whether it is trained, for each parameter and buffer; trained ones first.
     min_samples : int
@@ -116,6 +119,7 @@ class Blueprint:
         checks.check_fresh(tried, self._prototype)
         fresh = state.plain(tried)
         self.name = identity.structure(tried) + self.recipe.digest()
+        self.libraries = libraries(["torch", *(type(module).__module__ for module in tried.modules())])
         self.specs = state.specs(tried)
         self.draws = checks.check_passes(self._factory, tried, self._prototype, shape, n_classes)
         self._copies = checks.copied(self._prototype) is not None
