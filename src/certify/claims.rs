@@ -39,7 +39,9 @@ pub(super) fn check(record: &Record, intervals: &[Interval], detail: &Detail) ->
                     most.check(intervals)?;
                     check_settled(record, intervals, sigmas, settled)
                 }
-                _ => most.check(intervals),
+                Detail::None | Detail::Buckets(_) | Detail::Magnitudes { settled: None, .. } => {
+                    most.check(intervals)
+                }
             }
         }
         _ => Ok(()),

@@ -121,7 +121,8 @@ pub(super) fn of<'a>(
         (_, Detail::Magnitudes { sigmas, settled }) => {
             Box::new(Published { record, intervals, sigmas, settled: settled.as_deref() })
         }
-        _ => Box::new(OneLaw { record, intervals }),
+        // Every kind by name: one that is forgotten here would pass for this one.
+        (_, Detail::None | Detail::Levels(_) | Detail::Buckets(_)) => Box::new(OneLaw { record, intervals }),
     }
 }
 
