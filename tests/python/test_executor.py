@@ -333,6 +333,11 @@ def test_what_is_no_executor_is_refused(executor):
         classifier(executor).fit(*TRAIN)
 
 
+def test_the_name_of_dask_is_no_client():
+    with pytest.raises(cs.ParameterError, match="Got 'dask'; pass the Client itself instead"):
+        classifier("dask").fit(*TRAIN)
+
+
 def test_what_cannot_be_pickled_is_refused_by_the_name_of_the_parameter(pool):
     lock = threading.Lock()
 

@@ -28,8 +28,12 @@ def check_executor(executor: Any) -> None:
     ParameterError
         If it is none.
     """
-    if executor is not None and not is_executor(executor):
-        raise parameter_error("executor", _EXPECTED, shown(executor))
+    if executor is None or is_executor(executor):
+        return
+    got = shown(executor)
+    if isinstance(executor, str) and executor == "dask":
+        got += "; pass the Client itself"
+    raise parameter_error("executor", _EXPECTED, got)
 
 
 def workforce_of(executor: Any, n_jobs: int, device: str) -> Workforce:
