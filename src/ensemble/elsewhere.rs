@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::run::Run;
 use super::train::{train_only, Course};
-use super::{Control, Ensemble, Execution, Run};
+use super::{Control, Ensemble, Execution};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::checkpoint::Checkpoint;
 use crate::member::encoding::{decode, encode};
