@@ -411,6 +411,6 @@ def test_memory_does_not_grow_with_members_on_disk(tmp_path: Path) -> None:
     assert grown > 60, "too little to be seen"
     few = peak(40, "disk")
     assert peak(440, "disk") < few + 0.25 * grown
-    # A part of 256 members is in memory at a time, of however many.
-    assert peak(700, "votes") < peak(300, "votes") + 0.1 * grown
+    # A part of 256 members is in memory at a time, of however many; of fewer than 1,024 a quarter, since others may share them.
+    assert peak(1500, "votes") < peak(1100, "votes") + 0.1 * grown
     assert peak(440, "memory") > few + 0.75 * grown
