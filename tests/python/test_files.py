@@ -355,7 +355,9 @@ def test_a_run_is_of_one_piece(a_run: Path, tmp_path: Path) -> None:
         shutil.copy(other / name, mixed)
         if content(mixed) == content(a_run):
             continue
-        with pytest.raises(cs.ParameterError, match="'folder'.*files of one run.*which its summary.json does not mention"):
+        with pytest.raises(
+            cs.ParameterError, match="'folder'.*files of one run.*which its summary.json does not mention"
+        ):
             cs.report.write_report(mixed)
 
 
