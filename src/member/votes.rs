@@ -211,8 +211,11 @@ pub(crate) fn read_new(
         for path in listed(folder).into_iter().filter(|path| !known.contains(path)).collect::<Vec<_>>() {
             match files::read(&path, LARGEST) {
                 Ok(bytes) => found.extend(decode(&bytes, record, said, sizes).into_iter().flatten()),
-                // Its votes stand in another file by now.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // Its votes stand in another file by now; a link that leads nowhere stays, and is looked at once.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound
+                        && fs::symlink_metadata(&path).is_err() =>
+                {
                     vanished = true;
                     continue;
                 }
@@ -247,4 +250,22 @@ pub(crate) fn remove(folder: &Path, numbers: &BTreeSet<u64>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Looked for again and again if it were taken for a file that another process has just replaced.
+    #[test]
+    fn a_link_that_leads_nowhere_ends_no_search() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(folder.path().join("nowhere"), folder.path().join("votes-0.safetensors"))
+            .unwrap();
+        let mut known = BTreeSet::new();
+        let found = read_new(folder.path(), "", &Said::default(), (1, 2), &mut known);
+        assert!(found.is_empty());
+        assert_eq!(known.len(), 1);
+    }
 }

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from certssb.learners import _heap
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="thresholds of glibc")
 
 _STEPS = """
@@ -69,3 +71,9 @@ def test_the_environment_of_dasks_workers_costs_a_fit_nothing() -> None:
     (plain,) = run(_FIT)
     (of_dask,) = run(_FIT, MALLOC_TRIM_THRESHOLD_="65536")
     assert of_dask < 1.5 * plain
+
+
+def test_a_threshold_below_zero_is_given_back_as_never() -> None:
+    asked = {"MALLOC_TRIM_THRESHOLD_": "-1"}
+    assert _heap._bytes_of(asked, "MALLOC_TRIM_THRESHOLD_") == 2**31 - 1
+    assert _heap._bytes_of({"MALLOC_TRIM_THRESHOLD_": "many"}, "MALLOC_TRIM_THRESHOLD_") == 128 << 10

@@ -29,6 +29,9 @@ _MAPPED = 32 << 20
 _TRIMMED = 2 * _MAPPED
 """Free bytes at the end of a heap that are given back: glibc's own choice beside that."""
 
+_NEVER = 2**31 - 1
+"""Bytes: the most that can be said."""
+
 _FIXING = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_")
 _TUNABLE = (
     "glibc.malloc.trim_threshold",
@@ -63,9 +66,11 @@ def _asked() -> dict[str, str]:
 def _bytes_of(asked: dict[str, str], *names: str) -> int:
     for name in names:
         try:
-            return max(0, int(asked[name], 0))
+            number = int(asked[name], 0)
         except (KeyError, ValueError):
             continue
+        # Below zero: never.
+        return _NEVER if number < 0 else number
     return _DEFAULT
 
 
@@ -93,7 +98,7 @@ def kept() -> Iterator[None]:
     with _LOCK:
         _INSIDE += 1
         if _INSIDE == 1:
-            library.mallopt(_M_TRIM_THRESHOLD, min(max(trim, _TRIMMED), 2**31 - 1))
+            library.mallopt(_M_TRIM_THRESHOLD, min(max(trim, _TRIMMED), _NEVER))
             library.mallopt(_M_MMAP_THRESHOLD, _MAPPED)
     try:
         yield
@@ -101,6 +106,6 @@ def kept() -> Iterator[None]:
         with _LOCK:
             _INSIDE -= 1
             if _INSIDE == 0:
-                library.mallopt(_M_TRIM_THRESHOLD, min(trim, 2**31 - 1))
+                library.mallopt(_M_TRIM_THRESHOLD, min(trim, _NEVER))
                 library.mallopt(_M_MMAP_THRESHOLD, min(mapped, _MAPPED))
                 library.malloc_trim(0)
