@@ -380,7 +380,8 @@ mod tests {
             }
         }
 
-        /// Next to the sum by half a grid or half the distance of floats there, at all magnitudes.
+        /// Next to the sum by half a grid or half the distance of floats there, at all magnitudes; infinite only where the
+        /// place of the grid next to the sum is beyond all floats.
         #[test]
         fn a_noised_value_is_next_to_the_sum(
             x in proptest::prelude::any::<f32>(), scale in 1e-45_f32..f32::MAX, power in -140_i32..0, e in -9.4_f32..9.4,
@@ -391,6 +392,11 @@ mod tests {
             let (sum, grid) = (exact_sum(x, scale, e).0, f64::from(scale) / 64.0);
             proptest::prop_assume!(sum.abs() < f64::from(f32::MAX));
             let floats = (sum.abs() * 2_f64.powi(-22)).max(f64::from(f32::from_bits(1)));
+            if value.is_infinite() {
+                proptest::prop_assert_eq!(value.signum(), sum.signum());
+                proptest::prop_assert!(sum.abs() + 0.51 * grid + floats > f64::from(f32::MAX));
+                return Ok(());
+            }
             proptest::prop_assert!((value - sum).abs() <= 0.51 * grid + floats);
             if sum.abs() < grid * 2_f64.powi(20) && grid > 1e-36 {
                 let places = value / (rounder(scale) / 1.5 / 2_f64.powi(23));
@@ -412,6 +418,12 @@ mod tests {
     /// The largest scales, whose rounder no float holds, and the smallest, beside which floats are coarse.
     #[test]
     fn extreme_scales_have_a_grid_and_overflow_nothing() {
+        assert_eq!(
+            one(0.0, 6.136_086e37, 5.543_021),
+            f32::INFINITY,
+            "below the largest float, whose grid's next place is not"
+        );
+        assert!(one(0.0, 6.136_086e37, 5.5).is_finite());
         for (scale, x) in [(1e24_f32, f32::MAX), (5e24, f32::MAX), (1e26, 3e38), (1e35, 1e36), (1e37, 0.0)] {
             for add in LAWS.map(|law| law.1) {
                 let mut row = vec![x; 1000];
