@@ -67,6 +67,95 @@ fn continuing_gives_the_members_of_a_longer_run() {
     assert!(error.is_bad_input() && error.to_string().contains("started with"), "{error}");
 }
 
+#[test]
+fn members_trained_alone_are_those_of_a_whole_training() {
+    let data = training_set(30, 8);
+    for law in [gaussian(0.5), subsample(0.2, 12)] {
+        let whole = values(&fit(&data, law.clone(), &config("linear"), 6));
+        let mut ensemble = Ensemble::new(&data, law, &config("linear")).unwrap();
+        let reports = RefCell::new(Vec::new());
+        let report = |progress: &certssb::Progress| {
+            reports.borrow_mut().push((progress.member, progress.done, progress.total, progress.resumed));
+        };
+        ensemble.train_these(&data, &[5, 2], &Control::new().on_progress(&report)).unwrap();
+        assert_eq!(ensemble.members().map(|member| member.number).collect::<Vec<_>>(), [2, 5]);
+        assert_eq!(values(&ensemble), [whole[2].clone(), whole[5].clone()]);
+        let mut reports = reports.into_inner();
+        assert_eq!(reports.iter().map(|report| report.1).collect::<Vec<_>>(), [1, 2]);
+        reports.sort_unstable();
+        assert!(reports
+            .iter()
+            .map(|report| (report.0, report.2, report.3))
+            .eq([(2, 2, false), (5, 2, false)]));
+
+        let error = ensemble.train_these(&training_set(32, 8), &[0], &Control::new()).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains("started with"), "{error}");
+        let control = Control::new();
+        control.cancel_flag().store(true, Ordering::Relaxed);
+        let error = ensemble.train_these(&data, &[0], &control).unwrap_err();
+        assert_eq!((error.kind(), ensemble.n_members()), (ErrorKind::Cancelled, 2));
+    }
+}
+
+/// All ways to choose `n` of the values.
+fn choices(values: &[f64], n: usize) -> Vec<Vec<f64>> {
+    let chosen = |bits: &u32| bits.count_ones() as usize == n;
+    let of = |bits: u32| (0..values.len()).filter(|i| bits >> i & 1 == 1).map(|i| values[i]).collect();
+    (0..1 << values.len()).filter(chosen).map(of).collect()
+}
+
+#[test]
+fn influence_is_what_members_with_a_sample_say_beside_the_others() {
+    let (data, law) = (training_set(10, 8), subsample(0.2, 3));
+    let ensemble = fit(&data, law.clone(), &config("linear"), 9);
+    let drew = |sample: usize| -> Vec<bool> {
+        (0..9).map(|member| law.subset(Seed::new(11), member, 10).unwrap().contains(&sample)).collect()
+    };
+    let sample = (0..10).find(|i| (1..9).contains(&drew(*i).iter().filter(|drew| **drew).count())).unwrap();
+    // One column says who drew the sample, the other anything.
+    let said = [0.5_f32, -1.0, 0.25, 3.0, 0.0, 0.75, 2.0, -0.5, 1.0];
+    let values = ndarray::Array2::from_shape_fn((9, 2), |(member, column)| {
+        if column == 0 {
+            f32::from(drew(sample)[member])
+        } else {
+            said[member]
+        }
+    });
+    let influence = ensemble.influence(values.view(), &Control::new()).unwrap();
+    assert_eq!(influence.difference[[0, sample]], 1.0);
+    let mut compared = 0;
+    for i in 0..10 {
+        let drew = drew(i);
+        let n = drew.iter().filter(|drew| **drew).count();
+        assert_eq!(influence.n_drew[i] as usize, n);
+        let of =
+            |with: bool| (0..9).filter(|m| drew[*m] == with).map(|m| f64::from(said[m])).collect::<Vec<_>>();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let (difference, error) = (influence.difference[[1, i]], influence.error[[1, i]]);
+        if n == 0 || n == 9 {
+            assert!(difference.is_nan() && error.is_nan());
+            continue;
+        }
+        assert!((difference - (mean(&of(true)) - mean(&of(false)))).abs() < 1e-12);
+        // If the sample changed nothing, those that drew it were any others.
+        let all: Vec<f64> = said.iter().map(|value| f64::from(*value)).collect();
+        let rest = |chosen: &[f64]| (mean(&all) * 9.0 - mean(chosen) * n as f64) / (9 - n) as f64;
+        let differences: Vec<f64> =
+            choices(&all, n).iter().map(|chosen| mean(chosen) - rest(chosen)).collect();
+        let squares: Vec<f64> = differences.iter().map(|difference| difference * difference).collect();
+        assert!((error - mean(&squares).sqrt()).abs() < 1e-12, "{error}");
+        compared += 1;
+    }
+    assert!(compared >= 5);
+    let error = ensemble.influence(values.slice(ndarray::s![..8, ..]), &Control::new()).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("9 members"), "{error}");
+    let error = fit(&data, gaussian(0.5), &config("linear"), 9).influence(values.view(), &Control::new());
+    assert!(error.unwrap_err().to_string().contains("Subsample"));
+    let control = Control::new();
+    control.cancel_flag().store(true, Ordering::Relaxed);
+    assert_eq!(ensemble.influence(values.view(), &control).unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
 /// A training set that counts which samples are read once training has begun.
 struct Watched<'a> {
     data: ArrayTrainingSet<'a>,
