@@ -93,7 +93,7 @@ fn members_trained_alone_are_those_of_a_whole_training() {
         let control = Control::new();
         control.cancel_flag().store(true, Ordering::Relaxed);
         let error = ensemble.train_these(&data, &[0], &control).unwrap_err();
-        assert_eq!((error.kind(), ensemble.n_members()), (ErrorKind::Cancelled, 2));
+        assert_eq!((error.kind(), ensemble.n_members()), (&ErrorKind::Cancelled, 2));
     }
 }
 
@@ -153,7 +153,7 @@ fn influence_is_what_members_with_a_sample_say_beside_the_others() {
     assert!(error.unwrap_err().to_string().contains("Subsample"));
     let control = Control::new();
     control.cancel_flag().store(true, Ordering::Relaxed);
-    assert_eq!(ensemble.influence(values.view(), &control).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(ensemble.influence(values.view(), &control).unwrap_err().kind(), &ErrorKind::Cancelled);
 }
 
 /// A training set that counts which samples are read once training has begun.
