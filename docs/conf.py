@@ -61,6 +61,8 @@ nitpick_ignore_regex = [
 suppress_warnings = ["ref.python", "autosummary.import_cycle"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+# A method that says nothing of its own is described once, where it comes from.
+autodoc_inherit_docstrings = False
 # scikit-learn generates these, with references into its own manual.
 generated = "set_fit_request, set_score_request, set_partial_fit_request, get_metadata_routing"
 autodoc_default_options = {"members": True, "exclude-members": generated}

@@ -1,15 +1,18 @@
-"""What napoleon and autodoc leave out: attributes keep their underscore and stand one by one, named tuples show their
-fields once, and above a large class stands a table of its methods, each with a link and its first sentence.
+"""What napoleon and autodoc leave out: attributes keep their underscore and have a description each, named tuples show
+their fields once, bases that say nothing are left out, and above a large class stands a table of its methods, each with
+a link and its first sentence.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import MISSING, fields
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyObject
+from sphinx.errors import ExtensionError
 
 FIELD = re.compile(r"^(\s*):(ivar|vartype) ([^:]+):")
 LARGE = 4
@@ -17,7 +20,7 @@ LARGE = 4
 
 
 def mend_fields(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """A name that ends in an underscore would be read as a link, and 'a, b' as a type and a name."""
+    """A name that ends in an underscore would be read as a link; of 'a, b' only one could have the description."""
     mended: list[str] = []
     for line in lines:
         found = FIELD.match(line)
@@ -25,15 +28,11 @@ def mend_fields(app: Sphinx, what: str, name: str, thing: Any, options: Any, lin
             mended.append(line)
             continue
         indent, field, names = found.groups()
-        *others, last = [
-            each.strip().removesuffix("_") + ("\\_" if each.strip().endswith("_") else "")
-            for each in names.replace("\\_", "_").split(",")
-        ]
-        text = line[found.end() :]
-        mended += [
-            f"{indent}:{field} {each}:{text if field == 'vartype' else f' As `{last}`.'}" for each in others
-        ]
-        mended.append(f"{indent}:{field} {last}:{text}")
+        if "," in names:
+            raise ExtensionError(f"{name}: describe the attributes {names} one by one.")
+        plain = names.replace("\\_", "_")
+        written = plain.removesuffix("_") + ("\\_" if plain.endswith("_") else "")
+        mended.append(f"{indent}:{field} {written}:{line[found.end() :]}")
     lines[:] = mended
 
 
@@ -70,6 +69,30 @@ def skip(app: Sphinx, what: str, name: str, thing: Any, skipped: bool, options: 
     return True if type(thing).__name__ == "_tuplegetter" else None
 
 
+def mend_signature(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A dataclass's default factory is written as the value that it makes."""
+    if signature is not None and "<factory>" in signature:
+        made = [each.default_factory() for each in fields(thing) if each.default_factory is not MISSING]
+        for value in made:
+            signature = signature.replace("<factory>", repr(value), 1)
+    return signature, returns
+
+
+def skip_bases(app: Sphinx, name: str, thing: Any, options: Any, bases: list[Any]) -> None:
+    """Keep the bases that a reader can look up or knows as exceptions; a private one stands for its own bases."""
+    public: list[type] = []
+    for base in (each for each in bases if isinstance(each, type)):
+        if base.__module__.startswith("certssb") and base.__name__.startswith("_"):
+            inner = list(base.__bases__)
+            skip_bases(app, name, base, options, inner)
+            public += inner
+        elif base.__module__.startswith("certssb") or issubclass(base, BaseException):
+            public.append(base)
+    bases[:] = dict.fromkeys(public)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Listen behind napoleon."""
     # napoleon hands attributes on as variables.
@@ -79,4 +102,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", mend_fields, priority=900)
     app.connect("autodoc-process-docstring", add_summary, priority=910)
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-signature", mend_signature)
+    app.connect("autodoc-process-bases", skip_bases)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -144,8 +144,7 @@ def load_mnist(root: PathLike, classes: Sequence[int] | None = None) -> TrainTes
     Examples
     --------
     >>> from certssb import datasets
-    >>> load = datasets.load_mnist
-    >>> X_train, y_train, X_test, y_test = load(root, classes=(0, 1))  # doctest: +SKIP
+    >>> X_train, y_train, X_test, y_test = datasets.load_mnist("data", classes=(0, 1))  # doctest: +SKIP
     >>> X_train.shape  # doctest: +SKIP
     (12665, 1, 28, 28)
     """
@@ -191,8 +190,8 @@ def load_cifar10(root: PathLike, classes: Sequence[int | str] | None = None) -> 
     Examples
     --------
     >>> from certssb import datasets
-    >>> load = datasets.load_cifar10
-    >>> X_train, y_train, X_test, y_test = load(root, classes=("airplane", "bird"))  # doctest: +SKIP
+    >>> classes = ("airplane", "bird")
+    >>> X_train, y_train, X_test, y_test = datasets.load_cifar10("data", classes)  # doctest: +SKIP
     >>> X_train.shape  # doctest: +SKIP
     (10000, 3, 32, 32)
     """

@@ -52,8 +52,12 @@ class ParameterError(CertssbError, ValueError):
 
     Examples
     --------
-    >>> issubclass(ParameterError, ValueError)
-    True
+    >>> import certssb as cs
+    >>> try:
+    ...     cs.Gaussian(sigma=-1)
+    ... except ValueError as error:
+    ...     print(error)
+    The 'sigma' parameter must be a finite float greater than 0, also in single precision. Got -1 instead.
     """
 
 
@@ -65,8 +69,12 @@ class ShapeError(CertssbError, ValueError):
 
     Examples
     --------
-    >>> issubclass(ShapeError, ValueError)
-    True
+    >>> import certssb as cs
+    >>> try:
+    ...     cs.certify_votes([1, 1, 0], cs.Gaussian(0.5), n_train=100, n_classes=2)
+    ... except cs.ShapeError as error:
+    ...     print(error)
+    'votes' must have shape (n_members, n_samples). Got shape (3,) instead.
     """
 
 
@@ -74,8 +82,7 @@ class TrainingError(CertssbError, Exception):
     """Training a member of the ensemble failed; members finished before are kept.
 
     Raised when a model cannot be built, run or differentiated, or when the loss or the parameters of more than half of
-    the members stop being
-    finite.
+    the members stop being finite.
 
     Parameters
     ----------
@@ -91,6 +98,7 @@ class TrainingError(CertssbError, Exception):
 
     Examples
     --------
+    >>> from certssb import TrainingError
     >>> error = TrainingError("Member 3: the loss is not finite.", member=3)
     >>> error.member
     3
@@ -141,7 +149,8 @@ class LedgerVersionError(LedgerError):
 
     Examples
     --------
-    >>> issubclass(LedgerVersionError, LedgerError)
+    >>> import certssb as cs
+    >>> issubclass(cs.LedgerVersionError, cs.LedgerError)
     True
     """
 
@@ -156,7 +165,7 @@ class CheckpointError(CertssbError, Exception):
     --------
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
-    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, seed=0, progress=False, checkpoint=cs.__file__)
+    >>> clf = cs.CertifiedClassifier("linear", n_members=20, epochs=1, progress=False, checkpoint=cs.__file__)
     >>> try:
     ...     clf.fit(X, y)
     ... except cs.CheckpointError:
@@ -221,8 +230,8 @@ class MissingFileError(FileError, FileNotFoundError):
 class FailedMembersWarning(UserWarning):
     """The training of some members diverged or was refused by the estimator; they vote for the lowest class.
 
-    A single training sample of 3e38 can cause that, or a single label of which a cross-validation needs three, and it
-    must not be enough to stop a fit. Whether a member's loss and parameters stay finite, and whether an estimator
+    A single training sample with a value of 3e38 can cause that, or a class with one sample where the estimator's own
+    cross-validation needs three. That must not be enough to stop a fit. Whether a member's loss and parameters stay finite, and whether an estimator
     accepts its samples, is decided by its own noised set. So its vote is a function of that set, like every other
     member's, and certificates hold unchanged; ``n_failed_`` and the guarantee give the number. If it happens to more
     than half of the members, :meth:`CertifiedClassifier.fit` raises :class:`TrainingError`.
@@ -276,7 +285,8 @@ class RoundingWarning(UserWarning):
 
     Examples
     --------
-    >>> issubclass(RoundingWarning, UserWarning)
+    >>> import certssb as cs
+    >>> issubclass(cs.RoundingWarning, UserWarning)
     True
     """
 

@@ -218,9 +218,11 @@ class Ledger:
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Centres.
+            Centres; any shape of a sample, flattened.
         predictions : array-like of int, shape (n_samples,)
+            The class of each region, at least 0.
         radii : array-like of float, shape (n_samples,)
+            The radius of each region: L2, in the units of `X`, at least 0 and finite; 0 claims nothing.
         progress : bool or callable, default=False
             Whether to show a bar; or a function called with (done, total).
 

@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,39 @@ def test_attributes_on_the_site_have_their_names_and_a_description(site: Path) -
         assert "Alias for field number" not in page, stem
         for entry in re.findall(r'<dl class="py (?:attribute|property)">(.*?)</dl>', page, re.DOTALL):
             assert re.sub(r"<[^>]+>|\s", "", entry.partition("<dd>")[2]), (stem, entry[:300])
+
+
+def test_what_is_inherited_is_described_once_and_named_as_a_base(site: Path) -> None:
+    """The example of a four-pixel trigger stood below every other trigger; of exceptions nothing said what catches them."""
+    data = (site / "reference" / "data.html").read_text(encoding="utf-8")
+    assert (
+        'id="certssb.triggers.Trigger.pattern"' in data and 'id="certssb.triggers.Trigger.__call__"' in data
+    )
+    assert "certssb.triggers.OnePixel.pattern" not in data
+    own = re.sub(r"<[^>]+>", "", data.partition('id="certssb.triggers.OnePixel"')[2])
+    assert own.partition("Bases: ")[2].startswith("Trigger")
+    assert "Bases: _" not in re.sub(r"<[^>]+>", "", data)
+    kinds = re.sub(r"<[^>]+>", "", (site / "reference" / "exceptions.html").read_text(encoding="utf-8"))
+    assert "Bases: CertssbError, ValueError" in kinds and "class certssb." not in kinds
+    for page in (site / "reference").glob("*.html"):
+        assert "&lt;factory&gt;" not in page.read_text(encoding="utf-8"), page
+
+
+def test_code_fits_its_column(site: Path) -> None:
+    """At 1280 pixels a page has room for 107 characters."""
+    wide = []
+    for page in site.rglob("*.html"):
+        for kind, block in re.findall(
+            r'<div class="highlight-(\w+)[^>]*><div class="highlight"><pre>(.*?)</pre>',
+            page.read_text(encoding="utf-8"),
+            re.DOTALL,
+        ):
+            code = unescape(re.sub(r"<[^>]+>", "", block)).splitlines()
+            # What is printed wraps, or scrolls.
+            prompts = any(line.startswith(">>>") for line in code)
+            own = [line for line in code if not prompts or line.startswith((">>>", "..."))]
+            wide += [(page.stem, line) for line in own if kind not in ("text", "none") and len(line) > 107]
+    assert wide == []
 
 
 def test_the_site_sets_formulas_and_says_whose_it_is(site: Path) -> None:

@@ -1,4 +1,4 @@
-"""From the user's data to checked arrays of features and labels.
+"""From your data to checked arrays of features and labels.
 
 Everything else in the package may assume finite, C-contiguous float32 features, tabular
 (n_samples, n_features) or images (n_samples, channels, height, width), and class numbers 0..K-1.

@@ -42,7 +42,7 @@ class Reading:
     lost: float = field(default=0.0, repr=False, compare=False)
 
     def check(self, test: Reading, name: str = "X") -> None:
-        """Refuse test images of another kind than the training images had, if their scale is another as well.
+        """Refuse test images that differ from the training images in both type and scale.
 
         Bytes are divided by 255 and floats are taken as they are: floats up to 255 beside bytes in training would be
         read as pixels 255 times as bright, and certified all the same.

@@ -120,7 +120,8 @@ class InfluenceDisplay:
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> law = cs.Subsample(size=20)
-        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False).fit(X[:300], y[:300])
+        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
         >>> len(cs.InfluenceDisplay.from_influence(clf.influence(X[300:310]), top=7).index)
         7
         """
@@ -148,7 +149,7 @@ class InfluenceDisplay:
         Returns
         -------
         InfluenceDisplay
-            Itself, with `ax_`, `figure_` and `bars_`.
+            Itself, with ``ax_``, ``figure_`` and ``bars_``.
 
         Raises
         ------

@@ -329,10 +329,11 @@ class Answering(WithMembers):
         --------
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits()
-        >>> X_bad, y_bad, poisoned = cs.triggers.poison(X[:1500], y[:1500], cs.triggers.Patch(norm=4.0), rate=0.02, target=0, seed=0)
+        >>> trigger = cs.triggers.Patch(norm=4.0)
+        >>> X_bad, y_bad, poisoned = cs.triggers.poison(X[:1500], y[:1500], trigger, rate=0.02, target=0, seed=0)
         >>> law = cs.Subsample(size=100)
         >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=2000, seed=0, progress=False)
-        >>> inputs = cs.triggers.Patch(norm=4.0)(X[1500:][y[1500:] != 0])
+        >>> inputs = trigger(X[1500:][y[1500:] != 0])
         >>> found = clf.fit(X_bad, y_bad).influence(inputs, targets=[0] * len(inputs))
         >>> bool(set(found.order[:10].tolist()) <= set(poisoned.tolist()))
         True
@@ -403,8 +404,12 @@ class Answering(WithMembers):
         ParameterError
             If a value is out of range, there are too few members to certify anything, or a ledger is given and the
             law's radii are not regions around test inputs.
+        ShapeError
+            For samples of another shape than in :meth:`fit`.
         LedgerError
             If the ledger cannot be read or written.
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
 
         Examples
         --------

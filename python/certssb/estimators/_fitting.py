@@ -180,8 +180,8 @@ class Fitting(Building, Growing):
         >>> certs = clf.fit(X[:300], y[:300], trusted=range(40)).certify(X[300:])
         >>> clf.n_trusted_, certs.n_train
         (40, 260)
-        >>> certs.guarantee.endswith("40 further samples were taken as trusted: they are assumed unchanged, and every "
-        ...                          "member was trained on all of them as they are.")
+        >>> certs.guarantee.endswith("40 further samples were taken as trusted: they are assumed unchanged, "
+        ...                          "and every member was trained on all of them as they are.")
         True
         """
         if until is not None and not isinstance(until, Until):

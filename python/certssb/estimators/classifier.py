@@ -153,6 +153,9 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
     execution_ : str
         How the members were trained: in stacks or one by one, on how many threads, streams or GPUs, and, if your own
         module does not allow stacks, why not. The logger says it as well.
+    decided_ : float
+        With ``n_members="auto"``: the share of the samples of `until` that were decided when the fit stopped adding
+        members.
 
     Notes
     -----

@@ -23,6 +23,13 @@ class Cosine(FeatureMap):
     size : int
         Coefficients kept along each side, from 1 to the images' height and width.
 
+    Raises
+    ------
+    ParameterError
+        If `size` is not an integer of at least 1.
+    ShapeError
+        When called, if images are smaller than `size`.
+
     Examples
     --------
     >>> import certssb as cs
@@ -76,6 +83,13 @@ class AveragePool(FeatureMap):
     ----------
     k : int
         Side of a block, at least 1.
+
+    Raises
+    ------
+    ParameterError
+        If `k` is not an integer of at least 1.
+    ShapeError
+        When called, if images are smaller than a block.
 
     Examples
     --------

@@ -61,7 +61,18 @@ class FeatureMap(ABC):
 
     @abstractmethod
     def __call__(self, X: Features) -> Features:
-        """Map samples of shape (n_samples, ...); the result is float32 and new."""
+        """Map samples to features.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_samples, ...)
+            Samples: tables or images. Not changed.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, ...)
+            Their features, in an array of its own: one entry for each sample, in the same order.
+        """
 
     def _one_by_one(self, X: Features) -> Features:
         """Each sample mapped by itself, so that no bit of it depends on the others."""

@@ -68,7 +68,9 @@ class Trusted(FeatureMap):
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits()
     >>> directions = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
-    >>> encoder = cs.features.Trusted(lambda X: np.tanh(X.reshape(len(X), -1) @ directions), name="random directions")
+    >>> def project(X):
+    ...     return np.tanh(X.reshape(len(X), -1) @ directions)
+    >>> encoder = cs.features.Trusted(project, name="random directions")
     >>> encoder(X).shape
     (1797, 32)
     >>> encoder.before_noise()[:93]

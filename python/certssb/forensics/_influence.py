@@ -55,10 +55,12 @@ class Influence:
         Standard error of `difference`: its standard deviation over all draws if the sample had no effect.
     index : ndarray of shape (n_inputs, n_top)
         For each input, the training samples with the largest differences in units of their errors, largest first.
-    differences, errors : ndarray of shape (n_inputs, n_top)
-        Their differences and standard errors for this input alone.
+    differences : ndarray of shape (n_inputs, n_top)
+        Differences of the samples in `index`, for this input alone.
+    errors : ndarray of shape (n_inputs, n_top)
+        Standard errors of `differences`.
     classes : ndarray of shape (n_inputs,)
-        The class for each input whose votes were counted.
+        For each input, the class whose votes were counted.
     n_members : int
         Number of members.
 
@@ -67,8 +69,8 @@ class Influence:
     >>> import certssb as cs
     >>> X, y = cs.datasets.load_digits(classes=(0, 1))
     >>> law = cs.Subsample(size=20)
-    >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False).fit(X[:300], y[:300])
-    >>> found = clf.influence(X[300:310])
+    >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False)
+    >>> found = clf.fit(X[:300], y[:300]).influence(X[300:310])
     >>> found.index.shape, found.order.shape
     ((10, 10), (300,))
     """
@@ -94,7 +96,7 @@ class Influence:
 
     @property
     def limit(self) -> float:
-        """The score that the largest of all samples passes by chance with a probability of about 5 %, if none changes anything."""
+        """The score that the largest of all samples passes by chance with a probability of about 5%, if none changes anything."""
         return NormalDist().inv_cdf(1 - _CHANCE / max(1, len(self.n_drew)))
 
     @property
@@ -137,7 +139,8 @@ class Influence:
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> law = cs.Subsample(size=20)
-        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False).fit(X[:300], y[:300])
+        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
         >>> clf.influence(X[300:310]).to_frame().shape
         (300, 4)
         """
@@ -171,7 +174,8 @@ class Influence:
         >>> import certssb as cs
         >>> X, y = cs.datasets.load_digits(classes=(0, 1))
         >>> law = cs.Subsample(size=20)
-        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False).fit(X[:300], y[:300])
+        >>> clf = cs.CertifiedClassifier("discriminant", law, n_members=200, seed=0, progress=False)
+        >>> _ = clf.fit(X[:300], y[:300])
         >>> len(clf.influence(X[300:310]).plot(top=5).index)
         5
         """

@@ -68,9 +68,11 @@ def assert_certified_accuracy(
     >>> import certssb as cs
     >>> votes = np.array([[1, 0, 1, 1]] * 990 + [[1, 1, 0, 0]] * 10)  # 1000 members, four test samples
     >>> certs = cs.certify_votes(votes, cs.Gaussian(sigma=0.5), n_train=12665, n_classes=2)
-    >>> cs.testing.assert_certified_accuracy(certs, [1, 0, 1, 1], cs.Threat(n_poisoned=4, trigger_norm=0.4), at_least=0.9)
+    >>> y_true = [1, 0, 1, 1]
+    >>> four, nine = (cs.Threat(n_poisoned=n, trigger_norm=0.4) for n in (4, 9))
+    >>> cs.testing.assert_certified_accuracy(certs, y_true, four, at_least=0.9)
     1.0
-    >>> cs.testing.assert_certified_accuracy(certs, [1, 0, 1, 1], cs.Threat(n_poisoned=9, trigger_norm=0.4), at_least=0.9)
+    >>> cs.testing.assert_certified_accuracy(certs, y_true, nine, at_least=0.9)
     Traceback (most recent call last):
     AssertionError: certified accuracy 0.25 is below 0.9: 1 of 4 samples...
     """
