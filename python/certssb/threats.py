@@ -169,7 +169,7 @@ class Threat:
         Returns
         -------
         int
-            A share of them is rounded down: 2 % of 12,665 samples are 253.
+            A share of them is rounded down: 2% of 12,665 samples are 253.
 
         Raises
         ------

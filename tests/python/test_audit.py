@@ -63,7 +63,7 @@ def test_the_folder_as_it_was_passes_and_says_what_it_cannot_tell(folder: Path) 
     few = cs.audit(folder, members=6)
     assert few.ok and f"whether the {N - 6} members" in few.limits[0]
     # One false member of 60 is among six with a chance of 6/60, one of six false ones with 1 - C(54, 6)/C(60, 6) = 0.484.
-    assert "10 %" in few.limits[0] and "48.4 %" in few.limits[0]
+    assert "10%" in few.limits[0] and "48.4%" in few.limits[0]
     assert "No audit of this folder can tell" in few.text and "<strong>" in few._repr_html_()
 
 

@@ -300,3 +300,25 @@ def test_a_run_under_label_noise_counts_labels_and_says_so(tmp_path: Path) -> No
     assert survived.max() > 0 and sizes[0] == 0 and shares[0] > shares[-1]
     assert "features count as received" in summary["own_attack"]["sentence"]
     assert cli.main(["report", str(tmp_path)]) == 0
+
+
+def test_the_attack_s_norm_is_short_and_never_below_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Single precision goes beyond 0.5 by 3e-8, which headings wrote as 0.5000000298023229."""
+    from certssb.cli._inputs import _rounded_up
+
+    for norm in np.random.default_rng(0).lognormal(0, 3, 1000).tolist():
+        assert norm <= _rounded_up(norm) <= 1.0011 * norm
+    attack = ["--trigger", "patch", "--rate", 0.01, "--norm", 0.5]
+    assert run("run", "--dataset", "digits", *attack, *FAST, "--out", tmp_path) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["own_attack"]["trigger_norm"] == 0.5001
+    assert "0.5001" in summary["own_attack"]["sentence"]
+
+    # The terminal and the page write a share in the same way.
+    said = capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for name in ("clean", "triggered"):
+        (accuracy,) = re.findall(rf"^{name} test samples: \d+, accuracy ([\d.]+)", said, re.MULTILINE)
+        assert f"<dd>{100 * float(accuracy):.2f}%</dd><dt>{name}: predicted right</dt>" in page

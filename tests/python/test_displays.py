@@ -170,7 +170,7 @@ def test_frontiers_on_the_same_axes_share_the_band() -> None:
     high = FrontierDisplay([1, 2], [[np.inf, 5.0]], levels=(1,), name="high").plot(low.ax_)
     infinite = [np.asarray(display.line_.get_ydata())[0] for display in (low, high)]
     assert infinite[0] == infinite[1] > 5 and len(low.ax_.patches) == 1
-    assert legend(low.ax_) == ["low: 100 % of samples", "high: 100 % of samples"]
+    assert legend(low.ax_) == ["low: 100% of samples", "high: 100% of samples"]
     assert low.line_.get_color() != high.line_.get_color()
 
 

@@ -115,7 +115,7 @@ def test_the_caption_claims_no_more_than_the_main_job_certified(main_job: tuple[
 
     summary = json.loads((main_job[1] / "summary.json").read_text())
     share = summary["own_attack"]["certified_accuracy"]["clean"]
-    claimed = re.search(r"(\d+) % of the clean test\s+images are predicted right", README.read_text())
+    claimed = re.search(r"(\d+)% of the clean test\s+images are predicted right", README.read_text())
     assert claimed and 0 <= share - int(claimed[1]) / 100 + 0.02 < 0.04
     size = re.search(r"each member sees (\d+) training images", README.read_text())
     assert size and summary["law"] == f"Subsample(size={size[1]})"

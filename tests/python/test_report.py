@@ -73,6 +73,8 @@ def test_it_says_what_was_certified_and_where_it_comes_from(page: Page, hostile_
     for sentence in said:
         assert sentence in page.text, sentence
     assert "Not a proof" not in page.text
+    # One way to write percent, on axes as in tables.
+    assert "%" in page.text and " %" not in page.text
 
 
 def test_the_headline_comes_first_and_is_what_the_table_certifies(page: Page, hostile_run: Path) -> None:
@@ -81,8 +83,8 @@ def test_the_headline_comes_first_and_is_what_the_table_certifies(page: Page, ho
     certified = float(table.certified_accuracy(y, **run.budget.change()))
     right = float((table.prediction == y).mean())
     head = page.text[: page.text.index("What is guaranteed")]
-    assert f"{100 * share_down(right):.2f} % clean: predicted right " in head
-    assert f"{100 * share_down(certified):.2f} % clean: predicted right and certified" in head
+    assert f"{100 * share_down(right):.2f}% clean: predicted right " in head
+    assert f"{100 * share_down(certified):.2f}% clean: predicted right and certified" in head
     assert (
         f"Certified: the prediction stays the same with {run.budget.words(400)}, as the guarantee below says."
         in head
@@ -93,7 +95,7 @@ def test_the_headline_comes_first_and_is_what_the_table_certifies(page: Page, ho
 
 def test_curves_say_their_numbers_under_a_pointer(page: Page, hostile_run: Path) -> None:
     clean = json.loads((hostile_run / "summary.json").read_text())["results"]["clean"]
-    told = re.findall(r"clean: ([\d.]+) % at ([\d.]+) \((samples|trigger norm \(L2\))\)", page.text)
+    told = re.findall(r"clean: ([\d.]+)% at ([\d.]+) \((samples|trigger norm \(L2\))\)", page.text)
     shares = dict(zip(clean["counts"], clean["certified_accuracy_counts"], strict=True))
     shares |= dict(zip(clean["trigger_norms"], clean["certified_accuracy_budget"], strict=True))
     counted = [(float(share), float(size)) for share, size, unit in told if unit == "samples"]
@@ -201,7 +203,7 @@ def test_hints_are_what_influence_says_of_the_least_certain(page: Page, hostile_
 def test_shares_in_tables_are_those_of_the_summary_rounded_down(page: Page, hostile_run: Path) -> None:
     clean = json.loads((hostile_run / "summary.json").read_text())["results"]["clean"]
     for size, share in zip(clean["trigger_norms"], clean["certified_accuracy_budget"], strict=True):
-        shown = re.search(rf"(?:^| ){re.escape(f'{size:g}')} ([\d.]+) %", page.text)
+        shown = re.search(rf"(?:^| ){re.escape(f'{size:g}')} ([\d.]+)%", page.text)
         assert shown and 0 <= share - float(shown[1]) / 100 < 1.0001e-4
 
 
@@ -379,7 +381,7 @@ def test_two_runs_are_compared(hostile_run: Path, tmp_path: Path, capsys: pytest
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     runs = [report.Run.read(tmp_path / name) for name in ("one", "two")]
     right = [(run.tables["clean"].prediction == run.samples["clean"].y_true).mean() for run in runs]
-    shown = " ".join(f"{100 * share_down(float(share)):.2f} %" for share in right)
+    shown = " ".join(f"{100 * share_down(float(share)):.2f}%" for share in right)
     assert f"clean: predicted right {shown} {100 * (right[1] - right[0]):+.2f} points" in page.text
     assert "members 30 40" in page.text and "seed 0 1" in page.text and "batch size" not in page.text
     sure = [

@@ -114,6 +114,21 @@ def test_a_point_of_a_curve_shows_itself_under_the_pointer(browser: Any, hostile
     assert float(point.evaluate(seen)) > 0.5
 
 
+def test_the_command_that_repeats_a_run_has_no_line_that_ends_inside_an_option(
+    browser: Any, hostile_run: Path
+) -> None:
+    for width in (PHONE, DESKTOP):
+        opened = Opened(browser, hostile_run / "report.html", width)
+        parts = opened.run("[...document.querySelectorAll('.command span')].map(e => e.textContent)")
+        assert parts[0] == "certssb run" and all(part.startswith("--") for part in parts[1:])
+        short = (
+            "[...document.querySelectorAll('.command span')].filter(e => e.textContent.length < 30)"
+            ".map(e => e.getBoundingClientRect().height)"
+        )
+        heights = opened.run(short)
+        assert len(heights) > 5 and max(heights) < 2 * min(heights)
+
+
 def test_captions_of_training_samples_are_no_columns_of_letters(browser: Any, hostile_run: Path) -> None:
     opened = Opened(browser, hostile_run / "report.html", PHONE)
     opened.run("[...document.querySelectorAll('details')].forEach(e => { e.open = true })")

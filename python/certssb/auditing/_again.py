@@ -205,7 +205,7 @@ def _members(
                 shares.append(share)
                 if share > tolerance:
                     wrong.append(
-                        f"member {number}{where} votes differently on {100 * share:.2f} % of the {name} test samples"
+                        f"member {number}{where} votes differently on {100 * share:.2f}% of the {name} test samples"
                     )
     # Where some come out bit for bit, rounding is no excuse for others.
     if others and (same or not folder.votes):
@@ -223,7 +223,7 @@ def _members(
     else:
         total = len(numbers) * len(untrained.levels)
         bits = "the same to the last bit" if same == total else f"{total - same} differ in their bits"
-        most = f"at most {100 * max(shares, default=0.0):.2f} % of their votes differ"
+        most = f"at most {100 * max(shares, default=0.0):.2f}% of their votes differ"
         alike = "no votes to compare" if not shares else most if any(shares) else "the same votes"
         rows.passed("members", f"{what}: {bits}, {alike}")
 
@@ -268,8 +268,8 @@ def false_members_pass(n_members: int, n_again: int) -> str:
     tenth = max(1, round(0.1 * n_members))
     return (
         f"whether the {n_members - n_again:,} members that were not trained again are what the record says. If somebody rewrote the "
-        f"folder with all its digests, one false member is found with a chance of {100 * share:.2g} %, and at least one of {tenth:,} "
-        f"with {100 * (1 - _passes(n_members, tenth, n_again)):.3g} %; --members all finds every one."
+        f"folder with all its digests, one false member is found with a chance of {100 * share:.2g}%, and at least one of {tenth:,} "
+        f"with {100 * (1 - _passes(n_members, tenth, n_again)):.3g}%; --members all finds every one."
     )
 
 

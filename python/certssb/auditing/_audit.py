@@ -30,7 +30,7 @@ def audit(
 ) -> AuditReport:
     """Check the folder of ``certssb run``, or a saved ensemble, without having seen it trained.
 
-    Digests of all files are compared; every certificate is computed anew from the members' votes; results, frame, picture
+    Digests of all files are compared; every certificate is computed anew from the members' votes; results, rows, plot
     and report are made again from the certificates. Then the training data are made again from the recorded settings, and
     some members, drawn at random, are trained again: they must be the same, and vote the same.
 

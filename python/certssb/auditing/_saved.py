@@ -133,7 +133,7 @@ def _trained_again(
     elif other:
         rows.passed(
             "members",
-            f"{what}: all differ in their bits, in at most {100 * max(other.values()):.2f} % of their votes",
+            f"{what}: all differ in their bits, in at most {100 * max(other.values()):.2f}% of their votes",
         )
     else:
         rows.passed("members", f"{what}: the same to the last bit")

@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,15 @@ def _poisoned(
     change = (X_bad[index].astype(np.float64) - X_train[index]).reshape(len(index), -1)
     measured = float(np.sqrt((change**2).sum(axis=1)).max())
     # The trigger's own norm, unless rounding in float32 went beyond it.
-    norm = float(options.norm) if measured <= options.norm else math.nextafter(measured, math.inf)
+    norm = (
+        float(options.norm) if measured <= options.norm else _rounded_up(math.nextafter(measured, math.inf))
+    )
     return X_bad, y_bad, Budget(len(index), norm, labels=True)
+
+
+def _rounded_up(norm: float) -> float:
+    """To four digits, which headings can show: never less than what was measured."""
+    return max(norm, float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(norm)))
 
 
 def made_folders(options: argparse.Namespace) -> Path:

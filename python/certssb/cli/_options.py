@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_training(run)
     _add_confidence(run)
     _add_budget(
-        run, "changed training samples to certify against; as many as the run poisons, or else 2 %% of all"
+        run, "changed training samples to certify against; as many as the run poisons, or else 2%% of all"
     )
     _add_threat(
         run,

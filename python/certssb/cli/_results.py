@@ -15,7 +15,7 @@ import certssb as cs
 from certssb import metrics
 from certssb._extras import needed
 from certssb.certificates._budget import Budget
-from certssb.certificates._shares import share_down
+from certssb.certificates._shares import share_down, share_up
 from certssb.cli._laws import leaves_features
 from certssb.displays._style import FAINT, write_note
 from certssb.report._counted import KINDS, attack_sentence, counted, saved_budget
@@ -162,9 +162,9 @@ def text(summary: dict[str, Any], outcome: Outcome, options: argparse.Namespace)
     """What the terminal shows."""
     lines = ["", summary["guarantee"], ""]
     for name, results in summary["results"].items():
-        line = f"{name} test samples: {results['n_samples']}, accuracy {results['accuracy']:.4f}"
+        line = f"{name} test samples: {results['n_samples']}, accuracy {share_down(results['accuracy']):.4f}"
         rate = results.get("attack_success_rate")
-        lines.append(line + ("" if rate is None else f", given the target class {rate:.4f}"))
+        lines.append(line + ("" if rate is None else f", given the target class {share_up(rate):.4f}"))
     lines.append("")
     for kind in KINDS:
         rows = {name: results for name, results in summary["results"].items() if kind.sizes in results}

@@ -200,14 +200,14 @@ class CertifiedAccuracyDisplay:
                 [certs.certified_accuracy(y_true, trigger_norm=float(t), **options) for t in grid]
             )
             xlabel, over = (
-                "Trigger's L2 norm per poisoned sample (units of the features)",
+                "Trigger's L2 norm per changed sample (units of the features)",
                 budget.over(n_train),
             )
         elif trigger_norm is not None:
             budget = check_budget(labels, edits, counted, trigger_norm=trigger_norm)
             grid, accuracy = _over_counts(certs, y_true, budget, counts)
             xlabel, over = (
-                _OVER.get(budget.edits, "Poisoned training samples (at most)"),
+                _OVER.get(budget.edits, "Changed training samples (at most)"),
                 budget.over(n_train),
             )
         else:

@@ -113,7 +113,7 @@ class FrontierDisplay:
 
     @property
     def curves(self) -> Floats:
-        """ndarray of shape (n_levels, n_points): what is drawn, infinite values included."""
+        """What is drawn, infinite values included: an array of shape (n_levels, n_points)."""
         descending = -np.sort(-self.trigger_norm, axis=0)
         n_samples = len(descending)
         # The share itself may be rounded up in binary: 0.9 * 10 is 9 samples, not 10.
@@ -234,7 +234,7 @@ class FrontierDisplay:
         >>> certs = cs.certify_votes(np.ones((1000, 4), int), cs.Gaussian(0.5), n_train=100, n_classes=2)
         >>> display = cs.FrontierDisplay.from_certificates(certs, [1, 1, 1, 0]).plot()
         >>> [line.get_label() for line in display.lines_]
-        ['50 % of samples', '75 % of samples', '90 % of samples']
+        ['50% of samples', '75% of samples', '90% of samples']
         """
         ax, _ = dressed_axes(ax)
         drawn: _Drawn = memory_of(ax).setdefault("frontiers", [])
@@ -251,7 +251,7 @@ class FrontierDisplay:
         self.line_ = self.lines_[0]
         drawn.append(([*self.lines_], self.curves, self.n_poisoned))
         _draw_frontiers(ax, drawn)
-        ax.set_xlabel("Poisoned training samples (at most)")
+        ax.set_xlabel("Changed training samples (at most)")
         ax.set_ylabel("Certified trigger norm (L2, feature units)")
         finish(self, ax, self.title, guarantee, name)
         return self
@@ -283,7 +283,7 @@ def _is_right(certs: Certificates, y_true: npt.ArrayLike) -> npt.NDArray[np.bool
 
 
 def _percent(level: float) -> str:
-    return f"{100 * level:.4g} % of samples"
+    return f"{100 * level:.4g}% of samples"
 
 
 def _draw_frontiers(ax: Axes, drawn: _Drawn) -> None:

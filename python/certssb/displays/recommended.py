@@ -145,7 +145,7 @@ class RecommendationDisplay:
         Returns
         -------
         RecommendationDisplay
-            Itself, with `ax_`, `figure_` and `points_`.
+            Itself, with ``ax_``, ``figure_`` and ``points_``.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class RecommendationDisplay:
         >>> display.plot().ax_.get_xlabel()
         'Trusted samples predicted right'
         """
-        percent = needed("matplotlib.ticker", "A plot", "plot").PercentFormatter
+        ticker = needed("matplotlib.ticker", "A plot", "plot")
         ax, _ = dressed_axes(ax)
         # Nothing is certified that is not right: no point lies above the line.
         ax.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -176,10 +176,12 @@ class RecommendationDisplay:
         low = max(0.0, np.floor(10 * float(self.accuracy.min()) - 0.5) / 10) if len(self.accuracy) else 0.0
         ax.set_xlim(low, 1)
         ax.set_ylim(0, 1)
+        # An axis is at least a tenth long, so that its ticks are whole percents.
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(percent(1.0, decimals=None))
+            axis.set_major_locator(ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
+            axis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0))
         ax.set_xlabel("Trusted samples predicted right", color=INK, fontsize=9.5)
-        ax.set_ylabel("... with enough votes for the threat", color=INK, fontsize=9.5)
+        ax.set_ylabel("Predicted right, with enough votes", color=INK, fontsize=9.5)
         if self.title:
             ax.set_title(self.title, loc="left", fontsize=10.5, color=INK, wrap=True)
         place_of: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0}

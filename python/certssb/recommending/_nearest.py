@@ -40,9 +40,12 @@ class RecommendedKNN:
         Number of training samples that a prediction looks at: all of them.
     not_covered : str
         What the certificate does not cover.
-    accuracy, certified : float or None
-        Shares of trusted samples that were predicted right, and of those that would also be certified, with the other half of
-        the trusted samples as neighbours. Estimates, not guarantees; None where nothing was measured.
+    accuracy : float or None
+        Share of the trusted samples that were predicted right, with the other half of them as neighbours: an estimate, not
+        a guarantee. None where nothing was measured.
+    certified : float or None
+        Share of the trusted samples that were predicted right and would be certified: likewise an estimate. None where
+        nothing was measured.
 
     Examples
     --------
@@ -67,7 +70,7 @@ class RecommendedKNN:
     def _cells(self) -> list[str]:
         cells = [
             repr(self.classifier),
-            f"{100 * self.probability:.6g} %",
+            f"{100 * self.probability:.6g}%",
             f"{self.n_seen:,}",
             "every sample for each prediction",
             "nothing left to chance",

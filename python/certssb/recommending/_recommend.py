@@ -35,7 +35,7 @@ def recommend(
     at the data.
 
     Every family of laws is tried, and its parameter is fitted twice: so that three quarters of the votes are enough,
-    and so that 95 % are. In both cases members see as many samples, or as little noise, as that allows. Laws for
+    and so that 95% are. In both cases members see as many samples, or as little noise, as that allows. Laws for
     which three quarters are enough come first. Among them are first the laws without noise, then noise inside a
     subsample, then noise on the whole set, and within these groups first the laws whose members see more samples.
     With trusted samples the candidates are measured, and the one with the largest certified share comes first.

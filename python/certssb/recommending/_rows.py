@@ -51,9 +51,12 @@ class RecommendedLaw:
         Whether the guarantee requires a seed that nobody who changed the data knew.
     not_covered : str
         What the certificate does not cover.
-    accuracy, certified : float or None
-        Shares of trusted samples that small ensembles predicted right, and of those for which their votes would also be
-        enough. Estimates, not guarantees; None where nothing was measured.
+    accuracy : float or None
+        Share of the trusted samples that small ensembles predicted right: an estimate, not a guarantee. None where
+        nothing was measured.
+    certified : float or None
+        Share of the trusted samples that they predicted right with enough votes for a certificate: likewise an
+        estimate. None where nothing was measured.
     scaled : bool
         Whether the measured members saw fewer samples than `n_seen`, as there were not enough trusted ones.
 
@@ -88,7 +91,7 @@ class RecommendedLaw:
         cells = [
             repr(self.law),
             f"{self.votes:,} of {self.n_members:,}",
-            f"{100 * self.agreement:.1f} %",
+            f"{100 * self.agreement:.1f}%",
             seen,
             f"{self.cost:,.3g}",
             rests,

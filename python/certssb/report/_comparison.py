@@ -10,7 +10,7 @@ from certssb._extras import absent
 from certssb.report._counted import KINDS
 from certssb.report._headline import change_words, finished, headlines, percent
 from certssb.report._markup import Markup, table, tag
-from certssb.report._page import document
+from certssb.report._page import document, written
 from certssb.report._plots import compared
 from certssb.report._run import Run
 
@@ -114,9 +114,7 @@ def _made(one: Run, two: Run, names: tuple[str, str]) -> Markup:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "-" if value is None else written(value)
 
 
 def _curves(one: Run, two: Run, names: tuple[str, str]) -> Markup | None:

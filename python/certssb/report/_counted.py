@@ -121,7 +121,7 @@ def attack_sentence(
     >>> from certssb.report._counted import attack_sentence
     >>> attack = Budget(27, 1.0, labels=True)
     >>> attack_sentence(attack, Budget(27, float("inf"), True), {"clean": 0.38559}, 1346)
-    'Certified against the attack that this run made (at most 27 of 1,346 training samples changed, each by an L2 norm of at most 1, labels included): 38.55 % of the clean test samples are predicted right, and for each of them, with the probability that the guarantee states, no such attack could change that.'
+    'Certified against the attack that this run made (at most 27 of 1,346 training samples changed, each by an L2 norm of at most 1, labels included): 38.55% of the clean test samples are predicted right, and for each of them, with the probability that the guarantee states, no such attack could change that.'
     >>> attack_sentence(attack, Budget(27, 1.0, False), {"clean": None}, 1346)[:76]
     'The attack that this run made is NOT covered: under this law labels count as'
     """
@@ -141,7 +141,7 @@ def attack_sentence(
         )
     else:
         listed = " and ".join(
-            f"{100 * share_down(share):.2f} % of the {name}" for name, share in known.items()
+            f"{100 * share_down(share):.2f}% of the {name}" for name, share in known.items()
         )
         sentence = (
             f"Certified against the attack that this run made {words}: {listed} test samples are predicted right, and "

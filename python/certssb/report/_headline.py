@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from certssb.certificates._shares import share_down
+from certssb.certificates._shares import share_down, share_up
 from certssb.exceptions import ParameterError
 from certssb.laws import Discrete
 from certssb.report._markup import Markup, tag
 from certssb.report._run import Run
 
-__all__ = ["Headline", "finished", "headline", "headlines", "percent"]
+__all__ = ["Headline", "finished", "headline", "headlines", "percent", "percent_up"]
 
 
 class Headline(NamedTuple):
@@ -61,7 +61,12 @@ def change_words(run: Run) -> str:
 
 def percent(share: float | None) -> str:
     """In percent with two decimals, rounded down, so that no share claims more than was certified."""
-    return "-" if share is None else f"{100 * share_down(share):.2f} %"
+    return "-" if share is None else f"{100 * share_down(share):.2f}%"
+
+
+def percent_up(share: float | None) -> str:
+    """In percent with two decimals, rounded up."""
+    return "-" if share is None else f"{100 * share_up(share):.2f}%"
 
 
 def headline(run: Run) -> Markup:

@@ -18,13 +18,13 @@ import numpy.typing as npt
 from certssb._checks import parameter_error, shown
 from certssb.certificates import CertificateTable
 from certssb.report._counted import KINDS
-from certssb.report._headline import finished, headline, percent
+from certssb.report._headline import finished, headline, percent, percent_up
 from certssb.report._markup import Markup, joined, table, tag
 from certssb.report._plots import figures
 from certssb.report._run import Run
 from certssb.report._samples import Samples, least_certain
 
-__all__ = ["document", "render"]
+__all__ = ["document", "render", "written"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _THUMBNAIL = 128
@@ -85,7 +85,11 @@ def _subtitle(run: Run) -> Markup:
     summary, settings = run.summary, run.summary["settings"]
     n_train, n_trusted = summary["n_train"], summary.get("n_trusted", 0)
     beside = f" and {n_trusted:,} trusted ones" if n_trusted else ""
-    words = f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {settings.get('members')} members, {summary['law']}"
+    members = settings.get("members")
+    voting = f"{members:,}" if isinstance(members, int) else members
+    words = (
+        f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {voting} members, {summary['law']}"
+    )
     when = finished(run)
     return joined(words, ", finished " if when else None, when)
 
@@ -117,7 +121,9 @@ def _results(run: Run) -> Markup:
         ("attack_success_rate", "Given the attacker's class"),
     ):
         if any(r.get(key) is not None for r in results.values()):
-            rows.append([label, *(percent(r.get(key)) for r in results.values())])
+            # A share that speaks for the attacker is rounded up.
+            rounded = percent_up if key == "attack_success_rate" else percent
+            rows.append([label, *(rounded(r.get(key)) for r in results.values())])
     parts = [tag("h2", "Results"), table(["Test samples", *names], rows, class_="numbers")]
     for kind in KINDS:
         if all(kind.sizes in r for r in results.values()):
@@ -139,7 +145,7 @@ def _samples(run: Run, name: str) -> Markup | None:
     value, unit = _certainty(run, certs)
     rows = [
         tag("h3", title) + tag("div", *(_sample(samples, certs, value, unit, i) for i in places), class_="samples")
-        for title, places in (("Of all", of_all), ("Of those not abstained", certified))
+        for title, places in (("Among all", of_all), ("Among those with a certificate", certified))
         if len(places)
     ]  # fmt: skip
     heading = tag("h2", f"Least certain {name} test samples")
@@ -192,18 +198,21 @@ def _behind(run: Run, name: str) -> Markup | None:
 
 
 def _certainty(run: Run, certs: CertificateTable) -> tuple[npt.NDArray[Any], tuple[str, str]]:
-    """What is certified about each sample as one number, with its name and what it means."""
+    """What is certified about each sample as one number, how a caption says it, and what it means."""
     if certs.radius is not None:
-        return certs.radius, ("radius", "Radius: total L2 norm over the training set.")
+        return certs.radius, ("radius {}", "Radius: total L2 norm over the training set.")
     if "flips" in run.summary["results"][next(iter(run.tables))]:
-        return certs.n_flips(), ("entries", "Entries: how many may change.")
+        return certs.n_flips(), ("survives {}", "Survives: the largest number of changed entries.")
     budget = run.budget
     if all("counts" in results for results in run.summary["results"].values()):
         counts = replace(budget, n_poisoned=None)
-        return certs.n_poisoned(**counts.change()), ("samples", f"Samples: {counts.words()}.")
+        return certs.n_poisoned(**counts.change()), (
+            "survives {}",
+            f"Survives: the largest number of {counts.words()}.",
+        )
     norms = replace(budget, trigger_norm=None)
     words = f"Norm: the largest trigger survived, {norms.words(run.n_train)}."
-    return certs.trigger_norm(**norms.change()), ("norm", words)
+    return certs.trigger_norm(**norms.change()), ("norm {}", words)
 
 
 def _sample(
@@ -215,7 +224,7 @@ def _sample(
     right = bool(predicted == truth)
     state = "wrong" if not right else "abstained" if certs.abstained[place] else "certified"
     words = f"{predicted} \u2713" if right else f"{predicted} \u2717 true: {truth}"
-    second = "abstained" if certs.abstained[place] else f"{unit[0]} {_down(float(value[place]))}"
+    second = "abstained" if certs.abstained[place] else unit[0].format(_down(float(value[place])))
     alt = f"Sample {place}, predicted {predicted}, true class {truth}, {second}"
     drawn = _png(samples.images[shown[0]]) if len(shown) else None
     image = None if drawn is None else tag("img", src=drawn, alt=alt)
@@ -248,8 +257,8 @@ def _png(image: npt.NDArray[np.float32]) -> str | None:
 
 def _settings(run: Run) -> Markup:
     settings = run.summary["settings"]
-    rows = [[key.replace("_", " "), _value(value)] for key, value in settings.items() if value is not None]
-    command = tag("pre", tag("code", _command(settings)))
+    rows = [[key.replace("_", " "), written(value)] for key, value in settings.items() if value is not None]
+    command = tag("pre", tag("code", _command(settings)), class_="command")
     secret = settings.get("seed") is None
     note = "The noise was drawn from a fresh seed, which nobody knew beforehand." if secret else None
     if note is not None and next(iter(run.tables.values())).election is not None:
@@ -260,10 +269,17 @@ def _settings(run: Run) -> Markup:
     return tag("section", tag("h2", "Settings"), _pairs(rows), *again)
 
 
-def _command(settings: dict[str, Any]) -> str:
+def _command(settings: dict[str, Any]) -> Markup:
     from certssb.cli._config import words_of
 
-    return shlex.join(["certssb", "run", *words_of(settings)])
+    # Each option beside its values, so that no line ends between them or inside of one.
+    parts = [["certssb", "run"]]
+    for word in words_of(settings):
+        if word.startswith("--"):
+            parts.append([])
+        parts[-1].append(word)
+    first, *options = (tag("span", shlex.join(part)) for part in parts)
+    return joined(first, *(part for option in options for part in (" ", option)))
 
 
 def _origin(run: Run) -> Markup:
@@ -299,7 +315,8 @@ def _record(run: Run) -> dict[str, Any]:
     return dict(record[0] if isinstance(record, list) else record)
 
 
-def _value(value: Any) -> str:
+def written(value: Any) -> str:
+    """A setting as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

@@ -54,7 +54,6 @@ _TOLD = 20
 """Points of one curve of a frontier that say their numbers: each takes a few hundred bytes."""
 
 _XLABELS = {
-    "counts": "Changed training samples (at most)",
     "trigger_norms": "L2 norm of the change of each sample",
     "radii": "L2 radius over the whole training set",
     "flips": "Changed entries (at most)",
@@ -95,7 +94,7 @@ def _drawn(
 ) -> Markup:
     ax, colours = _axes(), []
     for _, display, _ in curves:
-        _plot(display, ax, _XLABELS[kind.sizes])
+        _plot(display, ax, _XLABELS.get(kind.sizes, display.xlabel))
         colours.append(ax.get_lines()[-1].get_color())
     # After all curves, whose colours go by how many lines there are.
     for (name, _, results), colour in zip(curves, colours, strict=True):
@@ -106,7 +105,7 @@ def _drawn(
 def _tell(ax: Axes, name: str, kind: Kind, results: dict[str, Any], colour: Any) -> None:
     """Say the numbers of a curve where a pointer rests on it: those of the table."""
     for size, share in zip(results[kind.sizes], results[kind.shares], strict=True):
-        words = f"{name}: {100 * share_down(share):.2f} % at {size:g} ({kind.unit})"
+        words = f"{name}: {100 * share_down(share):.2f}% at {size:g} ({kind.unit})"
         _point(ax, float(size), float(share), words, colour)
 
 
@@ -133,7 +132,7 @@ def drawing(display: CertifiedAccuracyDisplay, title: str) -> Markup:
     return _figure(ax, title)
 
 
-def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str) -> None:
+def _plot(display: CertifiedAccuracyDisplay, ax: Axes, xlabel: str | None) -> None:
     display.xlabel, display.title = xlabel, ""
     display.plot(ax=ax)
 
@@ -150,7 +149,7 @@ def _frontier(run: Run, name: str) -> Markup:
         for n, norm in zip(display.n_poisoned[::every].tolist(), curve[::every].tolist(), strict=True):
             if math.isfinite(norm):
                 told = (
-                    f"{name}: {100 * level:g} % survive {n:,} samples, each changed by at most {_down(norm)}"
+                    f"{name}: {100 * level:g}% survive {n:,} samples, each changed by at most {_down(norm)}"
                 )
                 _point(ax, float(n), float(norm), told, line.get_color())
     words = Budget(None, None, labels).over(run.n_train)

@@ -55,8 +55,8 @@ def _results(rows: list[dict[str, Any]], places: dict[str, int]) -> Markup:
         [
             tag("code", found["test"]),
             found["threat"],
-            f"{exactly(100 * found['asked'])} %",
-            f"{100 * share_down(found['share']):.2f} %",
+            f"{exactly(100 * found['asked'])}%",
+            f"{100 * share_down(found['share']):.2f}%",
             "yes" if found["held"] else tag("strong", "no"),
             tag("a", f"{places[found['table']]}", href=f"#certificates-{places[found['table']]}"),
         ]
@@ -105,7 +105,7 @@ def _curves(place: int, rows: list[dict[str, Any]]) -> list[Markup]:
             tag("h3", f"Predicted right and certified, over the {unit}"),
             table(
                 ["Size", "Share"],
-                [[f"{size:,g}", f"{100 * share_down(share):.2f} %"]
+                [[f"{size:,g}", f"{100 * share_down(share):.2f}%"]
                  for size, share in zip(found["sizes"], found["shares"], strict=True)],
                 class_="numbers",
             ),
