@@ -10,6 +10,7 @@ import re
 from dataclasses import MISSING, fields
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyObject
 from sphinx.errors import ExtensionError
@@ -93,15 +94,25 @@ def skip_bases(app: Sphinx, name: str, thing: Any, options: Any, bases: list[Any
     bases[:] = dict.fromkeys(public)
 
 
+def drop_empty_bases(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the line of a class none of whose bases was kept."""
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if paragraph.astext().strip() == "Bases:":
+            paragraph.parent.remove(paragraph)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Listen behind napoleon."""
     # napoleon hands attributes on as variables.
     for field in PyObject.doc_field_types:
         if field.name == "variable":
             field.label = "Attributes"
+            # As for parameters, words of a type are no links: n_train in a shape led to whatever has that name.
+            field.typerolename = None
     app.connect("autodoc-process-docstring", mend_fields, priority=900)
     app.connect("autodoc-process-docstring", add_summary, priority=910)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", mend_signature)
     app.connect("autodoc-process-bases", skip_bases)
+    app.connect("doctree-read", drop_empty_bases)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -182,8 +182,27 @@ def test_what_is_inherited_is_described_once_and_named_as_a_base(site: Path) -> 
     assert "Bases: _" not in re.sub(r"<[^>]+>", "", data)
     kinds = re.sub(r"<[^>]+>", "", (site / "reference" / "exceptions.html").read_text(encoding="utf-8"))
     assert "Bases: CertssbError, ValueError" in kinds and "class certssb." not in kinds
+    # Lines that name nothing are left out, and words of a shape are no links.
+    assert not [
+        page
+        for page in (site / "reference").glob("*.html")
+        if ">Bases: </p>" in page.read_text(encoding="utf-8")
+    ]
+    estimators = (site / "reference" / "estimators.html").read_text(encoding="utf-8")
+    assert "difference (ndarray of shape (n_train,))" in re.sub(r"<[^>]+>", "", estimators)
     for page in (site / "reference").glob("*.html"):
         assert "&lt;factory&gt;" not in page.read_text(encoding="utf-8"), page
+
+
+def test_titles_differ(site: Path) -> None:
+    """Two pages of one title cannot be told apart in the results of a search."""
+    titles: dict[str, list[str]] = {}
+    for page in site.rglob("*.html"):
+        found = re.search(r"<h1>(.*?)<", page.read_text(encoding="utf-8"))
+        if found:
+            titles.setdefault(found[1], []).append(str(page.relative_to(site)))
+    assert len(titles) > 40
+    assert {title: pages for title, pages in titles.items() if len(pages) > 1} == {}
 
 
 def test_code_fits_its_column(site: Path) -> None:

@@ -20,7 +20,7 @@ __all__ = ["CertificateTable"]
 
 
 class CertificateTable(WithAccuracy, Exported):
-    """Certificates of test samples. Made by ``certify``, :func:`certify_votes` or :func:`certify_scores`.
+    """Certificates of test samples. Made by an estimator's ``certify``, :func:`certify_votes` or :func:`certify_scores`.
 
     A table has a length, can be sliced by rows, compared, copied and pickled. A pickle holds what :meth:`save` writes
     and is checked like a file.

@@ -85,7 +85,7 @@ def read_arrays(X: Any, y: Any = None, name: str = "X") -> tuple[Features, Any, 
 
     Returns
     -------
-    features, labels
+    features, labels : ndarray and array-like
         As from :func:`as_arrays`.
     reading : Reading
         As from :func:`read_features`.

@@ -32,7 +32,8 @@ class CertifiedKNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """1-nearest neighbour with Gaussian noise on every training point, certified exactly (RAB, Weber et al.).
 
     Nothing is sampled: the probability that the nearest noised training point has a given class is an integral,
-    computed to 1e-10. Certificates therefore hold with certainty, and there is no alpha.
+    computed to 1e-10. Certificates therefore hold with certainty, and there is no alpha. A scikit-learn classifier:
+    ``score`` is the accuracy.
 
     Parameters
     ----------
