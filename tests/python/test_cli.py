@@ -322,3 +322,25 @@ def test_the_attack_s_norm_is_short_and_never_below_what_was_measured(
     for name in ("clean", "triggered"):
         (accuracy,) = re.findall(rf"^{name} test samples: \d+, accuracy ([\d.]+)", said, re.MULTILINE)
         assert f"<dd>{100 * float(accuracy):.2f}%</dd><dt>{name}: predicted right</dt>" in page
+
+
+def test_sizes_end_with_what_is_certified_not_with_what_was_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table from 0 to 26 in steps of 5 hid that a partition certified up to 3 samples."""
+    partition = ["--partition", 60, "--model", "discriminant", "--seed", "0", "--quiet"]
+    assert run("run", "--dataset", "digits", "--n-poisoned", 200, *partition, "--out", tmp_path) == 0
+    clean = json.loads((tmp_path / "summary.json").read_text())["results"]["clean"]
+    assert 0 < clean["counts"][1] < 5 and clean["counts"][-1] == 200 and len(clean["counts"]) < 20
+    assert clean["certified_accuracy_counts"][1] > 0 == clean["certified_accuracy_counts"][-2]
+    assert "60 learners" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_without_a_norm_says_that_changes_of_any_size_count(tmp_path: Path) -> None:
+    few = ["--members", 30, "--model", "discriminant", "--classes", 0, 1, "--seed", "0", "--quiet"]
+    assert run("run", "--dataset", "digits", "--sigma", 0.5, *few, "--out", tmp_path / "open") == 0
+    stated = ["--threat", "n_poisoned=2, trigger_norm=0.1"]
+    assert run("run", "--dataset", "digits", "--sigma", 0.5, *few, *stated, "--out", tmp_path / "stated") == 0
+    said = "No norm was asked for, so changes of any size count here"
+    assert said in (tmp_path / "open" / "report.html").read_text(encoding="utf-8")
+    assert said not in (tmp_path / "stated" / "report.html").read_text(encoding="utf-8")

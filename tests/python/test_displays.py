@@ -305,3 +305,9 @@ def test_curves_that_are_none_are_refused(radii: Any, accuracy: Any, said: str) 
     with pytest.raises(ParameterError, match=said):
         CertifiedAccuracyDisplay(radii, accuracy)
     CertifiedAccuracyDisplay([0, 0], [1, np.nan])
+
+
+def test_a_number_of_samples_has_no_halves_on_its_axis() -> None:
+    axis = CertifiedAccuracyDisplay([0, 1, 2], [0.9, 0.8, 0.0], xlabel="Changed entries (at most)").plot().ax_
+    ticks = axis.get_xticks()
+    assert len(ticks) >= 3 and (ticks == np.round(ticks)).all()

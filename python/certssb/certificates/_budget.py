@@ -101,7 +101,8 @@ class Budget:
         samples = "sample" if self.n_poisoned == 1 and not of else "samples"
         if self.numbers is not None:
             modified, inserted, deleted = self.numbers
-            how = f"at most {modified:,}{of} training samples changed{self._how()}, {self._labels()}"
+            one = "sample" if modified == 1 and not of else "samples"
+            how = f"at most {modified:,}{of} training {one} changed{self._how()}, {self._labels()}"
             many = f"at most {deleted:,} removed and at most {inserted:,} of any kind added"
             return f"{how}, {many}" + ("" if deleted == inserted else ", before they were received or after")
         if self.edits == "any":

@@ -156,7 +156,8 @@ def _rehearse(
         words.append(f"features changed by a total L2 norm below {size}, labels as received")
     if isinstance(law, cs.Discrete):
         best["flips"] = int(table.n_flips()[0])
-        words.append(f"at most {best['flips']} entries changed")
+        entries = "entry" if best["flips"] == 1 else "entries"
+        words.append(f"at most {best['flips']} {entries} changed")
     elif leaves_features(law):
         best["n_poisoned"] = int(table.n_poisoned(**replace(budget, n_poisoned=None).change())[0])
         words.append(replace(budget, n_poisoned=best["n_poisoned"]).words(facts.n_train))

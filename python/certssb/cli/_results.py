@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,9 @@ class Outcome:
         finite = norms[np.isfinite(norms)]
         # Where all norms are 0 or infinite, the number of samples says all there is to say.
         if finite.any() or tables[0].radius is not None:
-            sizes["trigger_norms"] = _round_sizes(max(finite.max(initial=0.0), self._attack_norm()))
+            # The attack's own norm and number beside sizes that end with what is certified.
+            norms_known = {self._attack_norm()} - {math.inf}
+            sizes["trigger_norms"] = sorted({*_round_sizes(float(finite.max(initial=0.0))), *norms_known})
         radii = [table.radius for table in tables if table.radius is not None]
         if radii:
             sizes["radii"] = _round_sizes(max(float(np.max(radius, initial=0.0)) for radius in radii))
@@ -80,7 +83,7 @@ class Outcome:
             survived = replace(self.budget, n_poisoned=None).change()
             most = max(int(table.n_poisoned(**survived).max(initial=0)) for table in tables)
             known = [budget.n_poisoned or 0 for budget in (self.budget, self.attack) if budget is not None]
-            sizes["counts"] = sorted({*_whole(min(max(most + 1, *known), self.n_train)), *map(float, known)})
+            sizes["counts"] = sorted({*_whole(min(most + 1, self.n_train)), *map(float, known)})
         return sizes
 
     def _attack_norm(self) -> float:

@@ -268,8 +268,7 @@ class CertifiedAccuracyDisplay:
         >>> display.plot(guarantee=True).ax_.get_title(loc="left").splitlines()[0]
         'Predicted right and certified, over the total L2 norm of changes to the features of all'
         """
-        percent = needed("matplotlib.ticker", "A plot", "plot").PercentFormatter
-
+        ticker = needed("matplotlib.ticker", "A plot", "plot")
         ax, n_before = dressed_axes(ax)
         style = line_style(n_before, self.sound)
         label = label_of(name if name is not None else self.name, self.sound)
@@ -287,7 +286,10 @@ class CertifiedAccuracyDisplay:
             self.xlabel or "Certified L2 radius over the whole training set (units of the features)"
         )
         ax.set_ylabel("Certified accuracy")
-        ax.yaxis.set_major_formatter(percent(1.0, decimals=0))
+        if (self.radii == np.round(self.radii)).all():
+            # Of a number of samples there are no halves.
+            ax.xaxis.set_major_locator(ticker.MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        ax.yaxis.set_major_formatter(ticker.PercentFormatter(1.0, decimals=0))
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.set_ylim(0, 1)
         right = max(float(self.radii[-1]), ax.get_xlim()[1] if n_before else 0)

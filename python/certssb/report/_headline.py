@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -80,6 +81,12 @@ def headline(run: Run) -> Markup:
     sound = all(table.sound for table in run.tables.values())
     rests = "as the guarantee below says" if sound else "by a published form, which is not a proof"
     words = f"Certified: the prediction stays the same with {change_words(run)}, {rests}."
+    measured = any({"trigger_norms", "radii"} & results.keys() for results in run.summary["results"].values())
+    if measured and run.budget.trigger_norm is not None and math.isinf(run.budget.trigger_norm):
+        words += (
+            " No norm was asked for, so changes of any size count here; what is certified up to which norm stands in the "
+            "tables below."
+        )
     return tag("section", tag("dl", *cards, class_="headline"), tag("p", words), class_="first")
 
 

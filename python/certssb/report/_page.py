@@ -87,9 +87,8 @@ def _subtitle(run: Run) -> Markup:
     beside = f" and {n_trusted:,} trusted ones" if n_trusted else ""
     members = settings.get("members")
     voting = f"{members:,}" if isinstance(members, int) else members
-    words = (
-        f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {voting} members, {summary['law']}"
-    )
+    voters = "members" if next(iter(run.tables.values())).election is None else "learners"
+    words = f"{settings.get('dataset')}, {n_train:,} training samples{beside}, {voting} {voters}, {summary['law']}"
     when = finished(run)
     return joined(words, ", finished " if when else None, when)
 
