@@ -91,33 +91,41 @@ pub(crate) fn within_a_moment<G>(attempt: impl Fn() -> TryLockResult<G>) -> Opti
 /// # Errors
 /// A device error if not a single thread can be started.
 pub(crate) fn install<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
+    let (mut work, mut result) = (Some(work), None);
+    in_pool(&mut || result = work.take().map(|work| work()))?;
+    // A panic of the work has gone through the pool.
+    result.ok_or_else(|| Error::device("A thread ended without its result."))
+}
+
+/// The one place where threads meet, compiled once for all kinds of work.
+fn in_pool(work: &mut (dyn FnMut() + Send)) -> Result<()> {
     static POOL: PerProcess<ThreadPool> = PerProcess::new();
     if rayon::current_thread_index().is_some() {
-        return Ok(work());
+        work();
+        return Ok(());
     }
     let (pool, stop) = (POOL.get(pool)?, Stop::current());
     if listens() {
-        return beside(pool, move || stop.carried(work));
+        beside(pool, &mut || stop.carried(&mut *work));
+    } else {
+        pool.install(|| stop.carried(work));
     }
-    Ok(pool.install(move || stop.carried(work)))
+    Ok(())
 }
 
 /// Runs `work` in the pool; this thread asks meanwhile whether to stop.
-fn beside<R: Send>(pool: &ThreadPool, work: impl FnOnce() -> R + Send) -> Result<R> {
-    let (done, result) = channel();
-    let result = pool.in_place_scope(move |scope| {
-        // Whoever waits is there until the result is.
-        scope.spawn(move |_| drop(done.send(work())));
-        loop {
-            match result.recv_timeout(BETWEEN) {
-                Err(RecvTimeoutError::Timeout) => listen(),
-                Err(RecvTimeoutError::Disconnected) => break None,
-                Ok(result) => break Some(result),
-            }
+fn beside(pool: &ThreadPool, work: &mut (dyn FnMut() + Send)) {
+    let (working, done) = channel::<()>();
+    pool.in_place_scope(move |scope| {
+        // Nobody sends: the sender goes when the work is done, or has panicked.
+        scope.spawn(move |_| {
+            let _working = working;
+            work();
+        });
+        while done.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
+            listen();
         }
     });
-    // A panic of the work has gone through the scope.
-    result.ok_or_else(|| Error::device("A thread ended without its result."))
 }
 
 fn pool() -> Result<ThreadPool> {

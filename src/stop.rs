@@ -62,7 +62,7 @@ impl Ear {
 /// # Ok::<(), certssb::Error>(())
 /// ```
 pub fn until<R>(flag: &Arc<AtomicBool>, work: impl FnOnce() -> R) -> R {
-    within(Stop(Some(Arc::clone(flag))), None, work)
+    Stop(Some(Arc::clone(flag))).carried(work)
 }
 
 /// Runs `work`, which ends with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) soon after `question` says true. It is
@@ -95,24 +95,33 @@ pub(crate) fn asking_for<R>(
     question: impl Fn() -> bool + 'static,
     work: impl FnOnce() -> R,
 ) -> R {
-    let ear = Ear { flag: Arc::clone(&flag), asked: Cell::new(Instant::now()), question: Box::new(question) };
-    within(Stop(Some(flag)), Some(Rc::new(ear)), work)
+    let _restore = Restore::asking(flag, Box::new(question));
+    work()
 }
 
 /// Puts back what was there before, also after a panic.
 struct Restore(Stop, Option<Rc<Ear>>);
 
+// Not a part of every call: there are a hundred.
+impl Restore {
+    #[inline(never)]
+    fn after(stop: Stop, ear: Option<Rc<Ear>>) -> Self {
+        Self(CURRENT.with(|current| current.replace(stop)), EAR.with(|current| current.replace(ear)))
+    }
+
+    #[inline(never)]
+    fn asking(flag: Arc<AtomicBool>, question: Box<dyn Fn() -> bool>) -> Self {
+        let ear = Ear { flag: Arc::clone(&flag), asked: Cell::new(Instant::now()), question };
+        Self::after(Stop(Some(flag)), Some(Rc::new(ear)))
+    }
+}
+
 impl Drop for Restore {
+    #[inline(never)]
     fn drop(&mut self) {
         CURRENT.with(|current| std::mem::swap(&mut *current.borrow_mut(), &mut self.0));
         EAR.with(|ear| std::mem::swap(&mut *ear.borrow_mut(), &mut self.1));
     }
-}
-
-fn within<R>(stop: Stop, ear: Option<Rc<Ear>>, work: impl FnOnce() -> R) -> R {
-    let _restore =
-        Restore(CURRENT.with(|current| current.replace(stop)), EAR.with(|current| current.replace(ear)));
-    work()
 }
 
 /// Whether the work of a thread is to stop.
@@ -127,7 +136,8 @@ impl Stop {
 
     /// Makes this the one of the calling thread, which helps another one, while it does `work`.
     pub(crate) fn carried<R>(&self, work: impl FnOnce() -> R) -> R {
-        within(self.clone(), None, work)
+        let _restore = Restore::after(self.clone(), None);
+        work()
     }
 
     /// Whether to stop; on the thread that asks, asked if the last time is a while ago.

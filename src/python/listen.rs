@@ -13,6 +13,9 @@ use pyo3::prelude::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::asking;
 
+/// What is called as often as signals are looked at.
+type Tell = dyn Fn(Python<'_>) -> PyResult<()>;
+
 /// What a call raises because of something outside its work: a signal's handler, or a function that it reports to.
 #[derive(Default)]
 pub(super) struct Raised(RefCell<Option<PyErr>>);
@@ -22,8 +25,20 @@ impl Raised {
     pub(super) fn by(&self, code: impl FnOnce(Python<'_>) -> PyResult<()>) {
         // Nothing is borrowed meanwhile: the code may run anything.
         if let Err(error) = Python::attach(code) {
-            self.0.borrow_mut().get_or_insert(error);
+            self.keep(error);
         }
+    }
+
+    fn keep(&self, error: PyErr) {
+        self.0.borrow_mut().get_or_insert(error);
+    }
+
+    /// What a thread asks while it works: hears signals, calls `tell`, and says whether there was an exception.
+    fn question(self: Rc<Self>, tell: Box<Tell>) -> Box<dyn Fn() -> bool> {
+        Box::new(move || {
+            self.by(|py| py.check_signals().and_then(|()| tell(py)));
+            self.is_some()
+        })
     }
 
     /// Whether there was an exception, which is to stop the work.
@@ -43,12 +58,12 @@ pub(super) fn heard<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> (Result<T>, Option<PyErr>) {
-    py.detach(|| run(|_| Ok(()), |_| work()))
+    py.detach(|| run(nothing(), |_| work()))
 }
 
 /// The same with the interpreter held, for work on memory that Python code may write to.
 pub(super) fn holding<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
-    let (outcome, raised) = run(|_| Ok(()), |_| work());
+    let (outcome, raised) = run(nothing(), |_| work());
     told(py, outcome, raised)
 }
 
@@ -58,7 +73,7 @@ pub(super) fn telling<T: Send>(
     tell: impl Fn(Python<'_>) -> PyResult<()> + Send + 'static,
     work: impl FnOnce() -> Result<T> + Send,
 ) -> PyResult<T> {
-    let (outcome, raised) = py.detach(|| run(tell, |_| work()));
+    let (outcome, raised) = py.detach(|| run(Box::new(tell), |_| work()));
     told(py, outcome, raised)
 }
 
@@ -67,35 +82,37 @@ pub(super) fn calling<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&Raised) -> Result<T> + Send,
 ) -> PyResult<T> {
-    let (outcome, raised) = py.detach(|| run(|_| Ok(()), work));
+    let (outcome, raised) = py.detach(|| run(nothing(), work));
     told(py, outcome, raised)
 }
 
-fn run<T>(
-    tell: impl Fn(Python<'_>) -> PyResult<()> + 'static,
-    work: impl FnOnce(&Raised) -> Result<T>,
-) -> (Result<T>, Option<PyErr>) {
+// There are a hundred kinds of work: what does not depend on them is compiled once.
+fn run<T>(tell: Box<Tell>, work: impl FnOnce(&Raised) -> Result<T>) -> (Result<T>, Option<PyErr>) {
     let raised = Rc::new(Raised::default());
-    let ear = Rc::clone(&raised);
-    let question = move || {
-        ear.by(|py| py.check_signals().and_then(|()| tell(py)));
-        ear.is_some()
-    };
-    let outcome = asking(question, || work(&raised));
+    let outcome = asking(Rc::clone(&raised).question(tell), || work(&raised));
     (outcome, raised.0.take())
+}
+
+fn nothing() -> Box<Tell> {
+    Box::new(|_| Ok(()))
 }
 
 /// Ctrl-C is told as a cancellation, which may say what was kept; whatever else was raised as it is.
 pub(super) fn told<T>(py: Python<'_>, outcome: Result<T>, raised: Option<PyErr>) -> PyResult<T> {
-    match (outcome, raised) {
-        (outcome, None) => Ok(outcome?),
-        (Err(error), Some(raised)) if *error.kind() == ErrorKind::Cancelled => {
-            Err(interrupted(py, raised, || error))
-        }
-        (Err(_), Some(raised)) => Err(raised),
-        (Ok(_), Some(raised)) => Err(interrupted(py, raised, || {
+    match raised {
+        None => Ok(outcome?),
+        Some(raised) => Err(instead(py, outcome.err(), raised)),
+    }
+}
+
+/// What a call raises that was to stop with `raised` and ended with this error, or with none.
+fn instead(py: Python<'_>, error: Option<Error>, raised: PyErr) -> PyErr {
+    match error {
+        Some(error) if *error.kind() == ErrorKind::Cancelled => interrupted(py, raised, || error),
+        Some(_) => raised,
+        None => interrupted(py, raised, || {
             Error::cancelled("Stopped on request, when the work of this call was done.")
-        })),
+        }),
     }
 }
 

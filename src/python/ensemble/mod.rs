@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::elsewhere;
-use super::listen::calling;
+use super::listen::{calling, Raised};
 use super::rows::Samples;
 use crate::ensemble::{devices, Control, Ensemble, Progress};
 use crate::error::{Error, Result};
@@ -78,15 +78,19 @@ pub(super) fn watched<T: Send>(
     work: impl FnOnce(&Control<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     calling(py, |raised| {
-        let stop = Stop::current();
-        let tell = |progress: &Progress| {
-            if let Some(report) = &report {
-                raised.by(|py| report.call1(py, (progress.done, progress.total)).map(drop));
-            }
-        };
-        let control = Control::new().on_progress(tell).on_poll(|| raised.is_some() || stop.is_set());
+        let control = controlled(report.as_ref(), raised);
         work(&control)
     })
+}
+
+fn controlled<'a>(report: Option<&'a Py<PyAny>>, raised: &'a Raised) -> Control<'a> {
+    let stop = Stop::current();
+    let tell = move |progress: &Progress| {
+        if let Some(report) = report {
+            raised.by(|py| report.call1(py, (progress.done, progress.total)).map(drop));
+        }
+    };
+    Control::new().on_progress(tell).on_poll(move || raised.is_some() || stop.is_set())
 }
 
 /// The blueprint of a user's module; nothing for the name of a built-in.
