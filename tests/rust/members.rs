@@ -77,7 +77,7 @@ fn members_trained_alone_are_those_of_a_whole_training() {
         let report = |progress: &certssb::Progress| {
             reports.borrow_mut().push((progress.member, progress.done, progress.total, progress.resumed));
         };
-        ensemble.train_these(&data, &[5, 2], &Control::new().on_progress(&report)).unwrap();
+        ensemble.train_these(&data, &[5, 2], &Control::new().on_progress(report)).unwrap();
         assert_eq!(ensemble.members().map(|member| member.number).collect::<Vec<_>>(), [2, 5]);
         assert_eq!(values(&ensemble), [whole[2].clone(), whole[5].clone()]);
         let mut reports = reports.into_inner();
