@@ -85,6 +85,41 @@ def test_the_dark_scheme_is_dark_and_legible(browser: Any, hostile_run: Path) ->
     assert paper < 120 and ink > 550
 
 
+CONTRASTS = """() => {
+  const sheet = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const parts = colour => {
+    sheet.clearRect(0, 0, 1, 1); sheet.fillStyle = colour; sheet.fillRect(0, 0, 1, 1);
+    return [...sheet.getImageData(0, 0, 1, 1).data];
+  };
+  const behind = e => {
+    for (; e; e = e.parentElement) { const p = parts(getComputedStyle(e).backgroundColor); if (p[3] == 255) return p; }
+    return [255, 255, 255, 255];
+  };
+  const light = p => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+    const v = p[i] / 255; return sum + weight * (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const e = texts.currentNode.parentElement, said = texts.currentNode.textContent.trim();
+    if (!said || e.tagName == 'title' || !e.getClientRects().length) continue;
+    const style = getComputedStyle(e), ink = e instanceof SVGElement ? style.fill : style.color;
+    const [dark, bright] = [light(parts(ink)), light(behind(e))].sort((a, b) => a - b);
+    found.push([(bright + 0.05) / (dark + 0.05), said]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_has_the_contrast_that_readers_need(browser: Any, hostile_run: Path, scheme: str) -> None:
+    """4.5 to 1 is WCAG's level AA for text of this size."""
+    opened = Opened(browser, hostile_run / "report.html", DESKTOP, scheme)
+    opened.run("[...document.querySelectorAll('details')].forEach(e => { e.open = true })")
+    found = opened.run(CONTRASTS)
+    assert len(found) > 100
+    assert [(ratio, said) for ratio, said in found if ratio < 4.5] == []
+
+
 def test_the_policy_stops_what_escaping_would_have_missed(
     browser: Any, hostile_run: Path, tmp_path: Path
 ) -> None:
