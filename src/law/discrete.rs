@@ -89,6 +89,9 @@ impl Discrete {
         for value in features {
             if rng.random::<f64>() >= self.keep {
                 *value = another(&mut rng, *value as u32, self.alphabet as u32) as f32;
+            } else {
+                // The code that it is: -0 is none of its own, and would show that the entry was kept.
+                *value += 0.0;
             }
         }
     }

@@ -18,7 +18,8 @@ pub trait Inputs: Sync {
     /// Shape of every sample.
     fn shape(&self) -> FeatureShape;
 
-    /// Writes the features of sample `index` into `out`, which has `shape().n_features()` places.
+    /// Writes the features of sample `index` into `out`, which has `shape().n_features()` places. A zero has no sign: to
+    /// certificates -0 and 0 are one value, and members must not see more.
     ///
     /// # Errors
     /// Whatever reading a sample may meet; the error names the index.
@@ -362,7 +363,8 @@ mod tests {
         let digest = |f: Vec<f32>, l: Vec<u32>| set(f, l)?.digest();
         let base = digest(vec![0.0, 1.0, 2.0, 3.0], vec![0, 1])?;
         assert_eq!(base, digest(vec![0.0, 1.0, 2.0, 3.0], vec![0, 1])?);
-        assert_ne!(base, digest(vec![-0.0, 1.0, 2.0, 3.0], vec![0, 1])?);
+        assert_eq!(base, digest(vec![-0.0, 1.0, 2.0, 3.0], vec![0, 1])?, "equal numbers are equal data");
+        assert_ne!(base, digest(vec![f32::from_bits(1), 1.0, 2.0, 3.0], vec![0, 1])?);
         assert_ne!(base, digest(vec![0.0, 1.0, 2.0, 3.0], vec![0, 2])?);
         assert_ne!(base, digest(vec![2.0, 3.0, 0.0, 1.0], vec![1, 0])?);
         let wide = ArrayInputs::new(vec![0.0, 1.0, 2.0, 3.0], FeatureShape::Flat(4))?;

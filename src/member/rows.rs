@@ -66,14 +66,39 @@ impl Typed<'_> {
         }
     }
 
-    /// One row, which is there, as single precision: bytes divided as floats, halves exactly.
+    /// One row, which is there, as single precision: bytes divided as floats, halves exactly, a zero without its sign.
     fn copy(&self, row: usize, out: &mut [f32]) {
         match self {
             Self::U8(values, divisor) => convert(values.view(), row, out, |value| f32::from(value) / divisor),
-            Self::F16(values) => convert(values.view(), row, out, |bits| f16::from_bits(bits).to_f32()),
-            Self::F32(values) => convert(values.view(), row, out, |value| value),
+            Self::F16(values) => {
+                convert(values.view(), row, out, |bits| unsigned(f16::from_bits(bits).to_f32()))
+            }
+            Self::F32(values) => convert(values.view(), row, out, unsigned),
         }
     }
+
+    /// Whether a float of this row, which is there, is not what is read of it.
+    fn has_signed_zeros(&self, row: usize) -> bool {
+        let Self::F32(values) = self else { return false };
+        let row = values.index_axis(Axis(0), row);
+        match row.as_slice() {
+            // Without an early end, which compiles to vectors.
+            Some(row) => row.iter().fold(false, |found, value| found | is_signed_zero(*value)),
+            None => row.iter().any(|value| is_signed_zero(*value)),
+        }
+    }
+}
+
+/// The value, where it is a zero the positive one: -0 equals 0, is no distance away from it, and no law counts or hides the
+/// difference, so that nothing that is trained, hashed or digested may see it.
+pub(crate) fn unsigned(value: f32) -> f32 {
+    // IEEE 754: -0 + 0 is +0, and nothing else changes.
+    value + 0.0
+}
+
+/// Whether [`unsigned`] changes a value.
+pub(crate) fn is_signed_zero(value: f32) -> bool {
+    value.to_bits() == (-0.0_f32).to_bits()
 }
 
 fn convert<T: Copy>(values: ArrayView4<'_, T>, row: usize, out: &mut [f32], to: impl Fn(T) -> f32) {
@@ -95,6 +120,8 @@ pub struct Look {
     pub n_not_finite: usize,
     /// Row and place of the first of them.
     pub first: Option<(usize, usize)>,
+    /// Whether a zero among floats has a sign, which is not read.
+    pub signed_zeros: bool,
 }
 
 /// What rows were when they were looked at.
@@ -212,15 +239,20 @@ impl<'a> Rows<'a> {
         self.values.row_size().0
     }
 
-    /// Writes row `index` into `out`.
+    /// Where row `index` lies in the array, if it does.
+    fn place(&self, index: usize) -> Option<usize> {
+        let place = self.chosen.as_ref().map_or(Some(index), |chosen| chosen.get(index).copied());
+        place.filter(|place| *place < self.values.n_rows())
+    }
+
+    /// Writes row `index` into `out`, zeros without a sign.
     ///
     /// # Errors
     /// A shape error if there is no such row or `out` is of another size; a parameter error if the row is not what it was when
     /// it was looked at.
     pub fn read(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        let row = self.chosen.as_ref().map_or(Some(index), |chosen| chosen.get(index).copied());
         let (size, bytes) = self.values.row_size();
-        let Some(row) = row.filter(|row| *row < self.values.n_rows() && out.len() == size) else {
+        let Some(row) = self.place(index).filter(|_| out.len() == size) else {
             return Err(Error::shape("X", format_args!("a sample {index} of {size} features"), "none"));
         };
         self.values.copy(row, out);
@@ -271,19 +303,22 @@ impl<'a> Rows<'a> {
         let (size, n) = (self.n_features(), self.n_rows());
         let step = (BLOCK / size.max(1)).max(1);
         let mut sums = Vec::with_capacity(n);
-        let mut found = Look { lowest: f32::INFINITY, n_unit: 0, n_not_finite: 0, first: None };
+        let mut found =
+            Look { lowest: f32::INFINITY, n_unit: 0, n_not_finite: 0, first: None, signed_zeros: false };
         for start in (0..n).step_by(step) {
             stop.check()?;
             let rows = start..n.min(start + step);
             let one = |row: &mut Vec<f32>, index| {
                 self.read(index, row)?;
-                Ok((Seen::of(row), Sums::of(key, row)))
+                let signed = self.place(index).is_some_and(|place| self.values.has_signed_zeros(place));
+                Ok((Seen::of(row), Sums::of(key, row), signed))
             };
             let new = || vec![0.0; size];
-            let seen: Vec<(Seen, u64)> =
+            let seen: Vec<(Seen, u64, bool)> =
                 install(|| rows.into_par_iter().map_init(new, one).collect::<Result<_>>())??;
-            for (offset, (seen, sum)) in seen.into_iter().enumerate() {
+            for (offset, (seen, sum, signed)) in seen.into_iter().enumerate() {
                 found.add(start + offset, &seen);
+                found.signed_zeros |= signed;
                 sums.push(sum);
             }
         }
@@ -377,9 +412,29 @@ mod tests {
         let exact = [0.0, -0.0, 1.0, -1.5, 65504.0, 2.0_f32.powi(-24), 0.333_251_95, f32::INFINITY];
         let rows = Rows::new(Typed::F16(halves(&exact).into()));
         rows.read(0, &mut out[..8]).unwrap();
-        assert_eq!(out[..8].iter().map(|v| v.to_bits()).collect::<Vec<_>>(), exact.map(f32::to_bits));
+        let unsigned = exact.map(|value| if value == 0.0 { 0.0_f32 } else { value });
+        assert_eq!(out[..8].iter().map(|v| v.to_bits()).collect::<Vec<_>>(), unsigned.map(f32::to_bits));
         let (look, _) = rows.look().unwrap();
         assert_eq!((look.n_not_finite, look.first, look.n_unit), (1, Some((0, 7)), 0));
+    }
+
+    #[test]
+    fn a_zero_is_read_without_its_sign_and_a_look_tells_of_it() {
+        let smallest = f32::from_bits(1);
+        for (values, signed) in [([1.0, -0.0, -smallest, 0.0], true), ([1.0, 0.0, -smallest, -1.0], false)] {
+            let rows = Rows::of_floats(values.to_vec().into(), FeatureShape::Flat(4)).unwrap();
+            let mut out = [f32::NAN; 4];
+            rows.read(0, &mut out).unwrap();
+            assert_eq!(out, values);
+            assert!(
+                out.iter().all(|value| !is_signed_zero(*value)) && out[2].to_bits() == values[2].to_bits()
+            );
+            assert_eq!(rows.look().unwrap().0.signed_zeros, signed);
+            // Rows that do not lie one after the other.
+            let across = Array4::from_shape_vec((4, 1, 1, 1), values.to_vec()).unwrap();
+            let across = across.view().permuted_axes([1, 0, 2, 3]);
+            assert_eq!(Rows::new(Typed::F32(across.into())).look().unwrap().0.signed_zeros, signed);
+        }
     }
 
     #[test]

@@ -236,6 +236,11 @@ impl Hash {
     /// Of rows that lie one after another, of which the first has the number `first`.
     fn of_rows(&self, first: usize, rows: &[f32], labels: &[u32]) -> Vec<(u32, Content)> {
         let n_features = (rows.len() / labels.len().max(1)).max(1);
+        // Equal numbers are equal content: -0 is hashed as the 0 that it equals.
+        let signed = rows.iter().fold(false, |found, value| found | (value.to_bits() == 1 << 31));
+        let without: Vec<f32> =
+            if signed { rows.iter().map(|value| value + 0.0).collect() } else { Vec::new() };
+        let rows = if signed { &without } else { rows };
         let rows: Vec<&[u8]> = rows.chunks_exact(n_features).map(bytes).collect();
         let whole = lanes::whole_chunks(&self.key.0, &rows);
         let each = rows.into_iter().zip(whole).zip(labels);
@@ -282,6 +287,20 @@ fn bytes(values: &[f32]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_numbers_lie_in_one_bucket() -> Result<()> {
+        let (key, spread) = (HashKey::from_seed(5), Spread::disjoint(97)?);
+        for assign in [Assign::Content, Assign::Features, Assign::Index] {
+            let parts = |zero: f32| {
+                let features: Vec<f32> = (0..80).map(|i| if i % 3 == 0 { zero } else { i as f32 }).collect();
+                Assignment::new(&features, 4, &[1; 20], &spread, assign, key)
+            };
+            assert_eq!(parts(0.0)?, parts(-0.0)?, "{assign:?}");
+            assert_ne!(parts(0.0)?, parts(f32::from_bits(1))?, "{assign:?}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn assignments_are_those_of_rows_that_are_hashed_alone() -> Result<()> {

@@ -194,11 +194,11 @@ impl PyRows {
         self.floats(py, index.len(), |place| index.get(place).copied().unwrap_or(usize::MAX))
     }
 
-    /// All rows as floats: the array itself where it is that.
+    /// All rows as floats: the array itself where it is that, to the last bit.
     fn whole<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let n = self.n(py)?;
         if let (Lent::F32(values), None) = (Lent::of(self.values.bind(py))?, &self.chosen) {
-            if values.is_c_contiguous() {
+            if values.is_c_contiguous() && !self.look.signed_zeros {
                 let sizes = PyTuple::new(py, [&[n], &self.shape.sizes()[..]].concat())?;
                 return self.values.bind(py).call_method1("reshape", (sizes,));
             }

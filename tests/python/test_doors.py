@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import Digits, small
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.tree import DecisionTreeClassifier
 
 import certssb as cs
 from certssb.learners.torch import _gpu
@@ -45,6 +47,38 @@ def test_samples_of_a_goal_are_codes_before_training(digits: Digits) -> None:
     with pytest.raises(cs.ParameterError, match="codes from 0 to 1"):
         clf.fit(binary(X), y, until=cs.Until(X_test, n_poisoned=1, trigger_norm=1.0, labels=True))
     assert told == []
+
+
+class SeesSigns(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that says the opposite where a zero of its samples has a sign."""
+
+    def fit(self, X: Any, y: Any) -> "SeesSigns":
+        self.tree_ = DecisionTreeClassifier(max_depth=1, random_state=0).fit(X, y)
+        self.classes_, self.opposite_ = self.tree_.classes_, bool(np.signbit(X[X == 0]).any())
+        return self
+
+    def predict(self, X: Any) -> Any:
+        said = self.tree_.predict(X)
+        opposite = self.opposite_ | np.signbit(np.where(X == 0, X, 1)).any(axis=1)
+        return np.where(opposite, self.classes_.sum() - said, said)
+
+
+@pytest.mark.parametrize(
+    "law", [cs.Discrete(0.8), cs.Discrete(0.8, test_input=True), cs.LabelNoise(0.2)], ids=repr
+)
+def test_no_member_sees_the_sign_of_a_zero(law: cs.Law) -> None:
+    # Noise would not hide it: a kept entry would show what it was, of which the law says that it is one of two codes.
+    X, y = np.repeat([[0.0, 0.0], [1.0, 1.0]], 20, axis=0), np.repeat([0, 1], 20)
+    signed = X.copy()
+    signed[0, 0] = -0.0
+    certs = [
+        cs.CertifiedClassifier(SeesSigns(), law, n_members=300, seed=0, progress=False)
+        .fit(samples, y, classes=[0, 1])
+        .certify(asked)
+        for samples, asked in ((X, X[:1]), (signed, X[:1]), (X, signed[:1]))
+    ]
+    assert not certs[0].abstained.any()
+    assert certs[0] == certs[1] == certs[2]
 
 
 INTEGERS = ["seed", "epochs", "batch_size", "n_jobs", "stack", "n_members"]

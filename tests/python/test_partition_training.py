@@ -49,6 +49,22 @@ def test_a_learner_is_a_function_of_its_samples_as_a_set(law: cs.Partition, mode
     assert len(same) > law.n_learners / 2 and (again[same] == first[same]).all()
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("assign", ["content", "features"])
+def test_a_zero_with_another_sign_is_the_same_sample(assign: Any, kind: Any) -> None:
+    # No distance lies between the two, so that a threat of norm 0 covers any number of them.
+    X, y, X_test, _ = digits()
+    law = cs.Partition(100, assign=assign)
+    plain, signed = X.astype(kind), np.where(X == 0, -0.0, X).astype(kind)
+    assert np.signbit(signed).sum() > len(X) and np.array_equal(plain, signed)
+    first, second = (fitted(law, samples, y) for samples in (plain, signed))
+    assert first.certify(X_test).holds(len(X), trigger_norm=0.0).all()
+    assert cs.adapters.attack_size(plain, y, signed, y) == (0, 0.0, False)
+    assert (first.votes(X_test) == second.votes(X_test)).all()
+    assert (law.buckets(plain, y) == law.buckets(signed, y)).all()
+    assert not np.signbit(cs.data.as_features(signed)).any()
+
+
 def test_learners_see_what_the_law_says_in_the_order_of_contents() -> None:
     X, y, X_test, _ = digits()
     law = cs.Partition(12, overlap=2)

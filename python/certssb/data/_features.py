@@ -146,6 +146,7 @@ def as_features(X: Any, name: str = "X") -> Features:
           RGBA, CMYK, YCbCr and HSV as they are, all divided by 255; I;16 divided by 65535; F as it
           is. Other modes are refused. An orientation in EXIF data is not applied.
         - Columns of a frame are numbers, booleans, or categories that are numbers.
+        - A zero is read without its sign: -0.0 and 0.0 are one value.
 
         No sample decides how another is read: samples in a list or data set have one type and
         one shape (pictures: one mode), and anything else is refused.
@@ -155,7 +156,8 @@ def as_features(X: Any, name: str = "X") -> Features:
     Returns
     -------
     ndarray of shape (n_samples, n_features) or (n_samples, channels, height, width)
-        Finite features, float32, C-contiguous. Shares memory with `X` if `X` has this form already: do not write to it.
+        Finite features, float32, C-contiguous. Shares memory with `X` if `X` has this form already and no -0.0: do not
+        write to it.
 
     Raises
     ------
