@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import check_integer, check_number, parameter_error, shape_error
+from certssb.data._tensors import plain
 
 __all__ = [
     "betting_lower",
@@ -37,7 +38,7 @@ def _each(name: str, values: Any, bound: Callable[[Any], Floats]) -> Any:
 
 
 def _numbers(name: str, values: Any) -> npt.NDArray[Any]:
-    array = np.asarray(values)
+    array = plain(values, name)
     if array.dtype.kind not in "fiub":
         raise parameter_error(name, "a number or an array of numbers", f"values of type {array.dtype}")
     return array

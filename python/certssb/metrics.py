@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from certssb import _core
 from certssb._checks import shape_error
+from certssb.data._tensors import plain
 from certssb.data._truth import are_equal, true_labels
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
 
 
 def _flags(values: Any) -> npt.NDArray[np.bool_]:
-    return np.ascontiguousarray(values, dtype=np.bool_).ravel()
+    return np.ascontiguousarray(plain(values, "certified"), dtype=np.bool_).ravel()
 
 
 def _certified(certified: npt.ArrayLike, correct: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

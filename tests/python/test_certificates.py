@@ -154,6 +154,26 @@ def test_family_wise_statements_share_alpha_among_the_samples() -> None:
     assert "For each test sample on its own" in alone.guarantee
 
 
+def test_members_whose_answers_are_masked_are_not_counted_as_if_they_were_there() -> None:
+    votes, scores = np.ones((100, 2), int), np.full((100, 2, 2), 0.5)
+    hidden = np.ma.masked_array(votes, mask=np.arange(200).reshape(100, 2) < 150)
+    with pytest.raises(ParameterError, match=r"'votes'.*masked value at index \(0, 0\), 150 in all"):
+        cs.certify_votes(hidden, cs.Gaussian(0.5), n_train=10, n_classes=2)
+    with pytest.raises(ParameterError, match="'votes'.*masked"):
+        cs.certify_votes(hidden, cs.Partition(100), n_classes=2)
+    with pytest.raises(ParameterError, match="'scores'.*masked"):
+        cs.certify_scores(np.ma.masked_array(scores, mask=scores > 0), cs.Gaussian(0.5), n_train=10)
+    with pytest.raises(ParameterError, match="'scores'.*masked"):
+        cs.bounds.betting_lower(hidden, alpha=0.01)
+    with pytest.raises(ParameterError, match="'certified'.*masked"):
+        cs.metrics.certified_ratio(hidden[:, 0])
+    # Nothing of it is masked: an array like others.
+    whole = np.ma.masked_array(votes)
+    assert cs.certify_votes(whole, cs.Gaussian(0.5), 10, 2) == cs.certify_votes(
+        votes, cs.Gaussian(0.5), 10, 2
+    )
+
+
 def test_ties_go_to_the_lowest_class() -> None:
     votes = np.array([[2, 1], [1, 2], [0, 0]] * 20)
     certs = cs.certify_votes(votes, GAUSSIAN, N_TRAIN, 3)

@@ -178,6 +178,32 @@ def test_what_a_partition_cannot_be() -> None:
         law.plan(n_train=100, n_poisoned=1, trigger_norm=1.0)
 
 
+@pytest.mark.parametrize(
+    "low, high", [(1.0, 1.0 + 1e-9), (2**24, 2**24 + 1), (2**62, 2**62 + 1), (1e300, 2e300)], ids=str
+)
+@pytest.mark.parametrize("election", ["plurality", "run-off"])
+def test_learners_prefer_what_their_scores_say_to_the_last_bit(
+    low: Any, high: Any, election: Election
+) -> None:
+    # Six learners are for class 0, five for class 1; in single precision these would be ties, which class 0 wins.
+    scores = np.array([[[high, low, low]]] * 6 + [[[low, high, low]]] * 5)
+    ranks = np.array([[[1, 0, 0]]] * 6 + [[[0, 1, 0]]] * 5)
+    law = cs.Partition(11)
+    told, known = (cs.certify_scores(given, law, election=election) for given in (scores, ranks))
+    assert told == known and told.prediction[0] == 0 and told.n_buckets is not None
+    assert told.n_buckets[0] == 0, "the class that one learner more is for falls with one learner"
+
+
+def test_scores_of_any_type_elect_as_their_ranks_do() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 3, (21, 30, 4))
+    law = cs.Partition(7, overlap=3)
+    for election in ("plurality", "run-off"):
+        expected = cs.certify_scores(drawn, law, election=election)
+        for scores in (1.0 + drawn * 1e-12, -1e-320 * (2 - drawn), drawn.astype(np.uint64) + 2**63):
+            assert cs.certify_scores(scores, law, election=election) == expected
+
+
 def test_bad_elections_are_named() -> None:
     law, votes = cs.Partition(5), np.ones((5, 2), dtype=np.int64)
     with pytest.raises(cs.ParameterError, match="'n_parts'.*at most the number of training samples, 4"):

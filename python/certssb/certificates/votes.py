@@ -19,6 +19,7 @@ from certssb.certificates._asked import (
 )
 from certssb.certificates._budget import check_count
 from certssb.certificates.table import CertificateTable
+from certssb.data._tensors import plain
 from certssb.laws import Cascade, Law, Partition
 from certssb.watch._log import log_certify
 
@@ -123,7 +124,7 @@ def certify_votes(
     >>> certs.trigger_norm(n_poisoned=253).round(2)
     array([1.79, 1.79, 1.79])
     """
-    array = np.asarray(votes)
+    array = plain(votes, "votes")
     cascade = isinstance(law, Cascade)
     if array.ndim != 2 + cascade:
         expected = "shape (n_levels, n_members, n_samples)" if cascade else "shape (n_members, n_samples)"
@@ -166,6 +167,31 @@ def _beside(core: _core.Certificates, n_trusted: Any) -> CertificateTable:
     return CertificateTable(core.with_trusted(count) if count else core)
 
 
+def _floats(scores: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        # What becomes infinite is refused where it is checked.
+        return np.ascontiguousarray(scores, dtype=np.float32)
+
+
+def _ordered(scores: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Scores in single precision where that holds them, else their ranks: in the order in which they came, whatever their type.
+
+    Two that single precision rounds to one would be a tie, which the lowest class wins though its learner prefers another.
+    """
+    floats = _floats(scores)
+    for given, kept in zip(scores, floats, strict=True):
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = bool((kept.astype(given.dtype) == given).all())
+        if exact or not np.isfinite(given).all():
+            continue
+        order = given.argsort(axis=-1, kind="stable")
+        ascending = np.take_along_axis(given, order, axis=-1)
+        ranks = np.zeros(given.shape, dtype=np.float32)
+        ranks[:, 1:] = (ascending[:, 1:] > ascending[:, :-1]).cumsum(axis=-1)
+        np.put_along_axis(kept, order, ranks, axis=-1)
+    return floats
+
+
 def _readable(votes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array itself, whatever its integers and its order in memory; a copy if the processor cannot read it."""
     if votes.dtype == np.bool_:
@@ -201,8 +227,9 @@ def certify_scores(
     Parameters
     ----------
     scores : array-like of float, shape (n_members, n_samples, n_classes)
-        Scores in [0, 1] that sum to 1 over the classes. For a :class:`~certssb.Partition` any finite scores will do:
-        only their order within one learner's answer counts.
+        Scores in [0, 1] that sum to 1 over the classes, which are rounded to single precision: what is certified is the
+        ensemble of the rounded ones. For a :class:`~certssb.Partition` any finite scores will do: only their order
+        within one learner's answer counts, to the last bit of the type in which they come.
     law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features, election, n_trusted
         As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
 
@@ -227,14 +254,14 @@ def certify_scores(
     >>> cs.certify_scores(scores, law, election="run-off").n_buckets
     array([249, 249, 249, 249, 249])
     """
-    array = np.asarray(scores)
+    array = plain(scores, "scores")
     if array.ndim != 3:
         raise shape_error("scores", "shape (n_members, n_samples, n_classes)", f"shape {array.shape}")
     if array.dtype.kind not in "fiub":
         raise parameter_error("scores", "an array of floats", f"values of type {array.dtype}")
     check_election(election, law)
     try:
-        values = np.ascontiguousarray(array, dtype=np.float32)
+        values = _ordered(array) if isinstance(law, Partition) else _floats(array)
     except MemoryError:
         got = f"shape {array.shape}"
         raise shape_error("scores", "as many values as fit into memory", got) from None

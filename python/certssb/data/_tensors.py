@@ -62,6 +62,17 @@ def to_numpy(value: Any, name: str) -> npt.NDArray[Any]:
         raise parameter_error(name, "an array that NumPy can read", got) from error
 
 
+def plain(value: Any, name: str) -> npt.NDArray[Any]:
+    """Numbers as NumPy's own array, which has forgotten what was masked; masked values are refused.
+
+    Raises
+    ------
+    ParameterError
+        If values are masked.
+    """
+    return _unmasked(value, name) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+
+
 def sparse(name: str) -> TypeError:
     """The refusal of sparse data."""
     return TypeError(
