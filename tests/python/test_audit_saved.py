@@ -10,7 +10,8 @@ from conftest import Digits, small
 
 import certssb as cs
 from certssb import cli
-from certssb.storage import _seal
+from certssb.certificates import _file
+from certssb.storage import _files, _seal
 
 
 @pytest.fixture
@@ -82,6 +83,36 @@ def test_other_data_and_other_tables_are_told(
         results(cs.audit(folder, data=data, table=tmp_path / "table.npz", members=0))["certificates"]
         == "FAILED"
     )
+
+
+@pytest.mark.parametrize("left_out", ["n_trusted", "classes_as_received"])
+def test_a_table_that_leaves_out_a_condition_of_its_guarantee_is_told(
+    digits: Digits, tmp_path: Path, left_out: str
+) -> None:
+    X, y, X_test, _ = digits
+    trusted = {"trusted": range(50)} if left_out == "n_trusted" else {}
+    clf = small("discriminant", cs.Subsample(size=60), n_members=40).fit(X, y, **trusted)
+    clf.save(tmp_path / "ensemble")
+    certs = clf.certify(X_test, alpha=0.05)
+    of_record = {"X_train": X[50:], "y_train": y[50:], "X_trusted": X[:50], "y_trusted": y[:50]}
+    data = of_record if trusted else {"X_train": X, "y_train": y}
+    np.savez(tmp_path / "data.npz", X_test=X_test, **data)
+
+    def result() -> str:
+        found = cs.audit(
+            tmp_path / "ensemble", data=tmp_path / "data.npz", table=tmp_path / "table.npz", members=0
+        )
+        return results(found)["certificates"]
+
+    certs.save(tmp_path / "table.npz")
+    assert result() == "passed"
+    parts = _file.parts(certs._core, certs._classes)
+    record = json.loads(str(parts["record"]))
+    assert record.pop(left_out)
+    parts["record"] = np.array(json.dumps(record))
+    _files.write(tmp_path / "table.npz", _files.npz({"digest": np.array(_file.digest(parts)), **parts}))
+    assert len(cs.CertificateTable.load(tmp_path / "table.npz").guarantee) < len(certs.guarantee)
+    assert result() == "FAILED"
 
 
 def test_a_member_that_was_exchanged_with_all_its_digests_is_found(

@@ -184,11 +184,12 @@ def _certified(
         rows.failed("certificates", f"the members cannot give them ({error})")
         return
     record = json.loads(clf.record())
-    told, made = json.loads(certs._core.record()), json.loads(again._core.record())
+    told, made = flat(json.loads(certs._core.record())), flat(json.loads(again._core.record()))
+    # What it leaves out as well: without a number of trusted samples, say, the guarantee claims more.
     wrong = [
-        f"its record says {key} {told.get(key)!r}, the members {made.get(key)!r}"
-        for key in told
-        if told[key] != made.get(key)
+        f"its record says {name} {told.get(name)!r}, the members {made.get(name)!r}"
+        for name in sorted({*told, *made})
+        if told.get(name) != made.get(name)
     ]
     wrong += [
         what
