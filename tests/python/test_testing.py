@@ -168,6 +168,17 @@ def test_members_are_found_by_their_record(tmp_path: Path) -> None:
     assert len({first.seed_, *(other.seed_ for other in others)}) == 1 + len(others)
 
 
+def test_another_number_of_the_same_members_is_remembered_as_growth(tmp_path: Path) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    first = KeptEnsembles(tmp_path).fit(classifier(seed=5), X, y)
+    assert "however often" not in first.certify(X[:5]).guarantee
+    # Another run of the suite, by somebody who would like more of it.
+    with pytest.warns(cs.GrowthWarning, match="other than 30"):
+        more = KeptEnsembles(tmp_path).fit(classifier(seed=5, n_members=30), X, y)
+    assert (more.votes(X)[:20] == first.votes(X)).all()
+    assert "however often members were added" in more.certify(X[:5]).guarantee
+
+
 def test_damaged_members_are_trained_again(tmp_path: Path) -> None:
     X, y = cs.datasets.load_digits(classes=(0, 1))
     kept = KeptEnsembles(tmp_path)

@@ -34,7 +34,9 @@ class Shelf(os.PathLike[str]):
         facts = json.loads(record)
         if not seed_given:
             del facts["seed"]
-        # Members that were seen spoil another number of them.
-        text = json.dumps([_core.__version__, facts, n_members], sort_keys=True)
+            # Of each number of members, with a seed of its own: members that were seen spoil another number of them. Under a
+            # seed that was given they are the same ones, and one checkpoint knows which numbers were seen.
+            facts["n_members"] = n_members
+        text = json.dumps([_core.__version__, facts], sort_keys=True)
         self.found = self.folder / hashlib.sha256(text.encode()).hexdigest()[:32]
         return self.found

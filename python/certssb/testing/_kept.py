@@ -20,10 +20,12 @@ Estimator = TypeVar("Estimator")
 class KeptEnsembles:
     """Fits estimators, reusing members that an earlier run trained.
 
-    Members are kept in one folder per record: settings, law, model, a digest of the training data, and `n_members`
-    decide which. If any of these changes, it is a different ensemble, which is trained. If `seed` is None, the seed
-    that was drawn the first time is used again, because it is the same ensemble; a suite that drew new seeds until it
-    passed would be no evidence.
+    Members are kept in one folder per record: settings, law, model, seed and a digest of the training data decide
+    which. If any of these changes, it is a different ensemble, which is trained. If `seed` is None, so does
+    `n_members`, and the seed that was drawn the first time is used again, because it is the same ensemble; a suite that
+    drew new seeds until it passed would be no evidence. With a seed of your own, another `n_members` means more or
+    fewer of the same members: once the answers of one number were seen, another one makes a grown ensemble
+    (:class:`~certssb.GrowthWarning`).
 
     Parameters
     ----------
