@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from certssb._checks import check_floats, parameter_error, shape_error
+from certssb.data._tensors import plain
 
 __all__ = ["ArtTrigger", "AttackSize", "attack_size"]
 
@@ -111,7 +112,8 @@ def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad:
     Parameters
     ----------
     X, X_bad : array-like of shape (n_samples, ...)
-        Features before and after, sample by sample.
+        Features before and after, sample by sample, in the units in which the classifier gets them. They are compared as
+        they are and as the classifier reads them, in single precision, where two numbers may be farther apart.
     y, y_bad : array-like of shape (n_samples,)
         Labels before and after.
 
@@ -130,10 +132,10 @@ def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad:
     >>> import numpy as np
     >>> import certssb as cs
     >>> cs.adapters.attack_size(np.zeros((3, 2)), [0, 1, 1], [[0, 0], [3, 4], [0, 0]], [0, 1, 0])
-    AttackSize(n_poisoned=2, trigger_norm=5.000000000000001, labels=True)
+    AttackSize(n_poisoned=2, trigger_norm=5.000000000000006, labels=True)
     """
-    before, after = check_floats("X", X), check_floats("X_bad", X_bad)
-    label, label_bad = np.asarray(y), np.asarray(y_bad)
+    before, after = check_floats("X", plain(X, "X")), check_floats("X_bad", plain(X_bad, "X_bad"))
+    label, label_bad = plain(y, "y"), plain(y_bad, "y_bad")
     if before.ndim == 0:
         raise shape_error("X", "samples", "a single number")
     if after.shape != before.shape:
@@ -141,9 +143,28 @@ def attack_size(X: npt.ArrayLike, y: npt.ArrayLike, X_bad: npt.ArrayLike, y_bad:
     if label.shape != (len(before),) or label_bad.shape != label.shape:
         got = f"shapes {label.shape} and {label_bad.shape}"
         raise shape_error("y, y_bad", f"one label per sample, {len(before)} in all", got)
-    norms = np.sqrt(((after - before) ** 2).reshape(len(before), -1).sum(axis=1))
+    norms = np.maximum(_norms(before, after), _norms(_rounded(before), _rounded(after)))
     changed = label != label_bad
-    largest = float(norms.max(initial=0.0))
     return AttackSize(
-        int(((norms > 0) | changed).sum()), float(np.nextafter(largest, np.inf)) if largest else 0.0, bool(changed.any())
+        int(((norms > 0) | changed).sum()), float(norms.max(initial=0.0)), bool(changed.any())
     )  # fmt: skip
+
+
+def _rounded(features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        return features.astype(np.float32).astype(np.float64)
+
+
+def _norms(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The L2 norm of each sample's change, rounded up; infinite where it is unknown."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.abs(after - before).reshape(len(before), -1)
+        largest = moved.max(axis=1, initial=0.0)
+        # In units of the largest change: squares neither vanish nor overflow.
+        unit = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+        norms = np.sqrt(((moved / unit[:, None]) ** 2).sum(axis=1)) * unit
+    # Each of the sum's terms, and each step before and after it, rounds by half an epsilon at most.
+    norms *= 1.0 + (moved.shape[1] + 8) * 0.5 * np.finfo(np.float64).eps
+    norms[np.isnan(norms)] = np.inf
+    up: npt.NDArray[np.float64] = np.where(norms > 0, np.nextafter(norms, np.inf), norms)
+    return up
