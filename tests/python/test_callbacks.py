@@ -13,6 +13,7 @@ from conftest import Digits, small
 
 import certssb as cs
 from certssb.callbacks import Callback, MLflowCallback, TensorBoardCallback
+from certssb.watch.callbacks.base import certified_shares
 
 
 class Recorder(Callback):
@@ -202,3 +203,16 @@ def test_nothing_is_printed_where_logging_is_not_set_up() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == done.stderr == ""
+
+
+def test_a_share_is_reported_under_the_size_that_it_was_computed_for() -> None:
+    votes = np.ones((1000, 2), int)
+    certs = cs.certify_votes(votes, cs.Gaussian(1.0), 100, 2)
+    # In six digits both would be 0.123457, which is more than either.
+    radii = [0.12345651, 0.12345679]
+    shares = certified_shares(certs, [1, 0], "test", radii, 2, radii, False)
+    for radius in radii:
+        assert shares[f"test/certified_accuracy/radius_{radius!r}"] == 0.5
+        assert shares[f"test/certified_accuracy/poisoned_2_norm_{radius!r}"] == 0.5
+    with pytest.raises(cs.ShapeError, match="one class per sample"):
+        certified_shares(certs, [[1], [0]], "test", None, None, None, False)

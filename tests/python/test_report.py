@@ -13,7 +13,9 @@ from conftest import HOSTILE
 
 import certssb as cs
 from certssb import cli, report
+from certssb.certificates._budget import grouped
 from certssb.certificates._shares import share_down
+from certssb.report import _page
 from certssb.report._hints import parse_hints
 from certssb.report._markup import joined, tag
 from certssb.report._samples import least_certain
@@ -444,3 +446,16 @@ def test_hints_that_do_not_fit_are_refused(change: dict[str, Any]) -> None:
         parse_hints(_files.npz(parts | change), 5, "does not")
     with pytest.raises(cs.ParameterError, match="undamaged"):
         parse_hints(b"words", 5, "does not")
+
+
+def test_numbers_of_samples_are_written_in_all_their_digits() -> None:
+    assert (_page._down(1234567.0), _page._down(0.9999), _page._down(float("inf"))) == (
+        "1234567",
+        "0.999",
+        "any",
+    )
+    assert (grouped(1234567.0), grouped(0.1234567), grouped(float("inf"))) == (
+        "1,234,567",
+        "0.1234567",
+        "inf",
+    )

@@ -25,6 +25,7 @@ __all__ = [
     "checked_edits",
     "down",
     "exactly",
+    "grouped",
     "over_total",
 ]
 
@@ -222,6 +223,11 @@ def exactly(size: float) -> str:
     """A number in few digits if these are exact, and in all of them if not: rounding could claim more."""
     short = f"{size:g}"
     return short if float(short) == size else repr(float(size))
+
+
+def grouped(size: float) -> str:
+    """The same, with commas between thousands of a whole number."""
+    return f"{int(size):,}" if float(size).is_integer() else exactly(size)
 
 
 def down(size: float) -> float:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import certssb as cs
 from certssb import metrics
 from certssb._extras import needed
-from certssb.certificates._budget import Budget
+from certssb.certificates._budget import Budget, exactly
 from certssb.certificates._shares import share_down, share_up
 from certssb.cli._laws import leaves_features
 from certssb.displays._style import FAINT, write_note
@@ -177,7 +177,7 @@ def text(summary: dict[str, Any], outcome: Outcome, options: argparse.Namespace)
                     "Predicted right and certified, "
                     + counted(kind, outcome.budget, outcome.n_train, outcome.law)
                 )
-                lines.append(_row(kind.unit.split(" (")[0], [f"{size:g}" for size in results[kind.sizes]]))
+                lines.append(_row(kind.unit.split(" (")[0], [exactly(size) for size in results[kind.sizes]]))
             lines.append(_row(name, [f"{share_down(share):.4f}" for share in results[kind.shares]]))
         if rows:
             lines.append("")

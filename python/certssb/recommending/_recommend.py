@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from certssb._checks import check_integer, check_real, parameter_error, shown
+from certssb.certificates._budget import exactly
 from certssb.laws import Partition, Subsample
 from certssb.recommending._candidates import OUT_OF_REACH, SHARES, Candidate, candidates, found
 from certssb.recommending._nearest import NAME, RecommendedKNN, neighbours
@@ -112,7 +113,7 @@ def recommend(
     if trusted is not None:
         ordered, looked = measured(asked, ordered, unreachable, trusted, model, n_trial, seed)
         nearest = measured_nearest(asked, nearest, unreachable, trusted, seed)
-    sizes = f"{n_classes} classes, {asked.n_members:,} members at alpha {alpha:g}"
+    sizes = f"{n_classes} classes, {asked.n_members:,} members at alpha {exactly(alpha)}"
     what = f"Against {threat.words(n_train)}; {sizes}"
     if not ordered:
         sentence = f"{what}: no law reaches this threat. {looked}"

@@ -234,7 +234,7 @@ def _sample(
 def _down(value: float) -> str:
     if math.isinf(value):
         return "any"
-    return f"{value:g}" if value == int(value) else f"{math.floor(value * 1000) / 1000:.3f}"
+    return f"{int(value)}" if value == int(value) else f"{math.floor(value * 1000) / 1000:.3f}"
 
 
 def _png(image: npt.NDArray[np.float32]) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from certssb._extras import absent
-from certssb.certificates._budget import Budget
+from certssb.certificates._budget import Budget, exactly
 from certssb.certificates._shares import share_down
 from certssb.displays import CertifiedAccuracyDisplay, FrontierDisplay
 from certssb.displays._style import COLOURS, FAINT, INK
@@ -105,7 +105,7 @@ def _drawn(
 def _tell(ax: Axes, name: str, kind: Kind, results: dict[str, Any], colour: Any) -> None:
     """Say the numbers of a curve where a pointer rests on it: those of the table."""
     for size, share in zip(results[kind.sizes], results[kind.shares], strict=True):
-        words = f"{name}: {100 * share_down(share):.2f}% at {size:g} ({kind.unit})"
+        words = f"{name}: {100 * share_down(share):.2f}% at {exactly(size)} ({kind.unit})"
         _point(ax, float(size), float(share), words, colour)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from certssb._checks import check_real, parameter_error, shown
 from certssb.certificates import CertificateTable
-from certssb.certificates._budget import down, exactly, over_total
+from certssb.certificates._budget import down, exactly, grouped, over_total
 from certssb.certificates._shares import share_down
 from certssb.testing import _asserted
 from certssb.testing._curve import Curve, curve_of
@@ -146,7 +146,7 @@ def _words(certs: CertificateTable, threat: Threat | float) -> str:
 
 def _drawn(curve: Curve) -> list[str]:
     """The curve as text, the point that was asked for marked."""
-    sizes = [f"{size:,g}" for size in curve.sizes]
+    sizes = [grouped(size) for size in curve.sizes]
     width = max(len(size) for size in sizes)
     lines = [f"   {curve.unit}: certified accuracy"]
     for size, value, share in zip(sizes, curve.sizes, curve.shares, strict=True):

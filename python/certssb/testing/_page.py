@@ -7,7 +7,7 @@ from typing import Any
 
 from certssb._core import __version__
 from certssb._extras import absent
-from certssb.certificates._budget import exactly
+from certssb.certificates._budget import exactly, grouped
 from certssb.certificates._shares import share_down
 from certssb.report._markup import Markup, table, tag
 from certssb.report._page import document
@@ -105,7 +105,7 @@ def _curves(place: int, rows: list[dict[str, Any]]) -> list[Markup]:
             tag("h3", f"Predicted right and certified, over the {unit}"),
             table(
                 ["Size", "Share"],
-                [[f"{size:,g}", f"{100 * share_down(share):.2f}%"]
+                [[grouped(size), f"{100 * share_down(share):.2f}%"]
                  for size, share in zip(found["sizes"], found["shares"], strict=True)],
                 class_="numbers",
             ),

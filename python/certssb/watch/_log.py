@@ -60,7 +60,7 @@ def _log_table(name: str, table: Any, seconds: float) -> None:
     certified = len(table) - int(table.abstained.sum())
     how = "exactly" if table.n_members is None else f"from {table.n_members} members"
     if table.alpha is not None:
-        how += f" at alpha {table.alpha:g}"
+        how += f" at alpha {table.alpha!r}"
     elif table.n_members is not None:
         how = f"by {table.election} of {table.n_members} learners"
     warning = "" if table.sound else ", not a proof"

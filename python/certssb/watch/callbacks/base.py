@@ -10,6 +10,7 @@ import numpy.typing as npt
 from certssb import metrics
 from certssb._checks import check_floats, parameter_error, shown
 from certssb.certificates import CertificateTable
+from certssb.certificates._budget import exactly
 from certssb.exceptions import CertssbError
 from certssb.threats import Threat
 
@@ -159,19 +160,19 @@ def certified_shares(
     if (n_poisoned is None) != (trigger_norms is None):
         got = f"n_poisoned={n_poisoned!r}, trigger_norms={trigger_norms!r}"
         raise parameter_error("n_poisoned", "given together with trigger_norms", got)
-    right = certs.prediction == np.asarray(y_true)
+    right = certs._correct(y_true)
     shares: dict[str, float | None] = {
-        f"{name}/accuracy": metrics.empirical_robust_accuracy(np.asarray(y_true), certs.prediction),
+        f"{name}/accuracy": metrics.empirical_robust_accuracy(y_true, certs.prediction),
         f"{name}/certified_ratio": metrics.certified_ratio(~certs.abstained),
         f"{name}/right_and_certified": metrics.certified_ratio(right & ~certs.abstained),
     }
     if radii is not None:
         for radius in np.ravel(check_floats("radii", radii)):
-            key = f"{name}/certified_accuracy/radius_{radius:g}"
+            key = f"{name}/certified_accuracy/radius_{exactly(radius)}"
             shares[key] = certs.certified_accuracy(y_true, radii=float(radius))
     if n_poisoned is not None:
         for norm in np.ravel(np.asarray(trigger_norms, dtype=float)):
-            key = f"{name}/certified_accuracy/poisoned_{n_poisoned}_norm_{norm:g}"
+            key = f"{name}/certified_accuracy/poisoned_{n_poisoned}_norm_{exactly(norm)}"
             budget: Any = {"n_poisoned": n_poisoned, "trigger_norm": float(norm), "labels": labels}
             shares[key] = certs.certified_accuracy(y_true, **budget)
     if threat is not None:
