@@ -72,8 +72,8 @@ def test_every_heading_says_what_was_counted(covered: tuple[Path, str]) -> None:
     assert page.count(HEADING) >= 3  # table, plot and its description
     headings = re.findall(r"<(?:h3|figcaption)>([^<]*(?:certified|survive)[^<]*)<", page)
     assert headings and all("labels included" in heading for heading in headings), headings
-    assert "Samples: training samples changed in any way, labels included." in page
-    assert re.search(r"samples \d+<br>", page)
+    assert "Survives: the largest number of training samples changed in any way, labels included." in page
+    assert re.search(r"survives \d+<br>", page)
 
 
 def test_the_frame_holds_the_headline(covered: tuple[Path, str]) -> None:
