@@ -4,16 +4,29 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::Ensemble;
 use crate::error::{Error, Result};
 use crate::law::{Law, Partition};
 use crate::member::checkpoint::Checkpoint;
 use crate::member::{check_label, read, Member, Record, Settings, TrainedOn, TrainingSet};
 use crate::partition::{Assignment, HashKey};
+use crate::process::install;
 use crate::vectors;
 
 /// In place of a digest, where it is not known how a learner was computed: no learner has it.
 const UNKNOWN: [u8; 32] = [0; 32];
+
+/// A digest of each sample's features.
+fn digests_of_rows(data: &dyn TrainingSet) -> Result<Vec<[u8; 32]>> {
+    let new = || vec![0.0_f32; data.shape().n_features()];
+    let digest = |row: &mut Vec<f32>, index| {
+        read(data, index, row)?;
+        Ok(*blake3::hash(bytemuck::cast_slice(row)).as_bytes())
+    };
+    install(|| (0..data.n_samples()).into_par_iter().map_init(new, digest).collect::<Result<_>>())?
+}
 
 fn place(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
@@ -175,7 +188,19 @@ impl Ensemble {
         let Some(assigned) = self.assignment(data)? else { return Ok(Vec::new()) };
         let Some(partition) = self.partition() else { return Ok(Vec::new()) };
         let spread = partition.spread();
-        let digest = |learner| self.computed(assigned.digest(learner, spread));
+        let mapped = if data.received().is_some() { Some(digests_of_rows(data)?) } else { None };
+        let digest = |learner| {
+            let own = assigned.digest(learner, spread);
+            let Some(rows) = &mapped else { return self.computed(own) };
+            // Buckets follow from the samples as they came; a learner also from what the map makes of them.
+            let mut hasher = blake3::Hasher::new_derive_key("certssb 2026 samples of a learner behind a map");
+            hasher.update(&own);
+            let samples = assigned.samples(learner, spread);
+            samples.iter().filter_map(|sample| rows.get(*sample)).for_each(|row| {
+                hasher.update(row);
+            });
+            self.computed(if samples.is_empty() { own } else { *hasher.finalize().as_bytes() })
+        };
         Ok((0..spread.n_learners()).map(digest).collect())
     }
 

@@ -205,6 +205,36 @@ def test_a_learner_is_a_function_of_its_samples_before_the_map() -> None:
     assert np.array_equal(values(clf), values(fresh))
 
 
+class Scaled(Left):
+    """A map whose words say nothing of a number in it."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = np.float32(factor)
+
+    def __call__(self, X: Array) -> Array:
+        scaled: Array = super().__call__(X) * self.factor
+        return scaled
+
+
+def test_learners_behind_another_map_of_the_same_words_do_not_stay(tmp_path: Path) -> None:
+    X, y, X_test = digits()
+
+    def scaled(factor: float, **settings: Any) -> cs.CertifiedClassifier:
+        return learner(law=cs.Partition(20), features=Scaled(factor), augment=mirrored, copies=1, **settings)
+
+    clf = scaled(1.0, checkpoint=tmp_path / "members").fit(X, y)
+    # A checkpoint in which nothing stays is that of other data.
+    with pytest.raises(CheckpointError, match="data_digest"):
+        scaled(-3.0, checkpoint=tmp_path / "members").fit(X[1:], y[1:])
+    # What comes to a partition from an earlier fit must be what a first one makes of these data.
+    clf.set_params(features=Scaled(-3.0), checkpoint=None).fit(X[1:], y[1:])
+    fresh = scaled(-3.0).fit(X[1:], y[1:])
+    assert clf.n_kept_ == 0 and np.array_equal(values(clf), values(fresh))
+    assert clf.fit(X[2:], y[2:]).n_kept_ in (18, 19)
+    moved = scaled(1.0, checkpoint=tmp_path / "members").fit(X[1:], y[1:])
+    assert moved.n_kept_ in (18, 19) and np.array_equal(values(moved), values(scaled(1.0).fit(X[1:], y[1:])))
+
+
 def test_records_files_and_pickles_keep_it(tmp_path: Path) -> None:
     X, y, X_test = digits()
     pool = cs.features.AveragePool(2)

@@ -74,6 +74,34 @@ def same(blueprint: Any, values: Any, module: nn.Module) -> bool:
     )
 
 
+def stepping(size: int) -> Any:
+    def made(parameters: Any) -> Any:
+        optimiser = torch.optim.SGD(parameters, lr=0.2)
+        return optimiser, torch.optim.lr_scheduler.StepLR(optimiser, size, 0.5)
+
+    return made
+
+
+def one_cycle(parameters: Any) -> Any:
+    optimiser = torch.optim.SGD(parameters, lr=0.2)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.2, total_steps=6)
+
+
+def test_schedules_that_part_late_are_two_models() -> None:
+    assert len({Recipe(stepping(size)).digest() for size in (9, 10, 200, 201)}) == 4
+    # One that ends is no error of the module's, as long as training does not go on beyond it.
+    assert Recipe(one_cycle).digest() == Recipe(one_cycle).digest() != Recipe(stepping(9)).digest()
+    assert np.isfinite(train(Recipe(one_cycle), epochs=5)[1]).all()
+    # Learners of a partition that were trained by another schedule do not stay.
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    small = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    clf = cs.CertifiedClassifier(
+        small, cs.Partition(5), epochs=12, optimizer=stepping(9), seed=0, progress=False
+    )
+    clf.fit(X[:60], y[:60]).set_params(optimizer=stepping(10))
+    assert clf.fit(X[:61], y[:61]).n_kept_ == 0
+
+
 def test_members_are_those_of_a_loop_with_the_same_optimiser_schedule_and_loss() -> None:
     for recipe, module in (
         (Recipe(optimizer=sgd), by_hand(sgd, F.cross_entropy)),

@@ -25,8 +25,9 @@ _LOSS = (
     "None, or a callable that takes logits (batch, n_classes) and classes (batch,) and returns one float32 value for each "
     "sample or their mean, with a gradient"
 )
-_EPOCHS = 8
-"""Steps of schedules that are looked at."""
+_EPOCHS = 1024
+"""Steps of schedules that are looked at: members of two schedules that part later than in any training must not be taken for each
+other."""
 
 _ELEMENTWISE = {
     getattr(torch.optim, name)
@@ -64,10 +65,14 @@ class Recipe:
             return repr(self.loss) if isinstance(self.loss, nn.Module) else ""
         optimiser, *schedules = _made(self.optimizer, [torch.zeros(2, 2, requires_grad=True)])
         told = [repr(optimiser), *(type(schedule).__name__ for schedule in schedules)]
-        for _ in range(_EPOCHS if schedules else 0):
-            optimiser.step()
-            for schedule in schedules:
-                schedule.step()
+        for epoch in range(_EPOCHS if schedules else 0):
+            try:
+                optimiser.step()
+                for schedule in schedules:
+                    schedule.step()
+            except Exception:  # noqa: BLE001 - some schedules end; training says so where it is longer
+                told.append(f"ends at {epoch}")
+                break
             told += [f"{group['lr']:.6g}" for group in optimiser.param_groups]
         if isinstance(self.loss, nn.Module):
             told.append(repr(self.loss))
