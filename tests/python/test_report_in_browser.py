@@ -164,6 +164,25 @@ def test_the_command_that_repeats_a_run_has_no_line_that_ends_inside_an_option(
         assert len(heights) > 5 and max(heights) < 2 * min(heights)
 
 
+def test_names_of_tests_are_no_columns_of_letters(browser: Any, tmp_path: Path) -> None:
+    """On a phone the page about a suite was 44,000 pixels long."""
+    from certssb.testing._page import render_suite
+
+    assertion = {
+        "held": True, "test": "test_robustness.py::test_most_predictions_are_certified[discriminant-n_poisoned=1, edits=any]",
+        "table": "one", "threat": "n_poisoned=1, trigger_norm=0.5, edits=any", "asked": 0.8, "share": 0.9, "n_members": 500,
+        "n_train": 260, "law": "Subsample(size=15)", "n_samples": 100, "sound": True, "guarantee": "One sentence.",
+        "sentence": "Another one.", "unit": "number of samples", "size": 1.0, "sizes": [0.0, 1.0], "shares": [0.95, 0.9],
+    }  # fmt: skip
+    (tmp_path / "suite.html").write_text(render_suite("project", [assertion]), encoding="utf-8")
+    for width in (PHONE, DESKTOP):
+        opened = Opened(browser, tmp_path / "suite.html", width)
+        assert opened.run("document.documentElement.scrollWidth") == width
+        assert (
+            opened.run("document.querySelector('.assertions tbody tr').getBoundingClientRect().height") < 150
+        )
+
+
 def test_captions_of_training_samples_are_no_columns_of_letters(browser: Any, hostile_run: Path) -> None:
     opened = Opened(browser, hostile_run / "report.html", PHONE)
     opened.run("[...document.querySelectorAll('details')].forEach(e => { e.open = true })")

@@ -276,7 +276,7 @@ def test_one_page_about_a_suite_of_which_a_claim_fails(tmp_path: Path) -> None:
     assert "_accuracy.py" not in done.stdout.split("short test summary")[0].split("Error")[0]
     assert f"certified accuracy: {tmp_path / 'pages' / 'report.html'}" in done.stdout
     page = (tmp_path / "pages" / "report.html").read_text()
-    assert "1 of 2 assertions held, in 1 tests" in page and "test_small.py::test_claim" in page
+    assert "1 of 2 assertions held, in 1 test." in page and "test_small.py::test_claim" in page
     assert "<script" not in page and "default-src 'none'" in page.replace("&#x27;", "'")
     # What failed stands first, and both sentences can be quoted.
     body = page[page.index("<tbody") :]

@@ -211,7 +211,7 @@ def _members(
     if others and (same or not folder.votes):
         wrong += [f"{which} is a different one, by its digest" for which in others]
     listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-    what = f"{len(numbers)} of {plan.facts.members} members trained again ({listed})"
+    what = f"{len(numbers)} of {plan.facts.members:,} members trained again ({listed})"
     if wrong:
         hint = "another processor or version rounds differently, which --tolerance allows for"
         rows.failed(

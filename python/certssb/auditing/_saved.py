@@ -121,7 +121,7 @@ def _trained_again(
                     other.get(number, 0.0), _difference(clf, new, arrays, place, number, numbers)
                 )
     listed = ", ".join(map(str, numbers[:8])) + (", ..." if n > 8 else "")
-    what = f"{n} of {clf.n_members_} trained again ({listed})"
+    what = f"{n} of {clf.n_members_:,} trained again ({listed})"
     # Where some come out bit for bit, rounding is no excuse for others.
     beyond = (
         other if len(other) < n else {number: share for number, share in other.items() if share > tolerance}

@@ -34,7 +34,8 @@ def render_suite(name: str, assertions: list[dict[str, Any]]) -> str:
     n_held = sum(found["held"] for found in assertions)
     tests = len({found["test"] for found in assertions})
     when = datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    told = f"{n_held:,} of {len(assertions):,} assertions held, in {tests:,} tests. {when}, certssb {__version__}."
+    suite = f"{tests:,} test" if tests == 1 else f"{tests:,} tests"
+    told = f"{n_held:,} of {len(assertions):,} assertions held, in {suite}. {when}, certssb {__version__}."
     header = tag("header", tag("h1", title), tag("p", told, class_="faint"))
     # Those that did not hold first; of the others the order in which they ran, whichever worker it was.
     rows = sorted(assertions, key=lambda found: (found["held"], found["test"]))
@@ -63,7 +64,7 @@ def _results(rows: list[dict[str, Any]], places: dict[str, int]) -> Markup:
         for found in rows
     ]
     head = ["Test", "Threat", "At least", "Certified", "Held", "Table"]
-    return tag("section", heading, table(head, body, class_="numbers"))
+    return tag("section", heading, table(head, body, class_="numbers assertions"))
 
 
 def _certificates(place: int, rows: list[dict[str, Any]]) -> Markup:
