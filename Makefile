@@ -43,7 +43,7 @@ help:
 	@echo "make fuzz       damage ledgers and other files at random for ten minutes each"
 	@echo "make attack     search for unsound certificates and for modules that share state, ten minutes each"
 	@echo "make wheels    the core's wheel and that of the torch extension, in dist/; make sdist the source distribution"
-	@echo "make smoke     each of them in an empty environment, where it runs the README"
+	@echo "make smoke     each of them in an environment of its own, where it runs the README"
 	@echo "make build  set up and build only, the torch extension too; then: source $(VENV)/bin/activate"
 
 # Needs no torch.
@@ -136,10 +136,17 @@ sdist: $(TOOLS)
 	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/sdist --group sdist
 	PYTHONPATH=$(abspath $(VENV))/sdist $(BIN)/python -m twine check --strict dist/sdist/*
 
-# The core's wheel in environments that hold nothing else, where it runs the README; beside the newest torch where an index has it.
-smoke:
+# The core's wheel in environments that hold nothing else, where it runs the README; beside the newest torch, and with the extension's
+# beside that one's torch, where an index has them. Then what pip builds from the source distribution.
+smoke: $(DEPENDENCIES)
 	$(if $(wildcard dist/core/*.whl),,$(MAKE) core-wheel)
-	$(PYTHON) tests/matrix/run.py --only empty --only torch-newest --where-possible --folder $(VENV)/smoke dist/core/*.whl
+	$(if $(wildcard dist/extension/*.whl),,cd extension && $(BIN)/maturin build --release --out ../dist/extension)
+	$(if $(wildcard dist/sdist/*.gz),,$(MAKE) sdist)
+	$(PYTHON) tests/matrix/run.py --only empty --only torch-newest --only torch-2.11 --where-possible --folder $(VENV)/smoke \
+	    --beside dist/extension/*.whl dist/core/*.whl
+	$(PYTHON) tests/matrix/run.py --only empty-newest --folder $(VENV)/smoke-sdist dist/sdist/certssb-*.tar.gz
+	$(BIN)/python tests/matrix/run.py --only torch-2.11 --where-possible --folder $(VENV)/smoke-sdist \
+	    --beside dist/sdist/certssb_torch-*.tar.gz dist/core/*.whl tests/matrix/test_here.py
 
 # What needs no torch, where there is none: the short suite beside NumPy and scikit-learn alone, and what is tested without
 # torch beside pandas and Matplotlib.

@@ -3,6 +3,10 @@
     python tests/matrix/run.py dist/certssb-*.whl                  # the short suite beside this file in every row with a Python of its own
     python tests/matrix/run.py --only none dist/certssb-*.whl      # rows whose name begins so
     python tests/matrix/run.py --only none-here dist/certssb-*.whl -- tests/python/test_bounds.py
+    python tests/matrix/run.py --only torch-2.11 --beside dist/certssb_torch-*.whl dist/certssb-*.whl
+
+A source distribution may stand for a wheel, which is then built from it first, by the Python that runs this: that of the core by
+what it names itself alone, that of the torch extension beside the torch that is there.
 
 Needs the standard library only. Interpreters are looked for on the PATH, among those of pyenv and those of uv, which may
 fetch them; a row whose interpreter is nowhere to be had is told and left out. An environment stays for the next time until
@@ -29,6 +33,8 @@ ROOT = HERE.parents[1]
 # The oldest that pyproject.toml allows.
 OLDEST = ("numpy==1.26.*", "scikit-learn==1.6.*")
 NEWEST = ("numpy", "scikit-learn")
+# What the torch extension is built for.
+EXTENDED = "torch==2.11.*"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ ROWS = (
     Row("bare-here", None, NEWEST),
     Row("none-here", None, (*NEWEST, "pandas", "matplotlib")),
     Row("torch-oldest", "3.10", (*OLDEST, "torch==2.4.*")),
-    Row("torch-2.11", "3.13", (*NEWEST, "torch==2.11.*")),
+    Row("torch-2.11", "3.13", (*NEWEST, EXTENDED)),
     Row("torch-newest", "3.13", (*NEWEST, "torch")),
 )
 # What the short suite tells of an environment.
@@ -96,8 +102,8 @@ def interpreter(version: str | None) -> Path | None:
     return None
 
 
-def environment(row: Row, folder: Path, python: Path, wheel: Path) -> Path:
-    """The environment's Python, with the row's packages and this wheel; what the wheel needs itself comes with it."""
+def environment(row: Row, folder: Path, python: Path, wheels: list[Path]) -> Path:
+    """The environment's Python, with the row's packages and these wheels; what they need themselves comes with them."""
     inside = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     stamp = folder / ".packages.json"
     wanted = json.dumps([str(python), *row.packages])
@@ -108,20 +114,39 @@ def environment(row: Row, folder: Path, python: Path, wheel: Path) -> Path:
         # Nothing is kept of gigabytes that are unpacked at once.
         subprocess.run([*pip, "--no-cache-dir", "pytest>=8", *row.packages], check=True)
         stamp.write_text(wanted)
-    subprocess.run([*pip, "--no-cache-dir", wheel, *row.packages], check=True)
-    subprocess.run([*pip, "--no-deps", "--force-reinstall", wheel], check=True)
+    subprocess.run([*pip, "--no-cache-dir", *wheels, *row.packages], check=True)
+    subprocess.run([*pip, "--no-deps", "--force-reinstall", *wheels], check=True)
     return inside
 
 
+def built(given: Path, folder: Path) -> Path:
+    """The wheel itself, or what pip builds from a source distribution; tells its size, and how long that took."""
+    wheel, started = given, time.monotonic()
+    if given.suffix != ".whl":
+        shutil.rmtree(folder, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        # torch is no build requirement of the extension: it is built for the one that is there.
+        beside = ["--no-build-isolation"] if "torch" in given.name else []
+        subprocess.run([*pip, *beside, "--wheel-dir", folder, given], check=True)
+        (wheel,) = folder.glob("*.whl")
+    taken = f", built in {time.monotonic() - started:.0f} s from {size(given)}" if wheel != given else ""
+    print(f"== {wheel.name}: {size(wheel)}{taken}", flush=True)
+    return wheel
+
+
+def size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
 def run(
-    row: Row, folder: Path, wheel: Path, arguments: list[str], where_possible: bool
+    row: Row, folder: Path, wheels: list[Path], arguments: list[str], where_possible: bool
 ) -> dict[str, str] | str:
     """Versions, outcome and seconds of a row; or why it is not run."""
     python = interpreter(row.python)
     if python is None:
         return f"no Python {row.python} here"
     try:
-        inside = environment(row, folder / row.name, python, wheel)
+        inside = environment(row, folder / row.name, python, wheels)
     except subprocess.CalledProcessError:
         if not where_possible:
             raise
@@ -152,7 +177,8 @@ def run(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("wheel", type=Path)
+    parser.add_argument("wheel", type=Path, help="the core's wheel, or its source distribution")
+    parser.add_argument("--beside", type=Path, help="the torch extension's, for rows with its torch")
     parser.add_argument(
         "--only", action="append", help="rows whose name begins so; may be given several times"
     )
@@ -169,11 +195,14 @@ def main() -> int:
     tests = [str((ROOT / test).resolve()) for test in options.tests] or [str(HERE)]
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = options.folder.resolve()
+    core = built(options.wheel.resolve(), folder / "built")
+    extension = options.beside and built(options.beside.resolve(), folder / "built-extension")
     lines = ["| environment | Python | NumPy | scikit-learn | torch | outcome | s |", "| --- " * 7 + "|"]
     failed, ran = False, False
     for row in rows:
         print(f"== {row.name}: Python {row.python or 'of this one'}, {', '.join(row.packages)}", flush=True)
-        found = run(row, folder, options.wheel.resolve(), tests, options.where_possible)
+        wheels = [core, extension] if extension and EXTENDED in row.packages else [core]
+        found = run(row, folder, wheels, tests, options.where_possible)
         if isinstance(found, str):
             lines.append(f"| {row.name} | {found} | | | | not run | |")
             continue

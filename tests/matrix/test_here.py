@@ -15,6 +15,7 @@ import certssb as cs
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TORCH = importlib.util.find_spec("torch") is not None
+EXTENSION = importlib.util.find_spec("certssb_torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="an environment without torch")
 LAW = cs.Subsample(cs.Gaussian(sigma=0.3), size=150)
 
@@ -116,6 +117,15 @@ def test_modules_of_ones_own_vote_the_same_for_any_number_of_threads(digits):
 def test_what_needs_torch_says_so(digits, settings, named):
     with pytest.raises(cs.exceptions.CertssbError, match=named):
         fitted(digits, **({"model": "cnn"} | settings))
+
+
+@pytest.mark.skipif(not EXTENSION, reason="an environment without the torch extension")
+def test_what_needs_the_extension_is_there_with_it(digits):
+    residual = fitted(digits, "resnet", n_members=2, epochs=1)
+    assert residual.votes(digits[2][:20]).shape == (2, 20)
+    one, stacked = fitted(digits, "cnn"), fitted(digits, "cnn", stack=4)
+    assert stacked.execution_ != one.execution_
+    assert (one.votes(digits[2]) == stacked.votes(digits[2])).mean() > 0.99
 
 
 def test_estimators_of_scikit_learn_vote_the_same_for_any_number_of_threads(digits):
