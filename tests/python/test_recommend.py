@@ -171,6 +171,12 @@ def test_wrong_questions_are_refused_by_name(ask: Any, said: str) -> None:
         ask()
 
 
+def test_a_cost_of_a_thousand_is_written_as_one() -> None:
+    found = cs.recommend(cs.Threat(3, trigger_norm=0.5), n_train=500)
+    assert max(row.cost for row in found) == 1000.0
+    assert "1,000" in str(found) and "e+" not in str(found) + found._repr_html_()
+
+
 def test_a_recommendation_is_a_table_wherever_it_is_looked_at() -> None:
     found = cs.recommend(cs.Threat(20, trigger_norm=0.5), n_train=2000, n_classes=2)
     assert isinstance(found, Recommendation) and found[:2] == (found[0], found[1]) and found[0] in found

@@ -93,7 +93,7 @@ class RecommendedLaw:
             f"{self.votes:,} of {self.n_members:,}",
             f"{100 * self.agreement:.1f}%",
             seen,
-            f"{self.cost:,.3g}",
+            f"{self.cost:,.0f}" if self.cost >= 100 else f"{self.cost:.3g}",
             rests,
             self.not_covered,
         ]
