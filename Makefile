@@ -21,6 +21,8 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' '
 # Tests of votes, plans, the ledger, 1-NN and built-in members.
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
     ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness testing))
+MEASURED := $(CARGO_TARGET_DIR)/coverage/.python
+UNMEASURED := bench heap import instructions light_import memory
 SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
 MANYLINUX := --zig --auditwheel repair --compatibility manylinux2014 --target $(shell uname -m)-unknown-linux-gnu
 OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -29,7 +31,7 @@ CORE := $(VENV)/.core-$(HERE)
 EXTENSION := $(VENV)/.extension-$(HERE)
 
 .PHONY: run test lint lint-python lint-ring0 lint-files ring0 rings12 pytest torchless matrix core-wheel long fuzz attack \
-    stubs browser external docs notebooks build wheels sdist smoke deny rustdoc msrv instructions workflows bench clean help
+    stubs coverage browser external docs notebooks build wheels sdist smoke deny rustdoc msrv instructions workflows bench clean help
 
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
@@ -39,6 +41,7 @@ help:
 	@echo "make notebooks run the notebooks, and keep them with outputs for the site"
 	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
 	@echo "make matrix    the core's wheel beside the oldest and newest Python, NumPy, scikit-learn and torch, and without torch"
+	@echo "make coverage  which lines tests run, of Rust and of Python"
 	@echo "make bench     time training and certification against a plain PyTorch loop, in less than ten minutes"
 	@echo "make fuzz       damage ledgers and other files at random for ten minutes each"
 	@echo "make attack     search for unsound certificates and for modules that share state, ten minutes each"
@@ -127,6 +130,20 @@ wheels: $(DEPENDENCIES)
 	    PYTHONPATH=$(abspath $(VENV))/zig $(BIN)/maturin build --release --out dist/core $(MANYLINUX); \
 	else echo "zig cannot be had: the wheel is for this Linux and newer ones"; $(BIN)/maturin build --release --out dist/core; fi
 	cd extension && $(BIN)/maturin build --release --out ../dist/extension
+
+# Which lines tests run: those of Rust without bindings, which only Python calls, and those of Python, in the processes too that
+# tests start. What measures time or memory, or counts what is imported, is left out of the second: measuring changes it.
+coverage: build
+	rustup component add llvm-tools
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/coverage --group coverage
+	@printf 'import coverage\ncoverage.process_startup()\n' > $(VENV)/coverage/sitecustomize.py
+	PATH=$(abspath $(VENV))/coverage/bin:$$PATH cargo llvm-cov --quiet --release --features torch --lib --tests --failure-mode all \
+	    --ignore-filename-regex 'src/python/|tests/' --summary-only
+	rm -f $(MEASURED)*
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(MEASURED) PYTHONPATH=$(abspath $(VENV))/coverage \
+	    $(BIN)/python -m pytest -q tests/python $(addprefix --ignore=tests/python/test_,$(addsuffix .py,$(UNMEASURED)))
+	COVERAGE_FILE=$(MEASURED) PYTHONPATH=$(abspath $(VENV))/coverage $(BIN)/python -m coverage combine --quiet
+	COVERAGE_FILE=$(MEASURED) PYTHONPATH=$(abspath $(VENV))/coverage $(BIN)/python -m coverage report
 
 # What an index holds beside wheels: both projects' sources, from which pip builds.
 sdist: $(TOOLS)
