@@ -21,8 +21,14 @@ DEPENDENCIES := $(VENV)/.dependencies-$(shell cksum < pyproject.toml | cut -d' '
 # Tests of votes, plans, the ledger, 1-NN and built-in members.
 TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates exceptions history knn laws ledger \
     ledger_files ledger_forks ledger_sharing levels metrics numbers plan saved seeds soundness testing))
+# With what they need a third of what a build compiles; each exactly as the build asks for it (features that only others of its
+# dependencies ask for would mean compiling it twice).
+EARLY := blake3 libsqlite3-sys ndarray pulp rayon rustfft rustix sha2
 MEASURED := $(CARGO_TARGET_DIR)/coverage/.python
-UNMEASURED := bench heap import instructions light_import memory
+UN# With what they need a third of what a build compiles; each exactly as the build asks for it (features that only others of its
+# dependencies ask for would mean compiling it twice).
+EARLY := blake3 libsqlite3-sys ndarray pulp rayon rustfft rustix sha2
+MEASURED := bench heap import instructions light_import memory
 SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
 MANYLINUX := --zig --auditwheel repair --compatibility manylinux2014 --target $(shell uname -m)-unknown-linux-gnu
 OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -224,9 +230,9 @@ notebooks: build
 
 build: $(CORE) $(EXTENSION)
 
-# Packages are unpacked while the crate is compiled; the second call finds both done.
+# Packages are unpacked while the crate is compiled (Python compiles what of them is imported); the second call finds both done.
 $(CORE): $(TOOLS) $(SOURCES)
-	$(BIN)/python -m pip install --quiet $$($(BIN)/python .ci/requirements.py plot) & packages=$$!; \
+	$(BIN)/python -m pip install --quiet --no-compile $$($(BIN)/python .ci/requirements.py plot) & packages=$$!; \
 	    $(BIN)/maturin develop --release --skip-install; built=$$?; wait $$packages && exit $$built
 	$(BIN)/maturin develop --release --extras plot
 	@rm -f $(VENV)/.core-*
@@ -237,9 +243,9 @@ $(EXTENSION): $(CORE) $(DEPENDENCIES) $(SOURCES) extension/pyproject.toml
 	@rm -f $(VENV)/.extension-*
 	@touch $@
 
-# Crates are fetched meanwhile; if they cannot be, the build says so.
+# Crates are fetched meanwhile, and those compiled that know of no Python; if they cannot be, the build says so.
 $(TOOLS): pyproject.toml
-	cargo fetch --quiet --locked 2>/dev/null & crates=$$!; \
+	cargo build --quiet --locked --release $(addprefix -p ,$(EARLY)) 2>/dev/null & crates=$$!; \
 	    (test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)) \
 	    && $(BIN)/python -m pip install --quiet --upgrade pip \
 	    && $(BIN)/python -m pip install --quiet --group build; made=$$?; wait $$crates; exit $$made
