@@ -231,7 +231,7 @@ def certify_scores(
         ensemble of the rounded ones. For a :class:`~certssb.Partition` any finite scores will do: only their order
         within one learner's answer counts, to the last bit of the type in which they come.
     law, n_train, alpha, bound, selection, runner_up, family_wise, split, n_features, election, n_trusted
-        As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, Clopper-Pearson is refused.
+        As for :func:`certify_votes`; "auto" is the Kullback-Leibler bound, and Clopper-Pearson is refused.
 
     Returns
     -------
