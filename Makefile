@@ -25,10 +25,7 @@ TORCHLESS := $(addprefix tests/python/test_,$(addsuffix .py,bounds certificates 
 # dependencies ask for would mean compiling it twice).
 EARLY := blake3 libsqlite3-sys ndarray pulp rayon rustfft rustix sha2
 MEASURED := $(CARGO_TARGET_DIR)/coverage/.python
-UN# With what they need a third of what a build compiles; each exactly as the build asks for it (features that only others of its
-# dependencies ask for would mean compiling it twice).
-EARLY := blake3 libsqlite3-sys ndarray pulp rayon rustfft rustix sha2
-MEASURED := bench heap import instructions light_import memory
+UNMEASURED := bench heap import instructions light_import memory
 SOURCES := $(shell find src -name '*.rs') Cargo.toml build.rs .cargo/config.toml
 MANYLINUX := --zig --auditwheel repair --compatibility manylinux2014 --target $(shell uname -m)-unknown-linux-gnu
 OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
