@@ -39,7 +39,7 @@ EXTENSION := $(VENV)/.extension-$(HERE)
 help:
 	@echo "make run    set up, build, and take the 8x8 digits from poison to certificates"
 	@echo "make test   set up, build, and run every check that CI runs"
-	@echo "make browser   open the report in chromium, which has to be there"
+	@echo "make browser   open the report and the site in chromium, which has to be there"
 	@echo "make docs      build the documentation site in site/, with links checked"
 	@echo "make notebooks run the notebooks, and keep them with outputs for the site"
 	@echo "make external  test beside ART, statsmodels, MLflow, TensorBoard, polars"
@@ -205,7 +205,9 @@ stubs: build
 # Needs chromium.
 browser: build
 	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/browser --group browser
-	PYTHONPATH=$(abspath $(VENV))/browser $(BIN)/python -m pytest -q tests/python/test_report_in_browser.py
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/docs --group docs
+	PYTHONPATH=$(abspath $(VENV))/browser:$(abspath $(VENV))/docs $(BIN)/python -m pytest -q \
+	    tests/python/test_report_in_browser.py tests/python/test_site_in_browser.py
 
 external: build
 	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/external --group external
