@@ -64,7 +64,7 @@ def certified_accuracy(
     Raises
     ------
     ParameterError
-        If a label is missing, or some are strings and others numbers or booleans.
+        If a label is missing or a value is masked, or some labels are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -90,6 +90,11 @@ def certified_ratio(certified: npt.ArrayLike) -> float | None:
     -------
     float or None
         The share; None if there are no samples.
+
+    Raises
+    ------
+    ParameterError
+        If a value is masked.
 
     Examples
     --------
@@ -122,7 +127,7 @@ def conditional_accuracy(
     Raises
     ------
     ParameterError
-        If a label is missing, or some are strings and others numbers or booleans.
+        If a label is missing or a value is masked, or some labels are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -152,7 +157,7 @@ def empirical_robust_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> f
     Raises
     ------
     ParameterError
-        If a label is missing, or some are strings and others numbers or booleans.
+        If a label is missing or a value is masked, or some labels are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
@@ -184,7 +189,7 @@ def attack_success_rate(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, target: An
     Raises
     ------
     ParameterError
-        If a label is missing, or some are strings and others numbers or booleans.
+        If a label is missing or a value is masked, or some labels are strings and others numbers or booleans.
     ShapeError
         If the arrays differ in length.
 
