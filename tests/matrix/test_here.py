@@ -121,8 +121,8 @@ def test_what_needs_torch_says_so(digits, settings, named):
 
 @pytest.mark.skipif(not EXTENSION, reason="an environment without the torch extension")
 def test_what_needs_the_extension_is_there_with_it(digits):
-    residual = fitted(digits, "resnet", n_members=2, epochs=1)
-    assert residual.votes(digits[2][:20]).shape == (2, 20)
+    residual = fitted(digits, "resnet", n_members=8, epochs=1)
+    assert residual.votes(digits[2][:20]).shape == (8, 20)
     one, stacked = fitted(digits, "cnn"), fitted(digits, "cnn", stack=4)
     assert stacked.execution_ != one.execution_
     assert (one.votes(digits[2]) == stacked.votes(digits[2])).mean() > 0.99
