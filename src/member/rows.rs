@@ -162,8 +162,9 @@ impl Pages {
     fn touched(&self, row: usize, bytes: usize) {
         let far = self.last.swap(row, Ordering::Relaxed).abs_diff(row).saturating_mul(bytes) > NEAR;
         let bytes = if far { bytes.max(LARGE_PAGE) } else { bytes };
-        if self.read.fetch_add(bytes, Ordering::Relaxed) + bytes >= RESIDENT {
-            self.read.store(0, Ordering::Relaxed);
+        // Never set back: what other threads count meanwhile would be lost.
+        let before = self.read.fetch_add(bytes, Ordering::Relaxed);
+        if before.wrapping_add(bytes) / RESIDENT != before / RESIDENT {
             (self.give_back)();
         }
     }
@@ -477,6 +478,22 @@ mod tests {
         let some = changed.with_chosen(Some(vec![9, 2].into()));
         assert!(some.n_rows() == 2 && some.read(0, &mut out).is_err() && some.read(1, &mut out).is_ok());
         assert_eq!(out[0], 8.0);
+    }
+
+    #[test]
+    fn no_page_that_some_thread_read_is_forgotten() {
+        const TIMES: usize = 2_000_000;
+        let given = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&given);
+        let pages = Pages::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..TIMES).for_each(|_| pages.touched(0, RESIDENT / 4)));
+            }
+        });
+        assert_eq!(given.load(Ordering::Relaxed), 8 * TIMES / 4);
     }
 
     #[test]
