@@ -596,3 +596,29 @@ def test_skops_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "skops", None)
     with pytest.raises(ParameterError, match=r"'form'.*not installed.*certssb\[skops\]"):
         learner(GaussianNB(), form="skops")
+
+
+def test_workers_whose_results_nobody_takes_are_done_without(monkeypatch):
+    from concurrent.futures import Future
+
+    from joblib.externals import loky
+
+    from certssb.learners.sklearn import _lanes
+
+    class Orphaned:
+        _executor_manager_thread = threading.Thread(target=int)
+        ended = False
+
+        def submit(self, *_):
+            return Future()
+
+        def shutdown(self, **_):
+            self.ended = True
+
+    executor = Orphaned()
+    monkeypatch.setattr(loky, "get_reusable_executor", lambda **_: executor)
+    monkeypatch.setattr(_lanes, "attempted", lambda *_: ("member", 0.5, None))
+    lanes = _lanes.Lanes(2, True)
+    lanes._spent = 10.0
+    assert lanes.fit(None, (0, 1), None, None, lambda: False) == ("member", 0.5, None)
+    assert executor.ended and not lanes.in_processes

@@ -74,6 +74,7 @@ class Lanes:
 
         executor: Any = get_reusable_executor(max_workers=self._n_jobs, timeout=60)
         future = executor.submit(attempted, recipe, *seeds, X, y)
+        orphaned = False
         while True:
             try:
                 found: tuple[Member, float, str | None] = future.result(timeout=_LOOK)
@@ -88,6 +89,14 @@ class Lanes:
                     # A fit cannot be interrupted; its process can be ended.
                     executor.shutdown(wait=False, kill_workers=True)
                     return None
+                # The thread that takes results from workers may have ended, and then nobody ever would. Looked at twice:
+                # as it ends it tells its futures.
+                taker = getattr(executor, "_executor_manager_thread", None)
+                gone = taker is not None and not taker.is_alive()
+                if gone and orphaned:
+                    executor.shutdown(wait=False, kill_workers=True)
+                    raise BrokenExecutor("nobody takes the results of workers") from None
+                orphaned = gone
             except BrokenExecutor:
                 if stopped():
                     return None
