@@ -75,9 +75,10 @@ lint-ring0:
 	cargo fmt --check
 	cargo clippy --quiet --no-default-features --all-targets -- -D warnings
 
-# What people and services read: workflows, citation, licences, targets that documents name.
+# What people and services read: workflows, citation, licences, targets that documents name. Before anything is built: an environment
+# that is kept may still name the plugin of a checkout that is gone.
 lint-files: $(DEPENDENCIES)
-	$(BIN)/python -m pytest -q -p no:cacheprovider --noconftest tests/python/test_community.py
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -q -p no:cacheprovider --noconftest tests/python/test_community.py
 
 # Licences and sources of every crate, and vulnerabilities that are known. The lists of the latter are fetched.
 deny: $(TOOLS)

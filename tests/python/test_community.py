@@ -5,8 +5,11 @@ Needs neither the package nor its dependencies: `make lint-files` runs it alone.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +137,24 @@ def test_workflows_are_what_they_should_be() -> None:
 def test_the_tests_of_ci_are_make_test() -> None:
     assert "- run: .ci/run\n" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("exec make test")
+
+
+def test_files_are_linted_where_a_plugin_is_installed_whose_checkout_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone-1.0.dist-info"
+    gone.mkdir()
+    (gone / "METADATA").write_text("Metadata-Version: 2.1\nName: gone\nVersion: 1.0\n")
+    (gone / "entry_points.txt").write_text("[pytest11]\ngone = module_of_a_checkout_that_is_gone\n")
+    command = re.search(r"^lint-files:.*\n\t(.*)$", MAKEFILE, re.MULTILINE)
+    assert command is not None
+    kept = {name: value for name, value in os.environ.items() if name != "PYTEST_DISABLE_PLUGIN_AUTOLOAD"}
+    here = command[1].replace("$(BIN)/python", shlex.quote(sys.executable))
+    done = subprocess.run(
+        f"{here} -k {test_the_citation_is_of_this_version.__name__}",
+        cwd=ROOT,
+        env={**kept, "PYTHONPATH": str(tmp_path)},
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
