@@ -348,10 +348,14 @@ fn facts(folder: &Path) -> Result<BTreeSet<String>> {
     let mut facts = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
         let name = entry.map_err(|error| refuse(folder, error))?.file_name().to_string_lossy().into_owned();
-        let fact = name.strip_prefix(HISTORY.0).and_then(|rest| rest.strip_suffix(HISTORY.1));
-        facts.extend(fact.map(str::to_owned));
+        facts.extend(fact_of(&name).map(str::to_owned));
     }
     Ok(facts)
+}
+
+/// What a file of this name says of how the number of members came about.
+fn fact_of(name: &str) -> Option<&str> {
+    name.strip_prefix(HISTORY.0)?.strip_suffix(HISTORY.1)
 }
 
 pub(super) fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
@@ -365,9 +369,10 @@ fn damaged(folder: &Path, why: impl std::fmt::Display) -> Error {
 fn check_empty(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| refuse(folder, error))? {
         let name = entry.map_err(|error| refuse(folder, error))?.file_name();
-        // Another process may be beginning the directory right now; its manifest is then checked as usual.
+        // Another process may be beginning the directory right now; its manifest is then checked as usual. What was seen is
+        // remembered when members are removed to be trained again.
         let name = name.to_string_lossy();
-        let known = files::is_draft(&name) || is_claim(&name) || name == MANIFEST;
+        let known = files::is_draft(&name) || is_claim(&name) || name == MANIFEST || fact_of(&name).is_some();
         if !known && !folder.join(MANIFEST).exists() {
             let why = format!("it has no {MANIFEST} but holds other files, such as '{name}'");
             return Err(refuse(folder, why));

@@ -190,6 +190,18 @@ def test_damaged_members_are_trained_again(tmp_path: Path) -> None:
     assert json.loads(manifest.read_text())
 
 
+def test_what_was_seen_is_remembered_when_damaged_members_are_trained_again(tmp_path: Path) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    first = KeptEnsembles(tmp_path).fit(classifier(seed=5), X, y)
+    votes = first.votes(X[:5])
+    (manifest,) = tmp_path.rglob("manifest.json")
+    manifest.write_text("{}")
+    with pytest.warns(cs.GrowthWarning, match="other than 30"):
+        more = KeptEnsembles(tmp_path).fit(classifier(seed=5, n_members=30), X, y)
+    assert (more.votes(X[:5])[:20] == votes).all()
+    assert "however often members were added" in more.certify(X[:5]).guarantee
+
+
 def test_what_keeps_its_members_itself_is_left_alone(tmp_path: Path) -> None:
     X, y = cs.datasets.load_digits(classes=(0, 1))
     kept = KeptEnsembles(tmp_path / "kept")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from certssb import _core
@@ -40,3 +41,14 @@ class Shelf(os.PathLike[str]):
         text = json.dumps([_core.__version__, facts], sort_keys=True)
         self.found = self.folder / hashlib.sha256(text.encode()).hexdigest()[:32]
         return self.found
+
+    def clear(self) -> None:
+        """Remove the members of the checkpoint that was named last. At which numbers of members answers were seen stays
+        written down: under the same seed the same members are trained again.
+        """
+        assert self.found is not None
+        for path in self.found.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif not path.name.startswith("history-"):
+                path.unlink()

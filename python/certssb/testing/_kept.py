@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,7 +99,7 @@ class KeptEnsembles:
                 # Damaged, or of a module that is built alike and does something else now: trained again.
                 if shelf.found is None or not shelf.found.is_dir():
                     raise
-                shutil.rmtree(shelf.found)
+                shelf.clear()
                 estimator.checkpoint = shelf
                 estimator.fit(X, y, **options)  # type: ignore[arg-type]
         finally:
