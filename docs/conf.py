@@ -34,6 +34,7 @@ exclude_patterns = ["_build", "_ext"]
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
 # Notebooks are kept with their outputs (`make notebooks`), pictures are drawn by the code beside them.
 nb_execution_mode = "off"
 plot_include_source = True

@@ -252,6 +252,7 @@ impl fmt::Display for Threat {
             }
             Kind::Inserted => write!(f, "at most {} of any kind {} added", new(r), are(r))?,
             Kind::Deleted => write!(f, "at most {} of its samples {} removed", Number(r), are(r))?,
+            Kind::Any if r == 1 => f.write_str("at most 1 sample is changed, removed or added, in any way, label included")?,
             Kind::Any => {
                 let what = "samples are changed, removed or added, in any mix and in any way, labels included";
                 write!(f, "at most {} {what}", Number(r))?;
@@ -350,6 +351,11 @@ mod tests {
                 threat(Kind::Any, Edits, 50),
                 "at most 50 samples are changed, removed or added, in any mix and in any way, labels included (a \
                  changed sample counts once)",
+            ),
+            (
+                threat(Kind::Any, SymmetricDifference, 1),
+                "at most 1 sample is changed, removed or added, in any way, label included (a changed sample counts \
+                 twice, as one removed and one added)",
             ),
             (
                 threat(mixed, Edits, 12_004),

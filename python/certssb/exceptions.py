@@ -6,6 +6,8 @@ Every message names the parameter or file, what was expected, and what was given
 
 from __future__ import annotations
 
+import sys
+
 __all__ = [
     "CancelledError",
     "CertssbError",
@@ -42,6 +44,27 @@ class CertssbError(BaseException):
     ...     print(error)
     The 'alpha' parameter must be in (0, 1). Got 1.5 instead.
     """
+
+    if sys.version_info >= (3, 11):
+
+        def add_note(self, note: str, /) -> None:
+            """Add a note, except for that of the bindings about which argument they were reading: the message has said so.
+
+            Parameters
+            ----------
+            note : str
+                What is shown below the message.
+
+            Examples
+            --------
+            >>> from certssb.exceptions import ParameterError
+            >>> error = ParameterError("The 'alpha' parameter must be in (0, 1). Got 1.5 instead.")
+            >>> error.add_note("in settings.toml")
+            >>> error.__notes__
+            ['in settings.toml']
+            """
+            if not note.startswith("while processing '"):
+                super().add_note(note)
 
 
 class ParameterError(CertssbError, ValueError):

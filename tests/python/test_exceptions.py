@@ -2,10 +2,12 @@
 
 import contextlib
 import pickle
+import sys
+import traceback
 
 import pytest
 
-from certssb import exceptions
+from certssb import Subsample, exceptions
 from certssb.exceptions import CertssbError, LedgerError, TrainingError
 
 EVERY = [kind for name in exceptions.__all__ if not issubclass(kind := getattr(exceptions, name), Warning)]
@@ -45,3 +47,13 @@ def test_ctrl_c_passes_those_who_catch_ordinary_errors() -> None:
     assert issubclass(exceptions.CancelledError, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt), contextlib.suppress(Exception):
         raise exceptions.CancelledError("stopped")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have notes from Python 3.11 on")
+def test_an_error_says_once_which_parameter_it_is() -> None:
+    with pytest.raises(exceptions.ParameterError) as caught:
+        Subsample(20)  # type: ignore[arg-type]
+    (shown,) = traceback.format_exception_only(caught.value)
+    assert shown.endswith("such as Gaussian(0.5), or None. Got 20 instead.\n")
+    caught.value.add_note("of somebody else")
+    assert caught.value.__notes__ == ["of somebody else"]

@@ -350,7 +350,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="auto",
         help="linear, discriminant, ridge, mlp, cnn, resnet, or auto: discriminant for the small subsamples of the "
-        "default law, otherwise cnn for images and mlp for tables",
+        "default law, otherwise cnn for images and mlp for tables (with parts or subsamples of a few hundred samples or "
+        "fewer, discriminant is usually the better choice)",
     )
     group.add_argument(
         "--cosine",

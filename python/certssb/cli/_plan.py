@@ -175,6 +175,8 @@ def _rehearse(
     if asked_law(options) is None and isinstance(law, cs.Subsample):
         sees = f"{law.size} of them" if law.rate is None else f"each with probability {law.rate}"
         said.append(f"Each member sees {sees}, the most with which {AGREEMENT:.0%} of the votes are enough.")
+        if law.rate is None:
+            said.append("Where samples may also have been inserted or deleted, say so with --threat.")
     elif attack is not None and not isinstance(law, (cs.Discrete, cs.Cascade, cs.Partition)):
         plan = law.plan(
             **budget.change(), alpha=options.alpha, n_classes=facts.n_classes, n_features=facts.n_features,

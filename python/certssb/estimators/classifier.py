@@ -40,7 +40,9 @@ class CertifiedClassifier(Fitting, Answering, Keeping, ClassifierMixin, BaseEsti
         linear discriminant analysis in closed form: the one for small or very noisy members' sets), "ridge" (least
         squares onto the classes in closed form: for many features, such as those of
         :class:`~certssb.features.Scattering`), "mlp", "cnn" (the literature's conv16-conv32-fc512) or "resnet"
-        (pre-activation, 3 stages of 5 blocks). "auto" chooses "cnn" for images and "mlp" for tables.
+        (pre-activation, 3 stages of 5 blocks). "auto" chooses "cnn" for images and "mlp" for tables, never by the
+        number of samples, which an attacker may change. Where members see few, "discriminant" is usually the better choice:
+        0.87 instead of 0.69 of the digits with ``Partition(100)``, 13 samples each.
     law : Law, optional
         How members' training sets are drawn; ``Gaussian(sigma=0.5)`` if not given.
     n_members : int or "auto", optional
