@@ -601,8 +601,6 @@ def test_skops_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_workers_whose_results_nobody_takes_are_done_without(monkeypatch):
     from concurrent.futures import Future
 
-    from joblib.externals import loky
-
     from certssb.learners.sklearn import _lanes
 
     class Orphaned:
@@ -616,9 +614,21 @@ def test_workers_whose_results_nobody_takes_are_done_without(monkeypatch):
             self.ended = True
 
     executor = Orphaned()
-    monkeypatch.setattr(loky, "get_reusable_executor", lambda **_: executor)
+    monkeypatch.setattr(_lanes, "_pool", lambda _: executor)
     monkeypatch.setattr(_lanes, "attempted", lambda *_: ("member", 0.5, None))
     lanes = _lanes.Lanes(2, True)
     lanes._spent = 10.0
     assert lanes.fit(None, (0, 1), None, None, lambda: False) == ("member", 0.5, None)
     assert executor.ended and not lanes.in_processes
+
+
+def test_joblib_works_in_a_process_whose_members_were_fitted_in_processes() -> None:
+    import joblib
+
+    own = learner(RandomForestClassifier(5))
+    own._lanes = Lanes(2, True)
+    own._lanes._spent = 100.0
+    trained(own)
+    assert own._lanes.used_processes
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(number) for number in (-1, 2)) == [1, 2]
+    assert trained(own, 1) is not None and own._lanes.in_processes

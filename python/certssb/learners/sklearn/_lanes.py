@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,28 @@ _WORTH_IT = 1.0
 """Seconds of work in threads before processes are started, which takes about as long."""
 
 _LOOK = 0.05
+
+_IDLE = 60.0
+"""Seconds after which processes without work end."""
+
+_pools: dict[tuple[int, int], Any] = {}
+_pools_lock = threading.Lock()
+
+
+def _pool(n_jobs: int) -> Any:
+    """Processes that later fits find again.
+
+    Not those of ``get_reusable_executor``: of these there is one set in a process, which `joblib.Parallel` takes for its
+    own kind and fails on. A process that was forked has no use for those of its parent.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    key = (os.getpid(), n_jobs)
+    with _pools_lock:
+        known = _pools.get(key)
+        if known is None or known._flags.broken is not None or known._flags.shutdown:
+            known = _pools[key] = ProcessPoolExecutor(max_workers=n_jobs, timeout=_IDLE)
+        return known
 
 
 class Lanes:
@@ -70,9 +93,7 @@ class Lanes:
         y: npt.NDArray[np.int64],
         stopped: Callable[[], bool],
     ) -> tuple[Member, float, str | None] | None:
-        from joblib.externals.loky import get_reusable_executor
-
-        executor: Any = get_reusable_executor(max_workers=self._n_jobs, timeout=60)
+        executor = _pool(self._n_jobs)
         future = executor.submit(attempted, recipe, *seeds, X, y)
         orphaned = False
         while True:
