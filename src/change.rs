@@ -248,26 +248,47 @@ impl fmt::Display for Threat {
         let how = Modified(&self.change);
         match self.kind {
             Kind::Modified => {
-                write!(f, "at most {} of its samples {} changed in place, {how}", Number(edits.modified.n_poisoned), are(edits.modified.n_poisoned))?;
+                write!(
+                    f,
+                    "at most {} of its samples {} changed in place, {how}",
+                    Number(edits.modified.n_poisoned),
+                    are(edits.modified.n_poisoned)
+                )?;
             }
             Kind::Inserted => write!(f, "at most {} of any kind {} added", new(r), are(r))?,
             Kind::Deleted => write!(f, "at most {} of its samples {} removed", Number(r), are(r))?,
-            Kind::Any if r == 1 => f.write_str("at most 1 sample is changed, removed or added, in any way, label included")?,
+            Kind::Any if r == 1 => {
+                f.write_str("at most 1 sample is changed, removed or added, in any way, label included")?
+            }
             Kind::Any => {
-                let what = "samples are changed, removed or added, in any mix and in any way, labels included";
+                let what =
+                    "samples are changed, removed or added, in any mix and in any way, labels included";
                 write!(f, "at most {} {what}", Number(r))?;
             }
-            Kind::Mixed { modified, inserted, deleted } => write!(
-                f,
-                "at most {} of its samples {} changed in place, {how}, at most {} {} removed and at most {} of any kind \
-                 {} added",
-                Number(modified),
-                are(modified),
-                Number(deleted),
-                are(deleted),
-                new(inserted),
-                are(inserted)
-            )?,
+            Kind::Mixed { modified, inserted, deleted } => {
+                // A kind of which there is none goes without saying.
+                let first = modified > 0 || inserted + deleted == 0;
+                if first {
+                    let n = Number(modified);
+                    write!(f, "at most {n} of its samples {} changed in place, {how}", are(modified))?;
+                }
+                if deleted > 0 {
+                    let (before, of) = match (first, inserted) {
+                        (true, 0) => (", and ", ""),
+                        (true, _) => (", ", ""),
+                        (false, _) => ("", "of its samples "),
+                    };
+                    write!(f, "{before}at most {} {of}{} removed", Number(deleted), are(deleted))?;
+                }
+                if inserted > 0 {
+                    let before = match (first, deleted) {
+                        (false, 0) => "",
+                        (true, 0) => ", and ",
+                        _ => " and ",
+                    };
+                    write!(f, "{before}at most {} of any kind {} added", new(inserted), are(inserted))?;
+                }
+            }
         }
         match (self.kind, self.counted) {
             (Kind::Any, Counted::Edits) => f.write_str(" (a changed sample counts once)"),
@@ -361,6 +382,24 @@ mod tests {
                 threat(mixed, Edits, 12_004),
                 "at most 3 of its samples are changed in place, each in any way, label included, at most 12,000 are \
                  removed and at most 1 new sample of any kind is added",
+            ),
+            (
+                threat(Kind::Mixed { modified: 0, inserted: 2, deleted: 1 }, Edits, 3),
+                "at most 1 of its samples is removed and at most 2 new samples of any kind are added",
+            ),
+            (
+                threat(Kind::Mixed { modified: 2, inserted: 0, deleted: 1 }, Edits, 3),
+                "at most 2 of its samples are changed in place, each in any way, label included, and at most 1 is \
+                 removed",
+            ),
+            (
+                threat(Kind::Mixed { modified: 2, inserted: 1, deleted: 0 }, Edits, 3),
+                "at most 2 of its samples are changed in place, each in any way, label included, and at most 1 new \
+                 sample of any kind is added",
+            ),
+            (
+                threat(Kind::Mixed { modified: 0, inserted: 1, deleted: 0 }, Edits, 1),
+                "at most 1 new sample of any kind is added",
             ),
         ] {
             assert_eq!(threat.to_string(), words);

@@ -144,9 +144,11 @@ impl NoiseLaw for Partition {
         let (n, degree) = (self.spread.n_learners(), self.spread.degree());
         let by = self.assign.by();
         match degree {
-            1 => format!("a partition by {by} into {n} buckets, one for each learner"),
+            1 => format!("a partition of the samples by {by} into {n} buckets, one for each learner"),
             _ => {
-                format!("a partition by {by} into {n} buckets, each of which feeds {degree} of {n} learners")
+                format!(
+                    "a partition of the samples by {by} into {n} buckets, each of which feeds {degree} of {n} learners"
+                )
             }
         }
     }

@@ -452,7 +452,10 @@ fn check_same(folder: &Path, there: &Value, record: &Record) -> Result<()> {
     if differences.is_empty() {
         return Ok(());
     }
-    Err(refuse(folder, format_args!("it was made with other settings or data ({})", differences.join("; "))))
+    let differences = differences.join("; ");
+    let why =
+        format_args!("it was made with other settings or data ({differences}); begin another directory");
+    Err(refuse(folder, why))
 }
 
 fn compare(name: &str, there: &Value, here: &Value, differences: &mut Vec<String>) {

@@ -601,6 +601,7 @@ def test_a_table_knows_what_it_was_made_of(certificates: cs.CertificateTable) ->
     assert (certificates.n_train, certificates.n_members, certificates.alpha) == (12665, 1000, 0.001)
     assert (certificates.prediction.dtype, certificates.abstained.dtype) == (np.int64, np.bool_)
     assert repr(certificates).startswith("<CertificateTable of 5 samples, 4 certified. For each test sample")
+    assert repr(certificates[:1]).startswith("<CertificateTable of 1 sample, ")
 
 
 def test_frame_and_arrow_hold_the_columns_exactly(certificates: cs.CertificateTable) -> None:

@@ -93,7 +93,9 @@ def test_a_failure_about_a_radius_says_the_radius_that_is_reached(certs: cs.Cert
 
 
 def test_what_no_change_allows_is_said(certs: cs.CertificateTable) -> None:
-    assert "0.85 is reached against no change at all." in message(certs, cs.Threat(2, trigger_norm=0.1), 0.85)
+    assert "0.85 is not reached against any change, however small." in message(
+        certs, cs.Threat(2, trigger_norm=0.1), 0.85
+    )
 
 
 def test_numbers_of_each_edit_are_scaled_together() -> None:

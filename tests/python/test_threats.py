@@ -253,10 +253,33 @@ def test_headings_say_that_both_ways_are_meant() -> None:
     )
     assert words["deleted"] == "at most 7 samples removed from 100 training samples, or added to them"
     mixed = cs.Threat(edits={"inserted": 4, "deleted": 3}).words(100)
-    assert mixed.endswith(
-        "at most 3 removed and at most 4 of any kind added, before they were received or after"
+    assert mixed == (
+        "at most 3 of 100 training samples removed and at most 4 of any kind added, before they were received or after"
     )
     assert "before" not in cs.Threat(edits={"inserted": 4, "deleted": 4}).words(100)
+
+
+def test_a_kind_of_edit_of_which_there_is_none_goes_without_saying() -> None:
+    certs = cs.certify_votes([[1]] * 50, cs.Subsample(size=3), n_train=100, n_classes=2)
+    for edits, words in (
+        ({"inserted": 7}, cs.Threat(7, edits="inserted").words(100)),
+        ({"deleted": 1}, cs.Threat(1, edits="deleted").words(100)),
+        ({"modified": 2}, cs.Threat(2).words(100)),
+        ({"modified": 0}, cs.Threat(0).words(100)),
+        (
+            {"modified": 2, "deleted": 1},
+            (
+                "at most 2 of 100 training samples changed in any of their features, labels as received, and at most 1 "
+                "removed, before they were received or after"
+            ),
+        ),
+    ):
+        threat = cs.Threat(edits=edits)
+        assert threat.words(100) == words
+        assert "at most 0" not in certs.statement(threat) or not any(edits.values())
+        assert bool(certs.holds(threat)[0])
+    both = certs.statement(cs.Threat(edits={"modified": 2, "deleted": 1}))
+    assert "and with its label as received, and at most 1 is removed, while" in both
 
 
 @pytest.mark.parametrize("law", [cs.Subsample(size=30), cs.Subsample(rate=0.01)], ids=repr)

@@ -102,10 +102,24 @@ class Budget:
         samples = "sample" if self.n_poisoned == 1 and not of else "samples"
         if self.numbers is not None:
             modified, inserted, deleted = self.numbers
-            one = "sample" if modified == 1 and not of else "samples"
-            how = f"at most {modified:,}{of} training {one} changed{self._how()}, {self._labels()}"
-            many = f"at most {deleted:,} removed and at most {inserted:,} of any kind added"
-            return f"{how}, {many}" + ("" if deleted == inserted else ", before they were received or after")
+            kinds = {"modified": modified, "inserted": inserted, "deleted": deleted}
+            some = [kind for kind, count in kinds.items() if count]
+            if len(some) < 2:
+                # What goes without saying is left out: one kind reads as it does alone.
+                only: Any = some[0] if some else "modified"
+                return replace(self, n_poisoned=kinds[only], edits=only, counted="edits", numbers=None).words(
+                    n_train
+                )
+            whole = "training samples" if of else f"training {'sample' if kinds[some[0]] == 1 else 'samples'}"
+            if not modified:
+                how = f"at most {deleted:,}{of} {whole} removed and at most {inserted:,} of any kind added"
+            else:
+                how = f"at most {modified:,}{of} {whole} changed{self._how()}, {self._labels()}"
+                how += ", and " if len(some) == 2 else ", "
+                many = [f"at most {deleted:,} removed"] if deleted else []
+                many += [f"at most {inserted:,} of any kind added"] if inserted else []
+                how += " and ".join(many)
+            return how + ("" if deleted == inserted else ", before they were received or after")
         if self.edits == "any":
             how = "changed, removed or added in any mix and any way, labels included"
             return f"{number}training {samples} {how}{self._twice()}"

@@ -186,7 +186,8 @@ class CertificateTable(WithAccuracy, Exported):
 
     def __repr__(self) -> str:
         certified = len(self) - int(self.abstained.sum())
-        return f"<CertificateTable of {len(self)} samples, {certified} certified. {self.guarantee}>"
+        samples = "1 sample" if len(self) == 1 else f"{len(self):,} samples"
+        return f"<CertificateTable of {samples}, {certified:,} certified. {self.guarantee}>"
 
     def _repr_html_(self) -> str:
         return self.show()._repr_html_()

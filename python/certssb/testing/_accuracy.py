@@ -125,7 +125,7 @@ def _too_few(
     curve = curve_of(certs, y_true, threat)
     lines = [
         f"certified accuracy {share_down(share):g} is below {exactly(asked)}: "
-        + f"{found:,} of {n:,} samples are predicted right and certified,",
+        + f"{found:,} of {n:,} {'sample is' if n == 1 else 'samples are'} predicted right and certified,",
         f"against {_words(certs, threat)}.",
         f"The others: {rest}.",
         "",
@@ -162,7 +162,7 @@ def _reached(
     """Up to where the share that was asked for is reached, in what is counted and in the norm."""
     needed = math.ceil(asked * len(certs) - 1e-9)
     if needed > int((right & ~certs.abstained).sum()):
-        return [f"{exactly(asked)} is reached against no change at all."]
+        return [f"{exactly(asked)} is not reached against any change, however small."]
     if not isinstance(threat, Threat):
         radius = certs.radius
         assert radius is not None  # or there was no share
