@@ -344,3 +344,19 @@ def test_a_run_without_a_norm_says_that_changes_of_any_size_count(tmp_path: Path
     said = "No norm was asked for, so changes of any size count here"
     assert said in (tmp_path / "open" / "report.html").read_text(encoding="utf-8")
     assert said not in (tmp_path / "stated" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_leaves_nothing_of_an_earlier_one_in_its_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--dataset", "digits", "--members", 60, "--alpha", 0.01, "--seed", 0, "--quiet", "--out", tmp_path]
+    assert run("run", *few, "--trigger", "one-pixel") == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "samples-triggered.npz").write_bytes(b"mine as well")
+    assert run("run", *few) == 0
+    left = {path.name for path in tmp_path.iterdir() if "triggered" in path.name or path.suffix == ".txt"}
+    assert left == {"notes.txt", "samples-triggered.npz"}
+    said = capsys.readouterr().out.splitlines()
+    assert "triggered" not in said[-1] and "notes" not in said[-1] and "certificates-clean.npz" in said[-1]
+    # Sixty members of two samples each agree on nothing.
+    assert any(line.startswith("No prediction is certified, not even against no change") for line in said)

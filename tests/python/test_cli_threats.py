@@ -80,6 +80,14 @@ def test_a_run_against_a_threat(tmp_path: Path, capsys: pytest.CaptureFixture[st
     shares = summary["results"]["clean"]["certified_accuracy_counts"]
     assert summary["results"]["clean"]["counts"][0] == 0 and shares[0] > 0.3
     assert run("report", tmp_path) == 0
+    assert run("run", *small, "--threat", "inserted=5") == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["budget"] == {
+        "n_poisoned": 5,
+        "trigger_norm": "any",
+        "labels": False,
+        "edits": "inserted",
+    }
     assert run("run", *small, "--threat", "modified=1, inserted=1") != 0
     assert "'--threat' parameter must be one number for a run" in capsys.readouterr().err
 

@@ -92,6 +92,7 @@ def test_poison_comes_first_and_is_drawn(digits: Digits) -> None:
     assert (found.score[index] > found.limit).all()
     # One input alone says less: eight poisoned samples of 400 would be 0.02 by chance.
     assert np.isin(found.index, index).mean() > 0.5
+    assert "move the votes on 1 input more than" in clf.influence(inputs[:1]).sentence
     assert "not a guarantee" in found.sentence and repr(found).count("\n") == 11
     display = found.plot(top=12)
     assert display.index.tolist() == found.order[:12].tolist()

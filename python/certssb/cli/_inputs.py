@@ -84,6 +84,10 @@ def read_inputs(options: argparse.Namespace) -> Inputs:
     X_train, y_train, trusted = _without_trusted(X_train, y_train, options)
     if options.trigger == "none":
         return Inputs(X_train, y_train, listed, len(classes), tests, None, trusted)
+    if X_train.ndim < 3:
+        raise parameter_error(
+            "--trigger", "none for a table: triggers are stamped on images", repr(options.trigger)
+        )
     trigger = _TRIGGERS[options.trigger](options.norm)
     X_bad, y_bad, attack = _poisoned(X_train, y_train, trigger, options)
     others = y_test != options.target

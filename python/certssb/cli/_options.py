@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         run,
         "--n-poisoned and --labels; without any law each member then sees a sample with a probability that "
         "follows from the number in it",
+        "edits=inserted, share=1%%",
     )
     run.add_argument(
         "--config",
@@ -437,12 +438,12 @@ def _add_budget(parser: argparse.ArgumentParser, n_poisoned: str) -> None:
     )
 
 
-def _add_threat(parser: argparse.ArgumentParser, instead: str) -> None:
+def _add_threat(parser: argparse.ArgumentParser, instead: str, last: str = "inserted=40, deleted=7") -> None:
     parser.add_argument(
         "--threat",
         metavar="TEXT",
         help="what the attacker may have done, such as 'n_poisoned=50, edits=any' or 'share=2%%, trigger_norm=1.5, labels' or "
-        f"'inserted=40, deleted=7'; instead of {instead}",
+        f"'{last}'; instead of {instead}",
     )
 
 

@@ -27,6 +27,11 @@ _LAST = 10
 
 def plan(options: argparse.Namespace) -> None:
     law = needed_law(options)
+    if isinstance(law, cs.Partition):
+        expected = (
+            "left out: its certificates are counted, not bounded; certssb recommend says what partitions need"
+        )
+        raise parameter_error("--partition", expected, options.partition)
     settings = {"alpha": options.alpha, "n_classes": options.n_classes, "n_features": options.n_features}
     if options.threat is not None:
         asked_threat(options, options.n_train, "n_poisoned", "norm", "labels")

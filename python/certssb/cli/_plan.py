@@ -9,7 +9,7 @@ from typing import Any
 
 import certssb as cs
 from certssb._checks import check_integer, parameter_error
-from certssb.certificates._budget import Budget, check_count, down, exactly
+from certssb.certificates._budget import KINDS, Budget, check_count, down, exactly
 from certssb.cli._inputs import Inputs, read_inputs
 from certssb.cli._laws import (
     AGREEMENT,
@@ -112,8 +112,14 @@ def _threat(inputs: Inputs, options: argparse.Namespace) -> Budget | None:
     """What the run certifies against, where that is described by ``--threat``."""
     budget = asked_threat(options, len(inputs.X_train), "n_poisoned", "labels")
     if budget is not None and budget.numbers is not None:
+        some = [(kind, number) for kind, number in zip(KINDS, budget.numbers, strict=True) if number]
+        if len(some) == 1 and budget.counted == "edits":
+            (kind, number), *_ = some
+            return replace(budget, n_poisoned=number, edits=kind, numbers=None)
         raise parameter_error(
-            "--threat", "one number for a run, whose tables run over it", f"'{options.threat}'"
+            "--threat",
+            "one number for a run, whose tables run over it, such as 'n_poisoned=47, edits=any'",
+            f"'{options.threat}'",
         )
     return budget
 

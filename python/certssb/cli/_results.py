@@ -181,6 +181,14 @@ def text(summary: dict[str, Any], outcome: Outcome, options: argparse.Namespace)
             lines.append(_row(name, [f"{share_down(share):.4f}" for share in results[kind.shares]]))
         if rows:
             lines.append("")
+    if all(bool(table.abstained.all()) for table in outcome.tables.values()):
+        lines.append(
+            "No prediction is certified, not even against no change: members agree too little. Let each see more samples"
+        )
+        lines += [
+            "(a smaller --n-poisoned, or --subsample), or raise --members, with which a smaller majority is enough.",
+            "",
+        ]
     if summary.get("own_attack"):
         lines += [summary["own_attack"]["sentence"], ""]
     seconds = summary["seconds"]

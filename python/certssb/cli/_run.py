@@ -87,9 +87,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"{error}", file=sys.stderr)
     summary["versions"] = versions()
     asked = {} if isinstance(law, cs.Discrete) else plan.budget.change()
-    write_run(out, tables, inputs.tests, summary, picture, asked, answers)
+    written = write_run(out, tables, inputs.tests, summary, picture, asked, answers)
     print(text(summary, outcome, options))
-    print(f"\nWritten to {out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
+    print(f"\nWritten to {out}: " + ", ".join(written))
 
 
 def _hints(clf: cs.CertifiedClassifier, inputs: Inputs, table: cs.CertificateTable, X: Any) -> bytes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from certssb._checks import parameter_error, shape_error
 from certssb.data._frames import is_frame, read_frame
 from certssb.data._map_style import is_items, read_items
-from certssb.data._numbers import from_objects, is_number_type, not_finite
+from certssb.data._numbers import from_objects, if_missing, is_number_type, not_finite
 from certssb.data._pictures import is_picture
 from certssb.data._reading import Reading
 from certssb.data._rows import Rows, is_kept, rows_of
@@ -407,5 +407,5 @@ def _not_finite(
     values = "values are" if count > 1 else "value is"
     return ParameterError(
         f"The '{name}' parameter must be finite numbers. Got {not_finite(given[where])} at index {where} instead; "
-        f"{count} {values} not finite (NaN, infinity, or too large)."
+        f"{count} {values} not finite (NaN, infinity, or too large).{if_missing(given[where])}"
     )

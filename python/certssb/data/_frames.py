@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from certssb._checks import parameter_error
 from certssb._extras import needed
-from certssb.data._numbers import Floats, Where, from_objects, no_number, not_finite
+from certssb.data._numbers import Floats, Where, from_objects, if_missing, no_number, not_finite
 from certssb.exceptions import ParameterError
 
 _FRAMES = {"pandas": ("DataFrame",), "polars": ("DataFrame",), "pyarrow": ("Table", "RecordBatch")}
@@ -61,6 +61,7 @@ def read_frame(frame: Any, name: str) -> npt.NDArray[np.float32]:
             raise ParameterError(
                 f"The '{name}' parameter must be finite numbers. Got {not_finite(values[row])} {where((row,))} "
                 f"instead; {int((~finite).sum())} of this column's values are not finite (NaN, infinity, or too large)."
+                f"{if_missing(values[row])}"
             )
     return table
 

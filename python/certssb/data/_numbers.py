@@ -72,6 +72,16 @@ def not_finite(value: Any) -> str:
     return "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for float32,"
 
 
+def if_missing(value: Any) -> str:
+    """What to do where a value is missing: the mean of a column, which comes to mind, is a way around the law."""
+    if not np.isnan(value):
+        return ""
+    return (
+        " Put a constant in the place of missing values, such as -1, and impute inside the members if at all: "
+        "what is computed from all received samples is a way around the law."
+    )
+
+
 def from_objects(objects: npt.NDArray[Any], name: str, where: Where | None = None) -> Floats:
     """An array of objects as float64.
 

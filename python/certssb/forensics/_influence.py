@@ -114,8 +114,9 @@ class Influence:
         """What the numbers are, and are not."""
         drew = float(np.mean(self.n_drew)) if len(self.n_drew) else 0.0
         beyond = int(self.beyond.sum())
+        inputs = "1 input" if len(self.classes) == 1 else f"{len(self.classes):,} inputs"
         return (
-            f"{beyond:,} of {len(self.n_drew):,} training samples move the votes on {len(self.classes):,} inputs more than chance "
+            f"{beyond:,} of {len(self.n_drew):,} training samples move the votes on {inputs} more than chance "
             f"would move any of them (score above {self.limit:.1f}, drawn by {_ENOUGH} members or more); each was drawn by {drew:,.0f} of {self.n_members:,} members "
             f"on average. This is a hint where to look first, not a guarantee: poison may move no vote by itself, and a harmless "
             f"sample may."

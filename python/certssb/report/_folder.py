@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -35,11 +36,12 @@ def write_run(
     plot: bytes | None = None,
     asked: Mapping[str, Any] | None = None,
     answers: Mapping[str, bytes] | None = None,
-) -> None:
+) -> list[str]:
     """Write tables, samples, frame, plot, report and, last, the summary with the digests of all others.
 
     Every file is whole before the first one gets its name, so that a full disk leaves the folder as it was; what a kill
-    between two names leaves is noticed by the digests.
+    between two names leaves is noticed by the digests. What an earlier run left in the folder and this one does not have,
+    such as its triggered samples, is removed then: it would look like a part of this run.
 
     Parameters
     ----------
@@ -58,11 +60,17 @@ def write_run(
     answers : mapping of bytes, optional
         Further files, by name: votes, and digests of who cast them.
 
+    Returns
+    -------
+    list of str
+        The names of the files, sorted.
+
     Raises
     ------
     FileError
         If the folder cannot be written to.
     """
+    earlier = _listed(folder)
     files: dict[str, bytes] = {}
     for name, table in tables.items():
         files[f"certificates-{name}.npz"] = table._bytes()
@@ -87,6 +95,20 @@ def write_run(
     files["report.html"] = page.encode()
     files["summary.json"] = (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
     _files.write_all(folder, files)
+    for name in earlier.keys() - files.keys():
+        with contextlib.suppress(OSError):
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() == earlier[name]:
+                (folder / name).unlink()
+    return sorted(files)
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The digests of the files that a run left in the folder, as its summary has them; none where there is no such summary."""
+    try:
+        files = json.loads((folder / "summary.json").read_bytes())["files"]
+        return {name: files[name] for name in files if Path(name).name == name}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def frame_columns(

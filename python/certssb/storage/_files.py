@@ -224,7 +224,10 @@ def _read_array(stream: Any, size: int) -> npt.NDArray[Any]:
     else:
         raise Damaged("an array in it has a format that is not known")
     if dtype.kind not in "biufcSUmM" or dtype.itemsize == 0 or dtype.subdtype is not None:
-        raise Damaged(f"an array in it has values of type {dtype}, which is not a type of plain values")
+        plain = "; write them as numbers or text, as array.astype(str) is" if dtype.kind == "O" else ""
+        raise Damaged(
+            f"an array in it has values of type {dtype}, which is not a type of plain values{plain}"
+        )
     count = math.prod(shape)
     if any(isinstance(n, bool) or n < 0 for n in shape) or len(shape) > 32:
         raise Damaged(f"an array in it has the shape {shape}")
