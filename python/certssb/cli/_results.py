@@ -182,11 +182,10 @@ def text(summary: dict[str, Any], outcome: Outcome, options: argparse.Namespace)
         if rows:
             lines.append("")
     if all(bool(table.abstained.all()) for table in outcome.tables.values()):
-        lines.append(
-            "No prediction is certified, not even against no change: members agree too little. Let each see more samples"
-        )
         lines += [
-            "(a smaller --n-poisoned, or --subsample), or raise --members, with which a smaller majority is enough.",
+            "No prediction is certified, not even against no change: members agree too little. Let each see more:",
+            "larger subsamples, as a smaller --n-poisoned makes them, or less noise. Or raise --members, with which a",
+            "smaller majority is enough.",
             "",
         ]
     if summary.get("own_attack"):
