@@ -19,7 +19,9 @@ T = TypeVar("T", bound=np.generic)
 
 def parameter_error(name: str, expected: str, got: object) -> ParameterError:
     """Name the parameter, what was expected and what came."""
-    return ParameterError(f"The '{name}' parameter must be {expected}. Got {got} instead.")
+    # An expectation may end with a whole sentence.
+    stop = "" if expected.endswith(".") else "."
+    return ParameterError(f"The '{name}' parameter must be {expected}{stop} Got {got} instead.")
 
 
 def shape_error(name: str, expected: str, got: object) -> ShapeError:

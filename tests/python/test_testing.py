@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 import certssb as cs
 from certssb.testing import KeptEnsembles, assert_certified_accuracy
@@ -210,6 +211,16 @@ def test_what_keeps_its_members_itself_is_left_alone(tmp_path: Path) -> None:
     clf = kept.fit(classifier(checkpoint=tmp_path / "own"), X, y)
     assert clf.checkpoint == tmp_path / "own" and list((tmp_path / "own").iterdir())
     kept.fit(cs.CertifiedKNN(sigma=1.0), X, y)
+    for no_estimator in ("discriminant", cs.CertifiedClassifier):
+        with pytest.raises(cs.ParameterError, match="'estimator' parameter must be an estimator with"):
+            kept.fit(no_estimator, X, y)
+    tree = cs.CertifiedClassifier(
+        DecisionTreeClassifier(), cs.Subsample(size=20), n_members=10, alpha=0.1, progress=False
+    )
+    with pytest.raises(
+        cs.ParameterError, match=r"'form' parameter must be 'skops' or 'joblib'.*are read\. Got None instead"
+    ):
+        kept.fit(tree, X.reshape(len(X), -1), y)
     assert not (tmp_path / "kept").exists()
     with pytest.raises(cs.ParameterError, match="'checkpoint' of its own"):
         kept.fit(classifier(n_members="auto"), X, y, until=cs.Until(X, n_poisoned=1, trigger_norm=0.1))

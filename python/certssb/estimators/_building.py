@@ -22,6 +22,7 @@ from certssb.features._maps import FeatureMap, OfRows
 from certssb.laws import Cascade, Gaussian, Law, Partition
 from certssb.learners import _devices
 from certssb.learners._choice import Learner, is_object_learner, learner_of, set_size
+from certssb.storage._shelf import Shelf
 
 __all__ = ["Building", "Changes", "at_least_one", "checked_jobs", "checked_place"]
 
@@ -154,6 +155,10 @@ class Building(WithMembers):
         ):
             from certssb.learners.sklearn._storage import NO_FORM
 
+            if isinstance(self.checkpoint, Shelf):
+                raise parameter_error(
+                    "form", f"'skops' or 'joblib' where members are kept. {NO_FORM}", "None"
+                )
             raise parameter_error(
                 "checkpoint", f"None where members are estimators. {NO_FORM}", repr(self.checkpoint)
             )

@@ -137,7 +137,11 @@ def checked_map(given: object, X: Rows | Features, law: _core.Law) -> FeatureMap
     if given is None:
         return None
     if not isinstance(given, FeatureMap):
-        raise parameter_error("features", "None or a map of certssb.features", repr(given))
+        raise parameter_error(
+            "features",
+            "None or a map of certssb.features, such as Trusted(encoder, name) around a fitted transformer",
+            repr(given),
+        )
     if not given.lipschitz >= 0.0:
         expected = "a map whose Lipschitz constant is 0 or more, and math.inf if it has none"
         raise parameter_error("features", expected, f"one of {given.lipschitz}")

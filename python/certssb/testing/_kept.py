@@ -73,7 +73,8 @@ class KeptEnsembles:
         Raises
         ------
         ParameterError
-            For an ensemble that grows until a goal is reached: it needs a checkpoint of its own.
+            For an ensemble that grows until a goal is reached: it needs a checkpoint of its own. If members are estimators
+            and no `form` says how to write them, or `estimator` is none.
 
         Examples
         --------
@@ -84,8 +85,10 @@ class KeptEnsembles:
         >>> cs.testing.KeptEnsembles(tempfile.mkdtemp()).fit(clf, X, y).n_members_
         20
         """
+        if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+            raise parameter_error("estimator", "an estimator with a method fit", repr(estimator))
         if not isinstance(estimator, CertifiedClassifier) or estimator.checkpoint is not None:
-            estimator.fit(X, y, **options)  # type: ignore[attr-defined]
+            estimator.fit(X, y, **options)
             return estimator
         if options.get("until") is not None:
             expected = "None: give an ensemble that grows until a goal is reached a 'checkpoint' of its own"
