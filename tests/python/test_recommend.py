@@ -177,13 +177,28 @@ def test_a_cost_of_a_thousand_is_written_as_one() -> None:
     assert "1,000" in str(found) and "e+" not in str(found) + found._repr_html_()
 
 
+def test_a_size_that_follows_from_the_number_of_samples_is_warned_of() -> None:
+    threat = cs.Threat(50, edits="any")
+    found = [cs.recommend(threat, n_train=n, n_classes=10) for n in (4900, 5000)]
+    laws = [{repr(row.law) for row in each} for each in found]
+    # Only sizes differ, which is what the sentence says.
+    assert all(law.startswith("Subsample(size=") for law in laws[0] ^ laws[1]) and laws[0] != laws[1]
+    assert all(
+        "Sizes follow from n_train, which insertions and deletions change" in str(each) for each in found
+    )
+    # Members see 22 samples under one and 21.9 under the other.
+    assert repr(cs.recommend(threat, n_train=5100, n_classes=10).best).startswith("Subsample(rate=")
+    few = cs.recommend(threat, n_train=5000, n_classes=10, n_members=3)
+    assert len(few) and "Sizes follow" not in few.sentence  # partitions only
+
+
 def test_a_recommendation_is_a_table_wherever_it_is_looked_at() -> None:
     found = cs.recommend(cs.Threat(20, trigger_norm=0.5), n_train=2000, n_classes=2)
     assert isinstance(found, Recommendation) and found[:2] == (found[0], found[1]) and found[0] in found
     text, page, frame = str(found), found._repr_html_(), found.to_frame()
     for row in found:
         assert repr(row.law) in text and f"{row.votes:,} of {row.n_members:,}" in page
-    assert "no data were looked at" in text and "Not recommended" in page
+    assert "no data were looked at" in text and "Not recommended" in page and "Sizes follow" not in text
     assert frame["law"].tolist() == [row.law for row in found] and frame["votes"].tolist() == [
         row.votes for row in found
     ]

@@ -119,6 +119,12 @@ def recommend(
         sentence = f"{what}: no law reaches this threat. {looked}"
     else:
         sentence = f"{what}: laws that can certify a prediction, if that many votes agree on it. {looked}"
+        if any(_follows_number(threat, row) for row in ordered):
+            # A law that follows from the number of samples is another law on the other training set.
+            sentence += (
+                " Sizes follow from n_train, which insertions and deletions change: take one only if it was settled before "
+                "anybody could add or remove samples, and a rate or a partition otherwise."
+            )
     return Recommendation(ordered, unreachable, threat, asked.n_train, sentence, nearest)
 
 
@@ -158,8 +164,15 @@ def _searched(asked: Asked) -> tuple[list[RecommendedLaw], dict[str, str]]:
             unreachable[repr(row.law)] = (
                 "without noise, members see at least as many samples, and as many votes are enough"
             )
-    placed.sort(key=lambda own: (own[0], _noise(own[1]), -own[1].n_seen, own[1].cost))
+    # A size and a rate are much the same, and a rate does not follow from the number of samples.
+    worth = {id(row): row.n_seen * (0.9 if _follows_number(asked.threat, row) else 1.0) for _, row in placed}
+    placed.sort(key=lambda own: (own[0], _noise(own[1]), -worth[id(own[1])], own[1].cost))
     return [row for _, row in placed], unreachable
+
+
+def _follows_number(threat: Threat, row: RecommendedLaw) -> bool:
+    """Whether the law was worked out from a number of samples that the threat changes."""
+    return threat.edits != "modified" and isinstance(row.law, Subsample) and row.law.size is not None
 
 
 def _asked(threat: Any, n_train: Any, n_classes: Any, shape: Any, n_members: Any, alpha: Any) -> Asked:
