@@ -216,3 +216,19 @@ def test_a_share_is_reported_under_the_size_that_it_was_computed_for() -> None:
         assert shares[f"test/certified_accuracy/poisoned_2_norm_{radius!r}"] == 0.5
     with pytest.raises(cs.ShapeError, match="one class per sample"):
         certified_shares(certs, [[1], [0]], "test", None, None, None, False)
+
+
+def test_a_callback_that_fails_is_heard_of_where_nobody_set_up_logging() -> None:
+    code = (
+        "import certssb as cs\n"
+        "class Broken(cs.callbacks.Callback):\n"
+        "    def progress(self, *facts): raise OSError('the server is gone')\n"
+        "X, y = cs.datasets.load_digits(classes=(0, 1))\n"
+        "clf = cs.CertifiedClassifier('discriminant', cs.Subsample(size=20), n_members=20, alpha=0.1, progress=False)\n"
+        "clf.fit(X, y, callbacks=[Broken()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (
+        done.stderr.strip()
+        == "Broken.progress failed and is left out for the rest of this fit: the server is gone"
+    )

@@ -162,3 +162,11 @@ def test_labels_of_rare_types_go_everywhere(kind: str, digits: Digits, tmp_path:
     again = cs.CertifiedClassifier.load(tmp_path / "saved")
     assert again.classes_.dtype == clf.classes_.dtype and again.classes_.dtype.isnative
     np.testing.assert_array_equal(again.predict(X_test), clf.predict(X_test))
+
+
+def test_true_classes_that_all_are_none_are_warned_of() -> None:
+    certs = cs.certify_votes(np.ones((100, 3), int), cs.Subsample(size=5), n_train=100, n_classes=2)
+    with pytest.warns(UserWarning, match="None of the true classes, such as 7, .* such as 0: every sample"):
+        assert certs.certified_accuracy([7, 8, 9], cs.Threat(1)) == 0.0
+    # One that is there says that the others are meant.
+    assert certs.certified_accuracy([7, 8, 0], cs.Threat(1)) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -136,7 +137,17 @@ class WithAccuracy(Surviving):
         return float(shares[0]) if sizes.ndim == 0 else shares.reshape(sizes.shape)
 
     def _correct(self, y_true: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        return are_equal(self.prediction, true_labels(y_true, len(self)))
+        truth = true_labels(y_true, len(self))
+        correct = are_equal(self.prediction, truth)
+        if len(truth) and not correct.any():
+            classes = np.arange(self._core.n_classes) if self._classes is None else self._classes
+            if not np.isin(truth, classes).any():
+                warnings.warn(
+                    f"None of the true classes, such as {truth[:1].tolist()[0]!r}, is one of those that can be predicted, such as "
+                    f"{classes[:1].tolist()[0]!r}: every sample counts as predicted wrong. Are they numbered or spelt in another way?",
+                    stacklevel=3,
+                )
+        return correct
 
 
 def _limits_norms(law: Law) -> bool:

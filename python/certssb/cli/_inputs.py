@@ -219,7 +219,13 @@ def _test_labels(y_test: Any, n_samples: int, classes: npt.NDArray[Any]) -> npt.
         raise parameter_error("y_test", expected, f"values of type {truth.dtype}")
     # With two stand-ins, because a test set may hold one class only.
     known, codes = cs.data.as_labels(np.concatenate([truth, classes[:2]]), n_samples + 2, "y_test")
-    return np.asarray(known[codes][:n_samples])
+    truth = np.asarray(known[codes][:n_samples])
+    if n_samples and not np.isin(truth, classes).any():
+        expected = f"labels of which some are classes of y_train, such as {classes[:1].tolist()[0]!r}"
+        raise parameter_error(
+            "y_test", expected, f"{truth[:1].tolist()[0]!r} and others that none of its samples has"
+        )
+    return truth
 
 
 def _listed_classes(options: argparse.Namespace, y_train: Any) -> list[Any] | None:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 __all__ = ["LOGGER", "log_certify", "log_fit"]
 
 LOGGER = logging.getLogger("certssb")
-LOGGER.addHandler(logging.NullHandler())
+"""Without a handler that keeps silent: what goes wrong in a callback is on the error stream if nobody set up logging."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
