@@ -90,7 +90,8 @@ impl fmt::Display for Plan {
         let labels = if labels { " and any labels" } else { ", labels unchanged" };
         match (self.threat.kind, self.threat.counted) {
             (Kind::Modified, Counted::Edits) => {
-                write!(f, "{n_poisoned} poisoned samples, trigger norm {trigger_norm}{labels}")?;
+                let s = if n_poisoned == 1 { "" } else { "s" };
+                write!(f, "{n_poisoned} poisoned sample{s}, trigger norm {trigger_norm}{labels}")?;
             }
             _ => write!(f, "If, before the training set was received or afterwards, {}", self.threat)?,
         }

@@ -365,7 +365,8 @@ impl NoiseLaw for Subsample {
     fn describe(&self) -> String {
         let draw = match self.draw {
             Draw::Fixed { size } => {
-                format!("a random subsample of {size} training samples for each member")
+                let s = if size == 1 { "" } else { "s" };
+                format!("a random subsample of {size} training sample{s} for each member")
             }
             Draw::Poisson { rate } => {
                 format!("a random subsample for each member, to which each training sample belongs with probability {rate}")

@@ -120,3 +120,9 @@ def test_goals_that_make_no_sense_are_refused_before_training(digits):
     for bad in ({"share": 0.0}, {"share": 1.5}, {"first": 0}, {"max_members": 3}, {"n_poisoned": -1}):
         with pytest.raises(cs.ParameterError):
             cs.Until(X_test, **{"n_poisoned": 3, "trigger_norm": 0.5, **bad})
+
+
+def test_one_sample_is_one_sample() -> None:
+    plan = cs.Subsample(size=1).plan(n_train=100, n_poisoned=1, trigger_norm=0.5)
+    assert str(plan).startswith("1 poisoned sample, trigger norm 0.5,")
+    assert "under a random subsample of 1 training sample for each member" in str(plan)
