@@ -389,12 +389,12 @@ struct Settings {
 fn settings(rng: &mut impl Rng, planted: Planted) -> (Settings, usize, usize) {
     let betting = planted == Planted::Nothing && rng.random_range(0..6) == 0;
     // What is planted shows where the bound is exact and the certificate uses up its level.
-    let bounds = if planted == Planted::Nothing {
-        ["clopper_pearson", "kl", "hoeffding"]
+    let bounds: &[_] = if planted == Planted::Nothing {
+        &["clopper_pearson", "kl", "hoeffding"]
     } else {
-        ["clopper_pearson"; 3]
+        &["clopper_pearson"]
     };
-    let bound = if betting { "betting" } else { bounds[rng.random_range(0..3)] };
+    let bound = if betting { "betting" } else { bounds[rng.random_range(0..bounds.len())] };
     let members = log_uniform(rng, 20.0, if betting { 60.0 } else { 1000.0 }) as usize;
     // An error of the level alone shows soonest where nothing else varies.
     let plain = matches!(planted, Planted::DoubledAlpha | Planted::Looks);
