@@ -257,6 +257,7 @@ fn case(rng: &mut impl Rng, n_classes: usize, planted: Planted) -> Case {
         }
     };
     let change = Change { n_poisoned: r, trigger_norm: t, labels };
+    // Of these laws there are no radii.
     let radius = !labels && !matches!(law, Law::Subsample(_) | Law::Discrete(_));
     let asked = match rng.random_range(0..4) {
         0 if radius => Asked::Radius,
