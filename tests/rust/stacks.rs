@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use certssb::{
     by_name, Architecture, Control, Convolution, Ensemble, Law, Layout, Mode, Precision, Torch, TorchResult,
@@ -132,6 +133,8 @@ struct Odd {
     refused: AtomicUsize,
     one_at_a_time: bool,
     sure: bool,
+    /// Whether the first member waits for a second one, so that two are there at the same time however threads are woken.
+    meets: bool,
 }
 
 /// What a member in training takes of the device's memory.
@@ -147,7 +150,20 @@ impl Odd {
     fn new(one_at_a_time: bool, sure: bool) -> Arc<Self> {
         let cnn = by_name("cnn", image(8), 2).unwrap();
         let (present, refused) = (Arc::default(), AtomicUsize::new(0));
-        Arc::new(Self { cnn, present, refused, one_at_a_time, sure })
+        Arc::new(Self { cnn, present, refused, one_at_a_time, sure, meets: false })
+    }
+
+    fn meeting() -> Arc<Self> {
+        let odd = Arc::into_inner(Self::new(true, true)).unwrap();
+        Arc::new(Self { meets: true, ..odd })
+    }
+
+    fn meet(&self) {
+        let started = Instant::now();
+        let met = || self.present.load(Ordering::SeqCst) > 1 || self.refused.load(Ordering::SeqCst) > 0;
+        while self.meets && !met() && started.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn refuse(&self, text: &str) -> TorchResult<Tensor> {
@@ -172,6 +188,7 @@ impl Architecture for Odd {
                 self.present.fetch_add(1, Ordering::SeqCst);
                 Ok(Presence(Arc::clone(&self.present)))
             })?;
+            self.meet();
             if self.present.load(Ordering::SeqCst) > 1 {
                 return self.refuse("CUDA out of memory.");
             }
@@ -186,12 +203,13 @@ impl Architecture for Odd {
 fn members_that_do_not_fit_side_by_side_are_trained_in_turn() {
     let single = train(Some(Odd::new(true, true)), gaussian(0.5), &stacked("cnn", 1), 9, None).unwrap();
     for ahead in [false, true] {
-        let odd = Odd::new(true, true);
+        let odd = Odd::meeting();
         let own: Arc<dyn Architecture> = odd.clone();
         let config = TrainConfig { n_jobs: Some(3), ahead: Some(ahead), ..stacked("cnn", 1) };
         let turns = train(Some(own), gaussian(0.5), &config, 9, None).unwrap();
         assert!(values(&single) == values(&turns));
-        assert!((1..=3).contains(&odd.refused.load(Ordering::SeqCst)), "once each, then in turn");
+        let refused = odd.refused.load(Ordering::SeqCst);
+        assert!((1..=3).contains(&refused), "once each, then in turn: {refused}");
         assert_eq!(turns.execution().map(|how| (how.stack, how.side_by_side)), Some((1, 3)));
     }
 }
