@@ -80,6 +80,9 @@ def test_a_run_against_a_threat(tmp_path: Path, capsys: pytest.CaptureFixture[st
     shares = summary["results"]["clean"]["certified_accuracy_counts"]
     assert summary["results"]["clean"]["counts"][0] == 0 and shares[0] > 0.3
     assert run("report", tmp_path) == 0
+    assert "follows from the share" not in capsys.readouterr().out
+    assert run("run", *small, "--threat", "edits=inserted, share=1%") == 0
+    assert "follows from the share, and so from the number of samples" in capsys.readouterr().out
     assert run("run", *small, "--threat", "inserted=5") == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["budget"] == {

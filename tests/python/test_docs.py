@@ -59,7 +59,8 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_guarantees_have_examples_with_results() -> None:
     pages = [path for path in PAGES if path.parent.name == "guarantees"]
-    assert len(pages) >= 11
+    listed = re.findall(r"^guarantees/([\w-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)
+    assert len(pages) >= 11 and sorted(path.stem for path in pages) == sorted(listed)
     for path in pages:
         assert re.search(r"^```(pycon|python)$", path.read_text(), re.MULTILINE), path
         assert "**What may have been changed.**" in path.read_text() or path.stem == "index"

@@ -188,6 +188,8 @@ def test_a_size_that_follows_from_the_number_of_samples_is_warned_of() -> None:
     )
     # Members see 22 samples under one and 21.9 under the other.
     assert repr(cs.recommend(threat, n_train=5100, n_classes=10).best).startswith("Subsample(rate=")
+    share = cs.recommend(cs.Threat(share=0.01, edits="any"), n_train=5000, n_classes=10).sentence
+    assert "so do all of these laws" in share and "Sizes follow" not in share
     few = cs.recommend(threat, n_train=5000, n_classes=10, n_members=3)
     assert len(few) and "Sizes follow" not in few.sentence  # partitions only
 

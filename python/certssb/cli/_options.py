@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         run,
         "--n-poisoned and --labels; without any law each member then sees a sample with a probability that "
         "follows from the number in it",
-        "edits=inserted, share=1%%",
+        "inserted=40",
     )
     run.add_argument(
         "--config",

@@ -183,6 +183,15 @@ def _rehearse(
         said.append(f"Each member sees {sees}, the most with which {AGREEMENT:.0%} of the votes are enough.")
         if law.rate is None:
             said.append("Where samples may also have been inserted or deleted, say so with --threat.")
+        elif (
+            threat is not None
+            and threat.edits != "modified"
+            and cs.Threat.parse(options.threat).share is not None
+        ):
+            said.append(
+                "That probability follows from the share, and so from the number of samples: where anybody could add or "
+                "remove some, state a number in --threat."
+            )
     elif attack is not None and not isinstance(law, (cs.Discrete, cs.Cascade, cs.Partition)):
         plan = law.plan(
             **budget.change(), alpha=options.alpha, n_classes=facts.n_classes, n_features=facts.n_features,

@@ -119,8 +119,13 @@ def recommend(
         sentence = f"{what}: no law reaches this threat. {looked}"
     else:
         sentence = f"{what}: laws that can certify a prediction, if that many votes agree on it. {looked}"
-        if any(_follows_number(threat, row) for row in ordered):
-            # A law that follows from the number of samples is another law on the other training set.
+        # A law that follows from the number of samples is another law on the other training set.
+        if threat.share is not None and threat.edits != "modified":
+            sentence += (
+                " A share of n_train follows from n_train, which insertions and deletions change, and so do all of these laws: "
+                "where anybody could add or remove samples, state a number of samples instead."
+            )
+        elif any(_follows_number(threat, row) for row in ordered):
             sentence += (
                 " Sizes follow from n_train, which insertions and deletions change: take one only if it was settled before "
                 "anybody could add or remove samples, and a rate or a partition otherwise."

@@ -51,4 +51,4 @@ class Shelf(os.PathLike[str]):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif not path.name.startswith("history-"):
-                path.unlink()
+                path.unlink(missing_ok=True)
