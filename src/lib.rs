@@ -40,7 +40,6 @@ mod exact;
 mod exception;
 #[cfg(feature = "extension")]
 mod extension;
-#[cfg(feature = "training")]
 mod files;
 mod interval;
 pub mod kernel;

@@ -8,6 +8,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+#[cfg(any(test, feature = "python"))]
+use super::name::sync_folder;
+use super::name::{folder_of, name_if_free};
+
 const PREFIX: &str = ".certssb-";
 const SUFFIX: &str = ".draft";
 /// Hexadecimal digits of a name.
@@ -104,12 +108,7 @@ impl Draft {
 
     /// Gives it the name `path`, unless something has it already.
     pub(super) fn link(self, path: &Path) -> io::Result<bool> {
-        match fs::hard_link(&self.path, path) {
-            Ok(()) => Ok(true),
-            Err(_) if fs::symlink_metadata(path).is_ok() => Ok(false),
-            // A file system without links.
-            Err(_) => self.rename(path).map(|()| true),
-        }
+        name_if_free(&self.path, path)
     }
 }
 
@@ -133,7 +132,7 @@ pub(crate) struct DraftFolder {
 impl DraftFolder {
     /// An empty folder beside `path`, on the same file system.
     pub(crate) fn beside(path: &Path) -> io::Result<Self> {
-        let parent = super::write::folder_of(path);
+        let parent = folder_of(path);
         for _ in 0..TRIES {
             let path = parent.join(name());
             match fs::create_dir(&path) {
@@ -168,13 +167,13 @@ impl DraftFolder {
     /// Where the system exchanges two names in one step, `path` is never missing. Elsewhere it is for a moment, in which
     /// the earlier folder has the name that [`replaced`] finds.
     pub(crate) fn take_place_of(mut self, path: &Path) -> io::Result<()> {
-        super::write::sync_folder(&self.path);
+        sync_folder(&self.path);
         if fs::symlink_metadata(path).is_ok() {
             exchange(&self.path, path)?;
         } else {
             fs::rename(&self.path, path)?;
         }
-        super::write::sync_folder(super::write::folder_of(path));
+        sync_folder(folder_of(path));
         // The lock lies in the new folder now, under the same name.
         if let Some(name) = self.lock.as_ref().and_then(|lock| lock.path.file_name()) {
             let _ = fs::remove_file(path.join(name));
@@ -215,7 +214,7 @@ fn exchange(new: &Path, path: &Path) -> io::Result<()> {
 /// Where the earlier folder is while a new one takes its place, on systems that cannot exchange names.
 pub(crate) fn replaced(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    super::write::folder_of(path).join(format!(".{name}.certssb-replaced"))
+    folder_of(path).join(format!(".{name}.certssb-replaced"))
 }
 
 /// Removes drafts in `folder` that no living process is writing. What cannot be looked at or removed stays.

@@ -31,7 +31,7 @@ pub(crate) struct Trace {
 /// # Errors
 /// What the system says.
 pub(crate) fn hold(path: &Path, content: &str) -> io::Result<Option<Held>> {
-    Draft::unsynced(super::write::folder_of(path), content.as_bytes())?
+    Draft::unsynced(super::name::folder_of(path), content.as_bytes())?
         .keep_as(path)
         .map(|file| file.map(|file| Held { file, path: path.to_owned() }))
 }
@@ -112,7 +112,7 @@ impl Draft {
 
     /// Moves what has the name `path` to a draft's name, which is returned; `None` if nothing has it.
     fn aside(path: &Path) -> io::Result<Option<PathBuf>> {
-        let aside = super::write::folder_of(path).join(super::draft::name());
+        let aside = super::name::folder_of(path).join(super::draft::name());
         match fs::rename(path, &aside) {
             Ok(()) => Ok(Some(aside)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

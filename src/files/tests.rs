@@ -34,6 +34,41 @@ fn a_file_is_replaced_or_made_and_nothing_else_is_left() {
     assert_eq!(names(folder.path()), ["a", "b", "c"]);
 }
 
+/// Of several that give a file the same name at once, one does, with links between files and without.
+#[test]
+fn a_name_is_given_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways: [(&str, fn(&Path, &Path) -> std::io::Result<bool>); 2] =
+        [("linked", super::name::name_if_free), ("renamed", super::name::rename_if_free)];
+    for (way, give) in ways {
+        for round in 0..50 {
+            let path = folder.path().join(format!("{way}-{round}"));
+            let start = std::sync::Barrier::new(4);
+            let gave: Vec<bool> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|own| {
+                        let (path, start) = (&path, &start);
+                        let draft = folder.path().join(format!("{way}-draft-{own}"));
+                        fs::write(&draft, [own]).unwrap();
+                        scope.spawn(move || {
+                            start.wait();
+                            give(&draft, path).unwrap()
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let winner = gave.iter().position(|&gave| gave).unwrap();
+            assert_eq!(gave.iter().filter(|&&gave| gave).count(), 1, "{way}");
+            assert_eq!(
+                usize::from(fs::read(&path).unwrap()[0]),
+                winner,
+                "{way}: what the first named is there"
+            );
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_is_replaced_and_what_it_leads_to_is_left_alone() {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::draft::Draft;
+use super::name::{folder_of, sync_folder};
 
 /// Puts `bytes` at `path`, whatever was there.
 ///
@@ -61,15 +62,4 @@ pub(crate) fn replace_all(folder: &Path, files: &[(&OsStr, &[u8])]) -> io::Resul
 /// What the system says if not.
 pub(crate) fn try_write(folder: &Path) -> io::Result<()> {
     Draft::of(folder, b"").map(drop)
-}
-
-/// Makes new names durable. Where a folder cannot be synced, its system does so by itself.
-pub(super) fn sync_folder(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-}
-
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

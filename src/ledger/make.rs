@@ -11,6 +11,7 @@ use super::failure::{failure, unreadable, unwritable};
 use super::patience::Patience;
 use super::store::{SCHEMA_VERSION, TABLES};
 use crate::error::{Error, Result};
+use crate::files::{folder_of, name_if_free, sync_folder};
 
 /// Makes an empty ledger beside `path` and moves it there, so that no other process ever sees half of one.
 pub(super) fn create(path: &Path) -> Result<()> {
@@ -23,7 +24,9 @@ pub(super) fn create(path: &Path) -> Result<()> {
         );
         return Err(Error::ledger(message));
     }
-    if path.symlink_metadata().is_ok() {
+    // Another process may have made the ledger since it was looked for: only a link can be there and lead nowhere.
+    let is_link = path.symlink_metadata().is_ok_and(|there| there.is_symlink());
+    if is_link && !path.exists() {
         return Err(unreadable(path, "it is a link to a file that is not there"));
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -51,23 +54,11 @@ fn write_empty(draft: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, e)| e)
 }
 
-/// Gives the draft its name, unless another process was first. (Renaming is for file systems without links.)
+/// Gives the draft its name, unless another process was first.
 fn publish(draft: &Path, path: &Path) -> Result<()> {
-    let linked = match std::fs::hard_link(draft, path) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(_) if !path.exists() => std::fs::rename(draft, path),
-        other => other,
-    };
-    linked.map_err(|e| unwritable(path, e))?;
-    if let Ok(folder) = File::open(folder_of(path)) {
-        // Where a folder cannot be synchronised, its system does so by itself.
-        let _ = folder.sync_all();
-    }
+    name_if_free(draft, path).map_err(|e| unwritable(path, e))?;
+    sync_folder(folder_of(path));
     Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -85,5 +76,9 @@ mod tests {
         std::fs::write(&draft, b"second").unwrap();
         publish(&draft, &path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), first);
+        // Made by the first after the second had looked for it, and before the second began.
+        create(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left behind");
     }
 }

@@ -96,6 +96,26 @@ fn two_processes_write_one_ledger() {
     }
 }
 
+/// Each may find no ledger and one that another has made a moment later.
+#[test]
+fn those_who_make_one_ledger_at_once_all_write_it() {
+    for _ in 0..100 {
+        let (_folder, path) = place();
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for own in 0..4_u16 {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut ledger = Ledger::open(path.clone()).unwrap();
+                    ledger.update(&[f32::from(own), 0.0], 0, 0.1).unwrap();
+                });
+            }
+        });
+        assert_eq!(assert_faultless(&path).len(), 4);
+    }
+}
+
 #[test]
 fn killed_in_the_middle_everything_reported_is_there() {
     for round in 0..n_kills() {
