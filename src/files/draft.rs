@@ -8,9 +8,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::name::name_if_free;
 #[cfg(any(test, feature = "python"))]
-use super::name::sync_folder;
-use super::name::{folder_of, name_if_free};
+use super::name::{folder_of, sync_folder};
 
 const PREFIX: &str = ".certssb-";
 const SUFFIX: &str = ".draft";

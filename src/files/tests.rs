@@ -38,9 +38,8 @@ fn a_file_is_replaced_or_made_and_nothing_else_is_left() {
 #[test]
 fn a_name_is_given_once() {
     let folder = tempfile::tempdir().unwrap();
-    let ways: [(&str, fn(&Path, &Path) -> std::io::Result<bool>); 2] =
-        [("linked", super::name::name_if_free), ("renamed", super::name::rename_if_free)];
-    for (way, give) in ways {
+    for way in ["linked", "renamed"] {
+        let give = if way == "linked" { name_if_free } else { super::name::rename_if_free };
         for round in 0..50 {
             let path = folder.path().join(format!("{way}-{round}"));
             let start = std::sync::Barrier::new(4);
