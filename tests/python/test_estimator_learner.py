@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -535,6 +537,39 @@ def test_a_process_is_ended_when_the_run_is_stopped() -> None:
     start = time.monotonic()
     assert own.train(job, slow[None], Y[None]) is None
     assert time.monotonic() - start < 20
+
+
+def test_a_run_that_is_stopped_ends_no_other_run(tmp_path: Path) -> None:
+    class Waiting(Plain):
+        def fit(self, X: Any, y: Any) -> None:
+            super().fit(X, y)
+            if X[0, 0] >= 7.0:
+                (tmp_path / f"begun-{X[0, 0]:.0f}").touch()
+                while not (tmp_path / "stopped").exists():
+                    time.sleep(0.01)
+
+    class Stopped(Job):
+        def stopped(self) -> bool:
+            return (tmp_path / "begun-8").exists()
+
+    def slow() -> EstimatorLearner:
+        own = learner(Waiting)
+        own._lanes = Lanes(2, True)
+        own._lanes._spent = 100.0
+        return own
+
+    data, other = X.copy(), X.copy()
+    data[0, 0], other[0, 0] = 7.0, 8.0
+    with ThreadPoolExecutor(1) as pool:
+        going_on = pool.submit(slow().train, Job(0), data[None], Y[None])
+        try:
+            while not (tmp_path / "begun-7").exists() and not going_on.done():
+                time.sleep(0.01)
+            # Both have the same processes.
+            assert slow().train(Stopped(1), other[None], Y[None]) is None
+        finally:
+            (tmp_path / "stopped").touch()
+        assert going_on.result(timeout=100) is not None
 
 
 def test_a_learner_and_its_members_are_pickled() -> None:

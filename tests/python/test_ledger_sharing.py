@@ -250,10 +250,10 @@ LONG = """
         "update_many": lambda: ledger.update_many(
             np.random.default_rng(1).random((200_000, 100), dtype=np.float32), np.zeros(200_000, int),
             np.full(200_000, .01)),
-        "verify": lambda: [ledger.verify() for _ in range(100)],
-        "to_frame": lambda: [ledger.to_frame() for _ in range(100)],
-        "centres": lambda: [ledger.centres() for _ in range(100)],
-        "open": lambda: [cs.Ledger(path) for _ in range(100)],
+        "verify": lambda: [ledger.verify() for _ in range(1000)],
+        "to_frame": lambda: [ledger.to_frame() for _ in range(1000)],
+        "centres": lambda: [ledger.centres() for _ in range(1000)],
+        "open": lambda: [cs.Ledger(path) for _ in range(1000)],
     }
     threading.Timer(1.0, lambda: (print(time.monotonic(), flush=True), _thread.interrupt_main())).start()
     try:

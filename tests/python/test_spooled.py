@@ -146,6 +146,29 @@ def test_samples_that_changed_are_never_taken_for_those_that_were_handed_in(tmp_
     assert np.array_equal(first, PHOTOS) and labels == LABELS.tolist(), "what is mapped stays"
 
 
+@pytest.mark.parametrize("version", [None, "1"])
+def test_a_data_set_of_which_another_process_writes_the_like_gets_its_own_samples(
+    version: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = PHOTOS.copy()
+    other[1] ^= 1  # none of the items under whose digest both are looked for
+    replace = os.replace
+
+    def then_another(*names: Any) -> None:
+        monkeypatch.undo()
+        replace(*names)
+        (path,) = tmp_path.glob("*.safetensors")
+        path.unlink()
+        spooled(Items(other), tmp_path, version=version, progress=False)
+
+    monkeypatch.setattr(os, "replace", then_another)
+    samples, labels = spooled(Items(), tmp_path, version=version, progress=False)
+    assert np.array_equal(samples, PHOTOS) and labels == LABELS.tolist()
+    (path,) = tmp_path.glob("*.safetensors")
+    assert samples.filename == path.resolve()
+    assert np.array_equal(read(Items(), tmp_path)[0], PHOTOS)
+
+
 @pytest.mark.parametrize("version", ["", 3, b"1"])
 def test_a_version_is_a_string(version: Any, tmp_path: Path) -> None:
     with pytest.raises(cs.ParameterError, match="'version' parameter must be None or a string"):

@@ -106,10 +106,9 @@ def spooled(
                 found = None
     if found is None:
         with progress_bar(progress, "reading", unit="sample") as report:
-            _write(path, lambda file: _spool(X, source, n, name, file, report))
-        found = _mapped(path, n)
+            found = _written(path, n, lambda file: _spool(X, source, n, name, file, report))
     if found is None:
-        raise FileError(f"'{path}' ('cache_dir') was written and is another file by now.")
+        raise FileError(f"'{path}' ('cache_dir') was written and has another content by now.")
     return found
 
 
@@ -194,18 +193,23 @@ def _as_kept(sample: Sample, index: int, name: str) -> npt.NDArray[Any]:
     return own.array
 
 
-def _write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
-    """What `fill` writes, at `path` in one step and when it is whole."""
+def _written(
+    path: Path, n: int, fill: Callable[[BinaryIO], None]
+) -> tuple[npt.NDArray[Any], list[Any] | None] | None:
+    """What `fill` writes, at `path` in one step and when it is whole; and then the samples and labels that it has."""
     try:
         os.makedirs(path.parent, exist_ok=True)
         draft = _core.DraftFolder(path)
         try:
             whole = os.path.join(draft.path, path.name)
-            with open(whole, "wb") as file:
+            with open(whole, "w+b") as file:
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(whole, path)
+                os.replace(whole, path)
+                # This file, whatever another process has put at its path since: two data sets may be looked for there.
+                file.seek(0)
+                return _held(file, path, n)
         finally:
             draft.discard()
     except OSError as error:
@@ -215,24 +219,31 @@ def _write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
 
 def _mapped(path: Path, n: int) -> tuple[npt.NDArray[Any], list[Any] | None] | None:
     """The samples and labels of a file, if it is there and whole."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with open(path, "rb") as file:
+                return _held(file, path, n)
+    return None
+
+
+def _held(file: BinaryIO, path: Path, n: int) -> tuple[npt.NDArray[Any], list[Any] | None] | None:
+    """The samples and labels of an open file, if it is whole: what is mapped is what was looked at."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        if not path.is_file():
+        size = int.from_bytes(file.read(8), "little")
+        if size != _HEAD - 8:
             return None
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size != _HEAD - 8:
-                return None
-            head = json.loads(file.read(size))
-            digest = hashlib.sha256()
-            while block := file.read(_BLOCK):
-                digest.update(block)
-            if head["__metadata__"]["sha256"] != digest.hexdigest():
-                return None
-            shape = tuple(head["samples"]["shape"])
-            begin, end = head["labels"]["data_offsets"]
-            file.seek(_HEAD + begin)
-            labels = json.loads(file.read(end - begin))
+        head = json.loads(file.read(size))
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        if head["__metadata__"]["sha256"] != digest.hexdigest():
+            return None
+        shape = tuple(head["samples"]["shape"])
+        begin, end = head["labels"]["data_offsets"]
+        file.seek(_HEAD + begin)
+        labels = json.loads(file.read(end - begin))
         if shape[0] == n and len(labels) in (0, n):
-            samples: Any = np.memmap(path, _TYPES[head["samples"]["dtype"]], "r", _HEAD, shape)
+            samples: Any = np.memmap(file, _TYPES[head["samples"]["dtype"]], "r", _HEAD, shape)
+            samples.filename = path.resolve()
             return samples, labels or None
     return None

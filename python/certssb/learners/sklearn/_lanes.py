@@ -93,8 +93,20 @@ class Lanes:
         y: npt.NDArray[np.int64],
         stopped: Callable[[], bool],
     ) -> tuple[Member, float, str | None] | None:
-        executor = _pool(self._n_jobs)
-        future = executor.submit(attempted, recipe, *seeds, X, y)
+        from joblib.externals.loky.process_executor import ShutdownExecutorError
+
+        while True:
+            try:
+                return self._asked(_pool(self._n_jobs), (recipe, *seeds, X, y), stopped)
+            except ShutdownExecutorError:
+                # Another fit had the same processes, and was stopped.
+                if stopped():
+                    return None
+
+    def _asked(
+        self, executor: Any, task: tuple[Any, ...], stopped: Callable[[], bool]
+    ) -> tuple[Member, float, str | None] | None:
+        future = executor.submit(attempted, *task)
         orphaned = False
         while True:
             try:
