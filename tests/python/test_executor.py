@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier
 
 import certssb as cs
-from certssb.executors import _driving, _task
+from certssb.executors import _driving, _joblib, _task
 from certssb.executors._workforce import Workforce
 
 X, Y = cs.datasets.load_digits(classes=(0, 1))
@@ -204,6 +204,25 @@ def test_workers_that_are_lost_now_and_then_cost_nothing_else():
     unsteady = Immediate(lambda numbers: chances.random() < 0.3)
     assert np.array_equal(votes_of(unsteady, n_members=30), votes_of(n_members=30))
     assert unsteady.lost > 3
+
+
+def test_members_are_trained_whose_worker_is_lost_when_they_were_sent_a_second_time(monkeypatch):
+    sent = []
+
+    def labelled(label, version, key, packed, order):
+        sent.append(tuple(order or ()))
+        if sent.count(sent[-1]) == 1:
+            return label, {"kind": "missing", "where": ("elsewhere", 1)}
+        if sent.count(sent[-1]) == 2:
+            raise ConnectionError("the worker is gone")
+        return label, _task.work(version, key, packed, order)
+
+    monkeypatch.setattr(_joblib, "_labelled", labelled)
+    with joblib.parallel_config(backend="sequential"):
+        clf = classifier("joblib").fit(*TRAIN)
+    assert clf.n_members_ == 12 and {sent.count(order) for order in sent} == {3}
+    clf.executor = None
+    assert np.array_equal(clf.votes(TEST), votes_of())
 
 
 def test_the_payload_goes_by_value_where_no_file_is_seen(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -41,22 +42,24 @@ class Joblib(Workforce):
     def stream(self, feed: Callable[[int], Chunk | None]) -> Generator[Outcome | None, None, None]:
         """One call of ``joblib.Parallel``, which asks for chunks while it runs, in threads of its own."""
         lock = threading.Lock()
+        # What is under way, by a number of its own each time: a chunk that came back may be sent again.
         sent: dict[int, Chunk] = {}
-        returned: set[int] = set()
+        labels = itertools.count()
         raised: list[BaseException] = []
 
         def tasks() -> Iterator[Any]:
             while True:
                 try:
                     with lock:
-                        chunk = feed(len(sent) - len(returned))
+                        chunk = feed(len(sent))
                         if chunk is None:
                             return
-                        sent[id(chunk)] = chunk
+                        label = next(labels)
+                        sent[label] = chunk
                 except BaseException as error:  # noqa: BLE001 - raised again where the driver is
                     raised.append(error)
                     return
-                yield joblib.delayed(_labelled)(id(chunk), *self._arguments(chunk))
+                yield joblib.delayed(_labelled)(label, *self._arguments(chunk))
 
         results = joblib.Parallel(
             n_jobs=self._n_jobs, return_as="generator_unordered", pre_dispatch="3*n_jobs", batch_size=1
@@ -64,15 +67,14 @@ class Joblib(Workforce):
         try:
             for label, reply in results:
                 with lock:
-                    returned.add(label)
-                    chunk = sent[label]
+                    chunk = sent.pop(label)
                 yield Outcome(chunk, reply)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - joblib ends the whole call with what one worker did
             loss = self._judged(error)
             with lock:
-                lost = [chunk for label, chunk in sent.items() if label not in returned]
+                lost = list(sent.values())
             for chunk in lost:
                 yield Outcome(chunk, None, loss)
         finally:
