@@ -8,10 +8,11 @@ use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::failure::{damaged, foreign, inherited, unreadable};
 use super::log;
+use super::patience::pause;
 use crate::error::{Error, Result};
 
 /// "cssb" in the header of the file: this SQLite database is a ledger.
@@ -24,6 +25,8 @@ pub(super) const PAGE: u32 = 4096;
 const HEADER: usize = 100;
 /// How often a file is looked at whose size does not fit its header, as others may be at work on it.
 const TRIES: usize = 5;
+/// Time between two looks whether another thread has looked at the file.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A file, whatever it is called.
 type Identity = (u64, u64);
@@ -34,6 +37,8 @@ struct Held {
     /// The process that opened it: a forked child inherits this list.
     process: u32,
     users: usize,
+    /// Whether the first user has looked at what lies beside it.
+    looked_at: bool,
     file: File,
 }
 
@@ -57,13 +62,14 @@ pub(super) struct Stamp {
 impl Hold {
     /// Looks at the file at `path` before SQLite may touch it.
     ///
-    /// Tells too whether this process had no ledger on the file before.
+    /// Tells too whether this process had no ledger on the file before. Then no other thread gets in until it
+    /// [was looked at](Self::was_looked_at): closing what was read of the log's index drops the locks that SQLite has on it.
     pub(super) fn enter(path: &Path) -> Result<(Self, bool)> {
         let real = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let known = std::fs::metadata(&real).map_err(|e| unreadable(path, e))?;
         check_regular(path, &known)?;
         check_beside(path, &real)?;
-        let (hold, first) = Self::take(path, real)?;
+        let (hold, first) = Self::take(path, &real)?;
         let pages = hold.check(path)?;
         if first {
             let [log, index] = ["-wal", "-shm"].map(|suffix| beside(&hold.real, suffix));
@@ -74,27 +80,47 @@ impl Hold {
         Ok((hold, first))
     }
 
-    /// Counts one more user of the file; whether it is the first one.
-    fn take(path: &Path, real: PathBuf) -> Result<(Self, bool)> {
+    /// What lies beside the file was looked at and closed: others may come.
+    pub(super) fn was_looked_at(&self) {
         let mut list = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = std::fs::metadata(&real).map_err(|e| unreadable(path, e))?;
+        let own = list.iter_mut().find(|held| held.identity == self.identity);
+        own.into_iter().for_each(|held| held.looked_at = true);
+    }
+
+    /// Counts one more user of the file; whether it is the first one. Waits while that one looks at it.
+    fn take(path: &Path, real: &Path) -> Result<(Self, bool)> {
+        loop {
+            if let Some(taken) = Self::try_take(path, real)? {
+                return Ok(taken);
+            }
+            pause()?;
+            std::thread::sleep(MOMENT);
+        }
+    }
+
+    fn try_take(path: &Path, real: &Path) -> Result<Option<(Self, bool)>> {
+        let mut list = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = std::fs::metadata(real).map_err(|e| unreadable(path, e))?;
         let process = std::process::id();
         if let Some(held) = list.iter_mut().find(|held| Some(held.identity) == identity(&known)) {
             if held.process != process {
                 return Err(inherited(path));
             }
+            if !held.looked_at {
+                return Ok(None);
+            }
             held.users += 1;
-            return Ok((Self { identity: held.identity, real }, false));
+            return Ok(Some((Self { identity: held.identity, real: real.to_owned() }, false)));
         }
-        let file = File::open(&real).map_err(|e| unreadable(path, e))?;
+        let file = File::open(real).map_err(|e| unreadable(path, e))?;
         let opened = file.metadata().map_err(|e| unreadable(path, e))?;
         check_regular(path, &opened)?;
         if identity(&opened) != identity(&known) {
             return Err(unreadable(path, "it was replaced while it was opened"));
         }
         let identity = identity(&opened).unwrap_or_else(unique);
-        list.push(Held { identity, process, users: 1, file });
-        Ok((Self { identity, real }, true))
+        list.push(Held { identity, process, users: 1, looked_at: false, file });
+        Ok(Some((Self { identity, real: real.to_owned() }, true)))
     }
 
     /// The file that SQLite is to open.

@@ -64,14 +64,25 @@ struct Found {
 /// # Errors
 /// When stopped. A log that cannot be read is left to SQLite.
 pub(crate) fn fault(log: &Path, index: &Path, pages: u32) -> Result<Option<&'static str>> {
+    // The index first: while others write, the log is never behind it.
+    settled(|| (read(index, INDEX), read(log, HEADER)), log, pages)
+}
+
+/// The same, where `seen` says what index and log are at the moment.
+///
+/// When the last process closes a ledger both go, and the next one makes others: an index and the log of another moment say
+/// nothing, so a fault is one if both are the same after the look.
+fn settled(
+    mut seen: impl FnMut() -> (Option<Vec<u8>>, Option<Vec<u8>>),
+    log: &Path,
+    pages: u32,
+) -> Result<Option<&'static str>> {
     let mut fault = None;
     for _ in 0..TRIES {
         pause()?;
-        // The index first: while others write, the log is never behind it.
-        let witness = read(index, INDEX).and_then(|bytes| witness(&bytes));
-        let before = read(log, HEADER).unwrap_or_default();
-        fault = look(log, witness, pages)?;
-        if fault.is_none() || before == read(log, HEADER).unwrap_or_default() {
+        let before = seen();
+        fault = look(log, before.0.as_deref().and_then(witness), pages)?;
+        if fault.is_none() || before == seen() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -192,4 +203,49 @@ fn scan(mut log: impl Read) -> Result<Option<Found>> {
         }
     }
     Ok(Some(found))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Ledger;
+    use std::fs;
+
+    /// The last to close a ledger removes index and log, and who opens it next makes others.
+    #[test]
+    fn an_index_and_the_log_of_another_moment_say_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let beside = |name: &str| folder.path().join(name);
+        // Two ledgers, so that logs and indexes are of different generations.
+        let [one, other] = ["a", "b"].map(|name| {
+            let mut ledger = Ledger::open(beside(name)).unwrap();
+            ledger.update(&[0.5], 1, 0.25).unwrap();
+            ["wal", "shm"].map(|end| fs::read(beside(&format!("{name}-{end}"))).unwrap())
+        });
+        let (log, index) = (beside("log"), beside("index"));
+        let put = |[own_log, own_index]: &[Vec<u8>; 2]| {
+            fs::write(&log, own_log).unwrap();
+            fs::write(&index, own_index).unwrap();
+        };
+        let missing = Some("its log is missing");
+        let foreign = Some("its log is another ledger's, or was changed");
+        for (then, fault_if_it_stays) in [(None, missing), (Some(&other), foreign)] {
+            put(&one);
+            let mut looks = 0;
+            let seen = || {
+                let index_before = read(&index, INDEX);
+                looks += 1;
+                if looks == 1 {
+                    fs::remove_file(&index).unwrap();
+                    fs::remove_file(&log).unwrap();
+                    then.map(put);
+                }
+                (index_before, read(&log, HEADER))
+            };
+            assert_eq!(settled(seen, &log, 1).unwrap(), None);
+            fs::write(&index, &one[1]).unwrap();
+            assert_eq!(fault(&log, &index, 1).unwrap(), fault_if_it_stays);
+        }
+    }
 }

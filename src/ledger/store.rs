@@ -113,6 +113,7 @@ impl Store {
         }
         let (hold, first) = Hold::enter(path)?;
         let before = if first && hold.has_only_a_log_ahead() { head_without_log(&hold) } else { None };
+        hold.was_looked_at();
         let (connection, frozen) = connect(path, &hold, !read_only, patience)?;
         let store = Self {
             connection: Some(connection),
@@ -550,6 +551,29 @@ mod tests {
         assert_eq!(n, 0);
         let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(files.len(), 1, "no draft, log or shared memory is left behind: {files:?}");
+    }
+
+    /// Who looks at a file, or closes what it has looked at, must not meet locks of its own process.
+    #[test]
+    fn a_thread_waits_while_another_one_looks_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("regions.sqlite");
+        drop(open(&path));
+        let (hold, first) = Hold::enter(&path).unwrap();
+        assert!(first);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| drop(open(&path)));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!waits.is_finished());
+            hold.was_looked_at();
+            waits.join().unwrap();
+            // Whoever finds a fault has looked as well.
+            drop(hold);
+            let (hold, first) = Hold::enter(&path).unwrap();
+            let waits = scope.spawn(|| open(&path));
+            drop(hold);
+            assert!(first && waits.join().unwrap().head().unwrap().entries == 0);
+        });
     }
 
     #[test]

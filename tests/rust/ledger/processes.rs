@@ -42,8 +42,12 @@ fn child() {
 }
 
 fn start(path: &Path, seed: u64, n: usize) -> (Child, BufReader<ChildStdout>) {
+    start_as("child", path, seed, n)
+}
+
+fn start_as(what: &str, path: &Path, seed: u64, n: usize) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["ledger::processes::child", "--exact", "--ignored", "--nocapture"])
+        .args([&format!("ledger::processes::{what}"), "--exact", "--ignored", "--nocapture"])
         .env("LEDGER_PATH", path)
         .env("LEDGER_SEED", seed.to_string())
         .env("LEDGER_N", n.to_string())
@@ -114,6 +118,31 @@ fn those_who_make_one_ledger_at_once_all_write_it() {
         });
         assert_eq!(assert_faultless(&path).len(), 4);
     }
+}
+
+/// Runs in a process of its own: opens the ledger for each update.
+#[test]
+#[ignore = "started by the other tests, in processes of their own"]
+fn visitor() {
+    let setting = |name: &str| std::env::var(name).unwrap();
+    let path = PathBuf::from(setting("LEDGER_PATH"));
+    for ask in asks(setting("LEDGER_SEED").parse().unwrap(), setting("LEDGER_N").parse().unwrap()) {
+        let entry = Ledger::open(&path).unwrap().update(&ask.x, ask.prediction, ask.radius).unwrap();
+        println!("done {}", entry.number);
+    }
+}
+
+/// Who opens a ledger may look at a log that the last of the others is just removing.
+#[test]
+fn processes_that_open_a_ledger_for_each_update_do_not_take_it_for_damaged() {
+    let (_folder, path) = place();
+    let n: usize = std::env::var("LEDGER_VISITS").map_or(100, |n| n.parse().unwrap());
+    let visitors: Vec<_> = [1, 2, 3].map(|seed| start_as("visitor", &path, seed, n)).into();
+    for (mut child, output) in visitors {
+        assert_eq!(output.lines().filter_map(|line| reported(&line.unwrap())).count(), n);
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(assert_faultless(&path).len(), 3 * n);
 }
 
 #[test]
