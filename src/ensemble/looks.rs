@@ -67,6 +67,12 @@ impl Ensemble {
             self.recall(&files.history()?);
         }
         add(&mut self.known());
+        self.remember(files.as_ref())?;
+        // Of two that see different numbers at the same time, neither may have found the other's fact above. Both have
+        // written theirs by now, or the one that has not will find this one.
+        if let Some(files) = &files {
+            self.recall(&files.history()?);
+        }
         self.remember(files.as_ref())
     }
 

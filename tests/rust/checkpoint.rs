@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Barrier;
 
 use certssb::{Control, Ensemble, Error, ErrorKind, TrainConfig};
 
@@ -320,6 +321,28 @@ fn trainings_that_pack_the_same_directory_lose_nothing() {
     assert_eq!(trained.into_inner(), 600, "no member is trained twice");
     assert_eq!(values(&Ensemble::open(&path, "cpu", None).unwrap()), expected);
     assert!(named(&path, "").len() < 80, "{:?}", named(&path, ""));
+}
+
+/// Whoever sees the answers of both could choose between them.
+#[test]
+fn of_two_who_see_answers_of_other_numbers_at_the_same_time_one_has_grown() {
+    let folder = Folder::new();
+    for round in 0..20 {
+        let path = folder.join(&format!("run{round}"));
+        let both = [1, 2].map(|n| fit(&config("linear"), n, Some(&path)).unwrap());
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for own in &both {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    own.see(Some(path)).unwrap();
+                });
+            }
+        });
+        assert!(both.iter().any(|own| own.history().grown()), "round {round}");
+        assert!(Ensemble::open(&path, "cpu", None).unwrap().history().grown());
+    }
 }
 
 #[test]
