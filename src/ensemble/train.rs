@@ -245,7 +245,11 @@ fn first_free(
         let missing: Vec<u64> = numbers.iter().copied().filter(|number| !checkpoint.has(*number)).collect();
         for &number in &missing {
             if checkpoint.claim(number)? {
-                return Ok(Some(number));
+                // It may have been written, and given up, since the look.
+                if !checkpoint.has(number) {
+                    return Ok(Some(number));
+                }
+                checkpoint.give_up(number);
             }
         }
         if missing.is_empty() {

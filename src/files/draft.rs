@@ -168,10 +168,15 @@ impl DraftFolder {
     /// the earlier folder has the name that [`replaced`] finds.
     pub(crate) fn take_place_of(mut self, path: &Path) -> io::Result<()> {
         sync_folder(&self.path);
-        if fs::symlink_metadata(path).is_ok() {
-            exchange(&self.path, path)?;
-        } else {
-            fs::rename(&self.path, path)?;
+        let is_there = || fs::symlink_metadata(path).is_ok();
+        for last in (0..TRIES).rev() {
+            let was_there = is_there();
+            match if was_there { exchange(&self.path, path) } else { fs::rename(&self.path, path) } {
+                Ok(()) => break,
+                // Another one was put there, or taken away, since the look.
+                Err(_) if last > 0 && is_there() != was_there => {}
+                Err(error) => return Err(error),
+            }
         }
         sync_folder(folder_of(path));
         // The lock lies in the new folder now, under the same name.

@@ -22,8 +22,6 @@ pub(crate) struct Held {
 pub(crate) struct Trace {
     file: (u64, u64),
     touched: Option<SystemTime>,
-    /// Whether its holder is known to be gone.
-    abandoned: bool,
 }
 
 /// Gives a locked file that says `content` the name `path`; `None` if something has that name.
@@ -36,38 +34,55 @@ pub(crate) fn hold(path: &Path, content: &str) -> io::Result<Option<Held>> {
         .map(|file| file.map(|file| Held { file, path: path.to_owned() }))
 }
 
-/// What there is under a name; `None` if nothing is. A holder on this machine, which writes `content` as well, is gone if
-/// its lock is.
-pub(crate) fn trace(path: &Path, content: &str) -> Option<Trace> {
+/// Takes a name over whose holder is known to be gone: one on this machine, which writes `content` as well, is gone if its
+/// lock is. `None` if nobody can know, or if somebody was faster: of several, one gets the lock.
+pub(crate) fn take_over(path: &Path, content: &str) -> Option<Held> {
     let mut file = super::read::open(path, LARGEST).ok()?;
-    let facts = file.metadata().ok()?;
     let mut said = String::new();
     let here = !content.is_empty() && file.read_to_string(&mut said).is_ok() && said == content;
-    let abandoned = here && file.try_lock().is_ok();
-    Some(Trace { file: identity(&facts), touched: facts.modified().ok(), abandoned })
+    if !here || file.try_lock().is_err() {
+        return None;
+    }
+    let held = Held { file, path: path.to_owned() };
+    // Somebody else's file cannot be touched, and so not be held: dropped, its name is free. One that was freed since it was
+    // opened is left alone.
+    let touched = held.file.set_modified(SystemTime::now()).is_ok();
+    (touched && held.is_in_place()).then_some(held)
 }
 
-/// Frees a name from the file that was seen under it, and from no other.
+/// What there is under a name; `None` if nothing is.
+pub(crate) fn trace(path: &Path) -> Option<Trace> {
+    let facts = super::read::open(path, LARGEST).ok()?.metadata().ok()?;
+    Some(Trace { file: identity(&facts), touched: facts.modified().ok() })
+}
+
+/// Frees a name from the file that was seen under it, and from no other: not from that of a holder who is there after all, nor
+/// from the next one's, which may have the number of one that is gone.
 ///
 /// # Errors
 /// What the system says.
 pub(crate) fn clear(path: &Path, seen: &Trace) -> io::Result<()> {
-    // Out of the way first: of several that clear the same name, one moves the file.
-    let Some(aside) = Draft::aside(path)? else { return Ok(()) };
-    if fs::symlink_metadata(&aside).is_ok_and(|moved| identity(&moved) != seen.file) {
-        // Somebody was faster, and what was moved is the next holder's. A name that is taken by now stays taken.
-        let _ = fs::hard_link(&aside, path);
-    }
-    match fs::remove_file(&aside) {
-        // Swept meanwhile.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
+    remove_if(path, |file| trace(file).is_none_or(|there| there == *seen))
 }
 
-impl Trace {
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned
+/// Removes a file if it `is_it`, and none that gets its name meanwhile.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn remove_if(path: &Path, is_it: impl Fn(&Path) -> bool) -> io::Result<()> {
+    if !is_it(path) {
+        return Ok(());
+    }
+    // Out of the way first: of several that remove the same name, one moves the file, and nobody replaces it any more.
+    let Some(aside) = Draft::aside(path)? else { return Ok(()) };
+    if !is_it(&aside) {
+        // It took the name since the first look. A name that is taken by now stays taken.
+        let _ = super::name::name_if_free(&aside, path);
+    }
+    match fs::remove_file(&aside) {
+        // Swept meanwhile, or back in its place.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -76,13 +91,17 @@ impl Held {
     pub(crate) fn touch(&self) {
         let _ = self.file.set_modified(SystemTime::now());
     }
+
+    fn is_in_place(&self) -> bool {
+        let own = self.file.metadata().ok().map(|facts| identity(&facts));
+        let there = fs::symlink_metadata(&self.path).ok().map(|facts| identity(&facts));
+        own.is_some() && own == there
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let own = self.file.metadata().ok().map(|facts| identity(&facts));
-        let there = fs::symlink_metadata(&self.path).ok().map(|facts| identity(&facts));
-        if own.is_some() && own == there {
+        if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -20,7 +20,7 @@ pub(crate) use draft::{is_draft, sweep};
 #[cfg(any(all(test, feature = "training"), feature = "python"))]
 pub(crate) use draft::{replaced, DraftFolder};
 #[cfg(feature = "training")]
-pub(crate) use hold::{clear, hold, trace, Held, Trace};
+pub(crate) use hold::{clear, hold, remove_if, take_over, trace, Held, Trace};
 pub(crate) use name::{folder_of, name_if_free, sync_folder};
 #[cfg(feature = "training")]
 pub(crate) use read::{open, read};

@@ -189,6 +189,31 @@ fn a_folder_takes_the_place_of_another() {
     assert_eq!(replaced(&path), folder.path().join(".ensemble.certssb-replaced"));
 }
 
+/// Each may find nothing in its place, or another one's folder that was put there a moment later.
+#[test]
+fn folders_that_take_one_place_at_once_are_all_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..50 {
+        let path = folder.path().join(format!("ensemble{round}"));
+        let start = std::sync::Barrier::new(3);
+        std::thread::scope(|scope| {
+            for own in 0..3_u8 {
+                let (path, start) = (&path, &start);
+                scope.spawn(move || {
+                    let draft = DraftFolder::beside(path).unwrap();
+                    fs::write(draft.path().join("a"), [own]).unwrap();
+                    fs::write(draft.path().join("b"), [own]).unwrap();
+                    start.wait();
+                    draft.take_place_of(path).unwrap();
+                });
+            }
+        });
+        assert_eq!(names(&path), ["a", "b"]);
+        assert_eq!(fs::read(path.join("a")).unwrap(), fs::read(path.join("b")).unwrap());
+        assert_eq!(names(folder.path()).len(), round + 1, "nothing else is left");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_no_regular_file_of_the_right_size_is_not_read() {

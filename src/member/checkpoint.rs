@@ -188,7 +188,7 @@ impl Checkpoint {
 
     /// Removes what is left of the record that the directory was before.
     pub(crate) fn sweep(&self) {
-        self.store.sweep();
+        self.store.sweep(&self.claims);
         super::votes::sweep(&self.folder, self.store.digest());
         learners::sweep(&self.folder, self.store.digest());
     }

@@ -57,20 +57,20 @@ impl Claims {
         if state.held.contains_key(&number) {
             return Ok(true);
         }
-        let path = self.path(number);
+        let (path, machine) = (self.path(number), machine());
         for _ in 0..2 {
-            if let Some(held) = files::hold(&path, &machine())? {
+            if let Some(held) = files::hold(&path, &machine)?.or_else(|| files::take_over(&path, &machine)) {
                 state.watched.remove(&number);
                 state.held.insert(number, held);
                 return Ok(true);
             }
-            let Some(trace) = files::trace(&path, &machine()) else { continue };
+            let Some(trace) = files::trace(&path) else { continue };
             let (seen, since) =
                 state.watched.entry(number).or_insert_with(|| (trace.clone(), Instant::now()));
             if *seen != trace {
                 (*seen, *since) = (trace, Instant::now());
             }
-            if !seen.is_abandoned() && since.elapsed() <= self.patience {
+            if since.elapsed() <= self.patience {
                 break;
             }
             files::clear(&path, seen)?;
@@ -141,6 +141,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         left_behind(folder.path(), 3, &machine());
         assert_eq!(Claims::of(folder.path()).take(3).unwrap(), !machine().is_empty());
+    }
+
+    /// The file of the one who takes it over may have the very number that the abandoned file had.
+    #[test]
+    fn of_many_who_take_an_abandoned_claim_over_one_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..200 {
+            left_behind(folder.path(), number, &machine());
+            let (start, claims) = (std::sync::Barrier::new(4), [(); 4].map(|()| Claims::of(folder.path())));
+            let took: Vec<bool> = std::thread::scope(|scope| {
+                let take = |own| {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        Claims::take(own, number).unwrap()
+                    })
+                };
+                let threads: Vec<_> = claims.iter().map(take).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let n = took.iter().filter(|took| **took).count();
+            assert_eq!(n, usize::from(!machine().is_empty()), "claim {number}: {took:?}");
+        }
     }
 
     #[test]

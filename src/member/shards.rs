@@ -5,7 +5,7 @@
 //! there, whole, and gets its name in one step; nobody appends to it. Its name is a digest of what it says of its members, so that
 //! two processes which pack the same members write the same file.
 
-use std::collections::BTreeMap;
+use std::collections::{btree_map, BTreeMap};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -109,17 +109,27 @@ impl Known {
         if changed.is_some() && changed == self.of {
             return Ok(());
         }
-        let there = listed(folder)?;
-        self.shards.retain(|path, _| there.contains(path));
-        for path in there {
-            if !self.shards.contains_key(&path) {
-                // One that cannot be read has no members, like a file that is damaged.
-                self.shards.insert(path.clone(), contents(&path, layout).unwrap_or_default());
-            }
-        }
+        // What was in a shard that is gone again is in another one, which may not have been there when the folder was listed.
+        while !self.look(listed(folder)?, layout) {}
         let quiet = |changed: &SystemTime| changed.elapsed().is_ok_and(|since| since > QUIET);
         self.of = changed.filter(quiet);
         Ok(())
+    }
+
+    /// Looks into shards that are new; whether all that were listed are there.
+    fn look(&mut self, there: Vec<PathBuf>, layout: &Layout) -> bool {
+        self.shards.retain(|path, _| there.contains(path));
+        for path in there {
+            if let btree_map::Entry::Vacant(unknown) = self.shards.entry(path) {
+                let found = contents(unknown.key(), layout);
+                if found.is_none() && fs::symlink_metadata(unknown.key()).is_err() {
+                    return false;
+                }
+                // One that cannot be read has no members, like a file that is damaged.
+                unknown.insert(found.unwrap_or_default());
+            }
+        }
+        true
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, TryLockError};
 
 use super::checkpoint::refuse;
+use super::claims::Claims;
 use super::encoding::{decode, encode, header_of, Foreign, Header};
 use super::shards::{self, Entry, Shards};
 use super::values::Source;
@@ -64,19 +65,26 @@ impl Store {
     /// # Errors
     /// A checkpoint error if its file cannot be read, or belongs to another record or member.
     pub(super) fn load(&self, member: u64) -> Result<Option<Member>> {
-        // A file before shards: it is the newer one where both are there.
-        if let Some(found) = self.load_file(member)? {
-            return Ok(Some(found));
-        }
-        for entry in self.entries(member).map_err(|error| refuse(&self.folder, error))? {
-            match entry.read(&self.digest, &self.layout) {
-                Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => {}
-                Err(Foreign) if self.moves => {}
-                Err(Foreign) => return Err(refuse(&entry.shard, FOREIGN)),
+        loop {
+            // A file before shards: it is the newer one where both are there.
+            if let Some(found) = self.load_file(member)? {
+                return Ok(Some(found));
             }
+            let mut is_gone = false;
+            for entry in self.entries(member).map_err(|error| refuse(&self.folder, error))? {
+                match entry.read(&self.digest, &self.layout) {
+                    Ok(Some(found)) => return Ok(Some(found)),
+                    Ok(None) => is_gone |= fs::symlink_metadata(&*entry.shard).is_err(),
+                    Err(Foreign) if self.moves => {}
+                    Err(Foreign) => return Err(refuse(&entry.shard, FOREIGN)),
+                }
+            }
+            if !is_gone {
+                return Ok(None);
+            }
+            // Rewritten since the folder was listed: what it held is elsewhere.
+            self.shards.forget();
         }
-        Ok(None)
     }
 
     fn load_file(&self, member: u64) -> Result<Option<Member>> {
@@ -171,7 +179,9 @@ impl Store {
             self.put(file, member, members)
         })?;
         for (header, _) in members {
-            let _ = fs::remove_file(self.path(header.member));
+            // A file that was replaced since says something else than the shard.
+            let is_packed = |file: &Path| peek(file).is_none_or(|there| there == *header);
+            let _ = files::remove_if(&self.path(header.member), is_packed);
         }
         Ok(())
     }
@@ -215,11 +225,16 @@ impl Store {
     }
 
     /// Removes members of other records, as far as they can be removed.
-    pub(super) fn sweep(&self) {
+    pub(super) fn sweep(&self, claims: &Claims) {
         for number in file_numbers(&self.folder).unwrap_or_default() {
             let path = self.path(number);
-            if peek(&path).is_some_and(|header| header.manifest != self.digest) {
-                let _ = fs::remove_file(path);
+            let is_others = || peek(&path).is_some_and(|header| header.manifest != self.digest);
+            // Whoever trains the member has claimed it, and may be replacing the file right now.
+            if is_others() && claims.take(number).unwrap_or(false) {
+                if is_others() {
+                    let _ = fs::remove_file(&path);
+                }
+                claims.give_up(number);
             }
         }
         shards::sweep(&self.folder, &self.digest);
@@ -324,4 +339,76 @@ fn file_numbers(folder: &Path) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn store(folder: &Path, record: &str) -> Store {
+        let mut layout = Layout::default();
+        layout.dense("fc", 2, 2);
+        Store::new(folder, record.to_owned(), &layout, true)
+    }
+
+    fn member(number: u64) -> Member {
+        Member { number, values: vec![number as f32; 6].into(), loss: 0.5 }
+    }
+
+    #[test]
+    fn what_somebody_is_training_anew_is_not_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (store(folder.path(), "old"), store(folder.path(), "new"));
+        let (own, theirs) = (Claims::of(folder.path()), Claims::of(folder.path()));
+        old.save(&member(3)).unwrap();
+        old.save(&member(4)).unwrap();
+        assert!(theirs.take(3).unwrap());
+        new.sweep(&own);
+        assert_eq!(new.numbers().unwrap(), [3], "nobody else trains the other one");
+        new.save(&member(3)).unwrap();
+        theirs.give_up(3);
+        new.sweep(&own);
+        assert_eq!(new.load(3).unwrap(), Some(member(3)));
+        assert!(theirs.take(3).unwrap() && theirs.take(4).unwrap(), "no claim is left");
+    }
+
+    #[test]
+    fn what_was_replaced_while_it_was_packed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (store(folder.path(), "old"), store(folder.path(), "new"));
+        for round in 0..20 {
+            (0..4).for_each(|number| old.save(&member(number)).unwrap());
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    old.tidy(2);
+                });
+                start.wait();
+                new.save(&member(0)).unwrap();
+            });
+            assert_eq!(new.load(0).unwrap(), Some(member(0)), "round {round}");
+        }
+    }
+
+    #[test]
+    fn who_reads_while_a_shard_is_rewritten_finds_its_members() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, reader) = (store(folder.path(), "record"), store(folder.path(), "record"));
+        (0..40).for_each(|number| writer.save(&member(number)).unwrap());
+        writer.tidy(2);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (1..40).for_each(|number| writer.remove(&[number].into()).unwrap());
+                done.store(true, Ordering::SeqCst);
+            });
+            while !done.load(Ordering::SeqCst) {
+                assert_eq!(reader.load(0).unwrap(), Some(member(0)));
+            }
+        });
+        assert_eq!(reader.numbers().unwrap(), [0]);
+    }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::encoding::{header_of, Header, HEADER};
 use super::{hex, Member};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files;
 
 /// Bytes that such a file may have.
@@ -111,15 +111,45 @@ pub(crate) fn write(folder: &Path, record: &str, said: &Said, members: &[&Member
     let path = folder.join(name);
     files::replace(&path, &bytes).map_err(|error| super::checkpoint::refuse(&path, error))?;
     if done {
+        let own: BTreeSet<u64> = members.iter().map(|member| member.number).collect();
         for other in listed(folder).into_iter().filter(|other| *other != path) {
             let Some((head, _)) = read(&other) else { continue };
-            let known = |member: &Header| said.rows.contains_key(&member.member);
-            if head.inputs == said.inputs && head.manifest == record && head.members.iter().all(known) {
+            let theirs: BTreeSet<u64> = head.members.iter().map(|member| member.member).collect();
+            // Of files that say the same, the first by name is nobody's to remove.
+            let less = theirs.is_subset(&own) && (theirs.len() < own.len() || path < other);
+            if head.inputs == said.inputs && head.manifest == record && less {
                 let _ = fs::remove_file(other);
             }
         }
     }
     Ok(())
+}
+
+/// Calls `take` with each file of votes that is not among `known`, which gets its name.
+///
+/// Votes of a file that was there when the folder was listed, and is gone when it is read, stand in another one by then: the
+/// folder is listed again until it has nothing new.
+fn each_new(folder: &Path, known: &mut BTreeSet<PathBuf>, mut take: impl FnMut(&[u8])) {
+    loop {
+        let new: Vec<PathBuf> = listed(folder).into_iter().filter(|path| !known.contains(path)).collect();
+        if new.is_empty() {
+            return;
+        }
+        for path in new {
+            match files::read(&path, LARGEST) {
+                Ok(bytes) => take(&bytes),
+                // A link that leads nowhere stays, and is looked at once.
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound
+                        && fs::symlink_metadata(&path).is_err() =>
+                {
+                    continue;
+                }
+                Err(_) => {}
+            }
+            known.insert(path);
+        }
+    }
 }
 
 fn read(path: &Path) -> Option<(Head, Vec<u8>)> {
@@ -170,12 +200,12 @@ pub(crate) fn read_all(
     (n_values, n_classes): (usize, usize),
 ) -> (Said, Vec<Member>) {
     let (mut said, mut members) = (Said::default(), Vec::new());
-    for path in listed(folder) {
-        let Some((head, data)) = read(&path) else { continue };
+    each_new(folder, &mut BTreeSet::new(), |bytes| {
+        let Some((head, data)) = parse(bytes) else { return };
         let wanted =
             inputs.map_or(said.inputs.is_empty() || said.inputs == head.inputs, |own| own == head.inputs);
         if head.manifest != record || !wanted || head.members.is_empty() {
-            continue;
+            return;
         }
         if said.inputs.is_empty() {
             said = Said::of(head.inputs.clone(), 0, n_classes);
@@ -183,13 +213,13 @@ pub(crate) fn read_all(
         }
         let size = said.n * said.width;
         if data.len() != size * head.members.len() || size == 0 {
-            continue;
+            return;
         }
         for (header, row) in head.members.iter().zip(data.chunks_exact(size)) {
             said.rows.insert(header.member, row.into());
             members.push(header.forgotten(n_values));
         }
-    }
+    });
     let beyond = |said: &Said, number: u64| {
         said.row(number).is_some_and(|mut row| row.any(|vote| usize::from(vote) >= n_classes))
     };
@@ -206,24 +236,7 @@ pub(crate) fn read_new(
     known: &mut BTreeSet<PathBuf>,
 ) -> Vec<(Member, Box<[u8]>)> {
     let mut found = Vec::new();
-    let mut vanished = true;
-    while std::mem::take(&mut vanished) {
-        for path in listed(folder).into_iter().filter(|path| !known.contains(path)).collect::<Vec<_>>() {
-            match files::read(&path, LARGEST) {
-                Ok(bytes) => found.extend(decode(&bytes, record, said, sizes).into_iter().flatten()),
-                // Its votes stand in another file by now; a link that leads nowhere stays, and is looked at once.
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::NotFound
-                        && fs::symlink_metadata(&path).is_err() =>
-                {
-                    vanished = true;
-                    continue;
-                }
-                Err(_) => {}
-            }
-            known.insert(path);
-        }
-    }
+    each_new(folder, known, |bytes| found.extend(decode(bytes, record, said, sizes).into_iter().flatten()));
     found.retain(|(member, _)| member.number < crate::seed::SCOUT);
     found
 }
@@ -245,19 +258,42 @@ pub(crate) fn remove(folder: &Path, numbers: &BTreeSet<u64>) -> Result<()> {
     for path in listed(folder) {
         let Some((head, _)) = read(&path) else { continue };
         if head.members.iter().any(|header| numbers.contains(&header.member)) {
-            fs::remove_file(&path)
-                .map_err(|error: std::io::Error| -> Error { super::checkpoint::refuse(&path, error) })?;
+            match fs::remove_file(&path) {
+                // By another process since it was read.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(super::checkpoint::refuse(&path, error));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::member::Values;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Barrier;
+
+    const N: u64 = 24;
+
+    /// What so many members said of two inputs.
+    fn said() -> (Said, Vec<Member>) {
+        let mut said = Said::of("asked".to_owned(), 2, 2);
+        (0..N).for_each(|number| said.add(number, &[1, 0]));
+        let member = |number| Member { number, values: Values::forgotten(String::new(), 1), loss: 0.5 };
+        (said, (0..N).map(member).collect())
+    }
+
+    fn write_each(folder: &Path, said: &Said, members: &[Member]) {
+        members.iter().for_each(|member| write(folder, "record", said, &[member], false).unwrap());
+    }
 
     /// Looked for again and again if it were taken for a file that another process has just replaced.
+    #[cfg(unix)]
     #[test]
     fn a_link_that_leads_nowhere_ends_no_search() {
         let folder = tempfile::tempdir().unwrap();
@@ -267,5 +303,87 @@ mod tests {
         let found = read_new(folder.path(), "", &Said::default(), (1, 2), &mut known);
         assert!(found.is_empty());
         assert_eq!(known.len(), 1);
+        assert!(read_all(folder.path(), "", None, (1, 2)).1.is_empty());
+    }
+
+    /// Of a file that was there when a folder was listed, the votes may stand in another one when it is read.
+    #[test]
+    fn who_reads_while_files_are_put_together_finds_all_votes() {
+        let (said, members) = said();
+        let all: Vec<&Member> = members.iter().collect();
+        for round in 0..30 {
+            let folder = tempfile::tempdir().unwrap();
+            write_each(folder.path(), &said, &members);
+            let done = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    write(folder.path(), "record", &said, &all, true).unwrap();
+                    done.store(true, Ordering::SeqCst);
+                });
+                let mut last = false;
+                while !last {
+                    last = done.load(Ordering::SeqCst);
+                    let (found, of) = read_all(folder.path(), "record", Some("asked"), (1, 2));
+                    assert_eq!(found.rows.len() as u64, N, "round {round}");
+                    assert!(of.len() as u64 >= N);
+                }
+            });
+            assert_eq!(listed(folder.path()).len(), 1);
+        }
+    }
+
+    /// Each may find what the other has just removed.
+    #[test]
+    fn two_who_take_votes_back_do_not_trip_over_one_another() {
+        let (said, members) = said();
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            write_each(folder.path(), &said, &members);
+            let start = Barrier::new(2);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        start.wait();
+                        remove(folder.path(), &(0..N).collect()).unwrap();
+                    });
+                }
+            });
+            assert!(listed(folder.path()).is_empty());
+        }
+    }
+
+    /// Members that were trained twice, and came out a little otherwise, have two files that say the same.
+    #[test]
+    fn of_files_that_say_the_same_one_stays() {
+        let (said, members) = said();
+        let all: Vec<&Member> = members.iter().collect();
+        let others: Vec<Member> =
+            members.iter().map(|member| Member { loss: 0.25, ..member.clone() }).collect();
+        let others: Vec<&Member> = others.iter().collect();
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let start = Barrier::new(2);
+            std::thread::scope(|scope| {
+                for own in [&all, &others] {
+                    scope.spawn(|| {
+                        start.wait();
+                        write(folder.path(), "record", &said, own, true).unwrap();
+                    });
+                }
+            });
+            let (found, _) = read_all(folder.path(), "record", Some("asked"), (1, 2));
+            assert_eq!(found.rows.len() as u64, N);
+        }
+    }
+
+    #[test]
+    fn files_that_say_more_stay() {
+        let (said, members) = said();
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<&Member> = members.iter().collect();
+        write(folder.path(), "record", &said, &all, true).unwrap();
+        write(folder.path(), "record", &said, &all[..3], true).unwrap();
+        let (found, _) = read_all(folder.path(), "record", Some("asked"), (1, 2));
+        assert_eq!(found.rows.len() as u64, N);
     }
 }

@@ -66,7 +66,8 @@ impl Drop for AtWork {
 
 /// Rests while somebody forks; called where nothing of torch's is held.
 pub(super) fn rest(py: Python<'_>) {
-    if DEPTH.get() > 0 && FORKING.load(Ordering::SeqCst) > 0 {
+    // Looked at again after each rest: the next fork may have begun while this thread still counted as one that rests.
+    while DEPTH.get() > 0 && FORKING.load(Ordering::SeqCst) > 0 {
         RESTING.fetch_add(1, Ordering::SeqCst);
         wait(py);
         RESTING.fetch_sub(1, Ordering::SeqCst);
@@ -121,8 +122,8 @@ fn resting<'py>(py: Python<'py>, waiting: &Bound<'py, PyAny>) -> PyResult<Bound<
     }
     let outcome = waiting.call0();
     if computes {
-        wait(py);
         RESTING.fetch_sub(1, Ordering::SeqCst);
+        rest(py);
     }
     outcome
 }
