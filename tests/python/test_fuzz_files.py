@@ -17,6 +17,8 @@ SECONDS = float(os.environ.get("CERTSSB_FUZZ_SECONDS", "15"))
 FIRST = int(os.environ.get("CERTSSB_FUZZ_SEED", "0" if SECONDS <= 60 else str(time.time_ns() % 10**9)))
 # A case that says nothing for so long hangs, however busy the machine is.
 PATIENCE = 60
+# Cases of a run on a machine that is too busy for them in that time: each kind of answer is among these several times.
+LEAST = 60
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
@@ -41,7 +43,9 @@ def test_damaged_files_are_refused_or_give_what_was_written(tmp_path: Path) -> N
     while not any(line.startswith("case") for line in lines) and child.poll() is None:
         time.sleep(0.05)
     end = time.monotonic() + SECONDS
-    while time.monotonic() < end and child.poll() is None and time.monotonic() - heard[0] < PATIENCE:
+    while child.poll() is None and time.monotonic() - heard[0] < PATIENCE:
+        if time.monotonic() > end and sum(line.startswith("case") for line in lines) > LEAST:
+            break
         time.sleep(0.05)
     silent, ended = time.monotonic() - heard[0], child.poll()
     child.kill()
