@@ -143,7 +143,8 @@ def test_what_makes_no_sense_is_refused(
 
 def classifier(**settings: Any) -> cs.CertifiedClassifier:
     settings = {"n_members": 20, "epochs": 2, "alpha": 0.1, "progress": False} | settings
-    return cs.CertifiedClassifier(settings.pop("model", "linear"), cs.Gaussian(0.25), **settings)
+    law = settings.pop("law", cs.Gaussian(0.25))
+    return cs.CertifiedClassifier(settings.pop("model", "linear"), law, **settings)
 
 
 def test_members_are_found_by_their_record(tmp_path: Path) -> None:
@@ -193,16 +194,42 @@ def test_damaged_members_are_trained_again(tmp_path: Path) -> None:
     assert json.loads(manifest.read_text())
 
 
-def test_what_was_seen_is_remembered_when_damaged_members_are_trained_again(tmp_path: Path) -> None:
+LAWS = [cs.Gaussian(0.25), cs.Cascade([cs.Gaussian(0.5), cs.Gaussian(0.25)])]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=["one", "cascade"])
+def test_what_was_seen_is_remembered_when_damaged_members_are_trained_again(
+    law: cs.Law, tmp_path: Path
+) -> None:
     X, y = cs.datasets.load_digits(classes=(0, 1))
-    first = KeptEnsembles(tmp_path).fit(classifier(seed=5), X, y)
+    first = KeptEnsembles(tmp_path).fit(classifier(law=law, seed=5), X, y)
     votes = first.votes(X[:5])
-    (manifest,) = tmp_path.rglob("manifest.json")
-    manifest.write_text("{}")
+    for manifest in tmp_path.rglob("manifest.json"):
+        manifest.write_text("{}")
     with pytest.warns(cs.GrowthWarning, match="other than 30"):
-        more = KeptEnsembles(tmp_path).fit(classifier(seed=5, n_members=30), X, y)
-    assert (more.votes(X[:5])[:20] == votes).all()
+        more = KeptEnsembles(tmp_path).fit(classifier(law=law, seed=5, n_members=30), X, y)
+    assert (more.votes(X[:5])[..., :20, :] == votes).all()
     assert "however often members were added" in more.certify(X[:5]).guarantee
+
+
+def test_damaged_levels_that_another_process_clears_as_well_are_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = cs.datasets.load_digits(classes=(0, 1))
+    settings = {"law": LAWS[1], "seed": 3}
+    votes = KeptEnsembles(tmp_path).fit(classifier(**settings), X, y).votes(X)
+    for manifest in tmp_path.rglob("manifest.json"):
+        manifest.write_text("{}")
+    unlink, removed = os.unlink, []
+
+    def after_another(*arguments: Any, **options: Any) -> None:
+        removed.append(arguments)
+        unlink(*arguments, **options)
+        unlink(*arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", after_another)
+    clf = KeptEnsembles(tmp_path).fit(classifier(**settings), X, y)
+    assert (clf.votes(X) == votes).all() and len(removed) > 20
 
 
 def test_what_keeps_its_members_itself_is_left_alone(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 from certssb import _core
@@ -47,8 +47,10 @@ class Shelf(os.PathLike[str]):
         written down: under the same seed the same members are trained again.
         """
         assert self.found is not None
-        for path in self.found.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif not path.name.startswith("history-"):
-                path.unlink(missing_ok=True)
+        for place, folders, files in os.walk(self.found):
+            links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+            for name in [*files, *links]:
+                # Others may clear the same checkpoint, and write to it: their drafts, and the folders of levels, stay.
+                if not name.startswith(("history-", ".certssb-")):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(place, name))
