@@ -418,13 +418,24 @@ def test_a_worker_without_the_package_is_named():
         classifier(Bare()).fit(*TRAIN)
 
 
+class Interrupted(ProcessPoolExecutor):
+    """Ctrl-C comes a while after the first task is sent, however long it took to get so far."""
+
+    sent = False
+
+    def submit(self, function, *arguments):
+        future = super().submit(function, *arguments)
+        if function is _task.work and not self.sent:
+            self.sent = True
+            threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return future
+
+
 def test_ctrl_c_ends_tasks_that_are_under_way():
-    with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+    with Interrupted(1, mp_context=SPAWN) as pool:
         # Warm, so that what is measured is the end of a task.
         pool.submit(int).result()
         clf = classifier(pool, "cnn", n_members=10, epochs=10_000)
-        begun = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
-        begun.start()
         with pytest.raises(cs.CancelledError, match="0 of 10 members are finished and kept"):
             clf.fit(*TRAIN)
         freed = time.monotonic()

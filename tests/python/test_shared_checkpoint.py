@@ -103,9 +103,22 @@ import certssb as cs
 from concurrent.futures import ThreadPoolExecutor
 from sklearn.neighbors import NearestCentroid
 
+# However late a process begins: the second does when the first has told of some members, and the first works no further alone.
+role, other = sys.argv[6:] if len(sys.argv) > 6 else ("", "")
+
+def told(path):
+    return len(set(open(path))) if os.path.exists(path) else 0
+
+def wait():
+    latest = time.monotonic() + 100
+    while told(other) < 20 and time.monotonic() < latest:
+        time.sleep(0.01)
+
 class Told(NearestCentroid):
     def fit(self, X, y):
         if len(X) == 41:  # a member's samples, unlike those of any other
+            if role == "first" and told(sys.argv[2]) == 25:
+                wait()
             time.sleep(0.03)
             with open(sys.argv[2], "a") as file:
                 file.write(hashlib.sha256(X.tobytes()).hexdigest() + chr(10))
@@ -115,15 +128,19 @@ X, y = cs.datasets.load_digits()
 executor = ThreadPoolExecutor(1) if sys.argv[3] == "elsewhere" else None
 clf = cs.CertifiedClassifier(Told(), cs.Subsample(cs.Gaussian(0.25), size=41), n_members=int(sys.argv[4]), members="votes", form="joblib",
     checkpoint=sys.argv[1], executor=executor, n_jobs=1, seed=int(sys.argv[5]), alpha=0.6, progress=False)
+if role == "second":
+    wait()
 clf.fit(X[:200], y[:200], vote_on=X[200:300])
 print(clf.votes(X[200:300]).tolist(), clf.n_members_)
 """
 
 
 def begin_voting(
-    folder: Path, told: Path, where: str, members: int = 90, seed: int = 5
+    folder: Path, told: Path, where: str, *role: str | Path, members: int = 90, seed: int = 5
 ) -> subprocess.Popen[str]:
+    """`role` is "first" or "second", and where the other of the two tells."""
     command = [sys.executable, "-c", VOTING, str(folder), str(told), where, str(members), str(seed)]
+    command += map(str, role)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -145,7 +162,10 @@ def test_processes_that_keep_votes_alone_share_the_work(
     second: str, made_up: set[str], tmp_path: Path
 ) -> None:
     folder, told = tmp_path / "run", [tmp_path / name for name in ("one", "other", "third")]
-    both = [begin_voting(folder, told[0], "here"), begin_voting(folder, told[1], second)]
+    both = [
+        begin_voting(folder, told[0], "here", "first", told[1]),
+        begin_voting(folder, told[1], second, "second", told[0]),
+    ]
     one, other = map(said, both)
     assert one == other == said(begin_voting(tmp_path / "alone", told[2], "here"))
     first, last, all_of_them = (set(trained(file)) - made_up for file in told)
@@ -157,7 +177,8 @@ def test_processes_that_keep_votes_alone_share_the_work(
 
 def test_votes_that_a_killed_process_owes_are_cast_by_the_others(made_up: set[str], tmp_path: Path) -> None:
     folder, told = tmp_path / "run", [tmp_path / "killed", tmp_path / "other"]
-    killed, other = (begin_voting(folder, file, "here") for file in told)
+    killed = begin_voting(folder, told[0], "here", "first", told[1])
+    other = begin_voting(folder, told[1], "here", "second", told[0])
     deadline = time.monotonic() + 120
     while (len(trained(told[0])) < 20 or len(trained(told[1])) < 8) and time.monotonic() < deadline:
         time.sleep(0.01)
