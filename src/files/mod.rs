@@ -23,7 +23,7 @@ pub(crate) use draft::{replaced, DraftFolder};
 pub(crate) use hold::{clear, hold, remove_if, take_over, trace, Held, Trace};
 pub(crate) use name::{folder_of, name_if_free, sync_folder};
 #[cfg(feature = "training")]
-pub(crate) use read::{open, read};
+pub(crate) use read::{is_missing, open, read};
 #[cfg(feature = "python")]
 pub(crate) use write::replace_all;
 #[cfg(feature = "training")]

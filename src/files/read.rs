@@ -30,6 +30,12 @@ pub(crate) fn open(path: &Path, limit: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether nothing has a name: neither a file, nor a link that leads nowhere. What cannot be looked at is there, so that nobody
+/// looks for it again and again.
+pub(crate) fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 fn too_large(size: u64, limit: u64) -> io::Error {
     io::Error::other(format!("it has {size} bytes, more than the {limit} that such a file may have"))
 }

@@ -216,6 +216,17 @@ fn folders_that_take_one_place_at_once_are_all_whole() {
 
 #[cfg(unix)]
 #[test]
+fn what_cannot_be_looked_at_is_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::os::unix::fs::symlink(path("nowhere"), path("link")).unwrap();
+    std::os::unix::fs::symlink(path("loop"), path("loop")).unwrap();
+    assert!(is_missing(&path("a")) && is_missing(&path("none").join("a")));
+    assert!(!is_missing(&path("link")) && !is_missing(&path("loop").join("a")));
+}
+
+#[cfg(unix)]
+#[test]
 fn what_is_no_regular_file_of_the_right_size_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");

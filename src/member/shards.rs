@@ -122,7 +122,7 @@ impl Known {
         for path in there {
             if let btree_map::Entry::Vacant(unknown) = self.shards.entry(path) {
                 let found = contents(unknown.key(), layout);
-                if found.is_none() && fs::symlink_metadata(unknown.key()).is_err() {
+                if found.is_none() && files::is_missing(unknown.key()) {
                     return false;
                 }
                 // One that cannot be read has no members, like a file that is damaged.

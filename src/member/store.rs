@@ -74,7 +74,7 @@ impl Store {
             for entry in self.entries(member).map_err(|error| refuse(&self.folder, error))? {
                 match entry.read(&self.digest, &self.layout) {
                     Ok(Some(found)) => return Ok(Some(found)),
-                    Ok(None) => is_gone |= fs::symlink_metadata(&*entry.shard).is_err(),
+                    Ok(None) => is_gone |= files::is_missing(&entry.shard),
                     Err(Foreign) if self.moves => {}
                     Err(Foreign) => return Err(refuse(&entry.shard, FOREIGN)),
                 }

@@ -139,12 +139,7 @@ fn each_new(folder: &Path, known: &mut BTreeSet<PathBuf>, mut take: impl FnMut(&
             match files::read(&path, LARGEST) {
                 Ok(bytes) => take(&bytes),
                 // A link that leads nowhere stays, and is looked at once.
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::NotFound
-                        && fs::symlink_metadata(&path).is_err() =>
-                {
-                    continue;
-                }
+                Err(_) if files::is_missing(&path) => continue,
                 Err(_) => {}
             }
             known.insert(path);
