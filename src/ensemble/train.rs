@@ -90,6 +90,8 @@ pub(super) struct Course {
     n_members: u64,
     /// In the order in which they are trained; the one that is trained twice is there twice.
     pub(super) todo: Vec<u64>,
+    /// Those that were missing at the beginning, and are there at the end.
+    missing: Vec<u64>,
     pub(super) twice: Option<u64>,
     compared: Twice,
     /// What was found when the two were compared.
@@ -124,6 +126,7 @@ impl Course {
                 return Err(cancelled(ensemble, n_members));
             }
         }
+        let missing = todo.clone();
         let total = ensemble.comes_to.unwrap_or(n_members);
         if ensemble.comes_to.is_none() {
             report_resumed(ensemble, n_members, control);
@@ -145,7 +148,8 @@ impl Course {
             ErrorKind::Cancelled => cancelled(ensemble, n_members),
             _ => error,
         })?;
-        Ok(Self { n_members: total, todo, twice, compared: Twice::of(&ensemble.record.law), unsound: Ok(()) })
+        let compared = Twice::of(&ensemble.record.law);
+        Ok(Self { n_members: total, todo, missing, twice, compared, unsound: Ok(()) })
     }
 
     /// Takes a member that is there, and whether it came from the checkpoint.
@@ -189,7 +193,8 @@ impl Course {
     /// All members are there.
     ///
     /// # Errors
-    /// A training error if the member that was trained twice is another one the second time; none is kept then.
+    /// A training error if the member that was trained twice is another one the second time; none is kept then. One that names
+    /// a member which never came, whatever those who trained it say.
     pub(super) fn end(
         self,
         ensemble: &mut Ensemble,
@@ -199,6 +204,12 @@ impl Course {
         if let Err(error) = self.unsound {
             ensemble.discard(checkpoint)?;
             return Err(error);
+        }
+        if let Some(number) = self.missing.iter().find(|number| !ensemble.members.contains_key(number)) {
+            return Err(Error::training(
+                Some(*number),
+                "it did not come back. Fit again: finished members are kept.",
+            ));
         }
         // Where nothing was left to train, what is known of an earlier run stays.
         ensemble.execution = execution.or_else(|| ensemble.execution.take());

@@ -37,9 +37,10 @@ pub(super) fn name() -> String {
     format!("{PREFIX}{:016x}{:016x}{SUFFIX}", half(), half())
 }
 
-/// A file that is being written; removed when dropped, unless it was given its name.
+/// A file that is being written; removed when dropped, unless it was given its name, or a forked child inherited it.
 #[derive(Debug)]
 pub(super) struct Draft {
+    process: u32,
     file: File,
     path: PathBuf,
 }
@@ -64,7 +65,7 @@ impl Draft {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => return Err(error),
         };
-        let draft = Self { file, path };
+        let draft = Self { process: std::process::id(), file, path };
         Ok(draft.is_ours().then_some(draft))
     }
 
@@ -114,15 +115,18 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // There is nothing left under this name after a renaming; what cannot be removed is swept later.
-        let _ = fs::remove_file(&self.path);
+        if self.process == std::process::id() {
+            // There is nothing left under this name after a renaming; what cannot be removed is swept later.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
-/// A folder that is being filled; removed with all that is in it when dropped.
+/// A folder that is being filled; removed with all that is in it when dropped, but by no forked child.
 #[cfg(any(test, feature = "python"))]
 #[derive(Debug)]
 pub(crate) struct DraftFolder {
+    process: u32,
     path: PathBuf,
     /// Inside, for as long as the folder is a draft.
     lock: Option<Draft>,
@@ -142,7 +146,7 @@ impl DraftFolder {
             }
             // A folder has one lock in its life: whoever sweeps and holds that one may remove all that is inside.
             match Draft::tried(&path) {
-                Ok(Some(lock)) => return Ok(Self { path, lock: Some(lock) }),
+                Ok(Some(lock)) => return Ok(Self { process: std::process::id(), path, lock: Some(lock) }),
                 // Swept before it was locked; what is left of it is swept later.
                 Ok(None) => {
                     let _ = fs::remove_dir(&path);
@@ -191,7 +195,9 @@ impl DraftFolder {
 #[cfg(any(test, feature = "python"))]
 impl Drop for DraftFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        if self.process == std::process::id() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 

@@ -10,9 +10,10 @@ use super::draft::Draft;
 /// Bytes that the content of a held file may have.
 const LARGEST: u64 = 1 << 12;
 
-/// A name that is held; free again when dropped.
+/// A name that is held; free again when dropped, but by no forked child.
 #[derive(Debug)]
 pub(crate) struct Held {
+    process: u32,
     file: File,
     path: PathBuf,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Trace {
 pub(crate) fn hold(path: &Path, content: &str) -> io::Result<Option<Held>> {
     Draft::unsynced(super::name::folder_of(path), content.as_bytes())?
         .keep_as(path)
-        .map(|file| file.map(|file| Held { file, path: path.to_owned() }))
+        .map(|file| file.map(|file| Held::of(file, path)))
 }
 
 /// Takes a name over whose holder is known to be gone: one on this machine, which writes `content` as well, is gone if its
@@ -43,7 +44,7 @@ pub(crate) fn take_over(path: &Path, content: &str) -> Option<Held> {
     if !here || file.try_lock().is_err() {
         return None;
     }
-    let held = Held { file, path: path.to_owned() };
+    let held = Held::of(file, path);
     // Somebody else's file cannot be touched, and so not be held: dropped, its name is free. One that was freed since it was
     // opened is left alone.
     let touched = held.file.set_modified(SystemTime::now()).is_ok();
@@ -87,6 +88,10 @@ pub(crate) fn remove_if(path: &Path, is_it: impl Fn(&Path) -> bool) -> io::Resul
 }
 
 impl Held {
+    fn of(file: File, path: &Path) -> Self {
+        Self { process: std::process::id(), file, path: path.to_owned() }
+    }
+
     /// Says that its holder is there. What cannot be said is found out by those who watch, at the price of their work.
     pub(crate) fn touch(&self) {
         let _ = self.file.set_modified(SystemTime::now());
@@ -101,7 +106,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.is_in_place() {
+        if self.process == std::process::id() && self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
     }

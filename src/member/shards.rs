@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use super::encoding::{unpack, Foreign, Header, HEADER};
 use super::{hex, Layout, Member};
 use crate::files;
+use crate::process::PerProcess;
 
 /// Bytes that the head of a shard may have.
 const LARGEST_HEAD: u64 = 1 << 26;
@@ -62,10 +63,21 @@ impl Entry {
     }
 }
 
-/// The shards of a directory, as they were when somebody looked last.
-#[derive(Debug, Default)]
+/// The shards of a directory, as they were when somebody of this process looked last.
 pub(super) struct Shards {
-    known: Mutex<Known>,
+    known: PerProcess<Mutex<Known>>,
+}
+
+impl Default for Shards {
+    fn default() -> Self {
+        Self { known: PerProcess::new() }
+    }
+}
+
+impl std::fmt::Debug for Shards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shards").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +93,7 @@ impl Shards {
     /// # Errors
     /// What the system says of the folder.
     pub(super) fn entries(&self, folder: &Path, layout: &Layout, number: u64) -> io::Result<Vec<Entry>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known()?;
         known.refresh(folder, layout)?;
         Ok(known.shards.values().filter_map(|members| members.get(&number)).cloned().collect())
     }
@@ -91,7 +103,7 @@ impl Shards {
     /// # Errors
     /// What the system says of the folder.
     pub(super) fn all(&self, folder: &Path, layout: &Layout) -> io::Result<Vec<(u64, Entry)>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known()?;
         known.refresh(folder, layout)?;
         let all = known.shards.values().flatten();
         Ok(all.map(|(number, entry)| (*number, entry.clone())).collect())
@@ -99,7 +111,14 @@ impl Shards {
 
     /// Forgets what was seen, so that the next question looks again.
     pub(super) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).of = None;
+        if let Ok(mut known) = self.known() {
+            known.of = None;
+        }
+    }
+
+    fn known(&self) -> io::Result<MutexGuard<'_, Known>> {
+        let known = self.known.get(|| Ok(Mutex::default())).map_err(io::Error::other)?;
+        Ok(known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

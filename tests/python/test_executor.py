@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier
 
 import certssb as cs
-from certssb.executors import _driving, _joblib, _task
+from certssb.executors import _driving, _joblib, _task, _training
 from certssb.executors._workforce import Workforce
 
 X, Y = cs.datasets.load_digits(classes=(0, 1))
@@ -611,3 +611,9 @@ def test_votes_of_a_fit_that_ends_early_are_kept(tmp_path):
     )
     assert np.array_equal(clf.votes(TEST), expected)
     assert not first & set(done) and first | set(done) == set(range(30))
+
+
+def test_members_that_never_came_back_are_an_error_whatever_the_engine_says(monkeypatch):
+    monkeypatch.setattr(_training, "drive", lambda *_: {("elsewhere", 1)})
+    with ThreadPoolExecutor(1) as pool, pytest.raises(cs.TrainingError, match=r"Member \d+: it did not come back"):
+        classifier(pool).fit(*TRAIN)

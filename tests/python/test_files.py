@@ -518,3 +518,26 @@ def test_drafts_of_the_dead_are_swept_and_those_of_the_living_are_not(tmp_path: 
     clf.fit(*digits[:2])
     table().save(tmp_path / "table.npz")
     assert not any(draft.exists() for draft in drafts)
+
+
+INHERITED = """
+import os, sys
+from pathlib import Path
+from certssb import _core
+
+folder = Path(sys.argv[1])
+draft = _core.DraftFolder(folder / "ensemble")
+Path(draft.path, "member").write_text("whole")
+child = os.fork()
+if child == 0:
+    draft.discard()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+draft.take_place()
+assert (folder / "ensemble" / "member").read_text() == "whole"
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks of Linux")
+def test_a_forked_child_removes_no_draft_of_its_parents(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", INHERITED, str(tmp_path)], check=True)
