@@ -615,5 +615,8 @@ def test_votes_of_a_fit_that_ends_early_are_kept(tmp_path):
 
 def test_members_that_never_came_back_are_an_error_whatever_the_engine_says(monkeypatch):
     monkeypatch.setattr(_training, "drive", lambda *_: {("elsewhere", 1)})
-    with ThreadPoolExecutor(1) as pool, pytest.raises(cs.TrainingError, match=r"Member \d+: it did not come back"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(cs.TrainingError, match="member 0 failed: it did not come back"),
+    ):
         classifier(pool).fit(*TRAIN)
