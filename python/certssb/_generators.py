@@ -16,7 +16,7 @@ import numpy as np
 from certssb import _core
 from certssb.exceptions import DeviceError
 
-__all__ = ["at_work", "registered", "seeded", "turn"]
+__all__ = ["at_work", "registered", "renew_engine", "seeded", "turn"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,6 +79,15 @@ def _look() -> None:
                 "process was forked. Fork while nothing is drawn, or start processes by 'spawn'."
             )
     _INHERITED[0] = False
+
+
+def renew_engine() -> None:
+    """Let torch make anew what computes gradients, as it does when a forked child first asks for it; called by one thread."""
+    torch = _torch()
+    if torch is not None:
+        with torch.inference_mode(False), torch.enable_grad():
+            number = torch.ones((), dtype=torch.float32, device="cpu", requires_grad=True)
+            number * number  # kept for a gradient
 
 
 def _torch() -> Any:

@@ -5,7 +5,7 @@
 //! fork waits until all rest, for a while. Nothing is waited for that others compute with torch.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -14,6 +14,13 @@ use pyo3::prelude::*;
 static FORKING: AtomicUsize = AtomicUsize::new(0);
 static WORKING: AtomicUsize = AtomicUsize::new(0);
 static RESTING: AtomicUsize = AtomicUsize::new(0);
+
+/// What torch keeps of its parent's in a forked child until it is first used, when it is made anew: by one thread, as two that
+/// do that at the same moment end the process.
+static INHERITED: AtomicU8 = AtomicU8::new(RENEWED);
+const RENEWED: u8 = 0;
+const AS_IT_CAME: u8 = 1;
+const IN_RENEWAL: u8 = 2;
 
 thread_local! {
     /// Computations of members, one within the other, that the thread is in.
@@ -47,9 +54,30 @@ pub(super) fn at_work(py: Python<'_>) -> AtWork {
             }
             WORKING.fetch_sub(1, Ordering::SeqCst);
         }
+        renew(py);
     }
     DEPTH.set(DEPTH.get() + 1);
     AtWork(())
+}
+
+/// In a forked child, before the first computation: one thread lets torch make anew what it inherited, the others wait.
+fn renew(py: Python<'_>) {
+    loop {
+        match INHERITED.compare_exchange(AS_IT_CAME, IN_RENEWAL, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => {
+                let generators = py.import("certssb._generators");
+                let renewed = generators.and_then(|module| module.call_method0("renew_engine"));
+                INHERITED.store(RENEWED, Ordering::SeqCst);
+                // Work goes on: without it only threads that begin at the very same moment are in danger.
+                if let Err(error) = renewed {
+                    error.write_unraisable(py, None);
+                }
+                return;
+            }
+            Err(RENEWED) => return,
+            Err(_) => py.detach(|| std::thread::sleep(MOMENT)),
+        }
+    }
 }
 
 /// A computation of members in the calling thread.
@@ -105,6 +133,7 @@ fn before_fork(py: Python<'_>, still: bool) {
 #[pyfunction]
 fn after_fork(in_child: bool) {
     if in_child {
+        INHERITED.store(AS_IT_CAME, Ordering::SeqCst);
         FORKING.store(0, Ordering::SeqCst);
         RESTING.store(0, Ordering::SeqCst);
         WORKING.store(usize::from(DEPTH.get() > 0), Ordering::SeqCst);

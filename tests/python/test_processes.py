@@ -145,6 +145,27 @@ def test_a_forked_child_answers_as_its_parent() -> None:
     assert [line for line in lines if not line.endswith(": 0")] == []
 
 
+def test_one_thread_of_a_forked_child_renews_torchs_engine_before_any_works() -> None:
+    """Two that do it at the same moment free it twice, and the process ends with a signal: once in some 300 children."""
+    assert run("""
+    from certssb import _core, _generators
+    done = []
+    def renew():
+        done.append("begin")
+        time.sleep(.3)
+        done.append("end")
+    _generators.renew_engine = renew
+    def work():
+        threads = [threading.Thread(target=_core.working, args=(lambda: done.append("work"),)) for _ in range(3)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        return 0 if done == ["begin", "end"] + 3 * ["work"] else 8
+    print(child(work))
+    _core.working(lambda: done.append("parent's"))
+    print(done)
+    """) == ["0", '["parent\'s"]']
+
+
 def test_a_fork_in_the_middle_of_work_holds_up_nobody() -> None:
     lines = run("""
     stop = threading.Event()
