@@ -24,8 +24,8 @@ use crate::stop::Stop;
 /// Values that are looked at between two questions whether to stop (16 MiB of floats).
 const BLOCK: usize = 1 << 22;
 
-/// Bytes of a mapped file after which its pages are given back.
-const RESIDENT: usize = 1 << 26;
+/// Bytes of a mapped file after which its pages are given back. Other threads read on until the one that does it gets to it.
+const RESIDENT: usize = 1 << 25;
 
 /// What a row far from the one before may bring into memory: as large as pages get where a system reads ahead.
 const LARGE_PAGE: usize = 1 << 21;
@@ -503,8 +503,8 @@ mod tests {
         let pages = Pages::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        // 20 rows of 4 MiB, read in turn by several threads: 80 MiB.
-        let rows = Rows::of_floats(vec![0.5; 20 << 20].into(), FeatureShape::Flat(1 << 20)).unwrap();
+        // 10 rows of 4 MiB, read in turn by several threads: 40 MiB.
+        let rows = Rows::of_floats(vec![0.5; 10 << 20].into(), FeatureShape::Flat(1 << 20)).unwrap();
         rows.with_pages(Some(pages)).look().unwrap();
         assert!((1..=2).contains(&given.load(Ordering::Relaxed)));
         let given = Arc::new(AtomicUsize::new(0));
@@ -512,8 +512,8 @@ mod tests {
         let pages = Pages::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        // 32 rows that are far apart, each of which may have brought a large page.
-        (1..=32).for_each(|place| pages.touched((place % 2) << 30, 4));
+        // 16 rows that are far apart, each of which may have brought a large page.
+        (1..=16).for_each(|place| pages.touched((place % 2) << 30, 4));
         assert_eq!(given.load(Ordering::Relaxed), 1);
     }
 }
