@@ -3,11 +3,12 @@
 //! The one pool of threads that all parallel work of the crate runs in is such a thing, and so is every lock that a
 //! thread of the parent may have held at the moment of the fork: in the child nobody would ever release it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::sync::{OnceLock, TryLockError, TryLockResult};
+use std::sync::{Mutex, OnceLock, PoisonError, TryLockError, TryLockResult};
 use std::time::Duration;
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
@@ -97,6 +98,37 @@ pub(crate) fn install<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
     result.ok_or_else(|| Error::device("A thread ended without its result."))
 }
 
+/// What `one` makes of each of `inputs`, in their order; the threads of [`install`] share them, and each has a `new` state
+/// for as long as it works.
+///
+/// # Errors
+/// That of the first input, in their order, of which `one` makes an error, whichever thread is faster: the same data are told
+/// the same fault every time. What comes after it is not begun any more. Those of [`install`].
+pub(crate) fn install_each<I: Send, S, R: Send>(
+    inputs: impl IndexedParallelIterator<Item = I>,
+    new: impl Fn() -> S + Send + Sync,
+    one: impl Fn(&mut S, I) -> Result<R> + Send + Sync,
+) -> Result<Vec<R>> {
+    let (first, failure) = (AtomicUsize::new(usize::MAX), Mutex::new(None));
+    let each = |state: &mut S, (place, input)| {
+        if place > first.load(Ordering::Relaxed) {
+            return None;
+        }
+        let fail = |error| {
+            let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+            if place <= first.fetch_min(place, Ordering::Relaxed) {
+                *failure = Some(error);
+            }
+        };
+        one(state, input).map_err(fail).ok()
+    };
+    let made: Vec<Option<R>> = install(|| inputs.enumerate().map_init(new, each).collect())?;
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(made.into_iter().flatten().collect()),
+    }
+}
+
 /// The one place where threads meet, compiled once for all kinds of work.
 fn in_pool(work: &mut (dyn FnMut() + Send)) -> Result<()> {
     static POOL: PerProcess<ThreadPool> = PerProcess::new();
@@ -155,7 +187,6 @@ pub(crate) fn no_thread(reason: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
     use std::path::Path;
-    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn every_process_makes_its_own_value_once() {
@@ -222,6 +253,30 @@ mod tests {
     }
 
     #[test]
+    fn of_many_faults_the_first_is_told() {
+        let all = install_each((0..50_usize).into_par_iter(), || 3, |by, place| Ok(place * *by));
+        assert_eq!(all.unwrap(), (0..150).step_by(3).collect::<Vec<_>>());
+        for first in [0, 7, 63] {
+            // Those after the first are faster.
+            let one = |(): &mut (), place: usize| {
+                if place == first {
+                    std::thread::sleep(2 * MOMENT);
+                }
+                if place >= first {
+                    Err(Error::device(place.to_string()))
+                } else {
+                    Ok(())
+                }
+            };
+            let own = ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+            for _ in 0..20 {
+                let told = own.install(|| install_each((0..64).into_par_iter(), || (), one));
+                assert_eq!(told.unwrap_err().to_string(), Error::device(first.to_string()).to_string());
+            }
+        }
+    }
+
+    #[test]
     fn whoever_waits_for_the_pool_asks_and_the_work_hears_of_it() {
         use crate::stop::asking;
         let start = std::time::Instant::now();
@@ -263,7 +318,7 @@ mod tests {
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
             if code.contains("rayon::prelude") {
                 parallel += 1;
-                assert!(code.contains("install("), "{}", path.display());
+                assert!(code.contains("install(") || code.contains("install_each("), "{}", path.display());
             }
         }
         assert!(parallel >= 5, "the sources are there");

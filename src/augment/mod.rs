@@ -193,16 +193,13 @@ impl Augmentation {
             return Ok(());
         }
         let stop = Stop::current();
-        process::install(|| {
-            rows.par_chunks_exact_mut(len).enumerate().try_for_each_init(
-                || Scratch::new(frame),
-                |scratch, (place, row)| {
-                    stop.check()?;
-                    self.one(&streams, first.wrapping_add(place as u64), frame, row, scratch);
-                    Ok(())
-                },
-            )
-        })?
+        let one = |scratch: &mut Scratch<T>, (place, row): (usize, &mut [T])| {
+            stop.check()?;
+            self.one(&streams, first.wrapping_add(place as u64), frame, row, scratch);
+            Ok(())
+        };
+        let rows = rows.par_chunks_exact_mut(len).enumerate();
+        process::install_each(rows, || Scratch::new(frame), one).map(|_| ())
     }
 
     fn one<T: Pixel>(

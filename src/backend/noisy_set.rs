@@ -20,7 +20,7 @@ use crate::kernel::Buffer;
 use crate::law::{Gaussian, Law, NoiseLaw};
 use crate::member::{check_label, read, TrainingSet};
 use crate::partition::Assignment;
-use crate::process::install;
+use crate::process::install_each;
 use crate::seed::{Role, Seed};
 
 /// Values between two looks at the flag, where all cores draw (4 MiB).
@@ -212,9 +212,8 @@ impl NoisySet {
                 let rows = (BLOCK / stride).max(1);
                 for (block, values) in samples.chunks(rows).zip(features.chunks_mut(rows * stride)) {
                     go_on()?;
-                    install(|| {
-                        block.par_iter().zip(values.par_chunks_exact_mut(stride)).try_for_each(draw)
-                    })??;
+                    let pairs = block.par_iter().zip(values.par_chunks_exact_mut(stride));
+                    install_each(pairs, || (), |(), pair| draw(pair))?;
                 }
             }
         }

@@ -37,7 +37,7 @@ use super::bounds::{self, MAJORITY};
 use super::settings::{Bound, ConfidenceBuilder, RunnerUp, Selection};
 use crate::error::{Error, Result};
 use crate::interval::Interval;
-use crate::process::install;
+use crate::process::install_each;
 use crate::quantity::{Alpha, Quantity};
 use crate::stop::Stop;
 use crate::votes::{Answers, Ballots, Counts, Tally};
@@ -241,7 +241,7 @@ impl Confidence {
         if winners.len() < 2 {
             return winners.iter().enumerate().map(bet).collect();
         }
-        install(|| winners.par_iter().enumerate().map(|own| stop.carried(|| bet(own))).collect())?
+        install_each(winners.par_iter().enumerate(), || (), |(), own| stop.carried(|| bet(own)))
     }
 
     /// Whether all classes' lower bounds share alpha by what they refute.

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::interval::{Interval, Masses};
 use crate::law::{BothWays, DataFacts, Law, ManyWays, NormGuide, RatioByNorm};
 use crate::normal::normal_quantile_upper;
-use crate::process::install;
+use crate::process::install_each;
 use crate::stop::Stop;
 
 /// Norms are found to this relative accuracy, from below.
@@ -94,7 +94,7 @@ impl Distinct {
         };
         let (none, any) = (ManyWays::new(at(0.0)?), ManyWays::new(at(f64::INFINITY)?));
         let ratio = RatioByNorm::of(law, facts, threat, self.smallest());
-        let search = |chunk: &[Masses]| -> Result<Vec<f64>> {
+        let search = |(): &mut (), chunk: &[Masses]| -> Result<Vec<f64>> {
             let (mut none, mut any) = (none.clone(), any.clone());
             let mut guide = ratio.as_ref().map(NormGuide::new);
             let norm = |pair: &Masses| {
@@ -111,8 +111,8 @@ impl Distinct {
             };
             chunk.iter().map(norm).collect()
         };
-        let norms: Result<Vec<Vec<f64>>> = install(|| self.pairs.par_chunks(CHUNK).map(search).collect())?;
-        Ok(self.spread(&norms?.concat()))
+        let norms = install_each(self.pairs.par_chunks(CHUNK), || (), search)?;
+        Ok(self.spread(&norms.concat()))
     }
 
     /// The largest number that each sample's prediction survives, whatever else `threat` says.
@@ -145,7 +145,7 @@ impl Distinct {
         guess: impl Fn(&Masses, usize) -> usize + Sync,
     ) -> Result<Vec<usize>> {
         let stop = Stop::current();
-        let search = |chunk: &[Masses]| -> Result<Vec<usize>> {
+        let search = |(): &mut (), chunk: &[Masses]| -> Result<Vec<usize>> {
             let mut known: HashMap<usize, ManyWays> = HashMap::new();
             let mut holds = |count: usize, pair: &Masses| -> Result<bool> {
                 stop.check()?;
@@ -163,9 +163,8 @@ impl Distinct {
                 })
                 .collect()
         };
-        let counts: Result<Vec<Vec<usize>>> =
-            install(|| self.pairs.par_chunks(COUNT_CHUNK).map(search).collect())?;
-        Ok(self.spread(&counts?.concat()))
+        let counts = install_each(self.pairs.par_chunks(COUNT_CHUNK), || (), search)?;
+        Ok(self.spread(&counts.concat()))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::change::{Counted, Kind, Threat};
 use crate::error::Result;
 use crate::interval::Interval;
 use crate::law::{BothWays, Cascade};
-use crate::process::install;
+use crate::process::install_each;
 use crate::stop::Stop;
 
 /// A cascade's certificates: bounds at every level, and the laws behind them.
@@ -175,9 +175,7 @@ impl Levels<'_> {
         let levels: Result<Vec<Vec<Ends<T>>>> = (0..self.cascade.levels().len())
             .map(|level| {
                 let (contests, which) = self.bounds.contests(level, self.intervals);
-                let known: Result<Vec<_>> =
-                    install(|| contests.par_iter().map(|contest| ends(level, contest)).collect())?;
-                let known = known?;
+                let known = install_each(contests.par_iter(), || (), |(), contest| ends(level, contest))?;
                 Ok(which.into_iter().map(|at| known[at]).collect())
             })
             .collect();

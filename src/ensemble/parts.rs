@@ -12,7 +12,7 @@ use crate::law::{Law, Partition};
 use crate::member::checkpoint::Checkpoint;
 use crate::member::{check_label, read, Member, Record, Settings, TrainedOn, TrainingSet};
 use crate::partition::{Assignment, HashKey};
-use crate::process::install;
+use crate::process::install_each;
 use crate::vectors;
 
 /// In place of a digest, where it is not known how a learner was computed: no learner has it.
@@ -25,7 +25,7 @@ fn digests_of_rows(data: &dyn TrainingSet) -> Result<Vec<[u8; 32]>> {
         read(data, index, row)?;
         Ok(*blake3::hash(bytemuck::cast_slice(row)).as_bytes())
     };
-    install(|| (0..data.n_samples()).into_par_iter().map_init(new, digest).collect::<Result<_>>())?
+    install_each((0..data.n_samples()).into_par_iter(), new, digest)
 }
 
 fn place(number: u64) -> usize {

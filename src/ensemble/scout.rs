@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::threads::{guarded, with_workers};
 use super::train::{self, Job};
-use super::vote::collect;
+use super::vote::{collect, flags};
 use super::{Control, Ensemble};
 use crate::backend::{Backend, Flag, Search, Session, Source};
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ impl Ensemble {
         }
         let blocks: Vec<usize> = (0..n).step_by(BLOCK).collect();
         let workers = self.settings.workers().min(blocks.len());
-        let (next, stop) = (AtomicUsize::new(0), Flag::default());
+        let (next, stops) = (AtomicUsize::new(0), flags(blocks.len()));
         let (sender, results) = mpsc::channel();
         let backend = self.backend.as_ref();
         let work = |sender: Sender<_>| {
@@ -96,16 +96,17 @@ impl Ensemble {
                 Ok(session) => session,
                 Err(error) => {
                     // A receiver that has gone has had an error before.
-                    let _ = sender.send(Err(error));
+                    let _ = sender.send((0, Err(error)));
                     return;
                 }
             };
-            while let Some(&start) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some((&start, stop)) = blocks.get(number).zip(stops.get(number)) else { return };
                 let search = Search { search: law.search(), seed: self.record.seed };
                 let rows = Rows { inputs, label, start };
-                let found = guarded(SCOUT, || rows.search(session.as_mut(), scout, backend, search, &stop));
-                let found = found.map(|sigmas| (start, vec![sigmas]));
-                if sender.send(found).is_err() || stop.load(Ordering::Relaxed) {
+                let found = guarded(SCOUT, || rows.search(session.as_mut(), scout, backend, search, stop));
+                if sender.send((number, found)).is_err() || stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
@@ -113,8 +114,8 @@ impl Ensemble {
         let mut all = vec![0.0; n];
         let ready = |_: &Sender<_>| backend.ready(self.settings.device);
         with_workers(vec![sender; workers], ready, backend, work, |_| {
-            collect(&results, &stop, control, |start, sigmas: Vec<f32>| {
-                all[start..start + sigmas.len()].copy_from_slice(&sigmas);
+            collect(&results, &stops, control, |number, sigmas: Vec<f32>| {
+                all[number * BLOCK..][..sigmas.len()].copy_from_slice(&sigmas);
             })
         })??;
         Ok(Some(all))

@@ -381,6 +381,18 @@ pub(super) fn run(
     Ok(Some(Execution { stack: size, smallest, side_by_side, failure }))
 }
 
+/// What is said of a fit in which a worker met `error`: the first error that came, or of two that name members that of the
+/// lower one, which may have been slower.
+fn worse(outcome: Result<()>, error: Error) -> Error {
+    match outcome {
+        Ok(()) => error,
+        Err(known) => match (known.member(), error.member()) {
+            (Some(first), Some(member)) if member < first => error,
+            _ => known,
+        },
+    }
+}
+
 /// Receives results on the calling thread until the last worker has gone.
 ///
 /// The first error, or the caller's wish, stops the workers; what they had finished is still kept.
@@ -406,9 +418,26 @@ fn collect(
                     outcome = outcome.and(keep(member));
                 }
             }
-            Ok(Err(error)) => outcome = outcome.and(Err(error)),
+            Ok(Err(error)) => outcome = Err(worse(outcome, error)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_members_that_fail_the_lower_one_is_told() {
+        let of = |member| Error::training(Some(member), "no");
+        assert_eq!(worse(Ok(()), of(3)), of(3));
+        assert_eq!(worse(Err(of(3)), of(1)), of(1));
+        assert_eq!(worse(Err(of(3)), of(5)), of(3));
+        for other in [Error::cancelled("stopped"), Error::device("full")] {
+            assert_eq!(worse(Err(of(3)), other.clone()), of(3));
+            assert_eq!(worse(Err(other.clone()), of(3)), other);
         }
     }
 }

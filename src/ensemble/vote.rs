@@ -2,7 +2,7 @@
 //! wants that, so that the vote on an input does not depend on which others it came with; with one exception: under a law that
 //! noises test inputs (`Discrete` does if told to), the noise is that of an input's place among those asked.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -288,7 +288,7 @@ fn run<T: Copy + Default + Send>(
     let on_gpu = settings.device != Device::Cpu;
     let lanes = if on_gpu && size == 1 { backend.lanes().max(1) } else { 1 };
     let workers = (settings.workers() * lanes).min(stacks.len());
-    let (next, stop) = (AtomicUsize::new(0), Flag::default());
+    let (next, stops) = (AtomicUsize::new(0), flags(stacks.len()));
     let (sender, results) = mpsc::channel();
     let work = |sender: Sender<_>| {
         let session = guarded(0, || backend.session(settings, ensemble.record.shape, lanes > 1));
@@ -296,57 +296,71 @@ fn run<T: Copy + Default + Send>(
             Ok(session) => session,
             Err(error) => {
                 // A receiver that has gone has had an error before.
-                let _ = sender.send(Err(error));
+                let _ = sender.send((0, Err(error)));
                 return;
             }
         };
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(stack) = stacks.get(number) else { return };
+            let Some((stack, stop)) = stacks.get(number).zip(stops.get(number)) else { return };
             let first = stack.first().map_or(0, |member| member.number);
             let result = guarded(first, || {
                 // Values that are not in memory are there for as long as this stack is asked.
                 let here: Vec<Member> =
                     stack.iter().map(|member| ensemble.fetch(member)).collect::<Result<_>>()?;
                 let here: Vec<&Member> = here.iter().collect();
-                Stack { ensemble, members: &here, block }.evaluate(session.as_mut(), asked, &stop)
+                Stack { ensemble, members: &here, block }.evaluate(session.as_mut(), asked, stop)
             });
-            let result = result.map(|parts| (number * size, parts));
-            if sender.send(result).is_err() || stop.load(Ordering::Relaxed) {
+            if sender.send((number, result)).is_err() || stop.load(Ordering::Relaxed) {
                 return;
             }
         }
     };
-    let keep = |alive: usize, part| places.get(alive).map_or((), |place| keep(*place, part));
+    let keep = |number: usize, parts: Vec<Vec<T>>| {
+        places.iter().skip(number * size).zip(parts).for_each(|(place, part)| keep(*place, part));
+    };
     let ready = |_: &Sender<_>| backend.ready(settings.device);
-    with_workers(vec![sender; workers], ready, backend, work, |_| collect(&results, &stop, control, keep))?
+    with_workers(vec![sender; workers], ready, backend, work, |_| collect(&results, &stops, control, keep))?
         .map_err(Error::asked)
 }
 
-/// The first place of a stack, and each of its members' part.
-pub(super) type Parts<T> = (usize, Vec<Vec<T>>);
+/// One flag for each piece of work that workers share: it and whatever comes after it are stopped together.
+pub(super) fn flags(n_pieces: usize) -> Vec<Flag> {
+    (0..n_pieces).map(|_| Flag::default()).collect()
+}
 
+/// Receives pieces and their numbers on the calling thread until the last worker has gone.
+///
+/// # Errors
+/// That of the first piece that has one, in the order of their numbers and whichever worker is faster: it stops those after it,
+/// and those before it are waited for. Cancellation, which stops all.
 pub(super) fn collect<T>(
-    results: &Receiver<Result<Parts<T>>>,
-    stop: &AtomicBool,
+    results: &Receiver<(usize, Result<T>)>,
+    stops: &[Flag],
     control: &Control<'_>,
-    mut keep: impl FnMut(usize, Vec<T>),
+    mut keep: impl FnMut(usize, T),
 ) -> Result<()> {
-    let mut outcome = Ok(());
+    let stop_from =
+        |first: usize| stops.iter().skip(first).for_each(|stop| stop.store(true, Ordering::Relaxed));
+    let (mut failed, mut cancelled) = (None::<(usize, Error)>, false);
     loop {
-        if outcome.is_ok() && control.stops() {
-            outcome = Err(Error::cancelled("Voting was cancelled."));
-        }
-        if outcome.is_err() {
-            stop.store(true, Ordering::Relaxed);
+        if !cancelled && control.stops() {
+            cancelled = true;
+            stop_from(0);
         }
         match results.recv_timeout(Duration::from_millis(50)) {
-            Ok(Ok((first, parts))) => {
-                parts.into_iter().enumerate().for_each(|(offset, part)| keep(first + offset, part));
+            Ok((number, Ok(piece))) => keep(number, piece),
+            Ok((number, Err(error))) => {
+                if failed.as_ref().is_none_or(|(first, _)| number < *first) {
+                    stop_from(number + 1);
+                    failed = Some((number, error));
+                }
             }
-            Ok(Err(error)) => outcome = outcome.and(Err(error)),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return outcome,
+            Err(RecvTimeoutError::Disconnected) if cancelled => {
+                return Err(Error::cancelled("Voting was cancelled."));
+            }
+            Err(RecvTimeoutError::Disconnected) => return failed.map_or(Ok(()), |(_, error)| Err(error)),
         }
     }
 }
@@ -451,6 +465,32 @@ fn check_finite(member: u64, n_finite: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_faults_that_of_the_first_piece_is_told() {
+        let told = |results: Vec<(usize, Result<()>)>, control: &Control<'_>| {
+            let ((sender, receiver), stops) = (mpsc::channel(), flags(5));
+            results.into_iter().for_each(|result| sender.send(result).unwrap_or_default());
+            drop(sender);
+            let mut kept = Vec::new();
+            let outcome = collect(&receiver, &stops, control, |number, ()| kept.push(number));
+            let stopped: Vec<bool> = stops.iter().map(|stop| stop.load(Ordering::Relaxed)).collect();
+            (outcome.map_err(|error| error.to_string()), kept, stopped)
+        };
+        let fault = |number: usize| (number, Err(Error::device(number.to_string())));
+        let stopped = |number| (number, Err(Error::cancelled("stopped")));
+        assert_eq!(
+            told(vec![(1, Ok(())), (0, Ok(()))], &Control::default()),
+            (Ok(()), vec![1, 0], vec![false; 5])
+        );
+        let (outcome, kept, stops) =
+            told(vec![fault(3), (0, Ok(())), stopped(4), fault(1), stopped(2)], &Control::default());
+        assert_eq!(outcome.err(), Some(Error::device("1").to_string()));
+        assert_eq!((kept, stops), (vec![0], vec![false, false, true, true, true]), "those before go on");
+        let control = Control::new().on_poll(|| true);
+        let (outcome, _, stops) = told(vec![fault(3)], &control);
+        assert_eq!((outcome.err(), stops), (Some("Voting was cancelled.".to_owned()), vec![true; 5]));
+    }
 
     #[test]
     fn ties_go_to_the_lowest_class() {

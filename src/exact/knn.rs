@@ -9,7 +9,7 @@ use super::distance::{relative_error, squared_distances, ROUNDOFF};
 use super::nearest::{class_probabilities, Estimate, Fixed};
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::process::install;
+use crate::process::install_each;
 use crate::quantity::{NoiseScale, Quantity};
 use crate::stop::{Pace, Stop};
 
@@ -225,7 +225,7 @@ impl FittedKnn {
         let stop = Stop::current();
         let group =
             |points| self.group(points, &stop, &|| progress(done.fetch_add(1, Ordering::Relaxed) + 1));
-        let parts: Vec<Vec<_>> = install(|| groups.into_par_iter().map(group).collect::<Result<_>>())??;
+        let parts = install_each(groups.into_par_iter(), || (), |(), points| group(points))?;
         Ok(parts.into_iter().flatten().collect())
     }
 

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use super::FeatureShape;
 use crate::error::{Error, Result};
-use crate::process::install;
+use crate::process::install_each;
 use crate::stop::Stop;
 
 /// Values that are looked at between two questions whether to stop (16 MiB of floats).
@@ -286,10 +286,8 @@ impl<'a> Rows<'a> {
         let step = (BLOCK / size.max(1)).max(1);
         for (block, rows) in values.chunks_mut((step * size).max(1)).enumerate() {
             stop.check()?;
-            install(|| {
-                let rows = rows.par_chunks_exact_mut(size.max(1)).enumerate();
-                rows.try_for_each(|(offset, row)| self.read(number(block * step + offset), row))
-            })??;
+            let rows = rows.par_chunks_exact_mut(size.max(1)).enumerate();
+            install_each(rows, || (), |(), (offset, row)| self.read(number(block * step + offset), row))?;
         }
         Ok(values)
     }
@@ -315,8 +313,7 @@ impl<'a> Rows<'a> {
                 Ok((Seen::of(row), Sums::of(key, row), signed))
             };
             let new = || vec![0.0; size];
-            let seen: Vec<(Seen, u64, bool)> =
-                install(|| rows.into_par_iter().map_init(new, one).collect::<Result<_>>())??;
+            let seen: Vec<(Seen, u64, bool)> = install_each(rows.into_par_iter(), new, one)?;
             for (offset, (seen, sum, signed)) in seen.into_iter().enumerate() {
                 found.add(start + offset, &seen);
                 found.signed_zeros |= signed;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::lanes::{self, LANES};
 use super::spread::Spread;
 use crate::error::{Error, Result};
-use crate::process::install;
+use crate::process;
 
 /// What decides the bucket of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ impl Assignment {
         }
         let hash = Hash { n_buckets: spread.n_learners(), assign, key };
         let size = side_by_side(n_features);
-        let blocks: Vec<Vec<(u32, Content)>> = install(|| {
+        let blocks: Vec<Vec<(u32, Content)>> = process::install(|| {
             let blocks = features.par_chunks(size * n_features).zip(labels.par_chunks(size)).enumerate();
             blocks.map(|(block, (rows, labels))| hash.of_rows(block * size, rows, labels)).collect()
         })?;
@@ -155,7 +155,7 @@ impl Assignment {
             Ok(hashed)
         };
         let blocks: Vec<Vec<(u32, Content)>> =
-            install(|| starts.into_par_iter().map(block).collect::<Result<_>>())??;
+            process::install_each(starts.into_par_iter(), || (), |(), start| block(start))?;
         Self::of(blocks.concat(), spread)
     }
 
@@ -164,7 +164,7 @@ impl Assignment {
         let (buckets, contents): (Vec<u32>, Vec<Content>) = hashed.into_iter().unzip();
         let mut members: Vec<usize> = (0..n).collect();
         // Samples of equal content are equal, so that their order among themselves is no information.
-        install(|| members.par_sort_unstable_by_key(|i| (buckets[*i], contents[*i], *i)))?;
+        process::install(|| members.par_sort_unstable_by_key(|i| (buckets[*i], contents[*i], *i)))?;
         let mut starts = vec![0; n_buckets + 1];
         for bucket in &buckets {
             starts[*bucket as usize + 1] += 1;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spread::{Fewest, Spread};
 use crate::error::{Error, Result};
-use crate::process::install;
+use crate::process::install_each;
 
 /// How learners elect a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,21 +100,17 @@ const BLOCK: usize = 16;
 pub fn plurality(votes: ArrayView2<'_, u16>, n_classes: usize, spread: &Spread) -> Result<Vec<Verdict>> {
     check_sizes("votes", votes.nrows(), votes.ncols(), n_classes, spread)?;
     let blocks: Vec<usize> = (0..votes.ncols()).step_by(BLOCK).collect();
-    let verdicts: Vec<Vec<Verdict>> = install(|| {
-        blocks
-            .into_par_iter()
-            .map(|start| {
-                let end = (start + BLOCK).min(votes.ncols());
-                let mut first = FirstRound::new(spread, n_classes);
-                (start..end)
-                    .map(|sample| {
-                        first.hold(sample, votes.column(sample).iter().map(|vote| usize::from(*vote)))?;
-                        Ok(first.plurality())
-                    })
-                    .collect()
+    let block = |(): &mut (), start: usize| -> Result<Vec<Verdict>> {
+        let end = (start + BLOCK).min(votes.ncols());
+        let mut first = FirstRound::new(spread, n_classes);
+        (start..end)
+            .map(|sample| {
+                first.hold(sample, votes.column(sample).iter().map(|vote| usize::from(*vote)))?;
+                Ok(first.plurality())
             })
-            .collect::<Result<_>>()
-    })??;
+            .collect()
+    };
+    let verdicts = install_each(blocks.into_par_iter(), || (), block)?;
     Ok(verdicts.concat())
 }
 
@@ -141,23 +137,19 @@ pub fn run_off(scores: ArrayView3<'_, f32>, spread: &Spread) -> Result<Vec<Verdi
     let (n_learners, n_samples, n_classes) = scores.dim();
     check_sizes("scores", n_learners, n_samples, n_classes, spread)?;
     let blocks: Vec<usize> = (0..n_samples).step_by(BLOCK).collect();
-    let verdicts: Vec<Vec<Verdict>> = install(|| {
-        blocks
-            .into_par_iter()
-            .map(|start| {
-                let end = (start + BLOCK).min(n_samples);
-                let gathered = Gathered::new(scores, start, end)?;
-                let mut first = FirstRound::new(spread, n_classes);
-                (0..end - start)
-                    .map(|sample| {
-                        let own = gathered.sample(sample);
-                        first.hold(start + sample, own.chunks_exact(n_classes).map(favourite))?;
-                        Ok(first.run_off(own))
-                    })
-                    .collect()
+    let block = |(): &mut (), start: usize| -> Result<Vec<Verdict>> {
+        let end = (start + BLOCK).min(n_samples);
+        let gathered = Gathered::new(scores, start, end)?;
+        let mut first = FirstRound::new(spread, n_classes);
+        (0..end - start)
+            .map(|sample| {
+                let own = gathered.sample(sample);
+                first.hold(start + sample, own.chunks_exact(n_classes).map(favourite))?;
+                Ok(first.run_off(own))
             })
-            .collect::<Result<_>>()
-    })??;
+            .collect()
+    };
+    let verdicts = install_each(blocks.into_par_iter(), || (), block)?;
     Ok(verdicts.concat())
 }
 

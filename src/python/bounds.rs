@@ -9,7 +9,7 @@ use super::listen::{holding, listening};
 use super::number::given;
 use crate::certify::bounds;
 use crate::error::{Error, Result};
-use crate::process::install;
+use crate::process::install_each;
 use crate::quantity::{Alpha, Probability, Quantity};
 use crate::size::LARGEST;
 use crate::stop::Stop;
@@ -90,14 +90,14 @@ fn betting<'py>(
     let bound = if upper { bounds::betting_upper } else { bounds::betting_lower };
     let values = listening(py, || {
         let stop = Stop::current();
-        let one = |i| {
+        let one = |(): &mut (), i| {
             let column = scores.column(i).to_vec();
             column.iter().try_for_each(|score| Probability::check("scores", *score).map(drop))?;
             stop.check()?;
             let bound = stop.carried(|| bound(&column, alpha));
             stop.check().map(|()| bound)
         };
-        install(|| (0..scores.ncols()).into_par_iter().map(one).collect())?
+        install_each((0..scores.ncols()).into_par_iter(), || (), one)
     })?;
     Ok(PyArray1::from_vec(py, values))
 }

@@ -140,7 +140,7 @@ impl Scattering {
             Ok(())
         };
         let images = values.par_chunks_exact(from).zip(features.par_chunks_exact_mut(to));
-        process::install(|| images.try_for_each_init(|| Workspace::new(&plan), one))??;
+        process::install_each(images, || Workspace::new(&plan), one)?;
         Ok(features)
     }
 

@@ -198,17 +198,16 @@ impl<'a> Training<'a> {
         let mut values = weights_to_vec(inputs).map_err(torch)?;
         let (seed, shape, n) = (self.seed, self.shape, self.set.n);
         let size = length * shape.n_features();
-        let change = |(&member, rows): (&u64, &mut [f32])| {
+        let change = |(): &mut (), (&member, rows): (&u64, &mut [f32])| {
             let addresses = Addresses { seed, member, shape, n };
             augment.change(addresses.batch(epoch, start), rows)
         };
         let members = self.members;
         if inputs.device() == Device::Cpu {
-            members.iter().zip(values.chunks_exact_mut(size)).try_for_each(change)?;
+            members.iter().zip(values.chunks_exact_mut(size)).try_for_each(|pair| change(&mut (), pair))?;
         } else {
-            process::install(|| {
-                members.par_iter().zip(values.par_chunks_exact_mut(size)).try_for_each(change)
-            })??;
+            let pairs = members.par_iter().zip(values.par_chunks_exact_mut(size));
+            process::install_each(pairs, || (), change)?;
         }
         let same = Tensor::f_from_slice(&values).and_then(|values| values.f_view(&inputs.size()[..]));
         same.and_then(|same| upload(&same, inputs.device())).map_err(torch)

@@ -115,8 +115,10 @@ def test_members_that_are_gone_are_named_and_trained_again(tmp_path: Path) -> No
         clf.votes(X[TEST][:20])
     assert (clf.fit(X[TRAIN], Y[TRAIN]).votes(X[TEST]) == votes).all()
     shard.unlink()
-    with pytest.raises(CheckpointError, match="kept.*its member 0 is gone"):
-        clf.votes(X[TEST][:20])
+    # Whichever thread misses its own first.
+    for _ in range(50):
+        with pytest.raises(CheckpointError, match="kept.*its member 0 is gone"):
+            clf.votes(X[TEST][:20])
 
 
 def test_what_is_no_place_for_members_is_refused(tmp_path: Path) -> None:

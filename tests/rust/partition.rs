@@ -230,3 +230,18 @@ fn bad_elections_are_named() {
     let short = Assignment::new(&[0.0; 5], 2, &[0, 1], &spread, Assign::Index, HashKey::from_seed(0));
     assert!(short.unwrap_err().is_bad_input());
 }
+
+/// Whichever thread finds its own first.
+#[test]
+fn of_many_bad_samples_the_first_is_named() {
+    let spread = Spread::disjoint(3).unwrap();
+    let votes = Array2::from_shape_fn((3, 4000), |(_, sample)| 2 * u16::from(sample >= 20));
+    let scores =
+        Array3::from_shape_fn((3, 4000, 2), |(_, sample, _)| if sample >= 20 { f32::NAN } else { 1.0 });
+    for _ in 0..20 {
+        for told in [plurality(votes.view(), 2, &spread), run_off(scores.view(), &spread)] {
+            let message = told.unwrap_err().to_string();
+            assert!(message.contains("from learner 0 for sample 20 "), "{message}");
+        }
+    }
+}
