@@ -33,9 +33,9 @@ impl Code {
         let least = x.iter().copied().fold(f32::INFINITY, f32::min);
         let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (offset, step) = (least, ((f64::from(most) - f64::from(least)) / 255.0) as f32);
-        // Rounded carelessly: what that loses is measured.
-        let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
-        let byte = |v: &f32| ((v - offset) * per_step + 0.5) as u8;
+        // Rounded carelessly: what that loses is measured. In `f64`: the difference of two floats may be none, nor 1 / step.
+        let per_step = if step > 0.0 { 1.0 / f64::from(step) } else { 0.0 };
+        let byte = |v: &f32| ((f64::from(*v) - f64::from(offset)) * per_step + 0.5) as u8;
         let bytes: Box<[u8]> = x.iter().map(byte).collect();
         let scale = Scale {
             offset,
@@ -153,19 +153,38 @@ mod tests {
         ]
     }
 
+    /// The bounds hold, and are no further apart than half a step of each coordinate on either side makes them.
+    fn check(pairs: &[(f32, f32)]) -> std::result::Result<(), TestCaseError> {
+        let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+        let (exact, (low, high)) = (Distance::between(&a, &b), bounds(&a, &b));
+        prop_assert!(low <= exact.above && exact.below <= high, "{low} {exact:?} {high}");
+        let range = |v: &[f32]| {
+            let ends = v.iter().fold((f64::MAX, f64::MIN), |e, &v| (e.0.min(v.into()), e.1.max(v.into())));
+            ends.1 - ends.0
+        };
+        let widest = (a.len() as f64).sqrt() * (range(&a) + range(&b)) / 255.0;
+        let far = exact.above + f64::from(a[0].abs()) + f64::from(b[0].abs());
+        prop_assert!(high - low <= 1.01 * widest + 1e-6 * far, "{low} {exact:?} {high} {widest}");
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn the_distance_lies_between_its_bounds(pairs in vectors()) {
-            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let (exact, (low, high)) = (Distance::between(&a, &b), bounds(&a, &b));
-            prop_assert!(low <= exact.above && exact.below <= high, "{low} {exact:?} {high}");
-            let range = |v: &[f32]| {
-                let ends = v.iter().fold((f64::MAX, f64::MIN), |e, &v| (e.0.min(v.into()), e.1.max(v.into())));
-                ends.1 - ends.0
-            };
-            let widest = (a.len() as f64).sqrt() * (range(&a) + range(&b)) / 255.0;
-            let far = exact.above + f64::from(a[0].abs()) + f64::from(b[0].abs());
-            prop_assert!(high - low <= 1.01 * widest + 1e-6 * far, "{low} {exact:?} {high} {widest}");
+            check(&pairs)?;
+        }
+    }
+
+    #[test]
+    fn the_largest_and_smallest_floats_lose_no_more_than_others() {
+        let least = f32::from_bits(1);
+        for some in [
+            vec![(f32::MAX, 0.0), (0.4 * f32::MAX, 0.0), (-f32::MAX, 0.0)],
+            vec![(8.495_419e36, 0.0), (9.66681e36, 0.0), (-3.317_869_4e38, 0.0)],
+            vec![(0.0, 0.0), (1000.0 * least, 0.0), (300.0 * least, 0.0), (500.0 * least, 255.0 * least)],
+            vec![(-f32::MIN_POSITIVE, 0.0), (f32::MIN_POSITIVE, 0.0), (0.0, 0.0)],
+        ] {
+            assert!(check(&some).is_ok(), "{some:?}");
         }
     }
 
