@@ -105,13 +105,13 @@ msrv:
 	rustup toolchain install --profile minimal --no-self-update $(OLDEST_RUST)
 	cargo +$(OLDEST_RUST) check --quiet --locked --features python --target-dir $(CARGO_TARGET_DIR)/msrv
 
-# The statistics alone: no libtorch, no Python.
+# The statistics alone: no libtorch, no Python. Properties are tried on the same cases each time, on others in `make long`.
 ring0:
-	cargo test --quiet --no-default-features
+	PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --quiet --no-default-features
 
 # Members and training, in the profile of the wheel, so that torch-sys is compiled once.
 rings12: $(DEPENDENCIES)
-	cargo test --quiet --release --features torch
+	PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --quiet --release --features torch
 
 # certssb against the literature's loop on this machine: a table, and a run added to benches/results.
 bench: build
@@ -190,11 +190,11 @@ attack: build
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} cargo test --quiet --no-default-features attack:: -- --nocapture
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_attack_*.py
 
-# What takes minutes: memory over 50 residual networks, Ctrl-C in every long call, and training with overflow checked in all
-# arithmetic, which costs kernels a twentieth of their speed (the profile of ring 0 has it anyhow).
+# What takes minutes: memory over 50 residual networks, Ctrl-C in every long call, properties on many new cases, and training
+# with overflow checked in all arithmetic, which costs kernels a twentieth of their speed (the profile of ring 0 has it anyhow).
 long: build
 	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py tests/python/test_interrupts.py
-	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/checked \
+	PROPTEST_CASES=4096 CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/checked \
 	    cargo test --quiet --release --features training
 
 stubs: build

@@ -47,8 +47,8 @@ def random_votes(members: int, samples: int) -> Any:
 
 def random_scores(members: int, samples: int) -> Any:
     rng = np.random.default_rng(members + samples)
-    one = (1.0 - 0.2 * rng.random((1, samples)) * rng.random((members, samples))).astype(np.float32)
-    return np.stack([one, 1 - one], axis=2)
+    one = np.float32(0.2) * rng.random((1, samples), np.float32) * rng.random((members, samples), np.float32)
+    return np.stack([1 - one, one], axis=2)
 
 
 LAW = cs.Subsample(cs.Gaussian(1.0) & cs.LabelNoise(0.1), size=200)
@@ -190,8 +190,8 @@ JOBS: dict[str, Callable[[], Job]] = {
     "counting": lambda: counting(3),
     "counting many classes": lambda: counting(40),
     "betting on votes": betting_on_votes,
-    "betting on scores": lambda: scores("betting", 200, 2000),
-    "kl of scores": lambda: scores("kl", 4, 30_000),
+    "betting on scores": lambda: scores("betting", 200, 5000),
+    "kl of scores": lambda: scores("kl", 2, 90_000),
     "cascade": cascade,
     "clopper_pearson_lower": lambda: numbers(
         bound_of("clopper_pearson_lower", 10**6, 0.01), lambda size: np.arange(size) + 4 * 10**5
@@ -201,7 +201,7 @@ JOBS: dict[str, Callable[[], Job]] = {
         bound_of("betting_lower", 0.01), lambda size: np.random.default_rng(0).random((400, size)), 50_000
     ),
     "one betting_lower": lambda: numbers(
-        bound_of("betting_lower", 0.01), lambda size: np.full((100 * size, 1), 0.5), 300_000
+        bound_of("betting_lower", 0.01), lambda size: np.broadcast_to(0.5, (100 * size, 1)), 700_000
     ),
     "frontier": lambda: table(lambda certs: certs.frontier(np.arange(1, 400))),
     "certified_accuracy": lambda: table(

@@ -168,10 +168,14 @@ def test_threads_are_what_they_were_after_a_measurement(modules):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what others use")
-def test_a_busy_machine_marks_the_row(modules):
+def test_a_busy_machine_marks_the_row(modules, monkeypatch):
     measure = modules("measure")
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+    # One busy process is much of so small a machine.
+    monkeypatch.setattr(modules("quiet").os, "cpu_count", lambda: 2)
+    program = "print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as other:
         try:
+            assert other.stdout is not None and other.stdout.readline()
             runs = [measure.run(lambda: time.sleep(0.4)) for _ in range(2)]
         finally:
             other.kill()

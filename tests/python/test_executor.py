@@ -1,5 +1,6 @@
 """Members trained and asked by other processes: what comes out is what threads of one process give."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -17,7 +18,7 @@ from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier
 
 import certssb as cs
-from certssb.executors import _driving, _joblib, _task, _training
+from certssb.executors import _driving, _futures, _joblib, _task, _training
 from certssb.executors._workforce import Workforce
 
 X, Y = cs.datasets.load_digits(classes=(0, 1))
@@ -147,21 +148,40 @@ def test_what_is_told_and_kept_is_what_threads_tell_and_keep(pool, tmp_path):
 
 def test_a_worker_that_is_killed_costs_what_it_worked_on(tmp_path):
     expected = votes_of(n_members=40, epochs=60)
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
         killed = []
 
         def kill(done, total):
-            if done in (5, 15) and len(killed) < 2:
-                workers = [
-                    process for process in multiprocessing.active_children() if process.pid not in killed
-                ]
-                killed.append(workers[-1].pid)
-                os.kill(workers[-1].pid, signal.SIGKILL)
+            workers = set(multiprocessing.active_children()) - others - set(killed)
+            if workers and len(killed) < 2 and done >= (5, 15)[len(killed)]:
+                killed.append(workers.pop())
+                killed[-1].kill()
 
         clf = classifier(pool, n_members=40, epochs=60, progress=kill).fit(*TRAIN)
         assert len(killed) == 2
         clf.executor, clf.progress = None, False
         assert np.array_equal(clf.votes(TEST), expected)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_an_executor_made_here_ends_though_a_worker_died_with_the_lock_that_others_wait_for(number):
+    """One of two workers without a task waits for it, and holds the lock for which the other waits."""
+    executor = ProcessPoolExecutor(2, mp_context=SPAWN)
+    list(executor.map(abs, range(2)))
+    # Both are there, and wait.
+    assert all(future.result() == 0 for future in [executor.submit(int) for _ in range(20)])
+    worker, other = [list(executor._processes.values())[place] for place in (number, 1 - number)]
+    thread = executor._executor_manager_thread
+    # It ends after the executor has been told to.
+    os.kill(worker.pid, signal.SIGSTOP)
+    _futures._closed(executor)
+    os.kill(worker.pid, signal.SIGKILL)
+    thread.join(30)
+    left = thread.is_alive()
+    other.kill()
+    thread.join(30)
+    assert not left and not thread.is_alive()
 
 
 class Immediate:
@@ -434,7 +454,7 @@ class Interrupted(ProcessPoolExecutor):
 def test_ctrl_c_ends_tasks_that_are_under_way():
     with Interrupted(1, mp_context=SPAWN) as pool:
         # Warm, so that what is measured is the end of a task.
-        pool.submit(int).result()
+        pool.submit(_task.facts).result()
         clf = classifier(pool, "cnn", n_members=10, epochs=10_000)
         with pytest.raises(cs.CancelledError, match="0 of 10 members are finished and kept"):
             clf.fit(*TRAIN)
@@ -489,9 +509,11 @@ def test_a_killed_worker_of_loky_costs_what_it_worked_on(engine):
     killed = []
 
     def kill(done, total):
-        if done in (5, 15) and len(killed) < 2:
-            killed.append(max(pid for pid in loky_workers() if pid not in killed))
-            os.kill(killed[-1], signal.SIGKILL)
+        workers = set(loky_workers()) - set(killed)
+        if workers and len(killed) < 2 and done >= (5, 15)[len(killed)]:
+            killed.append(max(workers))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(killed[-1], signal.SIGKILL)
 
     settings = {"n_members": 40, "epochs": 60}
     with joblib.parallel_config(backend="loky", n_jobs=2):

@@ -461,7 +461,7 @@ def test_a_learner_that_is_another_one_when_it_is_trained_again_is_refused() -> 
 
     X, y, _, _ = digits()
     with pytest.raises((cs.TrainingError, cs.ParameterError)):
-        for _ in range(5):  # Twice the same mood is possible.
+        for _ in range(60):  # Twice the same mood is possible.
             cs.CertifiedClassifier(Moody(), cs.Partition(4), seed=0, progress=False).fit(
                 X, y, classes=range(10)
             )
