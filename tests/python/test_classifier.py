@@ -219,7 +219,7 @@ def test_fit_again_with_more_members_trains_the_missing_ones_only(digits: Digits
     def report(done: int, total: int) -> None:
         told.append((done, total, time.monotonic()))
 
-    clf = small(n_members=16, epochs=40, n_jobs=1, progress=report).fit(X_train, y_train)
+    clf = small(n_members=16, epochs=400, n_jobs=1, progress=report).fit(X_train, y_train)
     assert [(done, total) for done, total, _ in told] == [(done, 16) for done in range(1, 17)]
     before = parameters(clf)
     told.clear()
@@ -230,7 +230,7 @@ def test_fit_again_with_more_members_trains_the_missing_ones_only(digits: Digits
     assert times[15] - times[0] < 0.5 * (times[23] - times[15])
     assert clf.n_members_ == 24
     assert all(np.array_equal(a, b) for a, b in zip(before, parameters(clf), strict=False))
-    assert same_members(clf, small(n_members=24, epochs=40).fit(X_train, y_train))
+    assert same_members(clf, small(n_members=24, epochs=400).fit(X_train, y_train))
     clf.set_params(n_members=12).fit(X_train, y_train)
     assert clf.votes(X_test).shape == (12, 100)
 

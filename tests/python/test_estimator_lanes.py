@@ -115,7 +115,7 @@ def test_a_run_that_is_stopped_ends_no_other_run(tmp_path: Path) -> None:
             assert slow().train(Stopped(1), other[None], Y[None]) is None
         finally:
             (tmp_path / "stopped").touch()
-        assert going_on.result(timeout=100) is not None
+        assert going_on.result(timeout=1800) is not None
 
 
 def test_workers_whose_results_nobody_takes_are_done_without(monkeypatch):

@@ -292,6 +292,11 @@ def test_members_from_processes_are_those_from_threads() -> None:
         "assert (votes(True) == votes(False)).all()\n"
     )
     outcome = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=os.environ, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        env=os.environ,
+        check=False,
     )
     assert outcome.returncode == 0, outcome.stderr

@@ -230,10 +230,10 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
 def test_archives_are_judged_before_they_are_unpacked(archive: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     path.write_bytes(archive)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(cs.ParameterError, match=f"--dataset.*mine.npz.*{said}|a .npz with") as caught:
         _arguments(path)
-    assert time.monotonic() - started < 1.0 and "\n" not in str(caught.value)
+    assert time.process_time() - started < 1.0 and "\n" not in str(caught.value)
     with pytest.raises(cs.ParameterError, match="'path'.*written by CertificateTable.save"):
         cs.CertificateTable.load(path)
 
@@ -277,10 +277,12 @@ def test_images_are_measured_before_they_are_unpacked(tmp_path: Path) -> None:
         (tmp_path / "train" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(tmp_path / "train" / name / "0001.png")
     Image.new("1", (9_000, 9_000)).save(tmp_path / "train" / "cat" / "0001.png")
-    started = time.monotonic()
-    with pytest.raises(cs.ParameterError, match="cat/0001.png' has 9000 x 9000 pixels, not 32 x 32"):
-        cs.datasets.load_cifar10(tmp_path)
-    assert time.monotonic() - started < 1.0
+    # The first time some modules are imported.
+    for _ in range(2):
+        started = time.process_time()
+        with pytest.raises(cs.ParameterError, match="cat/0001.png' has 9000 x 9000 pixels, not 32 x 32"):
+            cs.datasets.load_cifar10(tmp_path)
+    assert time.process_time() - started < 1.0
 
 
 def parts_of(certs: cs.CertificateTable) -> dict[str, Any]:

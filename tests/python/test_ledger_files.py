@@ -240,7 +240,7 @@ def foreign_path(tmp_path):
 
 def test_a_ledger_in_a_folder_without_write_permission_can_be_read(foreign_path):
     filled(foreign_path)
-    out, errors = (process := reader(foreign_path)).communicate("", timeout=60)
+    out, errors = (process := reader(foreign_path)).communicate("", timeout=1800)
     if process.returncode == 77:
         pytest.skip("nobody may write here")
     assert process.returncode == 0, errors
@@ -259,7 +259,7 @@ def test_a_reader_without_rights_sees_what_is_written_meanwhile(foreign_path):
     assert lines[1] == "50 50 None\n", process.stderr.read()
     with cs.Ledger(foreign_path) as ledger:
         ledger.update([9.0, 9.0], 2, 0.5)
-    out, errors = process.communicate("go on\n", timeout=60)
+    out, errors = process.communicate("go on\n", timeout=1800)
     assert process.returncode == 0, errors
     assert out == "51 2 51\n"
 
@@ -287,7 +287,7 @@ def test_killed_in_the_middle_of_many_updates(path, seed):
     reported = int(writer.stdout.readline())
     time.sleep(0.05 * seed)
     writer.send_signal(signal.SIGKILL)
-    rest = writer.communicate(timeout=30)[0].split()
+    rest = writer.communicate(timeout=1800)[0].split()
     reported = max([reported, *map(int, rest)])
     rng = np.random.default_rng(seed)
     X, classes, radii = (

@@ -39,7 +39,7 @@ def begin(folder: Path, seed: str = "5") -> subprocess.Popen[str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1800)
     assert process.returncode == 0, err
     return out
 
@@ -49,13 +49,18 @@ def members(folder: Path) -> int:
 
 
 def test_who_is_killed_leaves_its_members_to_the_others(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    killed, other = begin(folder), begin(folder)
-    deadline = time.monotonic() + 120
-    while members(folder) < 6 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    for attempt in range(5):
+        folder = tmp_path / f"run-{attempt}"
+        killed, other = begin(folder), begin(folder)
+        deadline = time.monotonic() + 900
+        while members(folder) < 6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.communicate()
+        if members(folder) < MEMBERS:
+            break
+        # On a busy machine all were trained before it came to that.
+        said(other)
     assert 6 <= members(folder) < MEMBERS
     start = time.monotonic()
     votes, _ = said(other).rsplit(maxsplit=1)
@@ -179,7 +184,7 @@ def test_votes_that_a_killed_process_owes_are_cast_by_the_others(made_up: set[st
     folder, told = tmp_path / "run", [tmp_path / "killed", tmp_path / "other"]
     killed = begin_voting(folder, told[0], "here", "first", told[1])
     other = begin_voting(folder, told[1], "here", "second", told[0])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while (len(trained(told[0])) < 20 or len(trained(told[1])) < 8) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(killed.pid, signal.SIGKILL)

@@ -528,11 +528,11 @@ def test_an_interrupted_fit_has_the_comparison_before_it(digits: Digits, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, cs.CancelledError)):
-        own(Body, n_jobs=1, checkpoint=folder, progress=stop).fit(digits[0], digits[1])
+        own(Body, n_jobs=1, epochs=40, checkpoint=folder, progress=stop).fit(digits[0], digits[1])
     kept = {path.name for path in folder.glob("*.safetensors")}
     assert kept and "member-000000.safetensors" not in kept
-    resumed = own(Body, n_jobs=1, checkpoint=folder).fit(digits[0], digits[1])
-    whole = own(Body, n_jobs=1).fit(digits[0], digits[1])
+    resumed = own(Body, n_jobs=1, epochs=40, checkpoint=folder).fit(digits[0], digits[1])
+    whole = own(Body, n_jobs=1, epochs=40).fit(digits[0], digits[1])
     assert np.array_equal(resumed.votes(digits[2]), whole.votes(digits[2]))
     assert len(list(folder.glob("*.safetensors"))) == 6
 
