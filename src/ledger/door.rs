@@ -23,7 +23,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 pub(super) const PAGE: u32 = 4096;
 /// Length of a database's header.
 const HEADER: usize = 100;
-/// How often a file is looked at whose size does not fit its header, as others may be at work on it.
+/// How often a file is looked at whose header is not as it was written, or does not fit its size: others may be at work on it.
 const TRIES: usize = 5;
 /// Time between two looks whether another thread has looked at the file.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -170,19 +170,35 @@ impl Hold {
 
     /// Checks header and size, and returns the number of pages.
     fn check(&self, path: &Path) -> Result<u32> {
-        for attempt in 1..=TRIES {
+        check(path, || {
             let logged = self.has_log();
-            let (header, length) = self.header().map_err(|e| unreadable(path, e))?;
-            check_header(path, &header)?;
-            let pages = number(&header, 28);
-            if logged || self.has_log() || length == u64::from(pages) * u64::from(PAGE) {
-                return Ok(pages);
-            }
-            if attempt < TRIES {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
+            let (header, length) = self.header()?;
+            Ok((header, (!logged && !self.has_log()).then_some(length)))
+        })
+    }
+}
+
+/// Checks what `look` finds: a header, and the file's length where nothing of it lies in a log. Returns the number of pages.
+///
+/// Looks again at what another process may just be writing.
+fn check(path: &Path, mut look: impl FnMut() -> std::io::Result<(Vec<u8>, Option<u64>)>) -> Result<u32> {
+    let mut attempt = 1;
+    loop {
+        let (header, length) = look().map_err(|e| unreadable(path, e))?;
+        check_header(path, &header)?;
+        let pages = number(&header, 28);
+        let fault = if !is_own_header(&header) {
+            "its header is not as it was written"
+        } else if length.is_some_and(|length| length != u64::from(pages) * u64::from(PAGE)) {
+            "it is not as long as its header says"
+        } else {
+            return Ok(pages);
+        };
+        if attempt == TRIES {
+            return Err(damaged(path, fault));
         }
-        Err(damaged(path, "it is not as long as its header says"))
+        attempt += 1;
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -280,8 +296,6 @@ fn check_header(path: &Path, header: &[u8]) -> Result<()> {
         Err(damaged(path, "it ends within its header"))
     } else if header[68..72] != APPLICATION_ID.to_be_bytes() {
         Err(foreign(path, "it is an SQLite database of another application"))
-    } else if !is_own_header(header) {
-        Err(damaged(path, "its header is not as it was written"))
     } else {
         Ok(())
     }
@@ -303,4 +317,45 @@ fn is_own_header(header: &[u8]) -> bool {
 /// The error for a path at which there is nothing.
 pub(super) fn missing(path: &Path) -> Error {
     Error::ledger(format!("There is no ledger '{}' to read. Check the path.", path.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_process_is_just_writing_is_looked_at_again() {
+        let path = Path::new("regions.sqlite");
+        let mut header = vec![0; HEADER];
+        let parts: [(usize, &[u8]); 7] = [
+            (0, MAGIC),
+            (16, &[0x10, 0, 2, 2, 0, 64, 32, 32]),
+            (28, &[0, 0, 0, 3]),
+            (44, &[0, 0, 0, 4]),
+            (56, &[0, 0, 0, 1]),
+            (68, &APPLICATION_ID.to_be_bytes()),
+            (92, &[0; 4]),
+        ];
+        parts.iter().for_each(|(at, bytes)| header[*at..at + bytes.len()].copy_from_slice(bytes));
+        let length = Some(3 * u64::from(PAGE));
+        assert_eq!(check(path, || Ok((header.clone(), length))).unwrap(), 3);
+        // Half of a counter that has gone up, and a page that the header does not count yet.
+        let mut torn = header.clone();
+        torn[27] = 1;
+        let looks =
+            [(torn.clone(), length), (header.clone(), Some(4 * u64::from(PAGE))), (header.clone(), None)];
+        let mut looks = looks.into_iter();
+        assert_eq!(check(path, || looks.next().ok_or_else(|| std::io::ErrorKind::Other.into())).unwrap(), 3);
+        let mut n = 0;
+        let mut count = |header: &Vec<u8>, length| {
+            n += 1;
+            Ok((header.clone(), length))
+        };
+        let fault = check(path, || count(&torn, length)).unwrap_err().to_string();
+        assert!(fault.contains("header is not as it was written"), "{fault}");
+        let fault = check(path, || count(&header, Some(7))).unwrap_err().to_string();
+        assert!(fault.contains("not as long as its header says"), "{fault}");
+        assert_eq!(n, 2 * TRIES);
+    }
 }

@@ -20,7 +20,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// let patience = Patience::new().at_most(Duration::from_secs(5));
 /// let start = Instant::now();
 /// let too_long = move || start.elapsed() > Duration::from_secs(1);
-/// let ledger = asking(too_long, || Ledger::open_with(path, false, patience))?;
+/// match asking(too_long, || Ledger::open_with(path, false, patience)) {
+///     Ok(mut ledger) => println!("{} regions", ledger.len()?),
+///     Err(error) => assert_eq!(*error.kind(), certssb::ErrorKind::Cancelled), // it took more than a second
+/// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

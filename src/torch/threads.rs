@@ -1,9 +1,16 @@
 //! Worker threads in which torch uses one thread each.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 use crate::process::PerProcess;
+
+/// Held by whoever changes the number that threads start with.
+static STARTING: PerProcess<Mutex<()>> = PerProcess::new();
+
+fn nobody_else_starts() -> Result<MutexGuard<'static, ()>> {
+    Ok(STARTING.get(|| Ok(Mutex::new(())))?.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// A thread's first question initialises it from torch's global number.
 pub(super) fn own_number() {
@@ -17,8 +24,7 @@ pub(super) fn own_number() {
 /// same time. It is put back as soon as all workers have started, so that the user's setting is disturbed for
 /// microseconds only.
 pub(super) fn with_one_torch_thread(start: &mut dyn FnMut()) -> Result<()> {
-    static STARTING: PerProcess<Mutex<()>> = PerProcess::new();
-    let guard = STARTING.get(|| Ok(Mutex::new(())))?.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = nobody_else_starts()?;
     let before = tch::get_num_threads();
     tch::set_num_threads(1);
     start();
@@ -55,13 +61,19 @@ mod tests {
 
     #[test]
     fn workers_have_one_torch_thread_and_the_callers_number_is_untouched() {
-        let before = tch::get_num_threads();
+        // Other tests start workers, and threads that start meanwhile have one.
+        let now = || {
+            let _alone = nobody_else_starts().unwrap();
+            tch::get_num_threads()
+        };
+        let before = now();
         let seen = AtomicI32::new(0);
         on_one_thread(|| {
             seen.fetch_add(tch::get_num_threads(), Ordering::SeqCst);
         });
         assert_eq!(seen.into_inner(), 1);
-        assert_eq!(tch::get_num_threads(), before);
+        assert_eq!(now(), before);
+        let _alone = nobody_else_starts().unwrap();
         let later = std::thread::spawn(tch::get_num_threads).join();
         assert_eq!(later.ok(), Some(before), "threads started later have the caller's number too");
     }

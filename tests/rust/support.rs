@@ -1,9 +1,12 @@
 //! Small data and settings that several tests share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use certssb::{ArrayInputs, ArrayTrainingSet, FeatureShape, Gaussian, Law, Subsample, TrainConfig};
+use certssb::{
+    ArrayInputs, ArrayTrainingSet, FeatureShape, Gaussian, Inputs, Law, Result, Subsample, TrainConfig,
+    TrainingSet,
+};
 
 /// Images of two bars: class 0 has its left half bright, class 1 its upper half; nothing is random.
 pub fn bars(n: usize, size: usize) -> (Vec<f32>, Vec<u32>) {
@@ -54,25 +57,53 @@ pub fn config(model: &str) -> TrainConfig {
     }
 }
 
-/// A fresh folder that is removed when dropped.
-pub struct Folder(PathBuf);
+/// A training set that tells how many samples were read before each: once per member and sample, in training.
+pub struct Watched<F> {
+    data: ArrayTrainingSet<'static>,
+    read: AtomicUsize,
+    before: F,
+}
 
-impl Folder {
-    pub fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("certssb-test-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+impl<F: Fn(usize) + Send + Sync> Watched<F> {
+    pub fn new(data: ArrayTrainingSet<'static>, before: F) -> Self {
+        Self { data, read: AtomicUsize::new(0), before }
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+impl<F: Fn(usize) + Send + Sync> Inputs for Watched<F> {
+    fn n_samples(&self) -> usize {
+        self.data.n_samples()
+    }
+    fn shape(&self) -> FeatureShape {
+        self.data.shape()
+    }
+    fn features(&self, index: usize, out: &mut [f32]) -> Result<()> {
+        (self.before)(self.read.fetch_add(1, Ordering::Relaxed));
+        self.data.features(index, out)
+    }
+}
+
+impl<F: Fn(usize) + Send + Sync> TrainingSet for Watched<F> {
+    fn n_classes(&self) -> usize {
+        self.data.n_classes()
+    }
+    fn label(&self, index: usize) -> Result<u32> {
+        self.data.label(index)
+    }
+    fn digest(&self) -> Result<String> {
+        self.data.digest()
+    }
+}
+
+/// A fresh folder that is removed when dropped.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
     }
 }
