@@ -180,21 +180,21 @@ torchless: core-wheel
 matrix: core-wheel
 	$(BIN)/python tests/matrix/run.py --folder $(VENV)/matrix dist/core/*.whl
 
-# Files damaged at random, for as long as CERTSSB_FUZZ_SECONDS says; `make test` does it for some seconds.
+# Files damaged at random, for as long as CERTSSB_FUZZ_SECONDS says; `make test` does some cases, the same each time.
 fuzz: build
 	cargo test --quiet --manifest-path fuzz/Cargo.toml
 	CERTSSB_FUZZ_SECONDS=$${CERTSSB_FUZZ_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_fuzz_*.py
 
-# Searches at random, for as long as CERTSSB_ATTACK_SECONDS says; `make test` does it for some seconds.
+# Searches at random, for as long as CERTSSB_ATTACK_SECONDS says; `make test` does it for some seconds, and for the same modules.
 attack: build
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} cargo test --quiet --no-default-features attack:: -- --nocapture
 	CERTSSB_ATTACK_SECONDS=$${CERTSSB_ATTACK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/python/test_attack_*.py
 
-# What takes minutes: memory over 50 residual networks, Ctrl-C in every long call, properties on many new cases, and training
+# What takes minutes: memory over 50 residual networks, Ctrl-C in every long call, properties on new cases, and training
 # with overflow checked in all arithmetic, which costs kernels a twentieth of their speed (the profile of ring 0 has it anyhow).
 long: build
 	CERTSSB_LONG=1 $(BIN)/python -m pytest -q -s tests/python/test_memory.py tests/python/test_interrupts.py
-	PROPTEST_CASES=4096 CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/checked \
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/checked \
 	    cargo test --quiet --release --features training
 
 stubs: build

@@ -227,11 +227,12 @@ def test_ctrl_c_while_another_thread_has_the_ledger(path):
     filled(path)
     with Locked(path) as other, cs.Ledger(path) as ledger:
         thread = threading.Thread(target=lambda: ledger.update([0.0, 0.0], 1, 0.1))
-        asked, struck = [time.monotonic()], []
+        asked, struck, over = [time.monotonic()], [], threading.Event()
 
         def interrupt_when_it_waits():
             while time.monotonic() - asked[0] < 0.3:
-                time.sleep(0.01)
+                if over.wait(0.01):
+                    return
             struck.append(time.monotonic())
             _thread.interrupt_main()
 
@@ -239,11 +240,14 @@ def test_ctrl_c_while_another_thread_has_the_ledger(path):
         with pytest.raises((KeyboardInterrupt, cs.CancelledError)):
             thread.start()
             interrupter.start()
-            while True:
-                # It answers for as long as the other has not begun, which must come to its turn.
-                time.sleep(0.01)
-                asked[0] = time.monotonic()
-                len(ledger)
+            try:
+                while True:
+                    # It answers for as long as the other has not begun, which must come to its turn.
+                    time.sleep(0.01)
+                    asked[0] = time.monotonic()
+                    len(ledger)
+            finally:
+                over.set()
         assert time.monotonic() - struck[0] < 2.0
         other.release()
         thread.join(20)

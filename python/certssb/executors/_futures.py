@@ -79,14 +79,15 @@ class Futures(Workforce):
 def _closed(executor: Any) -> None:
     """End an executor that was made here in place of one that was broken."""
     workers = list((getattr(executor, "_processes", None) or {}).values())
+    idle = not getattr(executor, "_pending_work_items", None)
     with contextlib.suppress(Exception):
         executor.shutdown(wait=False)
     # A worker that was ended while it waited for a task holds the lock that the others wait for, for ever; the executor's
-    # thread waits for those, and the interpreter for that thread when it ends. loky's may be somebody else's too, but end
-    # with one of them.
-    if type(executor) is ProcessPoolExecutor or any(worker.exitcode for worker in workers):
-        for worker in workers:
-            with contextlib.suppress(Exception):
+    # thread waits for those, and the interpreter for that thread when it ends. Where tasks are under way they end first, and
+    # that thread hears of a worker that ended. loky's may be somebody else's too, but end with one of them.
+    with contextlib.suppress(Exception):
+        if idle and (type(executor) is ProcessPoolExecutor or any(worker.exitcode for worker in workers)):
+            for worker in workers:
                 worker.kill()
 
 
