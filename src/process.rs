@@ -98,8 +98,8 @@ pub(crate) fn install<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R> {
     result.ok_or_else(|| Error::device("A thread ended without its result."))
 }
 
-/// What `one` makes of each of `inputs`, in their order; the threads of [`install`] share them, and each has a `new` state
-/// for as long as it works.
+/// What `one` makes of each of `inputs`, in their order; the threads of [`install`] share them, and each part that one of
+/// them takes has a `new` state.
 ///
 /// # Errors
 /// That of the first input, in their order, of which `one` makes an error, whichever thread is faster: the same data are told

@@ -250,7 +250,7 @@ mod tests {
             || {
                 let stop = Stop::current();
                 while !stop.is_set() {}
-                assert!(start.elapsed() >= 3 * BETWEEN, "{:?}", start.elapsed());
+                assert!((3 * BETWEEN..40 * BETWEEN).contains(&start.elapsed()), "{:?}", start.elapsed());
                 std::thread::sleep(2 * BETWEEN);
                 assert!(stop.check().is_err());
                 std::thread::scope(|scope| scope.spawn(|| assert!(stop.is_set() && !listens())).join())

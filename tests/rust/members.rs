@@ -293,6 +293,7 @@ fn a_poll_that_says_stop_stops() {
     let error = result.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Cancelled);
     assert!(error.to_string().contains("0 of 2 members"), "within a member: {error}");
+    assert!(begun.elapsed().as_secs_f64() < 2.0);
 }
 
 #[test]
